@@ -1,0 +1,14 @@
+// The kernels for AVX2 with FMA, float32.
+#define ISA avx2
+#define REAL_BITS 32
+
+// 12 accumulators, 2 vectors of b and 1 of a: 15 of 16 registers.
+#define TILE_ROWS 6
+#define TILE_VECS 2
+
+#if defined(__x86_64__)
+#include "../simd/avx2.h"
+#include "../kernels/table.inc.h"
+#else
+typedef int mlp_not_on_this_machine;
+#endif

@@ -1,0 +1,14 @@
+// The kernels for AVX-512, float64.
+#define ISA avx512
+#define REAL_BITS 64
+
+// 28 accumulators, 2 vectors of b and 1 of a: 31 of 32 registers.
+#define TILE_ROWS 14
+#define TILE_VECS 2
+
+#if defined(__x86_64__)
+#include "../simd/avx512.h"
+#include "../kernels/table.inc.h"
+#else
+typedef int mlp_not_on_this_machine;
+#endif

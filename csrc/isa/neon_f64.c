@@ -1,0 +1,14 @@
+// The kernels for AArch64 NEON, float64.
+#define ISA neon
+#define REAL_BITS 64
+
+// 24 accumulators, 2 vectors of b and 1 of a: 27 of 32 registers.
+#define TILE_ROWS 12
+#define TILE_VECS 2
+
+#if defined(__aarch64__)
+#include "../simd/neon.h"
+#include "../kernels/table.inc.h"
+#else
+typedef int mlp_not_on_this_machine;
+#endif

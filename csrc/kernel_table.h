@@ -1,0 +1,86 @@
+// The seam between the walk (train.c, predict.c) and the arithmetic (kernels/*.inc.h): one table of functions for each
+// instruction set and dtype. `real` below is the table's own type, float or double; every matrix is C-contiguous.
+//
+// A kernel works on a block of its output: rows i in [i0, i1), columns j in [j0, j1). Blocks that do not overlap may
+// run at once on different threads, and how the output is cut into blocks never changes a bit of it.
+#ifndef MLP_KERNEL_TABLE_H
+#define MLP_KERNEL_TABLE_H
+
+#include "mlpfast.h"
+
+typedef struct {
+    int64_t i0, i1, j0, j1;
+} mlp_block;
+
+typedef struct {
+    double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
+    double lr, momentum;
+    int nesterov;
+    double l1, l2;
+} mlp_update;
+
+typedef struct {
+    const char *isa;
+    mlp_dtype dtype;
+    size_t real_size;
+    int64_t tile_rows, tile_cols;   // products are cheapest in blocks of whole tiles
+
+    // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
+    // is NULL. Returns 0 if a value is NaN or infinite, else 1.
+    int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
+                  int64_t n);
+
+    // Block of a (B, n_out) = g(x (B, n_in) W (n_in, n_out) + b); b may be NULL; softmax is applied by softmax_forward
+    // once all columns are there, so here it counts as identity.
+    void (*dense_forward)(void *a, const void *x, const void *W, const void *b, mlp_activation g, int64_t n_in,
+                          int64_t n_out, mlp_block block);
+
+    // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below), with a_below = g(z_below) (B, n_in); again
+    // without softmax. scratch: n_out * tile_cols reals of this thread.
+    void (*delta_below)(void *delta_below, const void *delta, const void *W, const void *a_below, mlp_activation g,
+                        int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
+
+    // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
+    // V (n_in, n_out) is the velocity, NULL without momentum.
+    void (*update_weights)(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in, int64_t n_out,
+                           mlp_block block, const mlp_update *update);
+    // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1 and l2 do not touch biases.
+    void (*update_bias)(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
+                        const mlp_update *update);
+
+    // The same gradients, stored instead of used.
+    void (*weight_gradient)(void *dW, const void *W, const void *x, const void *delta, int64_t B, int64_t n_in,
+                            int64_t n_out, mlp_block block, const mlp_update *update);
+    void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
+                          const mlp_update *update);
+
+    // a (n) = g(z), element by element; not softmax. a may be z.
+    void (*activation_forward)(void *a, const void *z, mlp_activation g, int64_t n);
+    // delta (n) *= g'(z), given a = g(z); not softmax.
+    void (*activation_backward)(void *delta, const void *a, mlp_activation g, int64_t n);
+    // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian product.
+    void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n);
+    void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n);
+
+    // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the two cross entropies (delta
+    // becomes d loss / d z_L) and a_L for the squared errors (delta becomes d loss / d a_L); delta may be out, or NULL
+    // if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
+    // data->weights[r], r = index[i], or first + i if index is NULL; the weight multiplies both loss and delta.
+    // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
+    int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
+                const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n);
+
+    // Element by element, for the tests: out (n) = f(x).
+    void (*exp)(void *out, const void *x, int64_t n);
+    void (*log)(void *out, const void *x, int64_t n);
+    void (*tanh)(void *out, const void *x, int64_t n);
+    void (*sigmoid)(void *out, const void *x, int64_t n);
+    void (*log1p_unit)(void *out, const void *x, int64_t n);  // log(1 + x), 0 <= x <= 1
+} mlp_kernels;
+
+// The table of the chosen instruction set.
+const mlp_kernels *mlp_kernels_for(mlp_dtype dtype);
+// The table of the i-th instruction set this machine can run (as mlp_isa_available), NULL past the last.
+const mlp_kernels *mlp_kernels_available(int i, mlp_dtype dtype);
+
+#endif

@@ -1,0 +1,46 @@
+// The minibatch: rows of X by index, converted to real. Template parameters: a simd/*.h.
+//
+// x * 0 is 0 for every finite x and NaN for the others: a running sum of it tells whether all were finite.
+
+SIMD vreal convert(const void *X, mlp_dtype type, int64_t at, vreal scale) {
+    if (type == MLP_FLOAT32) return v_from_float((const float *)X + at);
+    if (type == MLP_FLOAT64) return v_from_double((const double *)X + at);
+    return v_mul(v_from_uint8((const uint8_t *)X + at), scale);
+}
+
+SIMD real convert_one(const void *X, mlp_dtype type, int64_t at, real scale) {
+    if (type == MLP_FLOAT32) return (real)((const float *)X)[at];
+    if (type == MLP_FLOAT64) return (real)((const double *)X)[at];
+    return (real)((const uint8_t *)X)[at] * scale;
+}
+
+// type is a constant wherever this is inlined.
+SIMD int gather_rows(real *out, const void *X, const mlp_dtype type, real scale, const int64_t *index, int64_t rows,
+                     int64_t n) {
+    vreal zero = v_zero(), poison = zero;
+    real rest_poison = 0;
+    for (int64_t i = 0; i < rows; i++, out += n) {
+        int64_t at = (index ? index[i] : i) * n, j = 0;
+        for (; j + VL <= n; j += VL) {
+            vreal x = convert(X, type, at + j, v_set1(scale));
+            poison = v_fma(x, zero, poison);
+            v_store(out + j, x);
+        }
+        for (; j < n; j++) {
+            real x = convert_one(X, type, at + j, scale);
+            rest_poison += x * 0;
+            out[j] = x;
+        }
+    }
+    real lane[VL];
+    v_store(lane, poison);
+    for (int i = 0; i < VL; i++) rest_poison += lane[i];
+    return rest_poison == 0;
+}
+
+static SIMD_TARGET int gather(void *out, const void *X, mlp_dtype type, double scale, const int64_t *index,
+                              int64_t rows, int64_t n) {
+    if (type == MLP_FLOAT32) return gather_rows(out, X, MLP_FLOAT32, 1, index, rows, n);
+    if (type == MLP_FLOAT64) return gather_rows(out, X, MLP_FLOAT64, 1, index, rows, n);
+    return gather_rows(out, X, MLP_UINT8, (real)scale, index, rows, n);
+}

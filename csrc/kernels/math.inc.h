@@ -1,0 +1,199 @@
+// exp, log, tanh and their relatives, written in the operations of a simd/*.h alone: no libm, no branches, and every
+// rounding spelled out, so that all instruction sets and compilers give the same bits. Template parameter: REAL_BITS.
+//
+// The largest errors are in tests/c/test_math.c, which measures them: below 1 ulp for exp and log, 2 ulp for all.
+//
+// Where the polynomials come from: each is the minimax polynomial of the relative error of the whole function on the
+// interval given, from Remez' exchange algorithm with 50 decimal digits. Its coefficients were rounded to `real` from
+// the lowest on, and after each rounding the higher ones were fitted again; the error given is that of the rounded
+// polynomial in exact arithmetic. An ulp is 2^-23 or 2^-52 relative to a power of two.
+
+#include <math.h>
+
+#if REAL_BITS == 32
+
+#define MANTISSA_BITS 23
+#define EXPONENT_BIAS 127
+#define MANTISSA_MASK 0x007fffffu
+#define THREE_QUARTERS_BITS 0x3f400000u
+#define ONE_BITS 0x3f800000u
+#define MIN_NORMAL 0x1p-126f
+#define TWO_POW_MANTISSA 0x1p23f
+
+// ln 2 to 24 bits, and the rest to 24 bits.
+#define LN2_HIGH 0x1.62e43p-1f
+#define LN2_LOW -0x1.05c61p-29f
+#define LOG2_E 0x1.715476p+0f
+
+// exp is 0 below -150 ln 2 = -103.97 and overflows above 128 ln 2 = 88.72.
+#define EXP_LOWEST -104.0f
+#define EXP_HIGHEST 89.0f
+// tanh rounds to 1 from 9.01 on.
+#define TANH_ONE 10.0f
+
+// (exp(r) - 1) / r on |r| <= 0.3469, a little more than ln 2 / 2; the first term is fixed. Error of exp 2^-28.2.
+static const real exp_poly[] = {1.0f, 0.49999994f, 0.16666517f, 0.041668106f, 0.008369138f, 0.0013836671f};
+// (log(1 + f) - f) / f^2 on -1/4 <= f <= 1/2. Error of the logarithm 2^-27.5.
+static const real log_poly[] = {-0.5f,        0.33333462f,  -0.25000194f, 0.19990395f,  -0.16642736f,
+                                0.14475346f, -0.13204864f, 0.10578406f,  -0.04592913f};
+// (tanh(x) / x - 1) / x^2 in x^2, on 0 <= x <= 0.625. Error of tanh 2^-27.7.
+static const real tanh_poly[] = {-0.3333328f, 0.13331406f, -0.053736515f, 0.020628167f, -0.005692296f};
+
+#else
+
+#define MANTISSA_BITS 52
+#define EXPONENT_BIAS 1023
+#define MANTISSA_MASK 0x000fffffffffffffu
+#define THREE_QUARTERS_BITS 0x3fe8000000000000u
+#define ONE_BITS 0x3ff0000000000000u
+#define MIN_NORMAL 0x1p-1022
+#define TWO_POW_MANTISSA 0x1p52
+
+// ln 2 to 53 bits, and the rest to 53 bits.
+#define LN2_HIGH 0x1.62e42fefa39efp-1
+#define LN2_LOW 0x1.abc9e3b39803fp-56
+#define LOG2_E 0x1.71547652b82fep+0
+
+// exp is 0 below -1075 ln 2 = -745.13 and overflows above 1024 ln 2 = 709.78.
+#define EXP_LOWEST -746.0
+#define EXP_HIGHEST 710.0
+// tanh rounds to 1 from 19.06 on.
+#define TANH_ONE 20.0
+
+// (exp(r) - 1) / r on |r| <= 0.3469, a little more than ln 2 / 2; the first term is fixed. Error of exp 2^-57.7.
+static const real exp_poly[] = {1.0,
+                                0.5000000000000011,
+                                0.1666666666666643,
+                                0.04166666666652566,
+                                0.008333333333480276,
+                                0.0013888888944912183,
+                                0.00019841269543135532,
+                                2.480149170754704e-05,
+                                2.755754905382311e-06,
+                                2.763075475733651e-07,
+                                2.501311222096244e-08};
+// (log(1 + f) - f) / f^2 on -1/4 <= f <= 1/2. Error of the logarithm 2^-56.4.
+static const real log_poly[] = {
+    -0.4999999999999997,  0.3333333333333395,   -0.25000000000019656, 0.19999999999815998,  -0.166666666627465,
+    0.14285714301382765,  -0.1250000035026991,  0.11111110798462069,  -0.09999983745088775, 0.09090889611547216,
+    -0.083337321825609,   0.07693481751076445,  -0.07138423809673054, 0.06642268245779609,  -0.062490907001070954,
+    0.060872504890199276, -0.05977766529977065, 0.050754236678398464, -0.02936256496582678, 0.008059583360513437};
+// (tanh(x) / x - 1) / x^2 in x^2, on 0 <= x <= 0.625. Error of tanh 2^-56.4.
+static const real tanh_poly[] = {
+    -0.33333333333332854,  0.13333333333261935,   -0.05396825393120431,  0.021869487574954317,
+    -0.008863220991817189, 0.003591989115958145,  -0.001454958707486538, 0.0005863163246532326,
+    -0.0002285643485327982, 7.714506666143143e-05, -1.6073135813598256e-05};
+
+#endif
+
+#define TANH_SPLIT ((real)0.625)
+
+// c[0] + c[1] x + ... by Horner's rule: the fewest instructions, and independent vectors hide its latency.
+#define POLY(x, c) poly(x, c, (int)(sizeof(c) / sizeof *(c)))
+SIMD vreal poly(vreal x, const real *c, int terms) {
+    vreal p = v_set1(c[terms - 1]);
+    UNROLL
+    for (int k = terms - 2; k >= 0; k--) p = v_fma(p, x, v_set1(c[k]));
+    return p;
+}
+
+SIMD vint sign_bit(void) { return v_bits(v_set1((real)-0.0)); }
+
+// ---- exp ----
+
+// x = r + n ln 2 with |r| <= ln 2 / 2, n an integer, so that exp(x) = exp(r) 2^n. `field` holds n + bias in its low bits.
+typedef struct {
+    vreal r;
+    vint field;
+} exp_parts;
+
+// x times log2 e is rounded to an integer by adding a number so large that its last place counts units. n LN2_HIGH is
+// subtracted without error: what is left is small, but a multiple of the last place of x or of LN2_HIGH.
+SIMD exp_parts exp_split(vreal x, int bias) {
+    vreal rounder = v_set1((real)1.5 * TWO_POW_MANTISSA + (real)bias);
+    vreal rounded = v_fma(x, v_set1(LOG2_E), rounder);
+    vreal minus_n = v_sub(rounder, rounded);
+    vreal r = v_fma(minus_n, v_set1(LN2_LOW), v_fma(minus_n, v_set1(LN2_HIGH), x));
+    return (exp_parts){r, v_bits(rounded)};
+}
+
+// (exp(r) - 1) / r, and exp(r) from it.
+SIMD vreal exp_slope(vreal r) { return POLY(r, exp_poly); }
+SIMD vreal exp_small(vreal r) { return v_fma(exp_slope(r), r, v_set1(1)); }
+
+// The power of two with the exponent field in the low bits; those above it are shifted out.
+SIMD vreal power_of_field(vint field) { return v_from_bits(vi_shl(field, MANTISSA_BITS)); }
+
+// 2^n is too large or too small for one factor. The product with the first half of it is exact, so that subnormal
+// results are rounded once. min and max return a NaN in their second operand.
+SIMD vreal v_exp(vreal x) {
+    exp_parts e = exp_split(v_max(v_set1(EXP_LOWEST), v_min(v_set1(EXP_HIGHEST), x)), 2 * EXPONENT_BIAS);
+    vint half = vi_shr(e.field, 1);
+    return v_mul(v_mul(exp_small(e.r), power_of_field(half)), power_of_field(vi_sub(e.field, half)));
+}
+
+// exp(x) for x <= 0, the same bits with less work: here 2^(n + 64) is always a normal number.
+SIMD vreal exp_down(vreal x) {
+    exp_parts e = exp_split(v_max(v_set1(EXP_LOWEST), x), EXPONENT_BIAS + 64);
+    return v_mul(v_mul(exp_small(e.r), power_of_field(e.field)), v_set1((real)0x1p-64));
+}
+
+// With t = exp(-|x|) nothing overflows. q = t / (1 + t) is the answer below zero, but t - t q is closer: the smaller t,
+// the less the rounding of 1 + t matters to it.
+SIMD vreal v_sigmoid(vreal x) {
+    vreal one = v_set1(1), t = exp_down(v_from_bits(vi_or(v_bits(x), sign_bit())));
+    vreal q = v_div(t, v_add(one, t));
+    return v_select(v_lt(x, v_zero()), v_fma(v_sub(v_zero(), t), q, t), v_sub(one, q));
+}
+
+// ---- tanh ----
+
+// exp(x) + 1 for 0 <= x <= 2 TANH_ONE, rounded once as 2^n (exp(r) - 1) + (2^n + 1).
+SIMD vreal exp_plus_1(vreal x) {
+    exp_parts e = exp_split(x, EXPONENT_BIAS);
+    vreal power = power_of_field(e.field);
+    return v_fma(v_mul(exp_slope(e.r), e.r), power, v_add(power, v_set1(1)));
+}
+
+// 1 - 2 / (exp(2 |x|) + 1), and an odd polynomial near zero, where that cancels.
+SIMD vreal v_tanh(vreal x) {
+    vint sign = vi_and(v_bits(x), sign_bit());
+    vreal size = v_from_bits(vi_xor(v_bits(x), sign)), square = v_mul(x, x);
+    vreal near = v_fma(v_mul(POLY(square, tanh_poly), square), size, size);
+    vreal capped = v_min(v_set1(TANH_ONE), size);
+    vreal far = v_sub(v_set1(1), v_div(v_set1(2), exp_plus_1(v_add(capped, capped))));
+    vreal tanh_of_size = v_select(v_lt(size, v_set1(TANH_SPLIT)), near, far);
+    return v_from_bits(vi_xor(v_bits(tanh_of_size), sign));
+}
+
+// ---- log ----
+
+// e ln 2 + log(1 + f) for -1/4 <= f <= 1/2, the smallest terms first.
+SIMD vreal log_join(vreal e, vreal f) {
+    vreal rest = v_fma(POLY(f, log_poly), v_mul(f, f), v_mul(e, v_set1(LN2_LOW)));
+    return v_fma(e, v_set1(LN2_HIGH), v_add(f, rest));
+}
+
+// x = 2^e m, 3/4 <= m < 3/2. Adding 1/4 of a binade to the bits makes the exponent field that of the right e.
+SIMD vreal v_log(vreal x) {
+    vreal zero = v_zero(), infinity = v_set1((real)INFINITY);
+    vmask subnormal = v_lt(x, v_set1(MIN_NORMAL));
+    vreal scaled = v_select(subnormal, v_mul(x, v_set1(TWO_POW_MANTISSA)), x);
+    vint bits = vi_add(v_bits(scaled), vi_set1(ONE_BITS - THREE_QUARTERS_BITS));
+    // An integer k < 2^MANTISSA_BITS becomes a number as the low bits of 2^MANTISSA_BITS + k.
+    vreal field = v_from_bits(vi_or(vi_shr(bits, MANTISSA_BITS), v_bits(v_set1(TWO_POW_MANTISSA))));
+    real offset = TWO_POW_MANTISSA + EXPONENT_BIAS;
+    vreal e = v_sub(field, v_select(subnormal, v_set1(offset + MANTISSA_BITS), v_set1(offset)));
+    vreal m = v_from_bits(vi_add(vi_and(bits, vi_set1(MANTISSA_MASK)), vi_set1(THREE_QUARTERS_BITS)));
+    vreal result = v_select(v_lt(x, infinity), log_join(e, v_sub(m, v_set1(1))), infinity);
+    vreal special = v_select(v_eq(x, zero), v_sub(zero, infinity), v_set1((real)NAN));
+    return v_select(v_lt(zero, x), result, special);
+}
+
+// log(1 + x) for 0 <= x <= 1. 1 + x is not formed, since it would lose x: f = x, or exactly (x - 1) / 2 with e = 1.
+SIMD vreal v_log1p_unit(vreal x) {
+    vreal half = v_set1((real)0.5);
+    vmask low = v_lt(x, half);
+    vreal f = v_select(low, x, v_fma(x, half, v_set1((real)-0.5)));
+    return log_join(v_select(low, v_zero(), v_set1(1)), f);
+}

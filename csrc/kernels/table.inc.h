@@ -1,0 +1,58 @@
+// All kernels for one instruction set and one dtype, gathered into its table.
+//
+// Template parameters: ISA (avx512, ...), REAL_BITS (32 or 64), TILE_ROWS, TILE_VECS, and the operations of simd/ISA.h.
+#if !defined(ISA) || !defined(TILE_ROWS) || !defined(TILE_VECS) || (REAL_BITS != 32 && REAL_BITS != 64)
+#error "define ISA, REAL_BITS, TILE_ROWS and TILE_VECS, and include a simd header first"
+#endif
+
+#include "../kernel_table.h"
+
+#if defined(__clang__)
+#define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define UNROLL _Pragma("GCC unroll 64")
+#endif
+
+#include "math.inc.h"
+#include "activation.inc.h"
+#include "optimizer.inc.h"
+#include "gemm.inc.h"
+#include "gather.inc.h"
+#include "loss.inc.h"
+
+static SIMD_TARGET void map_exp(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_exp); }
+static SIMD_TARGET void map_log(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_log); }
+static SIMD_TARGET void map_tanh_of(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_tanh); }
+static SIMD_TARGET void map_sigmoid_of(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_sigmoid); }
+static SIMD_TARGET void map_log1p(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_log1p_unit); }
+
+#define PASTE(isa, bits) mlp_kernels_##isa##_f##bits
+#define TABLE(isa, bits) PASTE(isa, bits)
+#define QUOTE(isa) #isa
+#define NAME(isa) QUOTE(isa)
+
+extern const mlp_kernels TABLE(ISA, REAL_BITS);
+const mlp_kernels TABLE(ISA, REAL_BITS) = {
+    .isa = NAME(ISA),
+    .dtype = REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64,
+    .real_size = sizeof(real),
+    .tile_rows = TILE_ROWS,
+    .tile_cols = TILE_COLS,
+    .gather = gather,
+    .dense_forward = dense_forward,
+    .delta_below = delta_below,
+    .update_weights = update_weights,
+    .update_bias = update_bias,
+    .weight_gradient = weight_gradient,
+    .bias_gradient = bias_gradient,
+    .activation_forward = activation_forward,
+    .activation_backward = activation_backward,
+    .softmax_forward = softmax_forward,
+    .softmax_backward = softmax_backward,
+    .loss = loss_and_delta,
+    .exp = map_exp,
+    .log = map_log,
+    .tanh = map_tanh_of,
+    .sigmoid = map_sigmoid_of,
+    .log1p_unit = map_log1p,
+};

@@ -1,0 +1,139 @@
+// mlpfast: training and serving multilayer perceptrons on the CPU. The public C API, in the order data flows.
+//
+// Notation, here and in every file of the core:
+//   B  rows of a minibatch        n  examples of a data set        L  layers, numbered 0..L-1 in C
+//   X  (n, n_in) inputs           W_l (n_in, n_out), b_l (n_out)   z_l = a_{l-1} W_l + b_l   a_l = g_l(z_l)
+//   delta_l = d loss / d z_l, (B, n_out): the residual, one row per example, without the 1/B
+// All matrices are dense, C-contiguous and of the network's dtype unless a comment says otherwise.
+//
+// Every function that can fail returns an mlp_status; nothing here prints, exits or aborts.
+#ifndef MLPFAST_H
+#define MLPFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+typedef enum {
+    MLP_OK = 0,
+    MLP_NO_MEMORY,       // an allocation failed; nothing has changed
+    MLP_BAD_ARGUMENT,    // a size, count or enum is out of range; nothing has changed
+    MLP_TOO_LARGE,       // a product of sizes does not fit; nothing has changed
+    MLP_INTERRUPTED,     // mlp_poll asked to stop; parameters are those after the last whole minibatch
+    MLP_INPUT_NOT_FINITE,  // a row of X holds NaN or infinity; parameters as before its minibatch
+    MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
+} mlp_status;
+
+typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
+
+typedef enum { MLP_IDENTITY, MLP_RELU, MLP_SIGMOID, MLP_TANH, MLP_SOFTMAX, MLP_ACTIVATIONS } mlp_activation;
+
+// Losses of one example, y its target and yhat = a_L its prediction:
+//   CROSS_ENTROPY         -sum_j y_j log yhat_j, output softmax (identity: yhat are logits, softmax is applied here)
+//   BINARY_CROSS_ENTROPY  -sum_j y_j log yhat_j + (1 - y_j) log(1 - yhat_j), output sigmoid (or identity: logits)
+//   HALF_SQUARED_ERROR    1/2 sum_j (yhat_j - y_j)^2          SQUARED_ERROR  sum_j (yhat_j - y_j)^2
+typedef enum {
+    MLP_CROSS_ENTROPY,
+    MLP_BINARY_CROSS_ENTROPY,
+    MLP_HALF_SQUARED_ERROR,
+    MLP_SQUARED_ERROR,
+    MLP_LOSSES,
+} mlp_loss;
+
+// ---- The machine ----
+
+// Chooses the kernels: name is "generic", "avx2", "avx512", "neon", or NULL for the fastest this CPU has.
+// MLP_BAD_ARGUMENT if there is no such name or this CPU or build cannot run it. Call it before anything else, once.
+mlp_status mlp_select_isa(const char *name);
+const char *mlp_isa(void);                // the one in use
+const char *mlp_isa_available(int i);     // the i-th this machine can run, best first; NULL past the last
+const char *mlp_compiler(void);           // the compiler that built this library, e.g. "gcc 12.2.0"
+int mlp_has_openmp(void);
+int mlp_max_threads(void);                // what OpenMP would use: cores, affinity and OMP_NUM_THREADS considered
+
+// ---- A network ----
+
+typedef struct {
+    int64_t n_in, n_out;        // 1 .. 2^31 - 1; n_in equals the n_out of the layer below
+    mlp_activation activation;
+    int has_bias;
+    int trainable;              // 0: its parameters stay as they are
+} mlp_layer_spec;
+
+typedef struct mlp_network mlp_network;
+
+// Parameters are zero. *out is set on MLP_OK alone.
+mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers);
+void mlp_network_destroy(mlp_network *net);  // NULL is allowed
+void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
+void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
+
+// ---- Serving: safe from many threads at once, each with its own workspace ----
+
+typedef struct {
+    const void *X;       // (n, n_in)
+    mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
+    double x_scale;
+    const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
+    const void *targets;     // (n, n_out) of the network's dtype, or NULL
+    const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
+    int64_t n;
+} mlp_data;
+
+// Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
+typedef int (*mlp_poll)(void *context);
+
+// Bytes of workspace for n rows on that many threads; 0 if they do not fit in size_t.
+size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads);
+
+// out (n, n_out of the last layer) = a_L. Reads data->X alone. threads <= 0: chosen from the work, at most -threads
+// if negative. MLP_INTERRUPTED leaves out partly written.
+mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
+                       mlp_poll poll, void *context);
+
+typedef struct {
+    double loss_sum;     // sum over examples of weight * loss
+    double weight_sum;   // sum of the weights; n without weights
+    double correct;      // sum of the weights of examples whose class was right (0 for squared errors)
+    int64_t rows;        // examples seen
+    int64_t minibatches; // whole minibatches done
+    double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that stopped the epoch
+} mlp_result;
+
+// The loss over all of data, without changing anything. Threads and workspace as in mlp_predict.
+mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+                        void *workspace, int threads, mlp_poll poll, void *context);
+
+// ---- Training ----
+
+typedef struct {
+    double lr, momentum;
+    int nesterov;
+    double l1, l2;
+    int check_finite;   // stop before a minibatch whose input or loss is not finite changes the parameters
+} mlp_sgd;
+
+typedef struct mlp_trainer mlp_trainer;  // activations, residuals and velocities of one network in training
+
+mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);
+void mlp_trainer_destroy(mlp_trainer *trainer);
+void *mlp_trainer_weight_velocity(mlp_trainer *trainer, int layer);  // shape of W; NULL before momentum was used
+void *mlp_trainer_bias_velocity(mlp_trainer *trainer, int layer);
+
+// A fresh permutation of 0..n-1, fixed by seed and epoch.
+void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
+
+// One epoch of stochastic gradient descent over the minibatches of data in the given order ((n) indices, or NULL for
+// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's velocities.
+mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
+                           const mlp_sgd *sgd, int threads, mlp_poll poll, void *context);
+
+// One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
+mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd,
+                          int threads);
+
+// ---- Random numbers for initial weights: out (n) doubles, fixed by seed and stream ----
+
+void mlp_random_uniform(double *out, int64_t n, uint64_t seed, uint64_t stream);  // in [0, 1), multiples of 2^-53
+void mlp_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream);   // mean 0, variance 1
+
+#endif

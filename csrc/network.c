@@ -1,0 +1,112 @@
+// Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is asked for.
+#include "network.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#define LINE 64  // bytes in a cache line, and in the widest vector
+#define MOST_LAYERS 10000
+#define MOST_UNITS INT32_MAX
+
+size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
+    size_t offset = *used, numbers, bytes;
+    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) || __builtin_mul_overflow(numbers, size, &bytes) ||
+        bytes > PTRDIFF_MAX - LINE || offset > PTRDIFF_MAX - LINE - bytes) {
+        *used = SIZE_MAX;
+        return 0;
+    }
+    *used = offset + (bytes + LINE - 1) / LINE * LINE;
+    return offset;
+}
+
+void *mlp_aligned_block(size_t bytes) {
+    if (bytes > PTRDIFF_MAX - LINE) return NULL;
+    size_t lines = (bytes + LINE - 1) / LINE + (bytes == 0);
+    void *block = aligned_alloc(LINE, lines * LINE);
+    if (block) memset(block, 0, lines * LINE);
+    return block;
+}
+
+static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
+    if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
+    for (int l = 0; l < n_layers; l++) {
+        const mlp_layer_spec *s = &layers[l];
+        if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
+        if ((unsigned)s->activation >= MLP_ACTIVATIONS) return MLP_BAD_ARGUMENT;
+        if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
+}
+
+mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
+    if (dtype != MLP_FLOAT32 && dtype != MLP_FLOAT64) return MLP_BAD_ARGUMENT;
+    mlp_status status = check_layers(layers, n_layers);
+    if (status) return status;
+
+    const mlp_kernels *kernels = mlp_kernels_for(dtype);
+    size_t bytes = 0;
+    for (int l = 0; l < n_layers; l++) {
+        mlp_reserve(&bytes, layers[l].n_in, layers[l].n_out, kernels->real_size);
+        mlp_reserve(&bytes, layers[l].n_out, layers[l].has_bias != 0, kernels->real_size);
+    }
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    mlp_network *net = calloc(1, sizeof *net + (size_t)n_layers * sizeof *net->layers);
+    if (!net) return MLP_NO_MEMORY;
+    *net = (mlp_network){.kernels = kernels, .dtype = dtype, .n_layers = n_layers, .bytes = bytes};
+    net->parameters = mlp_aligned_block(bytes);
+    if (!net->parameters) {
+        free(net);
+        return MLP_NO_MEMORY;
+    }
+    size_t used = 0;
+    for (int l = 0; l < n_layers; l++) {
+        mlp_layer *layer = &net->layers[l];
+        layer->spec = layers[l];
+        layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layers[l].n_out, kernels->real_size);
+        if (layers[l].has_bias) {
+            layer->b = (char *)net->parameters + mlp_reserve(&used, layers[l].n_out, 1, kernels->real_size);
+        }
+        if (layers[l].n_out > net->widest) net->widest = layers[l].n_out;
+    }
+    *out = net;
+    return MLP_OK;
+}
+
+void mlp_network_destroy(mlp_network *net) {
+    if (!net) return;
+    free(net->parameters);
+    free(net);
+}
+
+void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
+void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
+
+mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss) {
+    // The cross entropies take z_L itself: softmax and sigmoid are part of them.
+    if (loss == MLP_CROSS_ENTROPY || loss == MLP_BINARY_CROSS_ENTROPY) return MLP_IDENTITY;
+    return net->layers[net->n_layers - 1].spec.activation;
+}
+
+mlp_status mlp_check_data(const mlp_data *data) {
+    if (data->n < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
+    return (unsigned)data->x_type > MLP_UINT8 ? MLP_BAD_ARGUMENT : MLP_OK;
+}
+
+static int output_fits(mlp_loss loss, mlp_activation output) {
+    if (loss == MLP_CROSS_ENTROPY) return output == MLP_SOFTMAX || output == MLP_IDENTITY;
+    if (loss == MLP_BINARY_CROSS_ENTROPY) return output == MLP_SIGMOID || output == MLP_IDENTITY;
+    return 1;
+}
+
+mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss) {
+    const mlp_layer_spec *last = &net->layers[net->n_layers - 1].spec;
+    if ((unsigned)loss >= MLP_LOSSES || !output_fits(loss, last->activation)) return MLP_BAD_ARGUMENT;
+    if (data->n == 0) return MLP_OK;
+    if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
+    if (!data->labels) return MLP_OK;
+    if (loss != MLP_CROSS_ENTROPY) return MLP_BAD_ARGUMENT;
+    for (int64_t i = 0; i < data->n; i++) {
+        if (data->labels[i] < 0 || data->labels[i] >= last->n_out) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
+}

@@ -1,0 +1,36 @@
+// What a network is made of; train.c and predict.c read it, network.c builds it.
+#ifndef MLP_NETWORK_H
+#define MLP_NETWORK_H
+
+#include "kernel_table.h"
+
+typedef struct {
+    mlp_layer_spec spec;
+    void *W;  // (n_in, n_out)
+    void *b;  // (n_out) or NULL
+} mlp_layer;
+
+struct mlp_network {
+    const mlp_kernels *kernels;
+    mlp_dtype dtype;
+    int n_layers;
+    int64_t widest;      // the largest n_out
+    void *parameters;    // one block that holds every W and b, each on a cache line of its own
+    size_t bytes;
+    mlp_layer layers[];
+};
+
+// The parts of one block of memory are laid one after the other: `used` grows by count numbers of that size, rounded
+// up to whole cache lines, and the part's offset is returned. Once something has not fitted, used stays SIZE_MAX.
+size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
+
+void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
+
+// The activation the last layer applies before the loss: none for the cross entropies, which contain it.
+mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss);
+
+// MLP_BAD_ARGUMENT unless data can be read, and unless its labels or targets suit the loss and the network's output.
+mlp_status mlp_check_data(const mlp_data *data);
+mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss);
+
+#endif

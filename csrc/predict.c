@@ -1,0 +1,156 @@
+// Serving and evaluation: the forward pass alone, without allocation, in a workspace of the caller.
+//
+// Rows are independent, so each thread takes chunks of rows through all layers: no barriers, and the same bits however
+// the rows are cut.
+#include <stdatomic.h>
+
+#include "network.h"
+#include "team.h"
+
+typedef struct {
+    const mlp_network *net;
+    const mlp_data *data;
+    int evaluates;          // loss instead of out
+    mlp_loss loss;
+    void *out;              // (n, n_out)
+    double *row_loss, *row_correct;  // (n)
+    char *buffers;          // of all threads
+    int64_t chunk;          // rows taken at once
+    mlp_poll poll;
+    void *context;
+    atomic_int stop;
+} job;
+
+// A chunk of eight tiles keeps its activations in the second-level cache and amortises each panel of W.
+static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
+    int64_t most = 8 * net->kernels->tile_rows, each = n / threads + (n % threads != 0);
+    return each < 1 ? 1 : each < most ? each : most;
+}
+
+// Three buffers for each thread: the converted inputs, and two that the layers write in turn.
+static size_t buffer_bytes(const mlp_network *net, int64_t chunk, size_t *input_bytes, size_t *layer_bytes) {
+    size_t real_size = net->kernels->real_size;
+    *input_bytes = *layer_bytes = 0;
+    mlp_reserve(input_bytes, chunk, net->layers[0].spec.n_in, real_size);
+    mlp_reserve(layer_bytes, chunk, net->widest, real_size);
+    size_t each = 0;
+    mlp_reserve(&each, 1, 1, *input_bytes);
+    mlp_reserve(&each, 2, 1, *layer_bytes);
+    return each;
+}
+
+static int team_for(const mlp_network *net, int64_t n, int threads) {
+    double flops = 0;
+    for (int l = 0; l < net->n_layers; l++) {
+        flops += 2.0 * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
+    }
+    return mlp_team_size(threads, flops * (double)n);
+}
+
+// The rows' losses stand first, then the buffers.
+static size_t lay_out(const mlp_network *net, int64_t n, int team, int64_t chunk, size_t *buffers) {
+    size_t used = 0, input, layer;
+    mlp_reserve(&used, n, 2, sizeof(double));
+    *buffers = mlp_reserve(&used, team, 1, buffer_bytes(net, chunk, &input, &layer));
+    return used;
+}
+
+size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
+    if (n < 0) return 0;
+    int team = team_for(net, n, threads);
+    size_t buffers, used = lay_out(net, n, team, chunk_rows(net, n, team), &buffers);
+    return used == SIZE_MAX ? 0 : used + (used == 0);
+}
+
+static const void *row_of(const void *matrix, int64_t row, int64_t cols, size_t size) {
+    return (const char *)matrix + (size_t)row * (size_t)cols * size;
+}
+
+// The chunk's input, in place where it has the network's type.
+static const void *input(const job *j, int64_t first, int64_t rows, void *converted) {
+    static const size_t size[] = {[MLP_FLOAT32] = 4, [MLP_FLOAT64] = 8, [MLP_UINT8] = 1};
+    int64_t n_in = j->net->layers[0].spec.n_in;
+    const void *X = row_of(j->data->X, first, n_in, size[j->data->x_type]);
+    if (j->data->x_type == j->net->dtype) return X;
+    j->net->kernels->gather(converted, X, j->data->x_type, j->data->x_scale, NULL, rows, n_in);
+    return converted;
+}
+
+static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
+    const mlp_network *net = j->net;
+    const mlp_kernels *k = net->kernels;
+    size_t input_bytes, layer_bytes;
+    buffer_bytes(net, j->chunk, &input_bytes, &layer_bytes);
+    int last = net->n_layers - 1;
+    int64_t n_out = net->layers[last].spec.n_out;
+
+    const void *x = input(j, first, rows, buffer);
+    for (int l = 0; l <= last; l++) {
+        const mlp_layer *layer = &net->layers[l];
+        mlp_activation g = layer->spec.activation;
+        if (l == last && j->evaluates) g = mlp_output_activation(net, j->loss);
+        void *a = buffer + input_bytes + (size_t)(l % 2) * layer_bytes;
+        if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
+        mlp_block all = {0, rows, 0, layer->spec.n_out};
+        k->dense_forward(a, x, layer->W, layer->b, g, layer->spec.n_in, layer->spec.n_out, all);
+        if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out);
+        x = a;
+    }
+    if (j->evaluates) {
+        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, j->data, NULL, first, rows, n_out);
+    }
+}
+
+static void run(void *context, mlp_member *me) {
+    job *j = context;
+    size_t input_bytes, layer_bytes, each = buffer_bytes(j->net, j->chunk, &input_bytes, &layer_bytes);
+    char *buffer = j->buffers + (size_t)me->rank * each;
+    int64_t stride = j->chunk * me->size;
+    for (int64_t first = me->rank * j->chunk; first < j->data->n; first += stride) {
+        if (me->rank == 0 && first > 0 && j->poll && j->poll(j->context)) atomic_store(&j->stop, MLP_INTERRUPTED);
+        if (atomic_load_explicit(&j->stop, memory_order_relaxed)) return;
+        run_chunk(j, first, j->data->n - first < j->chunk ? j->data->n - first : j->chunk, buffer);
+    }
+}
+
+static mlp_status run_all(job *j, char *workspace, int threads) {
+    int64_t n = j->data->n;
+    int team = team_for(j->net, n, threads);
+    size_t buffers;
+    j->chunk = chunk_rows(j->net, n, team);
+    if (lay_out(j->net, n, team, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
+    j->row_loss = (double *)(void *)workspace;
+    j->row_correct = j->row_loss + n;
+    j->buffers = workspace + buffers;
+    atomic_init(&j->stop, MLP_OK);
+    mlp_team_run(team, run, j);
+    return (mlp_status)atomic_load(&j->stop);
+}
+
+mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
+                       mlp_poll poll, void *context) {
+    mlp_status status = mlp_check_data(data);
+    if (status || data->n == 0) return status;
+    job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context};
+    return run_all(&j, workspace, threads);
+}
+
+mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+                        void *workspace, int threads, mlp_poll poll, void *context) {
+    *result = (mlp_result){0};
+    mlp_status status = mlp_check_data(data);
+    if (!status) status = mlp_check_loss(net, data, loss);
+    if (status || data->n == 0) return status;
+    job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
+    status = run_all(&j, workspace, threads);
+    if (status) return status;
+    for (int64_t i = 0; i < data->n; i++) {
+        result->loss_sum += j.row_loss[i];
+        result->correct += j.row_correct[i];
+        result->weight_sum += !data->weights               ? 1
+                              : net->dtype == MLP_FLOAT32 ? (double)((const float *)data->weights)[i]
+                                                           : ((const double *)data->weights)[i];
+    }
+    result->rows = data->n;
+    return MLP_OK;
+}

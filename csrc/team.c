@@ -1,0 +1,85 @@
+// The only file with OpenMP: parallel region, barrier, and how many threads a job is worth.
+#define _DEFAULT_SOURCE
+#include "team.h"
+
+#include <sched.h>
+#include <stdatomic.h>
+
+#include "mlpfast.h"
+
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+
+// The counters stand on cache lines of their own: arriving members must not disturb the waiting ones.
+struct mlp_team {
+    _Alignas(64) atomic_int arrived;
+    _Alignas(64) atomic_uint turn;
+};
+
+#ifdef _OPENMP
+int mlp_has_openmp(void) { return 1; }
+int mlp_max_threads(void) { return omp_get_max_threads(); }
+#else
+int mlp_has_openmp(void) { return 0; }
+int mlp_max_threads(void) { return 1; }
+#endif
+
+void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
+    mlp_team team;
+    atomic_init(&team.arrived, 0);
+    atomic_init(&team.turn, 0);
+#ifdef _OPENMP
+    if (threads > 1) {
+#pragma omp parallel num_threads(threads)
+        {
+            // The runtime may give fewer threads than asked for.
+            mlp_member member = {&team, omp_get_thread_num(), omp_get_num_threads(), 0};
+            work(context, &member);
+        }
+        return;
+    }
+#else
+    (void)threads;
+#endif
+    mlp_member alone = {&team, 0, 1, 0};
+    work(context, &alone);
+}
+
+static void relax(void) {
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+// A phase of a step takes microseconds, so the others are usually here within a short spin (about 20 us of pauses);
+// when they are not, there are more threads than cores, and yielding lets them run.
+#define SPINS 1000
+
+void mlp_team_barrier(mlp_member *member) {
+    if (member->size == 1) return;
+    mlp_team *team = member->team;
+    unsigned turn = ++member->turn;
+    if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == member->size - 1) {
+        atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
+        atomic_store_explicit(&team->turn, turn, memory_order_release);
+        return;
+    }
+    for (int spin = 0; atomic_load_explicit(&team->turn, memory_order_acquire) != turn; spin++) {
+        if (spin < SPINS) relax();
+        else sched_yield();
+    }
+}
+
+// A barrier costs a member about 0.3 us; a phase must hold several times that for each thread to be worth splitting.
+// 150,000 operations are about 1.5 us of one core with AVX-512.
+#define FLOPS_PER_THREAD 150e3
+
+int mlp_team_size(int asked, double flops_per_phase) {
+    if (asked > 0) return asked;
+    int most = asked < 0 ? -asked : mlp_max_threads();
+    double worth = flops_per_phase / FLOPS_PER_THREAD;
+    return worth >= most ? most : worth < 1 ? 1 : (int)worth;
+}

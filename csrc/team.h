@@ -1,0 +1,36 @@
+// Threads: one team for a whole call, cheap barriers inside. team.c is the only file that knows OpenMP.
+#ifndef MLP_TEAM_H
+#define MLP_TEAM_H
+
+#include <stdint.h>
+
+typedef struct mlp_team mlp_team;
+
+// What a member of a team needs to know; passed to every function that runs on it.
+typedef struct {
+    mlp_team *team;
+    int rank, size;  // 0 <= rank < size
+    unsigned turn;   // barriers crossed
+} mlp_member;
+
+// Runs work on up to threads threads, the caller among them as rank 0, and returns when all have ended.
+void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context);
+
+// Every member of the team waits here for the others; what they wrote before is visible after.
+void mlp_team_barrier(mlp_member *member);
+
+// How many threads are worth entering for phases of that many floating-point operations, when `asked` were asked for:
+// asked > 0 is taken as it is; otherwise the work decides, at most -asked if negative.
+int mlp_team_size(int asked, double flops_per_phase);
+
+// The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.
+static inline void mlp_team_share(const mlp_member *member, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
+    int64_t units = n / unit + (n % unit != 0), each = units / member->size, more = units % member->size;
+    int64_t first = member->rank * each + (member->rank < more ? member->rank : more);
+    int64_t last = first + each + (member->rank < more);
+    *begin = first * unit;
+    *end = last * unit < n ? last * unit : n;
+    if (*begin > n) *begin = n;
+}
+
+#endif

@@ -1,0 +1,380 @@
+// Training: the walk of one epoch. Read this file first.
+//
+// For each minibatch:  gather X -> forward 1..L -> loss and delta_L -> delta of the layer below, update, L..1.
+//
+// A team of threads enters once for the epoch. Each phase splits its output among the members (never the sum inside a
+// product), and ends in a barrier where another member's part is read next. No phase allocates.
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "network.h"
+#include "team.h"
+
+struct mlp_trainer {
+    mlp_network *net;
+    mlp_loss loss;
+    int64_t batch_size;
+    int lowest_trainable;  // no residual is needed below this layer
+
+    // The workspace: room for that many rows and threads.
+    int64_t rows;
+    int threads;
+    void *block;
+    double *row_loss, *row_correct;  // (rows)
+    size_t scratch_bytes;            // for each thread
+    char *scratch;
+
+    void *velocities;  // laid out as the network's parameters; NULL until momentum is used
+    void **buffers;    // the one allocation behind the next two
+    void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
+    void **delta;      // delta[l] (rows, n_out of layer l)
+};
+
+// What the members of a team share during an epoch. rank 0 alone writes the result.
+typedef struct {
+    mlp_trainer *trainer;
+    const mlp_data *data;
+    const int64_t *order;
+    const mlp_sgd *sgd;
+    int64_t batch_size;
+    mlp_result *result;
+    mlp_poll poll;
+    void *context;
+    double flops_per_row, flops_since_poll;
+    double weight_sum;  // of the minibatch
+    atomic_int stop;    // an mlp_status; written before a barrier, read after it
+} epoch;
+
+// One minibatch, as a member sees it.
+typedef struct {
+    epoch *epoch;
+    mlp_trainer *trainer;
+    const mlp_network *net;
+    const mlp_kernels *kernels;
+    mlp_member *me;
+    const int64_t *index;  // of its examples, or NULL
+    int64_t first, rows;
+} step;
+
+// ---- How a phase is split ----
+
+// My block of a (rows, cols) output. Wide outputs are split by columns, in whole tiles and the same way in forward and
+// update, so that each core keeps its own columns of W in its cache; narrow ones are split by rows.
+static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
+    mlp_block block = {0, rows, 0, cols};
+    if (cols >= s->me->size * s->kernels->tile_cols) {
+        mlp_team_share(s->me, cols, s->kernels->tile_cols, &block.j0, &block.j1);
+    } else {
+        mlp_team_share(s->me, rows, row_unit, &block.i0, &block.i1);
+    }
+    return block;
+}
+
+static void *at(const step *s, void *matrix, int64_t row, int64_t cols) {
+    return (char *)matrix + (size_t)row * (size_t)cols * s->kernels->real_size;
+}
+
+// ---- The phases of a step, in their order ----
+
+static void raise_stop(epoch *e, mlp_status why) {
+    int none = MLP_OK;
+    atomic_compare_exchange_strong(&e->stop, &none, (int)why);
+}
+
+#define POLL_FLOPS 1e6  // no small step pays for being asked
+
+static void poll_now_and_then(const step *s) {
+    epoch *e = s->epoch;
+    e->flops_since_poll += e->flops_per_row * (double)s->rows;
+    if (!e->poll || e->flops_since_poll < POLL_FLOPS) return;
+    e->flops_since_poll = 0;
+    if (e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
+}
+
+static double sum_of_weights(const step *s) {
+    const mlp_data *data = s->epoch->data;
+    if (!data->weights) return (double)s->rows;
+    double sum = 0;
+    for (int64_t i = 0; i < s->rows; i++) {
+        int64_t r = s->index ? s->index[i] : s->first + i;
+        sum += s->net->dtype == MLP_FLOAT32 ? (double)((const float *)data->weights)[r]
+                                            : ((const double *)data->weights)[r];
+    }
+    return sum;
+}
+
+static void gather(const step *s) {
+    const mlp_data *data = s->epoch->data;
+    static const int64_t width[] = {[MLP_FLOAT32] = 4, [MLP_FLOAT64] = 8, [MLP_UINT8] = 1};
+    int64_t n_in = s->net->layers[0].spec.n_in, i0, i1;
+    if (s->me->rank == 0) {
+        poll_now_and_then(s);
+        s->epoch->weight_sum = sum_of_weights(s);
+    }
+    mlp_team_share(s->me, s->rows, 1, &i0, &i1);
+    const char *X = s->index ? data->X : (const char *)data->X + (s->first + i0) * n_in * width[data->x_type];
+    int finite = s->kernels->gather(at(s, s->trainer->a[0], i0, n_in), X, data->x_type, data->x_scale,
+                                    s->index ? s->index + i0 : NULL, i1 - i0, n_in);
+    if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
+    mlp_team_barrier(s->me);
+}
+
+static void forward(const step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
+    mlp_activation g = layer->spec.activation;
+    if (l == s->net->n_layers - 1) g = mlp_output_activation(s->net, s->trainer->loss);
+
+    s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
+                              my_block(s, s->rows, 1, n_out));
+    mlp_team_barrier(s->me);
+    if (g == MLP_SOFTMAX) {
+        int64_t i0, i1;
+        mlp_team_share(s->me, s->rows, 1, &i0, &i1);
+        void *a = at(s, s->trainer->a[l + 1], i0, n_out);
+        s->kernels->softmax_forward(a, a, i1 - i0, n_out);
+        mlp_team_barrier(s->me);
+    }
+}
+
+static void backward_through(const step *s, void *delta, const void *a, mlp_activation g, int64_t rows, int64_t n) {
+    if (g == MLP_SOFTMAX) s->kernels->softmax_backward(delta, a, rows, n);
+    else s->kernels->activation_backward(delta, a, g, rows * n);
+}
+
+static void loss_and_residual(const step *s) {
+    mlp_trainer *t = s->trainer;
+    int last = s->net->n_layers - 1;
+    int64_t n = s->net->layers[last].spec.n_out, i0, i1;
+    mlp_team_share(s->me, s->rows, 1, &i0, &i1);
+    void *delta = at(s, t->delta[last], i0, n), *out = at(s, t->a[last + 1], i0, n);
+    int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
+                                  s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n);
+    if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
+    mlp_activation g = mlp_output_activation(s->net, t->loss);
+    if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
+    mlp_team_barrier(s->me);
+}
+
+// rank 0 adds the rows up, in their order.
+static void account(const step *s, int whole) {
+    if (s->me->rank != 0) return;
+    mlp_result *result = s->epoch->result;
+    double loss = 0, correct = 0;
+    for (int64_t i = 0; i < s->rows; i++) {
+        loss += s->trainer->row_loss[i];
+        correct += s->trainer->row_correct[i];
+    }
+    if (!whole) {
+        result->bad_loss = loss / s->epoch->weight_sum;
+        return;
+    }
+    result->loss_sum += loss;
+    result->correct += correct;
+    result->weight_sum += s->epoch->weight_sum;
+    result->rows += s->rows;
+    result->minibatches++;
+}
+
+// delta[l - 1] from delta[l], with W_l as it was in the forward pass.
+static void residual_below(const step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
+    mlp_activation g = s->net->layers[l - 1].spec.activation;
+    void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
+    s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out, my_block(s, s->rows, 1, n_in),
+                            s->trainer->scratch + (size_t)s->me->rank * s->trainer->scratch_bytes);
+    mlp_team_barrier(s->me);
+    if (g == MLP_SOFTMAX) {
+        int64_t i0, i1;
+        mlp_team_share(s->me, s->rows, 1, &i0, &i1);
+        s->kernels->softmax_backward(at(s, below, i0, n_in), at(s, a, i0, n_in), i1 - i0, n_in);
+        mlp_team_barrier(s->me);
+    }
+}
+
+// Where a parameter's velocity stands: as far into the velocities as the parameter into the parameters.
+static void *velocity_of(const mlp_trainer *t, const void *parameter) {
+    if (!t->velocities || !parameter) return NULL;
+    return (char *)t->velocities + ((const char *)parameter - (const char *)t->net->parameters);
+}
+
+static void update(const step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    const mlp_sgd *sgd = s->epoch->sgd;
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
+    // The one place of the 1/B of design.md: gradients are means over the minibatch. Weights that are all zero: no step.
+    double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
+    mlp_update rule = {scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
+    const mlp_trainer *t = s->trainer;
+    int with_velocity = sgd->momentum != 0;
+    mlp_block block = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l], s->rows,
+                               n_in, n_out, block, &rule);
+    if (!layer->b) return;
+    int mine = block.j1 - block.j0 < n_out || s->me->rank == s->me->size - 1;  // rank 0 is busy with the loss
+    if (mine) {
+        s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
+                                block.j0, block.j1, &rule);
+    }
+}
+
+// ---- The walk ----
+
+static int stopped(const step *s) { return atomic_load_explicit(&s->epoch->stop, memory_order_relaxed) != MLP_OK; }
+
+static void one_step(const step *s) {
+    gather(s);
+    if (stopped(s)) return;
+    for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
+    loss_and_residual(s);
+    account(s, !stopped(s));
+    if (stopped(s)) return;  // before anything has changed
+    for (int l = s->net->n_layers - 1; l >= s->trainer->lowest_trainable; l--) {
+        if (l > s->trainer->lowest_trainable) residual_below(s, l);
+        if (s->net->layers[l].spec.trainable) update(s, l);
+    }
+    mlp_team_barrier(s->me);  // the next step reads W and overwrites the minibatch
+}
+
+static void run_epoch(void *context, mlp_member *me) {
+    epoch *e = context;
+    const mlp_network *net = e->trainer->net;
+    step s = {.epoch = e, .trainer = e->trainer, .net = net, .kernels = net->kernels, .me = me};
+    for (s.first = 0; s.first < e->data->n && !stopped(&s); s.first += s.rows) {
+        s.rows = e->data->n - s.first < e->batch_size ? e->data->n - s.first : e->batch_size;
+        s.index = e->order ? e->order + s.first : NULL;
+        one_step(&s);
+    }
+}
+
+// ---- Before an epoch ----
+
+// Lays the workspace out for rows and threads; with block NULL it only measures.
+static size_t lay_out(mlp_trainer *t, char *block, int64_t rows, int threads) {
+    const mlp_network *net = t->net;
+    size_t real_size = net->kernels->real_size, used = 0, offset;
+    offset = mlp_reserve(&used, rows, net->layers[0].spec.n_in, real_size);
+    if (block) t->a[0] = block + offset;
+    for (int l = 0; l < net->n_layers; l++) {
+        offset = mlp_reserve(&used, rows, net->layers[l].spec.n_out, real_size);
+        if (block) t->a[l + 1] = block + offset;
+        offset = mlp_reserve(&used, rows, net->layers[l].spec.n_out, real_size);
+        if (block) t->delta[l] = block + offset;
+    }
+    offset = mlp_reserve(&used, rows, 1, sizeof(double));
+    if (block) t->row_loss = (double *)(void *)(block + offset);
+    offset = mlp_reserve(&used, rows, 1, sizeof(double));
+    if (block) t->row_correct = (double *)(void *)(block + offset);
+
+    size_t scratch = 0;
+    mlp_reserve(&scratch, net->widest, net->kernels->tile_cols, real_size);  // a transposed panel of W
+    offset = mlp_reserve(&used, threads, 1, scratch);
+    if (block) t->scratch = block + offset;
+    t->scratch_bytes = scratch;
+    return used;
+}
+
+static mlp_status ensure_workspace(mlp_trainer *t, int64_t rows, int threads) {
+    if (rows <= t->rows && threads <= t->threads) return MLP_OK;
+    if (rows < t->rows) rows = t->rows;
+    if (threads < t->threads) threads = t->threads;
+    size_t bytes = lay_out(t, NULL, rows, threads);
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    char *block = mlp_aligned_block(bytes);
+    if (!block) return MLP_NO_MEMORY;
+    free(t->block);
+    t->block = block;
+    t->rows = rows;
+    t->threads = threads;
+    lay_out(t, block, rows, threads);
+    return MLP_OK;
+}
+
+static mlp_status ensure_velocities(mlp_trainer *t, const mlp_sgd *sgd) {
+    if (sgd->momentum == 0 || t->velocities) return MLP_OK;
+    t->velocities = mlp_aligned_block(t->net->bytes);
+    return t->velocities ? MLP_OK : MLP_NO_MEMORY;
+}
+
+static mlp_status check_order(const int64_t *order, int64_t n) {
+    for (int64_t i = 0; order && i < n; i++) {
+        if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
+}
+
+static double flops_per_row(const mlp_trainer *t) {
+    double flops = 0;
+    for (int l = 0; l < t->net->n_layers; l++) {
+        const mlp_layer_spec *layer = &t->net->layers[l].spec;
+        int products = 1 + layer->trainable + (l > t->lowest_trainable);
+        flops += 2.0 * (double)layer->n_in * (double)layer->n_out * products;
+    }
+    return flops;
+}
+
+static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                        int64_t batch_size, const mlp_sgd *sgd, int threads, mlp_poll poll, void *context) {
+    *result = (mlp_result){0};
+    mlp_status status = mlp_check_data(data);
+    if (!status) status = mlp_check_loss(t->net, data, t->loss);
+    if (!status) status = check_order(order, data->n);
+    if (status || data->n == 0) return status;
+
+    int64_t rows = batch_size < data->n ? batch_size : data->n;
+    epoch e = {
+        .trainer = t, .data = data, .order = order, .sgd = sgd, .batch_size = rows, .result = result, .poll = poll,
+        .context = context, .flops_per_row = flops_per_row(t),
+    };
+    atomic_init(&e.stop, MLP_OK);
+    int phases = 2 * t->net->n_layers + 2;
+    threads = mlp_team_size(threads, e.flops_per_row * (double)rows / phases);
+    status = ensure_workspace(t, rows, threads);
+    if (!status) status = ensure_velocities(t, sgd);
+    if (status) return status;
+
+    mlp_team_run(threads, run_epoch, &e);
+    return (mlp_status)atomic_load(&e.stop);
+}
+
+// ---- The public functions ----
+
+mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
+    if (batch_size < 1 || (unsigned)loss >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
+    mlp_trainer *t = calloc(1, sizeof *t);
+    void **buffers = calloc(2 * (size_t)net->n_layers + 1, sizeof *buffers);
+    if (!t || !buffers) {
+        free(t);
+        free(buffers);
+        return MLP_NO_MEMORY;
+    }
+    *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size, .buffers = buffers};
+    t->a = buffers;
+    t->delta = buffers + net->n_layers + 1;
+    while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
+        t->lowest_trainable++;
+    }
+    *out = t;
+    return MLP_OK;
+}
+
+void mlp_trainer_destroy(mlp_trainer *t) {
+    if (!t) return;
+    free(t->block);
+    free(t->velocities);
+    free(t->buffers);
+    free(t);
+}
+
+void *mlp_trainer_weight_velocity(mlp_trainer *t, int layer) { return velocity_of(t, t->net->layers[layer].W); }
+void *mlp_trainer_bias_velocity(mlp_trainer *t, int layer) { return velocity_of(t, t->net->layers[layer].b); }
+
+mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                           const mlp_sgd *sgd, int threads, mlp_poll poll, void *context) {
+    return train(t, result, data, order, t->batch_size, sgd, threads, poll, context);
+}
+
+mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd, int threads) {
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, sgd, threads, NULL, NULL);
+}
