@@ -1,0 +1,33 @@
+"""Multilayer perceptrons on the CPU: trained and served by a C core, under a thin Python layer.
+
+    net = mlpfast.Network([64, 128, 10], output="softmax", seed=0)
+    mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.1, momentum=0.9), seed=0).fit(X, y, epochs=10)
+    probabilities = net.predict(X)
+"""
+
+import os as _os
+
+try:
+    from . import _core
+except ImportError as error:
+    if _os.path.exists(_os.path.join(_os.path.dirname(__file__), "_core.pyx")):
+        raise ImportError(
+            "mlpfast was imported from its source folder, where its C core is not built: "
+            "leave that folder, or install with `pip install -e .`"
+        ) from error
+    raise
+
+_core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
+
+from . import backprop, datasets, initializers, optimizers  # noqa: E402
+from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
+from .history import History  # noqa: E402
+from .layer import Layer  # noqa: E402
+from .network import Network  # noqa: E402
+from .optimizers import SGD  # noqa: E402
+from .trainer import Trainer  # noqa: E402
+
+__all__ = [
+    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "datasets", "get_num_threads",
+    "initializers", "optimizers", "set_num_threads", "show_config",
+]

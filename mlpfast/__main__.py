@@ -1,0 +1,151 @@
+"""`python -m mlpfast` trains on the digits, and does the same training in plain NumPy beside it.
+
+`python -m mlpfast info` prints how mlpfast was built and what it uses here, as JSON.
+"""
+
+import argparse
+import json
+import sys
+import time
+from statistics import median
+
+import numpy as np
+
+from . import SGD, Network, Trainer, __version__, _core, datasets, show_config
+from ._numpy_mlp import NumpyMLP
+
+DEFAULTS = {
+    "digits": {"epochs": 40, "batch_size": 32, "lr": 0.1, "momentum": 0.9},
+    "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.05, "momentum": 0.9},
+}
+
+
+class Parser(argparse.ArgumentParser):
+    def error(self, message):
+        self.exit(2, f"{self.prog}: error: {message}\n")
+
+
+def parsed(arguments):
+    parser = Parser(prog="python -m mlpfast", description="Train a multilayer perceptron, and the same in NumPy.")
+    add = parser.add_argument
+    add("command", nargs="?", choices=["info"], help="print the configuration as JSON, and train nothing")
+    add("--data", choices=DEFAULTS, default="digits", help="what to train on (digits, which come with mlpfast)")
+    add("--path", metavar="FOLDER", help="where the four files of MNIST are, for --data mnist")
+    add("--layers", type=widths, metavar="N,N", default=[128], help="widths of the hidden layers (128)")
+    add("--epochs", type=int, metavar="N", help="passes over the data (digits 40, mnist 5)")
+    add("--batch-size", type=int, metavar="N", help="examples in a minibatch (digits 32, mnist 64)")
+    add("--lr", type=float, help="learning rate (digits 0.1, mnist 0.05)")
+    add("--momentum", type=float, help="of gradient descent (0.9)")
+    add("--threads", type=int, metavar="N", help="exactly so many for mlpfast (as the work decides); "
+        "NumPy's are its BLAS library's, see OPENBLAS_NUM_THREADS")
+    add("--seed", type=int, metavar="N", default=0, help="of the first weights and of the shuffles (0)")
+    options = parser.parse_args(arguments)
+    for name, value in DEFAULTS[options.data].items():
+        if getattr(options, name) is None:
+            setattr(options, name, value)
+    if options.epochs < 1:
+        parser.error(f"--epochs must be >= 1, got {options.epochs}")
+    if (options.data == "mnist") != (options.path is not None):
+        parser.error("--data mnist and --path FOLDER go together")
+    return parser, options
+
+
+def widths(text):
+    """The hidden layers' widths from "128,64"."""
+    try:
+        return [int(width) for width in text.split(",")]
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"needs whole numbers with commas between them, got {text!r}") from None
+
+
+def load(options):
+    """X_train, y_train, X_test, y_test."""
+    if options.data == "mnist":
+        return datasets.load_mnist(options.path)
+    X, y = datasets.load_digits()
+    held_out = np.arange(len(X)) % 5 == 4  # every fifth image
+    return X[~held_out], y[~held_out], X[held_out], y[held_out]
+
+
+def race(trainer, twin, data, epochs):
+    """Train both, epoch by epoch in turns -> their seconds for each epoch and the last epoch's losses."""
+    X, y, X_test, y_test = data
+    X_twin = X
+    if X.dtype == np.uint8:
+        X_twin = X.astype(np.float32)
+        X_twin *= np.float32(trainer.network.input_scale)
+    order = np.empty(len(X), np.int64)
+    seconds, losses = ([], []), [0.0, 0.0]
+    for epoch in range(epochs):
+        start = time.perf_counter()
+        losses[0] = trainer.fit(X, y)["loss"][0]
+        between = time.perf_counter()
+        _core.shuffle(order, trainer.seed, epoch)  # the order that fit has used
+        losses[1] = twin.epoch(X_twin, y, order)
+        seconds[0].append(between - start)
+        seconds[1].append(time.perf_counter() - between)
+        if (epoch + 1) * 10 // epochs > epoch * 10 // epochs:  # ten lines at most
+            accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
+            print(f"epoch {epoch + 1}/{epochs}  loss {losses[0]:.4f}  test accuracy {accuracy:.4f}", flush=True)
+    return seconds, losses
+
+
+def report(seconds, losses, n):
+    """Print the speeds and their ratio; True if the two losses agree."""
+    for name, times, loss in zip(("mlpfast", "plain NumPy"), seconds, losses, strict=True):
+        speed = n / median(times)
+        print(f"{name:<12} {speed:>11,.0f} examples per second  {sum(times):.3f} s in all  last loss {loss:.6f}")
+    print(f"ratio: mlpfast is {median(seconds[1]) / median(seconds[0]):.1f} times as fast (median epochs, in turns)")
+    agree = abs(losses[0] - losses[1]) <= 1e-3 + 0.05 * abs(losses[1])  # rounding errors grow with the steps
+    if not agree:
+        print("the two losses do not agree: with these settings rounding errors grow", file=sys.stderr)
+    return agree
+
+
+def train(parser, options):
+    try:
+        data = load(options)
+        X, y, X_test, y_test = data
+        sizes = [X.shape[1], *options.layers, 10]
+        network = Network(sizes, output="softmax", seed=options.seed, input_scale=1 / 255)  # the scale is for uint8
+        trainer = Trainer(
+            network,
+            optimizer=SGD(lr=options.lr, momentum=options.momentum),
+            batch_size=options.batch_size,
+            seed=options.seed,
+            threads=options.threads,
+        )
+        rows = min(options.batch_size, len(X))
+        twin = NumpyMLP(network.parameters, batch_size=rows, lr=options.lr, momentum=options.momentum)
+    except (ValueError, TypeError, OSError, MemoryError) as error:
+        parser.error(str(error))
+    print(
+        f"mlpfast {__version__} ({_core.isa()}): {'-'.join(map(str, sizes))} on {options.data}, {len(X)} images, "
+        f"batch size {options.batch_size}, lr {options.lr:g}, momentum {options.momentum:g}",
+        flush=True,
+    )
+    try:
+        seconds, losses = race(trainer, twin, data, options.epochs)
+    except FloatingPointError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    accuracy = trainer.evaluate(X_test, y_test)["accuracy"]
+    print(f"test accuracy {100 * accuracy:.2f} % of {len(X_test)} images that were held out")
+    return 0 if report(seconds, losses, len(X)) else 1
+
+
+def main(arguments=None):
+    """The command line -> exit code."""
+    try:
+        parser, options = parsed(arguments)
+        if options.command == "info":
+            print(json.dumps(show_config(mode="dicts"), indent=2))
+            return 0
+        return train(parser, options)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

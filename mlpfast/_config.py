@@ -1,0 +1,54 @@
+"""Version, threads and what the library was built with."""
+
+import json
+import platform
+import sys
+
+import numpy as np
+
+from . import _core
+from ._validate import whole_number
+
+__version__ = "0.1.0"
+
+_most_threads = None  # what set_num_threads was given
+
+
+def get_num_threads():
+    """The largest number of threads a call takes by itself: what set_num_threads was given, else OpenMP's default
+    (the cores this process may use, or OMP_NUM_THREADS)."""
+    return _most_threads or _core.max_threads()
+
+
+def set_num_threads(n):
+    """Let calls without a `threads` argument of their own take at most n threads; None restores the default.
+
+    Small jobs take fewer. The number of threads never changes a result.
+    """
+    global _most_threads
+    _most_threads = None if n is None else whole_number("n", n, least=1, most=1024)
+
+
+def threads_for_core(threads):
+    """The core's convention: n > 0 is exactly n, a negative number at most its size, as the work decides."""
+    return -get_num_threads() if threads is None else threads
+
+
+def show_config(mode="stdout"):
+    """Print how mlpfast was built and what it uses here; with mode="dicts" return it as a dict instead."""
+    if mode not in ("stdout", "dicts"):
+        raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
+    config = {
+        "version": __version__,
+        "isa": _core.isa(),
+        "isa_available": _core.isa_available(),
+        "openmp": _core.has_openmp(),
+        "threads": get_num_threads(),
+        "compiler": _core.compiler(),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": f"{sys.platform}-{platform.machine()}",
+    }
+    if mode == "dicts":
+        return config
+    print(json.dumps(config, indent=2))

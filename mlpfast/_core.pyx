@@ -1,0 +1,485 @@
+# cython: language_level=3, boundscheck=False, wraparound=False
+"""The binding of the C core: typed arrays in, GIL released, status code -> exception.
+
+What arrives here has been validated by _validate.py; nothing here converts or copies an array.
+"""
+cimport numpy as cnp
+from cpython.exc cimport PyErr_CheckSignals
+from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
+
+import numpy as np
+
+cnp.import_array()
+
+cdef extern from "mlpfast.h":
+    ctypedef enum mlp_status:
+        MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE
+    ctypedef enum mlp_dtype:
+        MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
+    ctypedef enum mlp_activation:
+        MLP_IDENTITY, MLP_RELU, MLP_SIGMOID, MLP_TANH, MLP_SOFTMAX
+    ctypedef enum mlp_loss:
+        MLP_CROSS_ENTROPY, MLP_BINARY_CROSS_ENTROPY, MLP_HALF_SQUARED_ERROR, MLP_SQUARED_ERROR
+    ctypedef struct mlp_layer_spec:
+        int64_t n_in, n_out
+        mlp_activation activation
+        int has_bias, trainable
+    ctypedef struct mlp_network:
+        pass
+    ctypedef struct mlp_trainer:
+        pass
+    ctypedef struct mlp_data:
+        const void *X
+        mlp_dtype x_type
+        double x_scale
+        const int32_t *labels
+        const void *targets
+        const void *weights
+        int64_t n
+    ctypedef struct mlp_result:
+        double loss_sum, weight_sum, correct
+        int64_t rows, minibatches
+        double bad_loss
+    ctypedef struct mlp_sgd:
+        double lr, momentum
+        int nesterov
+        double l1, l2
+        int check_finite
+    ctypedef int (*mlp_poll)(void *) noexcept nogil
+
+    mlp_status mlp_select_isa(const char *)
+    const char *mlp_isa()
+    const char *mlp_isa_available(int)
+    const char *mlp_compiler()
+    int mlp_has_openmp()
+    int mlp_max_threads()
+    mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
+    void mlp_network_destroy(mlp_network *) nogil
+    void *mlp_network_weights(const mlp_network *, int)
+    void *mlp_network_bias(const mlp_network *, int)
+    size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
+    mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
+    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
+                            void *) nogil
+    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
+    void mlp_trainer_destroy(mlp_trainer *) nogil
+    void *mlp_trainer_weight_velocity(mlp_trainer *, int)
+    void *mlp_trainer_bias_velocity(mlp_trainer *, int)
+    void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_sgd *, int,
+                               mlp_poll, void *) nogil
+    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_sgd *, int) nogil
+    void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+
+cdef extern from "kernel_table.h":
+    ctypedef struct mlp_block:
+        int64_t i0, i1, j0, j1
+    ctypedef struct mlp_update:
+        double scale, lr, momentum
+        int nesterov
+        double l1, l2
+    ctypedef struct mlp_kernels:
+        int64_t tile_cols
+        size_t real_size
+        int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
+        void (*dense_forward)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
+                              mlp_block) noexcept
+        void (*delta_below)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
+                            mlp_block, void *) noexcept
+        void (*weight_gradient)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
+                                mlp_block, const mlp_update *) noexcept
+        void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
+        void (*activation_forward)(void *, const void *, mlp_activation, int64_t) noexcept
+        void (*activation_backward)(void *, const void *, mlp_activation, int64_t) noexcept
+        void (*softmax_forward)(void *, const void *, int64_t, int64_t) noexcept
+        void (*softmax_backward)(void *, const void *, int64_t, int64_t) noexcept
+        int (*loss)(void *, double *, double *, const void *, mlp_loss, const mlp_data *, const int64_t *, int64_t,
+                    int64_t, int64_t) noexcept
+    const mlp_kernels *mlp_kernels_for(mlp_dtype)
+
+ACTIVATIONS = {"identity": MLP_IDENTITY, "relu": MLP_RELU, "sigmoid": MLP_SIGMOID, "tanh": MLP_TANH,
+               "softmax": MLP_SOFTMAX}
+LOSSES = {"cross_entropy": MLP_CROSS_ENTROPY, "binary_cross_entropy": MLP_BINARY_CROSS_ENTROPY,
+          "half_squared_error": MLP_HALF_SQUARED_ERROR, "squared_error": MLP_SQUARED_ERROR}
+
+
+# ---- The machine ----
+
+def isa_available():
+    """Names of the instruction sets this machine can run, best first."""
+    names, i = [], 0
+    while mlp_isa_available(i) != NULL:
+        names.append(mlp_isa_available(i).decode())
+        i += 1
+    return names
+
+
+def select_isa(str name):
+    """Use the kernels of that name; None takes the best."""
+    encoded = None if name is None else name.encode()
+    cdef const char *chars = NULL
+    if encoded is not None:
+        chars = encoded
+    if mlp_select_isa(chars) != MLP_OK:
+        raise ImportError(f"MLPFAST_ISA={name!r}: this machine can run {', '.join(isa_available())}")
+
+
+def isa():
+    return mlp_isa().decode()
+
+
+def compiler():
+    return mlp_compiler().decode()
+
+
+def has_openmp():
+    return bool(mlp_has_openmp())
+
+
+def max_threads():
+    return mlp_max_threads()
+
+
+# ---- Arrays ----
+
+cdef mlp_dtype dtype_of(cnp.ndarray array) except *:
+    if array.dtype == np.float32:
+        return MLP_FLOAT32
+    if array.dtype == np.float64:
+        return MLP_FLOAT64
+    if array.dtype == np.uint8:
+        return MLP_UINT8
+    raise TypeError(f"no kernel for {array.dtype}")
+
+
+cdef inline void *address(cnp.ndarray array) noexcept:
+    return cnp.PyArray_DATA(array)
+
+
+cdef inline const void *address_or_null(array) except? NULL:
+    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray?>array)
+
+
+cdef object view(object owner, void *data, shape, dtype):
+    """A writable array on memory of the core; it keeps owner alive."""
+    if data == NULL:
+        return None
+    cdef cnp.npy_intp dims[2]
+    for i, size in enumerate(shape):
+        dims[i] = size
+    array = cnp.PyArray_SimpleNewFromData(len(shape), dims, cnp.NPY_FLOAT32 if dtype == np.float32 else cnp.NPY_FLOAT64,
+                                          data)
+    cnp.set_array_base(array, owner)
+    return array
+
+
+cdef class Data:
+    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives."""
+    cdef mlp_data c
+    cdef readonly object X, labels, targets, weights
+
+    def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None):
+        self.X, self.labels, self.targets, self.weights = X, labels, targets, weights
+        self.c.X = address(X)
+        self.c.x_type = dtype_of(X)
+        self.c.x_scale = scale
+        self.c.labels = <const int32_t *>address_or_null(labels)
+        self.c.targets = address_or_null(targets)
+        self.c.weights = address_or_null(weights)
+        self.c.n = X.shape[0]
+
+    def __len__(self):
+        return self.c.n
+
+
+# ---- Interrupts ----
+
+cdef struct poll_state:
+    double last
+    void *caught  # a list, for the exception a signal handler raised
+
+cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
+
+
+cdef double now() noexcept nogil:
+    cdef timespec t
+    clock_gettime(CLOCK_MONOTONIC, &t)
+    return <double>t.tv_sec + 1e-9 * <double>t.tv_nsec
+
+
+cdef int ask(void *context) noexcept nogil:
+    cdef poll_state *state = <poll_state *>context
+    cdef double time = now()
+    if time - state.last < POLL_SECONDS:
+        return 0
+    state.last = time
+    with gil:
+        try:
+            PyErr_CheckSignals()
+        except BaseException as error:
+            (<list>state.caught).append(error)
+            return 1
+    return 0
+
+
+cdef int raise_status(mlp_status status, list caught) except -1:
+    """Raise what a status means; the two non-finite ones are the caller's to name."""
+    if status == MLP_OK or status == MLP_INPUT_NOT_FINITE or status == MLP_LOSS_NOT_FINITE:
+        return 0
+    if status == MLP_INTERRUPTED:
+        raise caught[0]
+    if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
+        raise MemoryError("not enough memory for arrays of these sizes")
+    raise ValueError("the C core refused an argument")
+
+
+# ---- Networks ----
+
+cdef class Workspace:
+    cdef void *memory
+    cdef size_t size
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef int ensure(self, size_t size) except -1:
+        if size == 0:
+            raise MemoryError("not enough memory for a workspace of this size")
+        if size > self.size:
+            free(self.memory)
+            self.size = 0
+            self.memory = malloc(size)
+            if self.memory == NULL:
+                raise MemoryError(f"not enough memory for a workspace of {size} bytes")
+            self.size = size
+        return 0
+
+
+cdef class Network:
+    """Owner of a network of the core. layers: (n_in, n_out, activation, has_bias, trainable) each."""
+    cdef mlp_network *c
+    cdef readonly object dtype, layers
+    cdef public bint training          # one trainer at a time
+    cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
+
+    def __cinit__(self, dtype, layers):
+        self.dtype, self.layers, self.idle = np.dtype(dtype), layers, []
+        cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
+        if specs == NULL:
+            raise MemoryError()
+        cdef mlp_status status
+        try:
+            for l, (n_in, n_out, activation, has_bias, trainable) in enumerate(layers):
+                specs[l].n_in, specs[l].n_out = n_in, n_out
+                specs[l].activation = ACTIVATIONS[activation]
+                specs[l].has_bias, specs[l].trainable = has_bias, trainable
+            status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
+                                        <int>len(layers))
+        finally:
+            free(specs)
+        raise_status(status, None)
+
+    def __dealloc__(self):
+        mlp_network_destroy(self.c)
+
+    def weights(self, int layer):
+        return view(self, mlp_network_weights(self.c, layer), self.layers[layer][:2], self.dtype)
+
+    def bias(self, int layer):
+        return view(self, mlp_network_bias(self.c, layer), self.layers[layer][1:2], self.dtype)
+
+    cdef Workspace workspace(self, int64_t n, int threads):
+        cdef Workspace space = self.idle.pop() if self.idle else Workspace()
+        space.ensure(mlp_predict_workspace(self.c, n, threads))
+        return space
+
+    def predict(self, cnp.ndarray out, Data data, int threads):
+        """out (n, n_out) = a_L."""
+        cdef Workspace space = self.workspace(data.c.n, threads)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef void *to = address(out)
+        cdef mlp_status status
+        with nogil:
+            status = mlp_predict(self.c, to, &data.c, space.memory, threads, ask, &state)
+        self.idle.append(space)
+        raise_status(status, caught)
+
+    def evaluate(self, Data data, str loss, int threads):
+        """(sum of losses, sum of weights, weight of the right ones) over all rows."""
+        cdef Workspace space = self.workspace(data.c.n, threads)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef mlp_loss kind = LOSSES[loss]
+        cdef mlp_result result
+        cdef mlp_status status
+        with nogil:
+            status = mlp_evaluate(self.c, &result, &data.c, kind, space.memory, threads, ask, &state)
+        self.idle.append(space)
+        raise_status(status, caught)
+        return result.loss_sum, result.weight_sum, result.correct
+
+
+# ---- Training ----
+
+cdef class Trainer:
+    """Owner of a trainer of the core."""
+    cdef mlp_trainer *c
+    cdef readonly Network network
+
+    def __cinit__(self, Network network, str loss, int64_t batch_size):
+        self.network = network
+        raise_status(mlp_trainer_create(&self.c, network.c, LOSSES[loss], batch_size), None)
+
+    def __dealloc__(self):
+        mlp_trainer_destroy(self.c)
+
+    def velocity(self, int layer):
+        """(V, v) of a layer, views; (None, None) before momentum was used."""
+        n_in, n_out = self.network.layers[layer][:2]
+        return (view(self, mlp_trainer_weight_velocity(self.c, layer), (n_in, n_out), self.network.dtype),
+                view(self, mlp_trainer_bias_velocity(self.c, layer), (n_out,), self.network.dtype))
+
+    cdef int enter(self) except -1:
+        if self.network.training:
+            raise RuntimeError("network is being trained by another thread")
+        self.network.training = True
+        return 0
+
+    def epoch(self, Data data, cnp.ndarray order, mlp_sgd sgd, int threads):
+        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result)."""
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef const int64_t *indices = <const int64_t *>address_or_null(order)
+        cdef mlp_result result
+        cdef mlp_status status
+        self.enter()
+        with nogil:
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, &sgd, threads, ask, &state)
+        self.network.training = False
+        raise_status(status, caught)
+        return status_name(status), result
+
+    def step(self, Data data, mlp_sgd sgd, int threads):
+        """Train on all rows as one minibatch -> (status name, result)."""
+        cdef mlp_result result
+        cdef mlp_status status
+        self.enter()
+        with nogil:
+            status = mlp_train_step(self.c, &result, &data.c, &sgd, threads)
+        self.network.training = False
+        raise_status(status, None)
+        return status_name(status), result
+
+
+cdef status_name(mlp_status status):
+    if status == MLP_INPUT_NOT_FINITE:
+        return "input"
+    return "loss" if status == MLP_LOSS_NOT_FINITE else None
+
+
+# ---- Random numbers ----
+
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
+    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
+    if order.shape[0] > 0:
+        with nogil:
+            mlp_shuffle(&order[0], order.shape[0], seed, epoch)
+
+
+def random_uniform(int64_t n, uint64_t seed, uint64_t stream):
+    """n float64 numbers in [0, 1)."""
+    cdef double[::1] out = np.empty(n)
+    if n > 0:
+        mlp_random_uniform(&out[0], n, seed, stream)
+    return out.base
+
+
+def random_normal(int64_t n, uint64_t seed, uint64_t stream):
+    """n float64 numbers of mean 0 and variance 1."""
+    cdef double[::1] out = np.empty(n)
+    if n > 0:
+        mlp_random_normal(&out[0], n, seed, stream)
+    return out.base
+
+
+# ---- Single kernels, for backprop.py: all arrays C-contiguous and of one dtype ----
+
+def gather(cnp.ndarray X, double scale, dtype):
+    """X (B, n) converted to dtype."""
+    out = np.empty((X.shape[0], X.shape[1]), dtype)
+    mlp_kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, NULL, X.shape[0], X.shape[1])
+    return out
+
+
+def affine(cnp.ndarray x, cnp.ndarray W, b):
+    """z (B, n_out) = x W + b."""
+    z = np.empty((x.shape[0], W.shape[1]), x.dtype)
+    cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
+    mlp_kernels_for(dtype_of(x)).dense_forward(address(z), address(x), address(W), address_or_null(b), MLP_IDENTITY,
+                                               W.shape[0], W.shape[1], all)
+    return z
+
+
+def activate(cnp.ndarray z, str activation):
+    """a = g(z)."""
+    cdef cnp.ndarray a = np.empty_like(z)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
+    if activation == "softmax":
+        k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1])
+    else:
+        k.activation_forward(address(a), address(z), ACTIVATIONS[activation], z.size)
+    return a
+
+
+cdef int apply_derivative(cnp.ndarray delta, cnp.ndarray a, str activation) except -1:
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
+    if activation == "softmax":
+        k.softmax_backward(address(delta), address(a), delta.shape[0], delta.shape[1])
+    else:
+        k.activation_backward(address(delta), address(a), ACTIVATIONS[activation], delta.size)
+    return 0
+
+
+def loss_and_delta(cnp.ndarray out, Data data, str loss, activation):
+    """(losses (B,), delta_L (B, n)). out: z_L with activation None for the cross entropies, else a_L = activation(z_L)."""
+    cdef cnp.ndarray delta = np.empty_like(out)
+    cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
+    mlp_kernels_for(dtype_of(out)).loss(address(delta), &losses[0], &correct[0], address(out), LOSSES[loss], &data.c,
+                                        NULL, 0, out.shape[0], out.shape[1])
+    if activation is not None:
+        apply_derivative(delta, out, activation)
+    return losses.base[:-1], delta
+
+
+def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation):
+    """(delta W^T) * g'(z), with a = g(z) (B, n_in)."""
+    cdef cnp.ndarray below = np.empty_like(a)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
+    cdef mlp_block all = mlp_block(0, a.shape[0], 0, a.shape[1])
+    cdef Workspace scratch = Workspace()
+    scratch.ensure(<size_t>(W.shape[1] * k.tile_cols) * k.real_size)
+    k.delta_below(address(below), address(delta), address(W), address(a), ACTIVATIONS[activation], W.shape[0],
+                  W.shape[1], all, scratch.memory)
+    if activation == "softmax":
+        apply_derivative(below, a, activation)
+    return below
+
+
+def gradients(cnp.ndarray W, b, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
+    """(dW, db) = (scale x^T delta + l2 W + l1 sign(W), scale * sum of delta's rows); db is None without a bias."""
+    cdef cnp.ndarray dW = np.empty_like(W)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
+    cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
+    cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
+    k.weight_gradient(address(dW), address(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
+                      &update)
+    if b is None:
+        return dW, None
+    db = np.empty_like(b)
+    k.bias_gradient(address(db), address(delta), x.shape[0], W.shape[1], 0, W.shape[1], &update)
+    return dW, db

@@ -1,0 +1,213 @@
+"""What callers give, checked and brought into the form the core reads. Every message names the argument, what it got
+and what it needs."""
+
+import math
+import numbers
+
+import numpy as np
+
+from ._core import Data
+
+INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
+
+
+def flag(name, value):
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def one_of(name, value, names):
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, got {type(value).__name__}")
+    if value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+    return value
+
+
+def whole_number(name, value, *, least, most=2**63 - 1):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if not least <= value <= most:
+        bounds = f">= {least}" if value < least else f"<= {most}"
+        raise ValueError(f"{name} must be {bounds}, got {value}")
+    return int(value)
+
+
+def real_number(name, value, *, least=None, above=None, below=None):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    bounds = [
+        (least is None or value >= least, f">= {least}"),
+        (above is None or value > above, f"> {above}"),
+        (below is None or value < below, f"< {below}"),
+        (math.isfinite(value), "finite"),
+    ]
+    for holds, bound in bounds:
+        if not holds:
+            raise ValueError(f"{name} must be {bound}, got {value!r}")
+    return float(value)
+
+
+def number_array(name, value):
+    """value as an array of numbers (bool counts); object, string and complex arrays raise TypeError."""
+    try:
+        array = np.asarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array: {error}") from None
+    if array.dtype.kind not in "biuf":
+        raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
+    return array
+
+
+def inputs(X, network, name="X"):
+    """X as a C-contiguous (n, n_in) array of a type the core reads; the caller's own where it is one."""
+    X = number_array(name, X)
+    if X.ndim != 2 or X.shape[1] != network.n_in:
+        raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
+    dtype = X.dtype.newbyteorder("=")
+    if dtype not in INPUT_TYPES:
+        dtype = network.dtype
+    return np.ascontiguousarray(X, dtype)
+
+
+def _length(name, array, n):
+    if len(array) != n:
+        raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
+
+
+def class_labels(y, n_classes, name="y"):
+    """y (n,) as a private int32 copy; each a whole number in 0 .. n_classes - 1."""
+    if y.dtype.kind == "f":
+        bad = ~(np.isfinite(y) & (y == np.floor(y)))
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise ValueError(f"{name} must hold whole class numbers, got {y[at]} at position {at}")
+    bad = (y < 0) | (y >= n_classes)
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(
+            f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
+            f"got {y[at]} at position {at}"
+        )
+    return np.array(y, np.int32, order="C")
+
+
+def target_matrix(y, network, loss, name="y"):
+    """y (n,) or (n, K) as a private (n, K) copy of the network's dtype."""
+    n_out = network.n_out
+    if y.ndim == 1 and n_out == 1:
+        y = y.reshape(-1, 1)
+    if y.ndim != 2 or y.shape[1] != n_out:
+        forms = f"(n, {n_out})"
+        if loss == "cross_entropy":
+            forms = f"(n,) with class numbers, or {forms}"
+        elif n_out == 1:
+            forms = f"(n,) or {forms}"
+        raise ValueError(f"{name} must have shape {forms} for loss {loss!r}, got {y.shape}")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
+        targets = np.array(y, network.dtype, order="C")
+    bad = ~np.isfinite(targets)
+    if loss in ("cross_entropy", "binary_cross_entropy"):
+        bad |= (targets < 0) | (targets > 1)
+    if bad.any():
+        i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
+        needs = "probabilities from 0 to 1" if loss.endswith("cross_entropy") else "finite numbers"
+        raise ValueError(f"{name} must hold {needs}, got {y[i, j]} in row {i}, column {j}")
+    if loss == "cross_entropy":
+        _check_rows_sum_to_one(targets, name)
+    return targets
+
+
+def _check_rows_sum_to_one(targets, name):
+    sums = targets.sum(axis=1, dtype=np.float64)
+    bad = np.abs(sums - 1) > 1e-3  # what rounding to float32 may do to thousands of classes, and no more
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"{name} must have rows that sum to 1 (one-hot or probabilities), row {i} sums to {sums[i]:.6g}"
+        )
+
+
+def weights(sample_weight, class_weight, labels, network, n):
+    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each label."""
+    if sample_weight is None and class_weight is None:
+        return None
+    total = np.ones(n)
+    if sample_weight is not None:
+        given = number_array("sample_weight", sample_weight)
+        if given.ndim != 1:
+            raise ValueError(f"sample_weight must have shape (n,), got {given.shape}")
+        _length("sample_weight", given, n)
+        _check_weights("sample_weight", given)
+        total = total * given
+    if class_weight is not None:
+        total = total * class_weights(class_weight, labels, network.n_out)[labels]
+    if not total.any():
+        raise ValueError("sample_weight must not be zero for every example")
+    return np.array(total, network.dtype)
+
+
+def _check_weights(name, values):
+    bad = ~(np.isfinite(values) & (values >= 0))
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]} at position {at}")
+
+
+def class_weights(class_weight, labels, n_classes):
+    """class_weight, a dict {class: weight}, an array (K,), or "balanced", as an array (K,)."""
+    if labels is None:
+        raise ValueError("class_weight needs class numbers as y and the loss 'cross_entropy'")
+    if isinstance(class_weight, str):
+        one_of("class_weight", class_weight, ("balanced",))
+        counts = np.bincount(labels, minlength=n_classes)
+        present = np.count_nonzero(counts)
+        return len(labels) / (present * np.maximum(counts, 1))  # King and Zeng (2001), as in scikit-learn
+    if isinstance(class_weight, dict):
+        each = np.ones(n_classes)
+        for label, weight in class_weight.items():
+            each[whole_number("class_weight key", label, least=0, most=n_classes - 1)] = real_number(
+                f"class_weight[{label}]", weight, least=0
+            )
+        return each
+    each = number_array("class_weight", class_weight)
+    if each.shape != (n_classes,):
+        raise ValueError(f"class_weight must have shape ({n_classes},), got {each.shape}")
+    _check_weights("class_weight", each)
+    return each
+
+
+def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y")):
+    """X and y, checked against each other and the network, as the core reads them. X is used in place where it can
+    be, y and the weights are private copies."""
+    X = inputs(X, network, names[0])
+    y = number_array(names[1], y)
+    if y.ndim == 0:
+        raise ValueError(f"{names[1]} must have shape (n,) or (n, {network.n_out}), got a single number")
+    _length(names[1], y, len(X))
+    if len(X) == 0:
+        raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
+    labels = targets = None
+    if loss == "cross_entropy" and y.ndim == 1:
+        labels = class_labels(y, network.n_out, names[1])
+    else:
+        targets = target_matrix(y, network, loss, names[1])
+    weight = weights(sample_weight, class_weight, labels, network, len(X))
+    return Data(X, network.input_scale, labels, targets, weight)
+
+
+def output_array(out, shape, dtype, others):
+    """out= as the core writes it: exactly that shape and dtype, C-contiguous, writable, apart from the other arrays."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise ValueError("out must be C-contiguous, got an array with other strides")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    for name, other in others:
+        if np.may_share_memory(out, other):
+            raise ValueError(f"out must not overlap {name}")
+    return out

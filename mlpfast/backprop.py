@@ -1,0 +1,124 @@
+"""Backpropagation, layer by layer, on the kernels that the fused training step uses.
+
+    forward    z_l = a_{l-1} W_l + b_l,   a_l = g_l(z_l),   a_0 = X
+    residuals  delta_L = d loss / d z_L,  delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l)     one row per example
+    gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
+
+The 1/B stands in `gradients` alone; a step of Trainer on the same minibatch uses exactly these gradients, bit for bit.
+Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from . import _core, losses
+from ._validate import examples, inputs, real_number
+
+
+@dataclass
+class Tape:
+    """What a forward pass leaves behind: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
+
+    X: np.ndarray
+    z: list
+    a: list
+
+
+def forward(net, X):
+    """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
+    x = _core.gather(inputs(X, net), net.input_scale, net.dtype)
+    tape = Tape(x, [], [])
+    for layer in net.layers:
+        z = _core.affine(x, layer.W, layer.b)
+        x = _core.activate(z, layer.activation)
+        tape.z.append(z)
+        tape.a.append(x)
+    return tape
+
+
+def residuals(net, X, y, loss):
+    """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
+    loss = losses.checked(loss, net)
+    return _residuals(net, forward(net, X), examples(X, y, net, loss), loss)
+
+
+def _residuals(net, tape, data, loss):
+    delta = _output_residual(net, tape, data, loss)
+    deltas = [delta]
+    for l in range(len(net.layers) - 1, 0, -1):
+        below = net.layers[l - 1]
+        delta = _core.delta_below(delta, net.layers[l].W, tape.a[l - 1], below.activation)
+        deltas.insert(0, delta)
+    return deltas
+
+
+def _output_residual(net, tape, data, loss):
+    """delta_L: yhat - y where the loss contains the output's activation, else (d loss / d yhat) through g_L'."""
+    if loss in losses.OUTPUTS:
+        return _core.loss_and_delta(tape.z[-1], data, loss, None)[1]
+    return _core.loss_and_delta(tape.a[-1], data, loss, net.layers[-1].activation)[1]
+
+
+def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
+    """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias.
+
+    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights).
+    """
+    loss = losses.checked(loss, net)
+    l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+    data = examples(X, y, net, loss, sample_weight=sample_weight)
+    tape = forward(net, X)
+    deltas = _residuals(net, tape, data, loss)
+    scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
+    return [
+        _core.gradients(layer.W, layer.b, a_below, delta, scale, l1, l2)
+        for layer, a_below, delta in zip(net.layers, [tape.X, *tape.a], deltas, strict=False)
+    ]
+
+
+def _sum_in_order(weights):
+    """The sum as the core forms it: in float64, one after the other."""
+    return float(np.cumsum(weights, dtype=np.float64)[-1])
+
+
+def check_gradients(net, X, y, loss, *, step=1e-6):
+    """The largest relative error of `gradients` against central differences over every parameter, in float64.
+
+    The differences (L(w + h) - L(w - h)) / 2h are taken on a float64 copy of the network, h = step * max(1, |w|). An
+    error is relative to the larger of the two values, but at least to 1e-3 of the largest gradient in its array:
+    below that the differences hold mostly rounding errors. Expect 1e-6 or less; near a kink of relu it may be larger.
+    """
+    copy = _float64_copy(net)
+    loss = losses.checked(loss, copy)
+    data = examples(np.array(inputs(X, net)), y, copy, loss)
+    worst = 0.0
+    for layer, (dW, db) in zip(copy.layers, gradients(copy, X, y, loss), strict=True):
+        for parameter, gradient in ((layer.W, dW), (layer.b, db)):
+            if parameter is not None:
+                worst = max(worst, _relative_error(copy, data, loss, parameter, gradient, step))
+    return worst
+
+
+def _relative_error(net, data, loss, parameter, gradient, step):
+    def loss_at(index, value):
+        parameter[index] = value
+        loss_sum, weight_sum, _ = net._core.evaluate(data, loss, 1)
+        return loss_sum / weight_sum
+
+    numeric = np.empty_like(gradient)
+    for index in np.ndindex(parameter.shape):
+        w = parameter[index]
+        h = step * max(1.0, abs(w))
+        numeric[index] = (loss_at(index, w + h) - loss_at(index, w - h)) / (2 * h)
+        parameter[index] = w
+    size = np.maximum(np.abs(gradient), np.abs(numeric))
+    floor = max(1e-3 * size.max(), np.finfo(np.float64).tiny)
+    return float((np.abs(gradient - numeric) / np.maximum(size, floor)).max())
+
+
+def _float64_copy(net):
+    state = net.__getstate__()
+    copy = object.__new__(type(net))
+    copy.__setstate__({**state, "dtype": "float64"})
+    return copy

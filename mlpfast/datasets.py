@@ -1,0 +1,194 @@
+"""Data to start with: the digits that ship with the package, and readers for IDX files such as MNIST's."""
+
+import gzip
+import math
+import os
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+__all__ = ["load_digits", "load_idx", "load_mnist"]
+
+_DATA = Path(__file__).parent / "data"
+
+_DIGITS_N_TRAIN = 1437  # 80 %, the same rows as train_test_split(test_size=0.2, shuffle=False)
+
+_IDX_TYPES = {0x08: "uint8", 0x09: "int8", 0x0B: "int16", 0x0C: "int32", 0x0D: "float32", 0x0E: "float64"}
+_IDX_MAX_NDIM = 32  # NumPy 1's limit
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_DEFLATE_MAX_RATIO = 1032  # RFC 1951: at best 258 bytes come from a pair of one-bit codes
+
+
+def load_digits(*, split=False):
+    """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set.
+
+    Rows and their order are those of ``sklearn.datasets.load_digits``, whose values go from 0 to 16;
+    here they are divided by 16. The data is CC BY 4.0, see data/README.md.
+
+    Parameters
+    ----------
+    split : bool, keyword only
+        Whether to split the rows, always in the same way and without shuffling: the first 1,437 for
+        training, the last 360 for testing.
+
+    Returns
+    -------
+    X : (1797, 64) float32 in [0, 1], a row is an image read line by line, 0 is white
+    y : (1797,) int64, the digits 0 to 9
+        With ``split=True``: X_train (1437, 64), y_train (1437,), X_test (360, 64), y_test (360,).
+    """
+    images = load_idx(_DATA / "digits-images-idx3-ubyte.gz")
+    X = images.reshape(len(images), -1) / np.float32(16)  # exact: 16 is a power of two
+    y = load_idx(_DATA / "digits-labels-idx1-ubyte.gz").astype(np.int64)
+    if not split:
+        return X, y
+    n = _DIGITS_N_TRAIN
+    return X[:n], y[:n], X[n:], y[n:]
+
+
+def load_mnist(folder):
+    """Read the four IDX files of MNIST, or of a set in the same format such as Fashion-MNIST.
+
+    Each of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+    t10k-labels-idx1-ubyte may end in .gz, and may be spelled with a dot as in train-images.idx3-ubyte.
+
+    Parameters
+    ----------
+    folder : str or path
+
+    Returns
+    -------
+    X_train : (60000, 784) uint8, 0 is background and 255 is ink
+    y_train : (60000,) int64, the classes 0 to 9
+    X_test : (10000, 784) uint8
+    y_test : (10000,) int64
+
+    Raises
+    ------
+    FileNotFoundError
+        A file is missing; the message says which names were looked for.
+    ValueError
+        A file is damaged, or is not what its name says: rank, type, image size, number of labels, a label
+        above 9.
+    """
+    X_train, y_train = _load_mnist_part(folder, "train")
+    X_test, y_test = _load_mnist_part(folder, "t10k")
+    if X_train.shape[1] != X_test.shape[1]:
+        raise ValueError(
+            f"{folder}: the training images have {X_train.shape[1]} pixels and the test images "
+            f"{X_test.shape[1]}; they need the same number"
+        )
+    return X_train, y_train, X_test, y_test
+
+
+def _load_mnist_part(folder, part):
+    image_path = _find(folder, f"{part}-images", "idx3-ubyte")
+    label_path = _find(folder, f"{part}-labels", "idx1-ubyte")
+    images, labels = load_idx(image_path), load_idx(label_path)
+    for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
+        if array.ndim != ndim or array.dtype != np.uint8:
+            raise ValueError(
+                f"{path}: got {array.ndim} dimension(s) of {array.dtype}, needs {ndim} dimension(s) of uint8"
+            )
+    if len(images) != len(labels):
+        raise ValueError(f"{label_path}: got {len(labels)} labels, needs {len(images)}, one for each image")
+    if labels.size and labels.max() > 9:
+        row = int(np.argmax(labels > 9))
+        raise ValueError(f"{label_path}: got label {labels[row]} in row {row}, needs labels from 0 to 9")
+    n_pixels = images.shape[1] * images.shape[2]
+    return images.reshape(len(images), n_pixels), labels.astype(np.int64)
+
+
+def _find(folder, stem, kind):
+    names = [f"{stem}{separator}{kind}{end}" for separator in "-." for end in ("", ".gz")]
+    for name in names:
+        path = Path(folder, name)
+        if path.is_file():
+            return path
+    raise FileNotFoundError(f"{folder}: no {names[0]} here; looked for {', '.join(names)}")
+
+
+def load_idx(path):
+    """Read one array from an IDX file, gzipped or not (its first bytes tell, not its name).
+
+    The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit
+    integer, then the values in C order, big-endian: http://yann.lecun.com/exdb/mnist/.
+
+    Parameters
+    ----------
+    path : str or path
+
+    Returns
+    -------
+    A new C-contiguous array of uint8, int8, int16, int32, float32 or float64 in native byte order, with
+    1 to 32 dimensions.
+
+    Raises
+    ------
+    ValueError
+        The file is not IDX, is shorter or longer than its header says, or is a damaged gzip file. The
+        sizes are checked before memory is asked for, and no more is unpacked than the header announces.
+    OSError
+        The file cannot be opened or read.
+    """
+    with open(path, "rb") as file:
+        n_file = os.fstat(file.fileno()).st_size
+        if file.peek(2)[:2] != _GZIP_MAGIC:
+            return _read_idx(file, path, n_file)
+        try:
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return _read_idx(unpacked, path, n_file * _DEFLATE_MAX_RATIO)
+        except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+            raise ValueError(f"{path}: not a whole gzip file: {error}") from error
+
+
+def _read_idx(file, path, n_available):
+    """Read an array from an open file that can hold n_available bytes at the most."""
+    magic = file.read(4)
+    if len(magic) < 4:
+        raise ValueError(f"{path}: truncated, got {len(magic)} byte(s) of the 4 that an IDX file starts with")
+    zeros, code, ndim = magic[:2], magic[2], magic[3]
+    if zeros != b"\0\0":
+        raise ValueError(f"{path}: not an IDX file, starts with bytes {zeros.hex(' ')}, needs 00 00")
+    if code not in _IDX_TYPES:
+        known = ", ".join(f"0x{known:02x}" for known in _IDX_TYPES)
+        raise ValueError(f"{path}: got IDX type code 0x{code:02x}, needs one of {known}")
+    if not 1 <= ndim <= _IDX_MAX_NDIM:
+        raise ValueError(f"{path}: got {ndim} dimensions, needs 1 to {_IDX_MAX_NDIM}")
+    header = file.read(4 * ndim)
+    if len(header) < 4 * ndim:
+        raise ValueError(f"{path}: truncated, got {4 + len(header)} bytes of a header of {4 + 4 * ndim}")
+
+    shape = tuple(np.frombuffer(header, ">u4").tolist())
+    dtype = np.dtype(_IDX_TYPES[code])
+    n_bytes = math.prod(shape) * dtype.itemsize
+    needs = f"dimensions {shape} of {dtype} need {n_bytes} bytes"
+    # NumPy's own limit: one dimension of 0 does not excuse the others.
+    if math.prod(max(n, 1) for n in shape) * dtype.itemsize > sys.maxsize:
+        raise ValueError(f"{path}: {needs}, more than memory can address")
+    n_data = n_available - 4 - len(header)
+    if n_bytes > n_data:
+        raise ValueError(f"{path}: truncated, {needs}, the file holds {n_data} at the most")
+
+    array = np.empty(shape, dtype)
+    n_read = _read_into(file, array)
+    if n_read < n_bytes:
+        raise ValueError(f"{path}: truncated, {needs}, got {n_read}")
+    if file.read(1):  # also makes gzip compare its checksum
+        raise ValueError(f"{path}: oversized, {needs}, got more")
+    return array.byteswap(inplace=True) if sys.byteorder == "little" else array
+
+
+def _read_into(file, array):
+    """Fill the array's memory from the file; return how many bytes there were."""
+    memory = memoryview(array.reshape(-1).view(np.uint8))
+    n_read = 0
+    while n_read < len(memory):
+        n = file.readinto(memory[n_read:])
+        if not n:
+            break
+        n_read += n
+    return n_read

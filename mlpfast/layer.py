@@ -1,0 +1,73 @@
+"""One layer of a network: its shape, its activation, and a view of its parameters."""
+
+from . import activations, initializers
+from ._validate import flag, real_number, whole_number
+
+
+class Layer:
+    """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
+
+    activation: "identity", "relu", "sigmoid", "tanh" or "softmax".
+    init: a name of mlpfast.initializers for W; b starts at zero.
+    bias=False leaves b out. trainable=False keeps the parameters as they are.
+    dropout is reserved: anything but 0 is refused.
+
+    W and b exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
+    writing to them changes the network. b is None without a bias.
+    """
+
+    def __init__(self, n_in, n_out, activation="identity", *, init="auto", bias=True, dropout=0.0, trainable=True):
+        self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
+        self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
+        self.activation = activations.checked("activation", activation)
+        self.init = initializers.checked(init)
+        self.bias = flag("bias", bias)
+        self.trainable = flag("trainable", trainable)
+        if real_number("dropout", dropout, least=0, below=1) != 0:
+            raise ValueError(f"dropout must be 0 in this version, got {dropout!r}")
+        self.dropout = 0.0
+        self._core = self._index = None
+
+    def _attach(self, core, index):
+        self._core, self._index = core, index
+
+    def _attached(self):
+        if self._core is None:
+            raise AttributeError("this Layer has no parameters yet: they are made by the Network it is given to")
+        return self._core
+
+    @property
+    def W(self):
+        return self._attached().weights(self._index)
+
+    @W.setter
+    def W(self, value):
+        self._attached().weights(self._index)[...] = value
+
+    @property
+    def b(self):
+        return self._attached().bias(self._index)
+
+    @b.setter
+    def b(self, value):
+        if not self.bias:
+            raise AttributeError("b cannot be set: the Layer was made with bias=False")
+        self._attached().bias(self._index)[...] = value
+
+    @property
+    def n_parameters(self):
+        return self.n_in * self.n_out + (self.n_out if self.bias else 0)
+
+    def _settings(self):
+        """What a copy of this layer is made from."""
+        return (self.n_in, self.n_out, self.activation), {
+            "init": self.init, "bias": self.bias, "trainable": self.trainable
+        }
+
+    def __repr__(self):
+        extras = "".join(
+            f", {name}={getattr(self, name)!r}"
+            for name, usual in (("init", "auto"), ("bias", True), ("trainable", True))
+            if getattr(self, name) != usual
+        )
+        return f"Layer({self.n_in}, {self.n_out}, {self.activation!r}{extras})"

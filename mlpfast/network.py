@@ -1,0 +1,142 @@
+"""A network: layers in a row, their parameters in one block of the C core."""
+
+import secrets
+
+import numpy as np
+
+from . import _core, activations, initializers
+from ._config import threads_for_core
+from ._validate import Data, inputs, one_of, output_array, real_number, whole_number
+from .layer import Layer
+
+
+class Network:
+    """A multilayer perceptron: a_l = g_l(a_{l-1} W_l + b_l), a_0 = X, prediction a_L.
+
+    sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.
+    activation, output: of the hidden layers and of the last one, when widths are given.
+    dtype: "float32" or "float64", of parameters and arithmetic.
+    seed: fixes the initial weights; None takes a fresh one, kept in .seed.
+    input_scale: inputs of dtype uint8 (images), and only those, are multiplied by it as they are read, so that
+        input_scale=1/255 needs no float copy of the images.
+    """
+
+    def __init__(
+        self, sizes_or_layers, *, activation="relu", output="identity", dtype="float32", seed=None, input_scale=1.0
+    ):
+        self.seed = seed_or_fresh(seed)
+        self.input_scale = real_number("input_scale", input_scale)
+        self.dtype = _float_dtype(dtype)
+        self.layers = _layers(sizes_or_layers, activation, output)
+        self._core = _core.Network(
+            self.dtype, [(x.n_in, x.n_out, x.activation, x.bias, x.trainable) for x in self.layers]
+        )
+        self.n_in, self.n_out = self.layers[0].n_in, self.layers[-1].n_out
+        for index, layer in enumerate(self.layers):
+            layer._attach(self._core, index)
+            initializers.fill(layer.W, initializers.resolve(layer.init, layer.activation), self.seed, index)
+
+    @property
+    def n_parameters(self):
+        return sum(layer.n_parameters for layer in self.layers)
+
+    @property
+    def parameters(self):
+        """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b."""
+        return [p for layer in self.layers for p in (layer.W, layer.b) if p is not None]
+
+    def predict(self, X, *, out=None, threads=None):
+        """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
+
+        X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
+        out: a C-contiguous array of shape (n, n_out) and the network's dtype to write into; it is returned.
+        threads: exactly that many; None lets the amount of work decide. Neither it nor the way rows are split into
+        calls changes a bit. Safe from many Python threads at once.
+        Raises ValueError or TypeError if X or out do not fit.
+        """
+        X = inputs(X, self)
+        shape = (len(X), self.n_out)
+        if out is None:
+            out = np.empty(shape, self.dtype)
+        else:
+            out = output_array(out, shape, self.dtype, [("X", X), *(("the parameters", p) for p in self.parameters)])
+        self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
+        return out
+
+    __call__ = predict
+
+    def summary(self):
+        """A table of the layers, as text."""
+        lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
+        for number, layer in enumerate(self.layers, 1):
+            shape = f"{layer.n_in} -> {layer.n_out}"
+            frozen = "" if layer.trainable else "  frozen"
+            lines.append(f"{number:>5}  {shape:>14}  {layer.activation:<10}  {layer.n_parameters:>10,}{frozen}")
+        lines.append(f"{self.n_parameters:,} parameters, {self.dtype}")
+        return "\n".join(lines)
+
+    def __repr__(self):
+        sizes = [self.n_in, *(layer.n_out for layer in self.layers)]
+        return f"<Network {'-'.join(map(str, sizes))}, {self.dtype}>"
+
+    # Pickling and copying: settings and parameters.
+    def __getstate__(self):
+        return {
+            "layers": [layer._settings() for layer in self.layers],
+            "dtype": self.dtype.name,
+            "seed": self.seed,
+            "input_scale": self.input_scale,
+            "parameters": [p.copy() for p in self.parameters],
+        }
+
+    def __setstate__(self, state):
+        layers = [Layer(*args, **kwargs) for args, kwargs in state["layers"]]
+        self.__init__(layers, dtype=state["dtype"], seed=state["seed"], input_scale=state["input_scale"])
+        for mine, saved in zip(self.parameters, state["parameters"], strict=True):
+            mine[...] = saved
+
+
+def seed_or_fresh(seed):
+    """A 64-bit seed."""
+    return secrets.randbits(64) if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
+
+
+def checked_threads(threads):
+    return threads_for_core(None if threads is None else whole_number("threads", threads, least=1, most=1024))
+
+
+def _float_dtype(dtype):
+    try:
+        name = np.dtype(dtype).name
+    except TypeError:
+        name = str(dtype)
+    return np.dtype(one_of("dtype", name, ("float32", "float64")))
+
+
+def _layers(sizes_or_layers, activation, output):
+    activation = activations.checked("activation", activation)
+    output = activations.checked("output", output)
+    try:
+        items = list(sizes_or_layers)
+    except TypeError:
+        raise TypeError(f"sizes_or_layers must be a list of widths or of Layers, got {sizes_or_layers!r}") from None
+    if any(isinstance(item, Layer) for item in items):
+        return _checked_chain(items)
+    if len(items) < 2:
+        raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
+    sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
+    last = len(sizes) - 2
+    return [Layer(sizes[i], sizes[i + 1], output if i == last else activation) for i in range(last + 1)]
+
+
+def _checked_chain(layers):
+    for i, layer in enumerate(layers):
+        if not isinstance(layer, Layer):
+            raise TypeError(f"sizes_or_layers must hold widths or Layers, not both, got {layer!r} at position {i}")
+        if layer._core is not None or any(layer is other for other in layers[:i]):
+            raise ValueError(f"sizes_or_layers[{i}] is already part of a network: make a new Layer")
+        if i > 0 and layer.n_in != layers[i - 1].n_out:
+            raise ValueError(
+                f"sizes_or_layers[{i}] takes {layer.n_in} inputs, but the layer below has {layers[i - 1].n_out} outputs"
+            )
+    return layers

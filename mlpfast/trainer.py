@@ -1,0 +1,183 @@
+"""Training: validated arrays in, whole epochs in C, callbacks in between."""
+
+import math
+
+import numpy as np
+
+from . import _core, losses, optimizers
+from ._progress import Progress
+from ._validate import Data, examples, flag, real_number, whole_number
+from .history import History
+from .network import Network, checked_threads, seed_or_fresh
+
+
+class Trainer:
+    """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
+
+    loss: "cross_entropy", "binary_cross_entropy", "half_squared_error" or "squared_error" (mlpfast.losses).
+    optimizer: "sgd", or an object such as SGD(lr=0.1, momentum=0.9).
+    shuffle: a fresh order of the examples each epoch, fixed by seed (None takes a fresh one) and the epoch's number.
+    threads: exactly that many; None lets the amount of work decide. It changes no bit of the result.
+    check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
+        changes the parameters.
+
+    The state (velocities, number of epochs done) lives as long as the Trainer: fit called again goes on.
+    """
+
+    def __init__(
+        self,
+        network,
+        loss="cross_entropy",
+        optimizer="sgd",
+        *,
+        batch_size=64,
+        shuffle=True,
+        seed=None,
+        threads=None,
+        l1=0.0,
+        l2=0.0,
+        check_finite=True,
+    ):
+        if not isinstance(network, Network):
+            raise TypeError(f"network must be a Network, got {type(network).__name__}")
+        self.network = network
+        self.loss = losses.checked(loss, network)
+        self.optimizer = optimizers.from_name(optimizer)
+        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self.shuffle = flag("shuffle", shuffle)
+        self.seed = seed_or_fresh(seed)
+        self.threads = threads
+        checked_threads(threads)
+        self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+        self.check_finite = flag("check_finite", check_finite)
+        self.epoch = 0  # whole epochs done
+        self.history = History()  # of the last call of fit, also after an exception
+        self._core = _core.Trainer(network._core, self.loss, self.batch_size)
+
+    def fit(
+        self,
+        X,
+        y,
+        *,
+        epochs=1,
+        validation_data=None,
+        sample_weight=None,
+        class_weight=None,
+        callbacks=(),
+        progress=False,
+    ):
+        """Train for that many epochs -> History, one entry per epoch.
+
+        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
+        y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); else numbers (n,) if there is one
+            output, or (n, n_out).
+        validation_data: (X, y), evaluated after each epoch.
+        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
+            gradients are divided by their sum.
+        callbacks: objects with on_epoch_begin(trainer, epoch) and on_epoch_end(trainer, epoch, logs), either may be
+            missing; a function counts as the latter. True from on_epoch_end ends training.
+        progress: a bar (tqdm, if installed) or a line per epoch.
+
+        Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
+        the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
+        and FloatingPointError for numbers that are not finite (see check_finite).
+        """
+        epochs = whole_number("epochs", epochs, least=1)
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, class_weight=class_weight)
+        validation = self._validation(validation_data)
+        self._settings()  # a bad setting is refused before anything starts
+        callbacks = [_callback(c) for c in callbacks]
+        order = np.empty(len(data), np.int64) if self.shuffle else None
+        self.history = History()
+        with Progress(flag("progress", progress), epochs) as bar:
+            for _ in range(epochs):
+                for begin, _end in callbacks:
+                    begin(self, self.epoch)
+                logs = self._one_epoch(data, order, validation)
+                self.history.append(logs)
+                bar.show(logs)
+                if any([end(self, self.epoch - 1, logs) is True for _begin, end in callbacks]):
+                    break
+        return self.history
+
+    def step(self, X, y, sample_weight=None):
+        """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
+        failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
+        self._check(failure, result)
+        return result["loss_sum"] / result["weight_sum"]
+
+    def evaluate(self, X, y, sample_weight=None):
+        """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} on X, y; changes nothing."""
+        return self._evaluate(examples(X, y, self.network, self.loss, sample_weight=sample_weight))
+
+    def _one_epoch(self, data, order, validation):
+        if order is not None:
+            _core.shuffle(order, self.seed, self.epoch)
+        failure, result = self._core.epoch(data, order, self._settings(), checked_threads(self.threads))
+        self._check(failure, result)
+        logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
+        self.epoch += 1
+        if validation is not None:
+            for name, value in self._evaluate(validation).items():
+                logs["val_" + name] = value
+            if self.check_finite and not math.isfinite(logs["val_loss"]):
+                raise FloatingPointError(f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}")
+        return logs
+
+    def _evaluate(self, data):
+        return self._means(*self.network._core.evaluate(data, self.loss, checked_threads(self.threads)))
+
+    def _means(self, loss_sum, weight_sum, correct):
+        means = {"loss": loss_sum / weight_sum}
+        if self.loss in losses.CLASSIFICATION:
+            means["accuracy"] = correct / weight_sum
+        return means
+
+    def _settings(self):
+        """Everything of a step that may be changed between calls, as the core takes it."""
+        return {
+            **self.optimizer.checked(),
+            "l1": real_number("l1", self.l1, least=0),
+            "l2": real_number("l2", self.l2, least=0),
+            "check_finite": self.check_finite,
+        }
+
+    def _check(self, failure, result):
+        if failure is None:
+            return
+        where = f"epoch {self.epoch}, minibatch {result['minibatches']}"
+        if failure == "loss":
+            raise FloatingPointError(
+                f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "
+                "A smaller learning rate may help"
+            )
+        so_far = result["loss_sum"] / result["weight_sum"] if result["weight_sum"] else math.nan
+        raise FloatingPointError(
+            f"{where}: X holds NaN or infinity (or a number too large for {self.network.dtype}); the loss so far is "
+            f"{so_far:.6g}; the parameters are those before this minibatch"
+        )
+
+    def _validation(self, validation_data) -> Data | None:
+        if validation_data is None:
+            return None
+        try:
+            X, y = validation_data
+        except (TypeError, ValueError):
+            raise ValueError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}") from None
+        return examples(X, y, self.network, self.loss, names=("validation_data X", "validation_data y"))
+
+
+def _nothing(*_):
+    return None
+
+
+def _callback(callback):
+    """(on_epoch_begin, on_epoch_end) of a callback."""
+    begin = getattr(callback, "on_epoch_begin", None)
+    end = getattr(callback, "on_epoch_end", None)
+    if begin is None and end is None:
+        if not callable(callback):
+            raise TypeError(f"callbacks must be functions or have on_epoch_begin or on_epoch_end, got {callback!r}")
+        end = callback
+    return begin or _nothing, end or _nothing
