@@ -85,7 +85,7 @@ static void raise_stop(epoch *e, mlp_status why) {
 
 static void poll_now_and_then(const step *s) {
     epoch *e = s->epoch;
-    e->flops_since_poll += e->flops_per_row * (double)s->rows;
+    e->flops_since_poll += e->flops_per_row * (double)s->rows / 2;  // called twice a step
     if (!e->poll || e->flops_since_poll < POLL_FLOPS) return;
     e->flops_since_poll = 0;
     if (e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
@@ -151,6 +151,7 @@ static void loss_and_residual(const step *s) {
     int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
                                   s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n);
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
+    if (s->me->rank == 0) poll_now_and_then(s);
     mlp_activation g = mlp_output_activation(s->net, t->loss);
     if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
     mlp_team_barrier(s->me);
@@ -221,30 +222,36 @@ static void update(const step *s, int l) {
 
 // ---- The walk ----
 
+// Read only right after the barriers of gather and loss_and_residual: another barrier lies between a member's reading
+// and the next writing, so all members see the same and leave together.
 static int stopped(const step *s) { return atomic_load_explicit(&s->epoch->stop, memory_order_relaxed) != MLP_OK; }
 
-static void one_step(const step *s) {
+// Returns whether the minibatch was trained on; if not, nothing has changed.
+static int one_step(const step *s) {
     gather(s);
-    if (stopped(s)) return;
+    if (stopped(s)) return 0;
     for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
     loss_and_residual(s);
-    account(s, !stopped(s));
-    if (stopped(s)) return;  // before anything has changed
+    int whole = !stopped(s);
+    account(s, whole);
+    if (!whole) return 0;
     for (int l = s->net->n_layers - 1; l >= s->trainer->lowest_trainable; l--) {
         if (l > s->trainer->lowest_trainable) residual_below(s, l);
         if (s->net->layers[l].spec.trainable) update(s, l);
     }
     mlp_team_barrier(s->me);  // the next step reads W and overwrites the minibatch
+    return 1;
 }
 
 static void run_epoch(void *context, mlp_member *me) {
     epoch *e = context;
     const mlp_network *net = e->trainer->net;
     step s = {.epoch = e, .trainer = e->trainer, .net = net, .kernels = net->kernels, .me = me};
-    for (s.first = 0; s.first < e->data->n && !stopped(&s); s.first += s.rows) {
+    int whole = 1;
+    for (s.first = 0; whole && s.first < e->data->n; s.first += s.rows) {
         s.rows = e->data->n - s.first < e->batch_size ? e->data->n - s.first : e->batch_size;
         s.index = e->order ? e->order + s.first : NULL;
-        one_step(&s);
+        whole = one_step(&s);
     }
 }
 
