@@ -1,8 +1,8 @@
-"""The same training in plain NumPy: what mlpfast is timed against, and its equations in 40 lines.
+"""The same training in plain NumPy: what mlpfast is timed against, and its equations.
 
     z_l = a_{l-1} W_l + b_l,   a_l = max(z_l, 0),   yhat = softmax(z_L)
     delta_L = yhat - y,        delta_l = (delta_{l+1} W_{l+1}^T) * (z_l > 0)
-    V = momentum V + lr/B a_{l-1}^T delta_l,   W_l = W_l - V,   and b_l likewise with the sum of delta_l's rows
+    V = momentum V + lr/B a_{l-1}^T delta_l,   W_l = W_l - V,   b_l likewise with the sum of delta_l's rows
 
 It is meant to be fast: every large array is made once and written in place.
 """
@@ -21,17 +21,19 @@ class NumpyMLP:
         self.batch_size, self.lr, self.momentum = batch_size, lr, momentum
         self.dW = [np.empty_like(W) for W in self.W]
         self.VW, self.Vb = ([np.zeros_like(p) for p in kind] for kind in (self.W, self.b))
-        dtype, widths = self.W[0].dtype, [len(self.W[0]), *(len(b) for b in self.b)]
+        dtype = self.W[0].dtype
+        widths = [len(self.W[0]), *(len(b) for b in self.b)]
         self.a = [np.empty((batch_size, n), dtype) for n in widths]
         self.delta = [np.empty((batch_size, n), dtype) for n in widths[1:]]
         self.rows = np.arange(batch_size)
 
     def epoch(self, X, y, order):
-        """Train on all minibatches of X (n, n_in), y (n,) in that order -> mean loss, each before its update."""
+        """Train on X (n, n_in), y (n,) in that order -> mean loss, each minibatch's before its update."""
         loss = 0.0
         for start in range(0, len(order), self.batch_size):
             index = order[start : start + self.batch_size]
-            x = np.take(X, index, axis=0, out=self.a[0][: len(index)], mode="clip")  # "raise" would buffer
+            x = self.a[0][: len(index)]
+            np.take(X, index, axis=0, out=x, mode="clip")  # mode="raise" would copy once more
             loss += self.step(x, y[index])
         return loss / len(order)
 

@@ -37,6 +37,10 @@ def whole_number(name, value, *, least, most=2**63 - 1):
 def real_number(name, value, *, least=None, above=None, below=None):
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
         raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        value = float(value)
+    except OverflowError:  # a whole number beyond float64
+        value = math.inf if value > 0 else -math.inf
     bounds = [
         (least is None or value >= least, f">= {least}"),
         (above is None or value > above, f"> {above}"),
@@ -46,7 +50,7 @@ def real_number(name, value, *, least=None, above=None, below=None):
     for holds, bound in bounds:
         if not holds:
             raise ValueError(f"{name} must be {bound}, got {value!r}")
-    return float(value)
+    return value
 
 
 def number_array(name, value):
@@ -143,9 +147,13 @@ def weights(sample_weight, class_weight, labels, network, n):
         total = total * given
     if class_weight is not None:
         total = total * class_weights(class_weight, labels, network.n_out)[labels]
+    with np.errstate(over="ignore", under="ignore"):
+        total = np.array(total, network.dtype)
+    if not np.isfinite(total).all():
+        raise ValueError(f"sample_weight must not be too large for {network.dtype}")
     if not total.any():
-        raise ValueError("sample_weight must not be zero for every example")
-    return np.array(total, network.dtype)
+        raise ValueError(f"sample_weight must not be zero for every example (in {network.dtype})")
+    return total
 
 
 def _check_weights(name, values):
@@ -208,6 +216,6 @@ def output_array(out, shape, dtype, others):
     if not out.flags.writeable:
         raise ValueError("out must be writable, got a read-only array")
     for name, other in others:
-        if np.may_share_memory(out, other):
+        if isinstance(other, np.ndarray) and np.may_share_memory(out, other):
             raise ValueError(f"out must not overlap {name}")
     return out

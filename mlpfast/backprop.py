@@ -92,12 +92,13 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
     copy = _float64_copy(net)
     loss = losses.checked(loss, copy)
     data = examples(np.array(inputs(X, net)), y, copy, loss)
-    worst = 0.0
-    for layer, (dW, db) in zip(copy.layers, gradients(copy, X, y, loss), strict=True):
-        for parameter, gradient in ((layer.W, dW), (layer.b, db)):
-            if parameter is not None:
-                worst = max(worst, _relative_error(copy, data, loss, parameter, gradient, step))
-    return worst
+    errors = [
+        _relative_error(copy, data, loss, parameter, gradient, step)
+        for layer, pair in zip(copy.layers, gradients(copy, X, y, loss), strict=True)
+        for parameter, gradient in zip((layer.W, layer.b), pair, strict=True)
+        if parameter is not None
+    ]
+    return float(np.max(errors))  # NaN if any is
 
 
 def _relative_error(net, data, loss, parameter, gradient, step):

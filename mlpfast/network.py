@@ -54,12 +54,13 @@ class Network:
         calls changes a bit. Safe from many Python threads at once.
         Raises ValueError or TypeError if X or out do not fit.
         """
-        X = inputs(X, self)
+        given, X = X, inputs(X, self)
         shape = (len(X), self.n_out)
         if out is None:
             out = np.empty(shape, self.dtype)
         else:
-            out = output_array(out, shape, self.dtype, [("X", X), *(("the parameters", p) for p in self.parameters)])
+            others = [("X", given), ("X", X), *(("the parameters", p) for p in self.parameters)]
+            out = output_array(out, shape, self.dtype, others)
         self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
         return out
 
@@ -107,7 +108,7 @@ def checked_threads(threads):
 
 def _float_dtype(dtype):
     try:
-        name = np.dtype(dtype).name
+        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy reads None as float64
     except TypeError:
         name = str(dtype)
     return np.dtype(one_of("dtype", name, ("float32", "float64")))

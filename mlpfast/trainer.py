@@ -86,7 +86,7 @@ class Trainer:
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, class_weight=class_weight)
         validation = self._validation(validation_data)
         self._settings()  # a bad setting is refused before anything starts
-        callbacks = [_callback(c) for c in callbacks]
+        callbacks = _callbacks(callbacks)
         order = np.empty(len(data), np.int64) if self.shuffle else None
         self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
@@ -170,6 +170,15 @@ class Trainer:
 
 def _nothing(*_):
     return None
+
+
+def _callbacks(callbacks):
+    try:
+        return [_callback(c) for c in callbacks]
+    except TypeError:
+        if hasattr(callbacks, "__iter__"):
+            raise
+        raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}") from None
 
 
 def _callback(callback):

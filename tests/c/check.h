@@ -1,0 +1,122 @@
+// What every C test needs: counted checks, and buffers with unreadable pages at both ends. Include it first.
+#ifndef MLP_TEST_CHECK_H
+#define MLP_TEST_CHECK_H
+
+#ifndef _DEFAULT_SOURCE
+#define _DEFAULT_SOURCE  // MAP_ANONYMOUS, sigaction
+#endif
+
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+// ---- Checks ----
+
+#define CHECKS_PRINTED 20  // the first failures tell what is wrong, the thousands that follow do not
+
+static long check_count, check_failures;
+static char check_doing[256];  // what is being tested, printed with a failure
+
+__attribute__((format(printf, 1, 2))) static inline void doing(const char *format, ...) {
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(check_doing, sizeof check_doing, format, arguments);
+    va_end(arguments);
+}
+
+#define CHECK(condition) check_that(!!(condition), #condition, __FILE__, __LINE__)
+
+static inline int check_that(int holds, const char *condition, const char *file, int line) {
+    check_count++;
+    if (!holds && check_failures++ < CHECKS_PRINTED) {
+        fprintf(stderr, "%s:%d: %s\n    is false: %s\n", file, line, check_doing, condition);
+    }
+    return holds;
+}
+
+// A wild access and a hang end the program; say where. Nothing but write() is safe in a signal handler.
+static inline void check_write(const char *text) {
+    if (write(2, text, strlen(text)) < 0) _exit(3);
+}
+
+static inline void check_died(int number) {
+    check_write(number == SIGALRM ? "does not end: " : "touched memory that is not its own: ");
+    check_write(check_doing);
+    check_write("\n");
+    _exit(2);
+}
+
+// Call it first: returns whether the program was called with --quick. It may run for so many seconds.
+static inline int check_begin(int argc, char **argv, unsigned seconds) {
+    struct sigaction action = {.sa_handler = check_died};
+    sigaction(SIGSEGV, &action, NULL);
+    sigaction(SIGBUS, &action, NULL);
+    sigaction(SIGALRM, &action, NULL);
+    alarm(seconds);
+    return argc > 1 && strcmp(argv[1], "--quick") == 0;
+}
+
+// The exit code of main.
+static inline int check_end(const char *name) {
+    printf("%s: %ld checks, %ld failed\n", name, check_count, check_failures);
+    return check_failures != 0 || check_count == 0;
+}
+
+// ---- Guarded buffers ----
+
+// Memory between two unreadable pages. A test places an array in it that ends right before the second page (its start
+// then has whatever alignment its length leaves, down to that of an element), or one that begins right behind the first.
+typedef struct {
+    unsigned char *begin;
+    size_t bytes;  // whole pages
+} guarded;
+
+typedef enum { AT_END, AT_BEGIN } guarded_side;
+
+#define CANARY 0xA5
+#define CANARY_BYTES 128  // two of the widest vectors
+
+static inline guarded guarded_create(size_t bytes) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (bytes + CANARY_BYTES + page - 1) / page * page;
+    unsigned char *pages = mmap(NULL, room + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED || mprotect(pages, page, PROT_NONE) || mprotect(pages + page + room, page, PROT_NONE)) {
+        perror("guarded_create");
+        exit(3);
+    }
+    return (guarded){pages + page, room};
+}
+
+static inline void guarded_destroy(guarded *buffer) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    munmap(buffer->begin - page, buffer->bytes + 2 * page);
+    *buffer = (guarded){0};
+}
+
+static inline unsigned char *guarded_canary(const guarded *buffer, size_t bytes, guarded_side side) {
+    return side == AT_END ? buffer->begin + buffer->bytes - bytes - CANARY_BYTES : buffer->begin + bytes;
+}
+
+// Room for bytes, with a canary on its open side. Without bytes, AT_END gives the unreadable page itself.
+static inline void *guarded_place(const guarded *buffer, size_t bytes, guarded_side side) {
+    if (bytes + CANARY_BYTES > buffer->bytes) {
+        fprintf(stderr, "%s: a buffer of the test itself is too small\n", check_doing);
+        exit(3);
+    }
+    memset(guarded_canary(buffer, bytes, side), CANARY, CANARY_BYTES);
+    return side == AT_END ? buffer->begin + buffer->bytes - bytes : buffer->begin;
+}
+
+// Whether nothing was written beyond the open side of what guarded_place gave last.
+static inline int guarded_intact(const guarded *buffer, size_t bytes, guarded_side side) {
+    const unsigned char *canary = guarded_canary(buffer, bytes, side);
+    for (int i = 0; i < CANARY_BYTES; i++) {
+        if (canary[i] != CANARY) return 0;
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,63 @@
+// Numbers of either dtype as doubles, so that one reference serves both tables. Every float is a double, and the
+// rounding of a double sum, product or quotient of floats to float is the float operation's own (53 >= 2 * 24 + 2).
+#ifndef MLP_TEST_REALS_H
+#define MLP_TEST_REALS_H
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "kernel_table.h"
+
+static inline double get(const mlp_kernels *k, const void *array, int64_t i) {
+    return k->dtype == MLP_FLOAT32 ? (double)((const float *)array)[i] : ((const double *)array)[i];
+}
+
+static inline void put(const mlp_kernels *k, void *array, int64_t i, double x) {
+    if (k->dtype == MLP_FLOAT32) ((float *)array)[i] = (float)x;
+    else ((double *)array)[i] = x;
+}
+
+static inline double rounded(const mlp_kernels *k, double x) { return k->dtype == MLP_FLOAT32 ? (double)(float)x : x; }
+
+static inline double fused(const mlp_kernels *k, double a, double b, double c) {
+    return k->dtype == MLP_FLOAT32 ? (double)fmaf((float)a, (float)b, (float)c) : fma(a, b, c);
+}
+
+static inline double epsilon(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? FLT_EPSILON : DBL_EPSILON; }
+static inline double tiniest_normal(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? FLT_MIN : DBL_MIN; }
+static inline const char *dtype_name(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? "float32" : "float64"; }
+
+// Equal in every bit; any NaN equals any other, as their bits are not part of the promise.
+static inline int same(double a, double b) { return (a != a && b != b) || memcmp(&a, &b, sizeof a) == 0; }
+
+static inline int same_array(const mlp_kernels *k, const void *a, const void *b, int64_t n) {
+    for (int64_t i = 0; i < n; i++) {
+        if (!same(get(k, a, i), get(k, b, i))) return 0;
+    }
+    return 1;
+}
+
+// ---- Random numbers: splitmix64, good enough for test data ----
+
+static uint64_t random_state = 1;
+
+static inline uint64_t random_bits(void) {
+    uint64_t z = random_state += UINT64_C(0x9E3779B97F4A7C15);
+    z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
+    z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
+    return z ^ z >> 31;
+}
+
+static inline double random_unit(void) { return (double)(random_bits() >> 11) * 0x1p-53; }
+static inline int64_t random_below(int64_t n) { return (int64_t)(random_bits() % (uint64_t)n); }
+static inline double random_integer(void) { return (double)(random_below(9) - 4); }  // -4 .. 4
+static inline double random_real(const mlp_kernels *k) { return rounded(k, 4 * random_unit() - 2); }
+
+// The i-th table of both dtypes together, NULL past the last: a loop over it visits every table there is.
+static inline const mlp_kernels *every_table(int i) {
+    return mlp_kernels_available(i / 2, i % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
+}
+
+#endif

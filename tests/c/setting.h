@@ -1,0 +1,162 @@
+// Networks with data to train them on, for the tests: a setting says what, the functions build it.
+#ifndef MLP_TEST_SETTING_H
+#define MLP_TEST_SETTING_H
+
+#include "check.h"
+#include "reals.h"
+
+#define MOST_LAYERS 4
+
+typedef struct {
+    const char *name;
+    int n_layers;
+    int64_t width[MOST_LAYERS + 1];
+    mlp_activation g[MOST_LAYERS];
+    int without_bias, frozen;  // bit l is for layer l
+    mlp_loss loss;
+    int by_label, weighted, pixels;  // pixels: X is uint8
+    int64_t n, batch;
+    mlp_sgd sgd;
+} setting;
+
+typedef struct {
+    mlp_data data;
+    void *X, *targets, *weights;
+    int32_t *labels;
+} dataset;
+
+static inline void *allocate(size_t bytes) {
+    void *memory = calloc(bytes + 1, 1);
+    if (!memory) exit(3);
+    return memory;
+}
+
+static inline int64_t outputs_of(const setting *s) { return s->width[s->n_layers]; }
+
+// ---- Data ----
+
+static inline void *make_inputs(const setting *s, const mlp_kernels *k) {
+    int64_t count = s->n * s->width[0];
+    void *X = allocate((size_t)count * k->real_size);
+    for (int64_t i = 0; i < count; i++) {
+        if (s->pixels) ((uint8_t *)X)[i] = (uint8_t)random_below(256);
+        else put(k, X, i, random_real(k));
+    }
+    return X;
+}
+
+// Probabilities suit every loss.
+static inline void *make_targets(const setting *s, const mlp_kernels *k) {
+    int64_t n = outputs_of(s);
+    void *targets = allocate((size_t)(s->n * n) * k->real_size);
+    for (int64_t i = 0; i < s->n; i++) {
+        double y[1000], total = 0;
+        for (int64_t j = 0; j < n; j++) total += y[j] = random_unit();
+        for (int64_t j = 0; j < n; j++) put(k, targets, i * n + j, y[j] / total);
+    }
+    return targets;
+}
+
+static inline dataset make_data(const setting *s, mlp_dtype dtype) {
+    const mlp_kernels *k = mlp_kernels_for(dtype);
+    dataset d = {0};
+    random_state = 77;  // the same data for the same setting
+    d.X = make_inputs(s, k);
+    if (s->by_label) {
+        d.labels = allocate((size_t)s->n * sizeof *d.labels);
+        for (int64_t i = 0; i < s->n; i++) d.labels[i] = (int32_t)random_below(outputs_of(s));
+    } else {
+        d.targets = make_targets(s, k);
+    }
+    if (s->weighted) {
+        d.weights = allocate((size_t)s->n * k->real_size);
+        for (int64_t i = 0; i < s->n; i++) put(k, d.weights, i, 2 * random_unit());
+    }
+    d.data = (mlp_data){.X = d.X, .x_type = s->pixels ? MLP_UINT8 : dtype, .x_scale = 1.0 / 255, .labels = d.labels,
+                        .targets = d.targets, .weights = d.weights, .n = s->n};
+    return d;
+}
+
+static inline void destroy_data(dataset *d) {
+    free(d->X);
+    free(d->targets);
+    free(d->weights);
+    free(d->labels);
+}
+
+// ---- Networks ----
+
+// He's weights, and biases that are not zero.
+static inline void draw_parameters(const setting *s, mlp_network *net, const mlp_kernels *k) {
+    static double z[1 << 18];
+    for (int l = 0; l < s->n_layers; l++) {
+        int64_t n_in = s->width[l], n_out = s->width[l + 1];
+        mlp_random_normal(z, n_in * n_out, 11, (uint64_t)l);
+        for (int64_t i = 0; i < n_in * n_out; i++) {
+            put(k, mlp_network_weights(net, l), i, z[i] * sqrt(2 / (double)n_in));
+        }
+        mlp_random_normal(z, n_out, 12, (uint64_t)l);
+        for (int64_t j = 0; mlp_network_bias(net, l) && j < n_out; j++) put(k, mlp_network_bias(net, l), j, z[j] / 4);
+    }
+}
+
+static inline mlp_network *make_network(const setting *s, mlp_dtype dtype) {
+    mlp_layer_spec layers[MOST_LAYERS];
+    for (int l = 0; l < s->n_layers; l++) {
+        layers[l] = (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l],
+                                     .has_bias = !(s->without_bias >> l & 1), .trainable = !(s->frozen >> l & 1)};
+    }
+    mlp_network *net = NULL;
+    if (!CHECK(mlp_network_create(&net, dtype, layers, s->n_layers) == MLP_OK)) exit(3);
+    draw_parameters(s, net, mlp_kernels_for(dtype));
+    return net;
+}
+
+static inline mlp_trainer *make_trainer(const setting *s, mlp_network *net) {
+    mlp_trainer *trainer = NULL;
+    if (!CHECK(mlp_trainer_create(&trainer, net, s->loss, s->batch) == MLP_OK)) exit(3);
+    return trainer;
+}
+
+// All parameters, and with a trainer all velocities, layer after layer, as doubles in fresh memory.
+typedef struct {
+    double *values;
+    int64_t n;
+} snapshot;
+
+static inline void append(snapshot *to, const mlp_kernels *k, const void *array, int64_t n) {
+    for (int64_t i = 0; array && i < n; i++) to->values[to->n++] = get(k, array, i);
+}
+
+static inline snapshot take_snapshot(const setting *s, const mlp_network *net, mlp_trainer *trainer, mlp_dtype dtype) {
+    const mlp_kernels *k = mlp_kernels_for(dtype);
+    int64_t most = 0;
+    for (int l = 0; l < s->n_layers; l++) most += 2 * (s->width[l] + 1) * s->width[l + 1];
+    snapshot taken = {allocate((size_t)most * sizeof(double)), 0};
+    for (int l = 0; l < s->n_layers; l++) {
+        int64_t n_out = s->width[l + 1], weights = s->width[l] * n_out;
+        append(&taken, k, mlp_network_weights(net, l), weights);
+        append(&taken, k, mlp_network_bias(net, l), n_out);
+        if (!trainer) continue;
+        append(&taken, k, mlp_trainer_weight_velocity(trainer, l), weights);
+        append(&taken, k, mlp_trainer_bias_velocity(trainer, l), n_out);
+    }
+    return taken;
+}
+
+static inline int same_snapshot(const snapshot *a, const snapshot *b) {
+    if (a->n != b->n) return 0;
+    for (int64_t i = 0; i < a->n; i++) {
+        if (!same(a->values[i], b->values[i])) return 0;
+    }
+    return 1;
+}
+
+static inline int snapshot_is_finite(const snapshot *a) {
+    for (int64_t i = 0; i < a->n; i++) {
+        if (!isfinite(a->values[i])) return 0;
+    }
+    return 1;
+}
+
+#endif

@@ -1,0 +1,508 @@
+// The products of a layer, the updates and the gather, of every table this machine can run.
+//
+// Every kind of product is out (m, n) = init (n) + left (m, depth) right (depth, n), then something element by element.
+// Its reference is the definition: each element one chain of fused multiply-adds in increasing depth. With small
+// integers nothing is ever rounded, so that the plain sum is the reference. Either way every bit must be right.
+#include "check.h"
+#include "reals.h"
+
+#define MOST_ROWS 64
+#define MOST_COLS 136
+#define MOST_DEPTH 700
+
+typedef enum { FORWARD, BELOW, UPDATE, GRADIENT, PRODUCTS } product;
+static const char *const product_name[] = {"dense_forward", "delta_below", "update_weights", "weight_gradient"};
+
+typedef struct {
+    const mlp_kernels *k;
+    product kind;
+    int integers;
+    int has_init;      // a bias, for FORWARD
+    mlp_activation g;  // for FORWARD and BELOW
+    mlp_update rule;   // for UPDATE and GRADIENT
+    guarded_side side;
+    int64_t m, n, depth;
+} problem;
+
+// The numbers of the problems at hand; smaller ones take the upper left corners.
+static double left[MOST_ROWS][MOST_DEPTH], right[MOST_DEPTH][MOST_COLS], init[MOST_COLS];
+static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], a_below[MOST_ROWS][MOST_COLS];
+static double sum[MOST_ROWS][MOST_COLS];  // the reference, for the depth of the moment
+static void *expected, *expected_V;       // (m, n) of the table's dtype: what the output and the velocity should hold
+
+// The arrays a kernel sees, in its own layout and dtype, flush with unreadable pages.
+enum { LEFT, RIGHT, INIT, OUT, VELOCITY, OTHER, SCRATCH, BUFFERS };
+static guarded buffers[BUFFERS];
+static void *array[BUFFERS];
+static size_t array_bytes[BUFFERS];
+
+static void *place(const problem *p, int which, int64_t count) {
+    array_bytes[which] = (size_t)count * p->k->real_size;
+    return array[which] = guarded_place(&buffers[which], array_bytes[which], p->side);
+}
+
+static void describe(const problem *p, const char *what) {
+    doing("%s %s %s: m %d n %d depth %d, %s, g %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s", p->k->isa,
+          dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
+          p->has_init, p->rule.momentum, p->rule.nesterov, p->rule.l1, p->rule.l2,
+          p->side == AT_END ? "page behind" : "page in front");
+}
+
+// ---- Numbers ----
+
+static double draw(const problem *p) { return p->integers ? random_integer() : random_real(p->k); }
+
+static void draw_numbers(const problem *p) {
+    for (int i = 0; i < MOST_ROWS; i++) {
+        for (int j = 0; j < MOST_DEPTH; j++) left[i][j] = draw(p);
+        for (int j = 0; j < MOST_COLS; j++) {
+            old_W[i][j] = random_below(8) ? draw(p) : 0;  // zeros for sign(0) and relu'(0)
+            old_V[i][j] = draw(p);
+            a_below[i][j] = random_below(8) ? draw(p) : 0;
+        }
+    }
+    for (int i = 0; i < MOST_DEPTH; i++) {
+        for (int j = 0; j < MOST_COLS; j++) right[i][j] = draw(p);
+    }
+    for (int j = 0; j < MOST_COLS; j++) init[j] = draw(p);
+}
+
+static void start_sums(const problem *p) {
+    for (int i = 0; i < MOST_ROWS; i++) {
+        for (int j = 0; j < MOST_COLS; j++) sum[i][j] = p->has_init ? init[j] : 0;
+    }
+}
+
+// From the sums of depth d to those of depth d + 1.
+static void extend_sums(const problem *p, int64_t d) {
+    for (int i = 0; i < MOST_ROWS; i++) {
+        for (int j = 0; j < MOST_COLS; j++) {
+            sum[i][j] = p->integers ? sum[i][j] + left[i][d] * right[d][j]
+                                    : fused(p->k, left[i][d], right[d][j], sum[i][j]);
+        }
+    }
+}
+
+static mlp_update rule_number(int number, int integers) {
+    mlp_update rule = {.scale = 0.5, .lr = 0.25, .momentum = 0.5, .l1 = 0.25, .l2 = 0.125};
+    if (!integers) rule = (mlp_update){.scale = 1.0 / 7, .lr = 0.1, .momentum = 0.9, .l1 = 0.003, .l2 = 0.02};
+    rule.nesterov = number & 1;
+    if (!(number & 2)) rule.momentum = 0;
+    if (!(number & 4)) rule.l1 = 0;
+    if (!(number & 8)) rule.l2 = 0;
+    return rule;
+}
+
+// ---- References ----
+
+static double gradient_of(const mlp_kernels *k, double total, double W, const mlp_update *rule) {
+    double g = rounded(k, total * rounded(k, rule->scale)), sign = W > 0 ? 1 : W < 0 ? -1 : 0;
+    if (rule->l2 != 0) g = rounded(k, g + rounded(k, rounded(k, rule->l2) * W));
+    if (rule->l1 != 0) g = rounded(k, g + rounded(k, rule->l1) * sign);
+    return g;
+}
+
+// V is NULL without momentum.
+static void update_one(const mlp_kernels *k, double *W, double *V, double g, const mlp_update *rule) {
+    double momentum = rounded(k, rule->momentum), step = g;
+    if (V) {
+        *V = rounded(k, rounded(k, momentum * *V) + g);
+        step = rule->nesterov ? rounded(k, g + rounded(k, momentum * *V)) : *V;
+    }
+    *W = rounded(k, *W - rounded(k, rounded(k, rule->lr) * step));
+}
+
+static void expect_update(const problem *p, int64_t i, int64_t j) {
+    double g = gradient_of(p->k, sum[i][j], old_W[i][j], &p->rule), W = old_W[i][j], V = old_V[i][j];
+    update_one(p->k, &W, p->rule.momentum != 0 ? &V : NULL, g, &p->rule);
+    put(p->k, expected, i * p->n + j, p->kind == GRADIENT ? g : W);
+    put(p->k, expected_V, i * p->n + j, V);
+}
+
+// g and g' are taken from the table's own functions, which test_activations.c tests: here they must give the same bits.
+static void expect(const problem *p) {
+    for (int64_t i = 0; i < p->m; i++) {
+        for (int64_t j = 0; j < p->n; j++) {
+            if (p->kind == UPDATE || p->kind == GRADIENT) expect_update(p, i, j);
+            else put(p->k, expected, i * p->n + j, sum[i][j]);
+        }
+    }
+    if (p->g == MLP_SOFTMAX) return;
+    if (p->kind == FORWARD) p->k->activation_forward(expected, expected, p->g, p->m * p->n);
+    if (p->kind == BELOW) p->k->activation_backward(expected, array[OTHER], p->g, p->m * p->n);
+}
+
+// ---- Calls ----
+
+// matrix (rows, cols) of the table's dtype from the corner of numbers, or of its transpose.
+static void fill(const problem *p, void *matrix, const double *numbers, int64_t stride, int transposed, int64_t rows,
+                 int64_t cols) {
+    for (int64_t i = 0; i < rows; i++) {
+        for (int64_t j = 0; j < cols; j++) {
+            put(p->k, matrix, i * cols + j, transposed ? numbers[j * stride + i] : numbers[i * stride + j]);
+        }
+    }
+}
+
+static void lay_out(const problem *p) {
+    int64_t m = p->m, n = p->n, depth = p->depth;
+    int of_gradient = p->kind == UPDATE || p->kind == GRADIENT;  // left is x (depth, m), to be transposed
+    if (of_gradient) fill(p, place(p, LEFT, m * depth), left[0], MOST_DEPTH, 1, depth, m);
+    else fill(p, place(p, LEFT, m * depth), left[0], MOST_DEPTH, 0, m, depth);
+    if (p->kind == BELOW) fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 1, n, depth);
+    else fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 0, depth, n);
+
+    array[INIT] = array[VELOCITY] = NULL;
+    if (p->has_init) fill(p, place(p, INIT, n), init, 0, 0, 1, n);
+    memset(place(p, OUT, m * n), CANARY, (size_t)(m * n) * p->k->real_size);
+    if (p->kind == UPDATE) fill(p, array[OUT], old_W[0], MOST_COLS, 0, m, n);
+    if (p->kind == UPDATE && p->rule.momentum != 0) {
+        fill(p, place(p, VELOCITY, m * n), old_V[0], MOST_COLS, 0, m, n);
+    }
+    fill(p, place(p, OTHER, m * n), p->kind == BELOW ? a_below[0] : old_W[0], MOST_COLS, 0, m, n);
+    place(p, SCRATCH, p->kind == BELOW ? depth * p->k->tile_cols : 0);
+}
+
+static void call(const problem *p, mlp_block block) {
+    const mlp_kernels *k = p->k;
+    void **a = array;
+    switch (p->kind) {
+    case FORWARD: k->dense_forward(a[OUT], a[LEFT], a[RIGHT], a[INIT], p->g, p->depth, p->n, block); break;
+    case BELOW:
+        k->delta_below(a[OUT], a[LEFT], a[RIGHT], a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
+        break;
+    case UPDATE:
+        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule);
+        break;
+    default: k->weight_gradient(a[OUT], a[OTHER], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule);
+    }
+}
+
+static void check_canaries(const problem *p) {
+    for (int which = 0; which < BUFFERS; which++) {
+        if (array[which]) CHECK(guarded_intact(&buffers[which], array_bytes[which], p->side));
+    }
+}
+
+static int equal_bytes(const void *a, const void *b, int64_t count, const mlp_kernels *k) {
+    return memcmp(a, b, (size_t)count * k->real_size) == 0;
+}
+
+static void check_whole(const problem *p) {
+    describe(p, product_name[p->kind]);
+    lay_out(p);
+    expect(p);
+    call(p, (mlp_block){0, p->m, 0, p->n});
+    CHECK(equal_bytes(array[OUT], expected, p->m * p->n, p->k));
+    if (array[VELOCITY]) CHECK(equal_bytes(array[VELOCITY], expected_V, p->m * p->n, p->k));
+    check_canaries(p);
+}
+
+// ---- All sizes from nothing to two tiles and one ----
+
+static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
+    return !quick || (m + 3 * n + 5 * depth) % 13 == 0;
+}
+
+// What else varies turns with a count, so that all of it meets every size class.
+static void vary(problem *p, unsigned count) {
+    static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX};
+    p->rule = rule_number((int)(count % 16), p->integers);
+    p->g = p->integers ? exact[count % 3] : (mlp_activation)(count % MLP_ACTIVATIONS);
+    p->side = count % 7 < 5 ? AT_END : AT_BEGIN;
+}
+
+static void sweep(problem p, int quick) {
+    int64_t rows = 2 * p.k->tile_rows + 1, cols = 2 * p.k->tile_cols + 1;
+    unsigned count = 0;
+    draw_numbers(&p);
+    start_sums(&p);
+    for (p.depth = 0; p.depth <= rows; p.depth++) {
+        for (p.m = 0; p.m <= rows; p.m++) {
+            for (p.n = 0; p.n <= cols; p.n++) {
+                if (!is_chosen(p.m, p.n, p.depth, quick)) continue;
+                vary(&p, count++);
+                check_whole(&p);
+            }
+        }
+        extend_sums(&p, p.depth);
+    }
+}
+
+static void test_all_sizes(const mlp_kernels *k, int quick) {
+    for (int kind = 0; kind < PRODUCTS; kind++) {
+        for (int integers = 0; integers < 2; integers++) {
+            problem p = {.k = k, .kind = (product)kind, .integers = integers};
+            sweep(p, quick);
+            p.has_init = 1;
+            if (p.kind == FORWARD) sweep(p, quick);
+        }
+    }
+}
+
+// A chain so long that blocking in depth would show.
+static void test_long_sums(const mlp_kernels *k) {
+    for (int kind = 0; kind < PRODUCTS; kind++) {
+        problem p = {.k = k, .kind = (product)kind, .has_init = kind == FORWARD, .rule = rule_number(15, 0)};
+        p.m = k->tile_rows + 1, p.n = k->tile_cols + 3, p.depth = MOST_DEPTH;
+        draw_numbers(&p);
+        start_sums(&p);
+        for (int64_t d = 0; d < p.depth; d++) extend_sums(&p, d);
+        check_whole(&p);
+    }
+}
+
+// ---- Blocks: the same bits as the whole inside, nothing touched outside ----
+
+static int inside(mlp_block b, int64_t i, int64_t j) { return i >= b.i0 && i < b.i1 && j >= b.j0 && j < b.j1; }
+
+// Whether array holds, element by element, `in` inside the block and `out` outside.
+static int holds_block(const problem *p, const void *matrix, const void *in, const void *out, mlp_block block) {
+    size_t size = p->k->real_size;
+    for (int64_t i = 0; i < p->m; i++) {
+        for (int64_t j = 0; j < p->n; j++) {
+            size_t at = (size_t)(i * p->n + j) * size;
+            const char *wanted = inside(block, i, j) ? in : out;
+            if (memcmp((const char *)matrix + at, wanted + at, size) != 0) return 0;
+        }
+    }
+    return 1;
+}
+
+static mlp_block random_block(const problem *p) {
+    int64_t i0 = random_below(p->m + 1), i1 = i0 + random_below(p->m - i0 + 1);
+    int64_t j0 = random_below(p->n + 1), j1 = j0 + random_below(p->n - j0 + 1);
+    return (mlp_block){i0, i1, j0, j1};
+}
+
+static void check_block(const problem *p, mlp_block block) {
+    static char before[MOST_ROWS * MOST_COLS * sizeof(double)], before_V[sizeof before];
+    size_t bytes = (size_t)(p->m * p->n) * p->k->real_size;
+    char what[80];
+    snprintf(what, sizeof what, "%s [%d, %d) x [%d, %d)", product_name[p->kind], (int)block.i0, (int)block.i1,
+             (int)block.j0, (int)block.j1);
+    describe(p, what);
+    lay_out(p);
+    memcpy(before, array[OUT], bytes);
+    if (array[VELOCITY]) memcpy(before_V, array[VELOCITY], bytes);
+    expect(p);
+    call(p, block);
+    CHECK(holds_block(p, array[OUT], expected, before, block));
+    if (array[VELOCITY]) CHECK(holds_block(p, array[VELOCITY], expected_V, before_V, block));
+    check_canaries(p);
+}
+
+static void test_blocks(const mlp_kernels *k, int quick) {
+    for (int kind = 0; kind < PRODUCTS; kind++) {
+        problem p = {.k = k, .kind = (product)kind, .has_init = kind == FORWARD, .depth = 5};
+        p.m = 2 * k->tile_rows + 1, p.n = 2 * k->tile_cols + 1;
+        draw_numbers(&p);
+        start_sums(&p);
+        for (int64_t d = 0; d < p.depth; d++) extend_sums(&p, d);
+        for (unsigned count = 0; count < (quick ? 200 : 4000); count++) {
+            vary(&p, count);
+            check_block(&p, random_block(&p));
+        }
+    }
+}
+
+// Empty blocks of arrays that cannot even be read.
+static void test_empty_blocks(const mlp_kernels *k) {
+    static const mlp_block empty[] = {{2, 2, 0, 7}, {0, 5, 3, 3}, {0, 0, 0, 0}, {5, 5, 7, 7}};
+    for (int kind = 0; kind < PRODUCTS; kind++) {
+        problem p = {.k = k, .kind = (product)kind, .rule = rule_number(15, 0), .m = 5, .n = 7, .depth = 3};
+        describe(&p, "empty block");
+        for (int which = 0; which < BUFFERS; which++) place(&p, which, 0);
+        for (int b = 0; b < 4; b++) call(&p, empty[b]);
+        CHECK(1);
+    }
+}
+
+// ---- Biases ----
+
+static double column_sum[MOST_COLS];
+
+static void check_bias(const problem *p, int64_t j0, int64_t j1) {
+    char what[80];
+    snprintf(what, sizeof what, "biases [%d, %d)", (int)j0, (int)j1);
+    describe(p, what);
+    lay_out(p);  // RIGHT is delta (depth, n); OUT and VELOCITY get the first row of their matrices
+    mlp_update without_penalty = p->rule;
+    without_penalty.l1 = without_penalty.l2 = 0;
+    p->k->update_bias(array[OUT], array[VELOCITY], array[RIGHT], p->depth, p->n, j0, j1, &p->rule);
+    p->k->bias_gradient(array[OTHER], array[RIGHT], p->depth, p->n, j0, j1, &p->rule);
+    int good = 1;
+    for (int64_t j = 0; j < p->n; j++) {
+        double b = old_W[0][j], v = old_V[0][j], gradient = old_W[0][j];
+        if (j >= j0 && j < j1) {
+            gradient = gradient_of(p->k, column_sum[j], 0, &without_penalty);
+            update_one(p->k, &b, array[VELOCITY] ? &v : NULL, gradient, &p->rule);
+        }
+        good &= same(get(p->k, array[OUT], j), b) && same(get(p->k, array[OTHER], j), gradient);
+        if (array[VELOCITY]) good &= same(get(p->k, array[VELOCITY], j), v);
+    }
+    CHECK(good);
+    check_canaries(p);
+}
+
+static void test_biases(const mlp_kernels *k, int integers) {
+    problem p = {.k = k, .kind = UPDATE, .integers = integers, .m = 1};
+    unsigned count = 0;
+    draw_numbers(&p);
+    memset(column_sum, 0, sizeof column_sum);
+    for (p.depth = 0; p.depth <= 2 * k->tile_rows + 1; p.depth++) {
+        for (p.n = 0; p.n <= 2 * k->tile_cols + 1; p.n++) {
+            vary(&p, count++);
+            int64_t j0 = random_below(p.n + 1);
+            check_bias(&p, 0, p.n);
+            check_bias(&p, j0, j0 + random_below(p.n - j0 + 1));
+        }
+        for (int j = 0; j < MOST_COLS; j++) column_sum[j] = rounded(k, column_sum[j] + right[p.depth][j]);
+    }
+}
+
+// ---- Gather ----
+
+#define SOURCE_ROWS 9
+
+static const size_t type_size[] = {[MLP_FLOAT32] = 4, [MLP_FLOAT64] = 8, [MLP_UINT8] = 1};
+
+static void put_as(void *X, mlp_dtype type, int64_t at, double x) {
+    if (type == MLP_FLOAT32) ((float *)X)[at] = (float)x;
+    else if (type == MLP_FLOAT64) ((double *)X)[at] = x;
+    else ((uint8_t *)X)[at] = (uint8_t)x;
+}
+
+static double get_as(const void *X, mlp_dtype type, int64_t at) {
+    if (type == MLP_FLOAT32) return (double)((const float *)X)[at];
+    return type == MLP_FLOAT64 ? ((const double *)X)[at] : ((const uint8_t *)X)[at];
+}
+
+// index takes some rows twice and leaves others out, among them the last; those hold NaN, which nobody may notice.
+static const int64_t source_row[5] = {6, 0, 3, 3, 1};
+
+typedef struct {
+    const mlp_kernels *k;
+    mlp_dtype type;
+    double scale;
+    int indexed;
+    int64_t rows, n;
+    guarded_side side;
+} gathering;
+
+static void *make_source(const gathering *t) {
+    int64_t rows = t->indexed ? SOURCE_ROWS : t->rows;
+    void *X = guarded_place(&buffers[LEFT], (size_t)(rows * t->n) * type_size[t->type], t->side);
+    for (int64_t i = 0; i < rows * t->n; i++) {
+        double x = t->type == MLP_UINT8 ? (double)random_below(256) : 20 * random_unit() - 10;
+        int64_t row = i / t->n;
+        if (t->indexed && t->type != MLP_UINT8 && (row == 2 || row == SOURCE_ROWS - 1)) x = NAN;
+        put_as(X, t->type, i, x);
+    }
+    return X;
+}
+
+static const int64_t *make_index(const gathering *t) {
+    if (!t->indexed) return NULL;
+    size_t bytes = (size_t)t->rows * sizeof *source_row;
+    return memcpy(guarded_place(&buffers[RIGHT], bytes, t->side), source_row, bytes);
+}
+
+static int gathered(const gathering *t, const void *out, const void *X) {
+    for (int64_t i = 0; i < t->rows; i++) {
+        for (int64_t j = 0; j < t->n; j++) {
+            double x = get_as(X, t->type, (t->indexed ? source_row[i] : i) * t->n + j);
+            double wanted = rounded(t->k, x);
+            if (t->type == MLP_UINT8) wanted = rounded(t->k, wanted * rounded(t->k, t->scale));
+            if (!same(get(t->k, out, i * t->n + j), wanted)) return 0;
+        }
+    }
+    return 1;
+}
+
+// Every position in turn holds what is not finite.
+static void check_not_finite(const gathering *t, void *out, void *X, const int64_t *index) {
+    static const double bad[] = {NAN, INFINITY, -INFINITY, -NAN};
+    for (int64_t i = 0; i < t->rows; i++) {
+        for (int64_t j = 0; j < t->n; j++) {
+            int64_t at = (index ? index[i] : i) * t->n + j;
+            double kept = get_as(X, t->type, at);
+            put_as(X, t->type, at, bad[(i + j) % 4]);
+            CHECK(t->k->gather(out, X, t->type, t->scale, index, t->rows, t->n) == 0);
+            put_as(X, t->type, at, kept);
+        }
+    }
+}
+
+static void check_gather(const gathering *t) {
+    doing("%s %s gather: type %d, %d rows of %d, %s, %s", t->k->isa, dtype_name(t->k), (int)t->type, (int)t->rows,
+          (int)t->n, t->indexed ? "index" : "no index", t->side == AT_END ? "page behind" : "page in front");
+    void *X = make_source(t);
+    const int64_t *index = make_index(t);
+    size_t bytes = (size_t)(t->rows * t->n) * t->k->real_size;
+    void *out = guarded_place(&buffers[OUT], bytes, t->side);
+    CHECK(t->k->gather(out, X, t->type, t->scale, index, t->rows, t->n) == 1);
+    CHECK(gathered(t, out, X));
+    if (t->type != MLP_UINT8) check_not_finite(t, out, X, index);
+    CHECK(guarded_intact(&buffers[OUT], bytes, t->side));
+}
+
+static void test_gather(const mlp_kernels *k) {
+    gathering t = {.k = k, .scale = 1.0 / 255};
+    for (int type = MLP_FLOAT32; type <= MLP_UINT8; type++) {
+        t.type = (mlp_dtype)type;
+        for (t.indexed = 0; t.indexed < 2; t.indexed++) {
+            for (t.n = 0; t.n <= 2 * k->tile_cols + 1; t.n++) {
+                for (t.rows = 0; t.rows <= 5; t.rows++) {
+                    t.side = (t.n + t.rows) % 3 ? AT_END : AT_BEGIN;
+                    check_gather(&t);
+                }
+            }
+        }
+    }
+}
+
+// The largest and the smallest numbers are finite; a double that overflows float is not, once it is a float.
+static void test_gather_extremes(const mlp_kernels *k) {
+    const double large[] = {FLT_MAX, -FLT_MAX, 1e300, -1e300}, small[] = {0x1p-149, -0x1p-149, 0.0, -0.0, 0x1p-1074};
+    void *out = guarded_place(&buffers[OUT], k->real_size, AT_END);
+    doing("%s %s gather: extremes", k->isa, dtype_name(k));
+    for (int i = 0; i < 4; i++) {
+        int fits = i < 2 || k->dtype == MLP_FLOAT64;
+        CHECK(k->gather(out, &large[i], MLP_FLOAT64, 1, NULL, 1, 1) == fits);
+        CHECK(same(get(k, out, 0), rounded(k, large[i])));
+    }
+    for (int i = 0; i < 5; i++) {
+        CHECK(k->gather(out, &small[i], MLP_FLOAT64, 1, NULL, 1, 1) == 1);
+        CHECK(same(get(k, out, 0), rounded(k, small[i])));
+    }
+}
+
+static void test_table(const mlp_kernels *k, int quick) {
+    doing("%s %s: a tile of %d x %d", k->isa, dtype_name(k), (int)k->tile_rows, (int)k->tile_cols);
+    if (!CHECK(2 * k->tile_rows + 1 < MOST_ROWS && 2 * k->tile_cols + 1 < MOST_COLS)) return;
+    test_all_sizes(k, quick);
+    test_long_sums(k);
+    test_blocks(k, quick);
+    test_empty_blocks(k);
+    test_biases(k, 0);
+    test_biases(k, 1);
+    test_gather(k);
+    test_gather_extremes(k);
+}
+
+int main(int argc, char **argv) {
+    int quick = check_begin(argc, argv, 1800);
+    const mlp_kernels *k;
+    for (int which = 0; which < BUFFERS; which++) {
+        buffers[which] = guarded_create((size_t)MOST_DEPTH * MOST_COLS * sizeof(double));
+    }
+    expected = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
+    expected_V = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
+    if (!expected || !expected_V) return 3;
+    for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, quick);
+    free(expected);
+    free(expected_V);
+    for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
+    return check_end("test_kernels");
+}

@@ -1,0 +1,271 @@
+// Networks: what create refuses, prediction and evaluation, and the gradient of a whole network against differences.
+#include "setting.h"
+
+static const int team_sizes[] = {1, 2, 3, 7};
+
+// ---- Creation ----
+
+static mlp_status try_layers(mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
+    mlp_network *untouched = (mlp_network *)(void *)&check_count, *net = untouched;
+    mlp_status status = mlp_network_create(&net, dtype, layers, n_layers);
+    CHECK((status == MLP_OK) == (net != untouched));
+    if (status == MLP_OK) mlp_network_destroy(net);
+    return status;
+}
+
+static mlp_status try_layer(int64_t n_in, int64_t n_out, mlp_activation g) {
+    mlp_layer_spec layer = {n_in, n_out, g, 1, 1};
+    return try_layers(MLP_FLOAT32, &layer, 1);
+}
+
+static void test_bad_layers(void) {
+    const int64_t most = INT32_MAX;
+    doing("mlp_network_create");
+    mlp_layer_spec mismatch[] = {{3, 4, MLP_RELU, 1, 1}, {5, 2, MLP_IDENTITY, 1, 1}};
+    mlp_layer_spec good[] = {{3, 4, MLP_RELU, 1, 1}, {4, 2, MLP_IDENTITY, 0, 1}};
+    CHECK(try_layers(MLP_FLOAT32, good, 2) == MLP_OK && try_layers(MLP_FLOAT64, good, 2) == MLP_OK);
+    CHECK(try_layers(MLP_FLOAT32, good, 0) == MLP_BAD_ARGUMENT && try_layers(MLP_FLOAT32, good, -1) == MLP_BAD_ARGUMENT);
+    CHECK(try_layers(MLP_FLOAT32, mismatch, 2) == MLP_BAD_ARGUMENT);
+    CHECK(try_layers(MLP_UINT8, good, 2) == MLP_BAD_ARGUMENT && try_layers((mlp_dtype)9, good, 2) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(0, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, 0, MLP_RELU) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(-1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MIN, MLP_RELU) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT);
+}
+
+// A product that does not fit size_t, and products that fit, each, but not their sum.
+static void test_too_large(void) {
+    const int64_t most = INT32_MAX;
+    doing("mlp_network_create, sizes that do not fit");
+    mlp_layer_spec wide[8];
+    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){most, most, MLP_RELU, 1, 1};
+    for (int n = 1; n <= 8; n++) {
+        CHECK(try_layers(MLP_FLOAT32, wide, n) == MLP_TOO_LARGE && try_layers(MLP_FLOAT64, wide, n) == MLP_TOO_LARGE);
+    }
+    for (int l = 0; l < 8; l++) wide[l].n_in = wide[l].n_out = INT64_C(1) << 30;  // 2^62 bytes each, of 2^63 - 1
+    CHECK(try_layers(MLP_FLOAT32, wide, 2) == MLP_TOO_LARGE && try_layers(MLP_FLOAT32, wide, 8) == MLP_TOO_LARGE);
+}
+
+static void test_new_network(void) {
+    mlp_layer_spec layers[] = {{3, 5, MLP_RELU, 1, 1}, {5, 2, MLP_IDENTITY, 0, 1}};
+    mlp_network *net;
+    doing("a new network");
+    if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 2) == MLP_OK)) return;
+    CHECK(mlp_network_bias(net, 0) != NULL && mlp_network_bias(net, 1) == NULL);
+    for (int i = 0; i < 15; i++) CHECK(((double *)mlp_network_weights(net, 0))[i] == 0);
+    mlp_trainer *trainer = NULL;
+    CHECK(mlp_trainer_create(&trainer, net, MLP_SQUARED_ERROR, 0) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_create(&trainer, net, MLP_LOSSES, 4) == MLP_BAD_ARGUMENT && trainer == NULL);
+    mlp_network_destroy(net);
+    mlp_network_destroy(NULL);
+    mlp_trainer_destroy(NULL);
+}
+
+static void test_isa_names(void) {
+    static const char *const unknown[] = {"", "sse2", "AVX2", "avx", "avx2 ", "generic2", "gener"};
+    doing("mlp_select_isa");
+    mlp_select_isa(NULL);
+    const char *best = mlp_isa(), *isa;
+    CHECK(strcmp(best, mlp_isa_available(0)) == 0);
+    for (int i = 0; i < 7; i++) CHECK(mlp_select_isa(unknown[i]) == MLP_BAD_ARGUMENT && strcmp(mlp_isa(), best) == 0);
+    int i = 0;
+    for (; (isa = mlp_isa_available(i)) != NULL; i++) {
+        CHECK(mlp_select_isa(isa) == MLP_OK && strcmp(mlp_isa(), isa) == 0);
+        for (int d = 0; d < 2; d++) {
+            mlp_dtype dtype = d ? MLP_FLOAT64 : MLP_FLOAT32;
+            CHECK(mlp_kernels_for(dtype) == mlp_kernels_available(i, dtype));
+            CHECK(mlp_kernels_for(dtype)->dtype == dtype && strcmp(mlp_kernels_for(dtype)->isa, isa) == 0);
+        }
+    }
+    CHECK(i >= 1 && mlp_isa_available(-1) == NULL && mlp_kernels_available(i, MLP_FLOAT32) == NULL);
+    CHECK(mlp_select_isa("generic") == MLP_OK);
+    CHECK(mlp_select_isa(NULL) == MLP_OK && strcmp(mlp_isa(), best) == 0);
+    CHECK(mlp_compiler()[0] != 0 && mlp_max_threads() >= 1);
+}
+
+// ---- Prediction and evaluation ----
+
+static const setting served[] = {
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
+     .by_label = 1, .weighted = 1, .n = 261},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = MLP_BINARY_CROSS_ENTROPY, .n = 40},
+    {.name = "20-33-9-4", .n_layers = 3, .width = {20, 33, 9, 4}, .g = {MLP_SOFTMAX, MLP_TANH, MLP_SOFTMAX},
+     .loss = MLP_SQUARED_ERROR, .without_bias = 2, .n = 130},
+    {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
+     .loss = MLP_HALF_SQUARED_ERROR, .n = 250},
+};
+#define SERVED ((int)(sizeof served / sizeof *served))
+
+// The workspace ends at an unreadable page: its size is part of the promise.
+static guarded memory;
+
+static void *workspace_for(const mlp_network *net, int64_t n, int threads) {
+    size_t bytes = mlp_predict_workspace(net, n, threads);
+    CHECK(bytes > 0);
+    return guarded_place(&memory, bytes, AT_END);
+}
+
+static void check_predict(const setting *s, const mlp_network *net, const mlp_data *data, const mlp_kernels *k) {
+    int64_t n_out = outputs_of(s), n_in = s->width[0];
+    size_t bytes = (size_t)(s->n * n_out) * k->real_size, row = (size_t)n_in * (s->pixels ? 1 : k->real_size);
+    void *singly = allocate(bytes), *out = allocate(bytes);
+    for (int64_t i = 0; i < s->n; i++) {
+        mlp_data one = *data;
+        one.X = (const char *)data->X + (size_t)i * row;
+        one.n = 1;
+        void *a = (char *)singly + (size_t)(i * n_out) * k->real_size;
+        CHECK(mlp_predict(net, a, &one, workspace_for(net, 1, 1), 1, NULL, NULL) == MLP_OK);
+    }
+    for (int t = 0; t < 6; t++) {
+        int threads = t < 4 ? team_sizes[t] : t == 4 ? 0 : -2;
+        doing("predict %s %s %s with %d threads", s->name, k->isa, dtype_name(k), threads);
+        memset(out, CANARY, bytes);
+        CHECK(mlp_predict(net, out, data, workspace_for(net, s->n, threads), threads, NULL, NULL) == MLP_OK);
+        CHECK(same_array(k, singly, out, s->n * n_out));
+    }
+    free(singly);
+    free(out);
+}
+
+static void check_evaluate(const setting *s, const mlp_network *net, const mlp_data *data, mlp_result *first) {
+    for (int t = 0; t < 4; t++) {
+        mlp_result r;
+        doing("evaluate %s %s with %d threads", s->name, mlp_isa(), team_sizes[t]);
+        void *workspace = workspace_for(net, s->n, team_sizes[t]);
+        CHECK(mlp_evaluate(net, &r, data, s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
+        if (first->rows == 0) *first = r;
+        CHECK(r.rows == s->n && same(r.loss_sum, first->loss_sum) && same(r.correct, first->correct));
+        CHECK(same(r.weight_sum, first->weight_sum) && (s->weighted || r.weight_sum == (double)s->n));
+        CHECK(isfinite(r.loss_sum) && r.loss_sum > 0);
+    }
+}
+
+static void test_serving(const setting *s, mlp_dtype dtype) {
+    mlp_result first = {0};
+    const char *isa;
+    for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
+        mlp_select_isa(isa);
+        dataset d = make_data(s, dtype);
+        mlp_network *net = make_network(s, dtype);
+        snapshot before = take_snapshot(s, net, NULL, dtype);
+        check_predict(s, net, &d.data, mlp_kernels_for(dtype));
+        check_evaluate(s, net, &d.data, &first);
+        snapshot after = take_snapshot(s, net, NULL, dtype);
+        CHECK(same_snapshot(&before, &after));
+        free(before.values);
+        free(after.values);
+        mlp_network_destroy(net);
+        destroy_data(&d);
+    }
+    mlp_select_isa(NULL);
+}
+
+static int stop_at_once(void *calls) { return ++*(int *)calls; }
+
+static void test_interrupted_serving(void) {
+    setting s = served[0];
+    s.n = 3000;
+    dataset d = make_data(&s, MLP_FLOAT32);
+    mlp_network *net = make_network(&s, MLP_FLOAT32);
+    void *out = allocate((size_t)(s.n * outputs_of(&s)) * sizeof(float));
+    for (int t = 0; t < 4; t++) {
+        int calls = 0, threads = team_sizes[t];
+        mlp_result r;
+        doing("interrupted prediction with %d threads", threads);
+        void *workspace = workspace_for(net, s.n, threads);
+        CHECK(mlp_predict(net, out, &d.data, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED && calls == 1);
+        CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
+    }
+    free(out);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
+// ---- The gradient of a whole network: a step with lr 1 subtracts it ----
+
+static double objective(const setting *s, const mlp_network *net, const mlp_data *data) {
+    mlp_result r;
+    CHECK(mlp_evaluate(net, &r, data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == MLP_OK);
+    double penalty = 0;
+    for (int l = 0; l < s->n_layers; l++) {
+        const double *W = mlp_network_weights(net, l);
+        for (int64_t i = 0; i < s->width[l] * s->width[l + 1]; i++) {
+            penalty += s->sgd.l2 / 2 * W[i] * W[i] + s->sgd.l1 * fabs(W[i]);
+        }
+    }
+    return r.loss_sum / r.weight_sum + penalty;
+}
+
+static void check_parameters(const setting *s, mlp_network *net, const mlp_data *data, double *at, const double *stepped,
+                             int64_t n) {
+    const double h = 1e-5;
+    double largest = 0;
+    for (int64_t i = 0; i < n; i++) {
+        double here = at[i];
+        at[i] = here + h;
+        double above = objective(s, net, data);
+        at[i] = here - h;
+        double below = objective(s, net, data), difference = (above - below) / (2 * h), gradient = here - stepped[i];
+        at[i] = here;
+        CHECK(fabs(gradient - difference) < 1e-8 + 1e-6 * fabs(difference));
+        largest = fmax(largest, fabs(gradient));
+    }
+    CHECK(largest > 1e-4);
+}
+
+static void check_gradient(const setting *s) {
+    dataset d = make_data(s, MLP_FLOAT64);
+    mlp_network *net = make_network(s, MLP_FLOAT64), *stepped = make_network(s, MLP_FLOAT64);
+    mlp_trainer *trainer = make_trainer(s, stepped);
+    mlp_result r, before;
+    mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1) == MLP_OK);
+    CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
+    for (int l = 0; l < s->n_layers; l++) {
+        int64_t n_out = s->width[l + 1];
+        check_parameters(s, net, &d.data, mlp_network_weights(net, l), mlp_network_weights(stepped, l),
+                         s->width[l] * n_out);
+        check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out);
+    }
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    mlp_network_destroy(stepped);
+    destroy_data(&d);
+}
+
+static int fits(mlp_loss loss, mlp_activation output) {
+    if (loss == MLP_CROSS_ENTROPY) return output == MLP_SOFTMAX || output == MLP_IDENTITY;
+    if (loss == MLP_BINARY_CROSS_ENTROPY) return output == MLP_SIGMOID || output == MLP_IDENTITY;
+    return 1;
+}
+
+// Every hidden activation with every output and loss that go together; others are refused.
+static void test_gradients(void) {
+    setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
+                 .sgd = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
+    for (int combination = 0; combination < MLP_LOSSES * MLP_ACTIVATIONS * MLP_ACTIVATIONS; combination++) {
+        s.loss = (mlp_loss)(combination % MLP_LOSSES);
+        s.g[2] = (mlp_activation)(combination / MLP_LOSSES % MLP_ACTIVATIONS);
+        s.g[0] = (mlp_activation)(combination / MLP_LOSSES / MLP_ACTIVATIONS);
+        s.g[1] = s.g[0] == MLP_SOFTMAX ? MLP_TANH : s.g[0];
+        doing("gradient, hidden %d %d, output %d, loss %d", (int)s.g[0], (int)s.g[1], (int)s.g[2], (int)s.loss);
+        if (fits(s.loss, s.g[2])) check_gradient(&s);
+    }
+}
+
+int main(int argc, char **argv) {
+    int quick = check_begin(argc, argv, 900);
+    memory = guarded_create(1 << 24);
+    test_bad_layers();
+    test_too_large();
+    test_new_network();
+    test_isa_names();
+    for (int i = 0; i < SERVED; i++) {
+        test_serving(&served[i], MLP_FLOAT32);
+        if (!quick) test_serving(&served[i], MLP_FLOAT64);
+    }
+    test_interrupted_serving();
+    test_gradients();
+    guarded_destroy(&memory);
+    return check_end("test_network");
+}

@@ -1,0 +1,303 @@
+// Training: it learns, its bits do not depend on threads or instruction set, and what stops it leaves whole minibatches.
+#include "setting.h"
+
+static const int team_sizes[] = {1, 2, 3, 7};
+
+#define PLAIN {.lr = 0.05, .check_finite = 1}
+#define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
+
+static const setting trained[] = {
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
+     .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
+    {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
+     .loss = MLP_CROSS_ENTROPY, .n = 150, .batch = 64, .sgd = PLAIN},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = MLP_BINARY_CROSS_ENTROPY, .n = 33,
+     .batch = 8, .sgd = {.lr = 0.1, .momentum = 0.5}},
+    {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
+     .loss = MLP_HALF_SQUARED_ERROR, .weighted = 1, .n = 64, .batch = 16, .sgd = ALL_TERMS},
+    {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
+     .loss = MLP_SQUARED_ERROR, .pixels = 1, .n = 130, .batch = 1000, .sgd = ALL_TERMS},
+    {.name = "20-70-40-30-3, frozen and without bias", .n_layers = 4, .width = {20, 70, 40, 30, 3}, .frozen = 5,
+     .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .loss = MLP_CROSS_ENTROPY, .by_label = 1,
+     .n = 97, .batch = 32, .sgd = ALL_TERMS},
+};
+#define TRAINED ((int)(sizeof trained / sizeof *trained))
+
+// ---- Same bits ----
+
+typedef struct {
+    snapshot parameters;  // and velocities
+    mlp_result result;    // of the last epoch
+} outcome;
+
+static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t epochs) {
+    dataset d = make_data(s, dtype);
+    mlp_network *net = make_network(s, dtype);
+    mlp_trainer *trainer = make_trainer(s, net);
+    int64_t *order = allocate((size_t)s->n * sizeof *order);
+    outcome o;
+    for (uint64_t e = 0; e < epochs; e++) {
+        mlp_shuffle(order, s->n, 5, e);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->sgd, threads, NULL, NULL) == MLP_OK);
+    }
+    o.parameters = take_snapshot(s, net, trainer, dtype);
+    free(order);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    return o;
+}
+
+static int same_result(const mlp_result *a, const mlp_result *b) {
+    return same(a->loss_sum, b->loss_sum) && same(a->weight_sum, b->weight_sum) && same(a->correct, b->correct) &&
+           a->rows == b->rows && a->minibatches == b->minibatches;
+}
+
+static void check_same_bits(const setting *s, mlp_dtype dtype) {
+    const char *isa;
+    outcome first = train(s, dtype, 1, 3);
+    doing("training %s, %s", s->name, dtype == MLP_FLOAT32 ? "float32" : "float64");
+    CHECK(snapshot_is_finite(&first.parameters) && first.result.rows == s->n);
+    CHECK(first.result.minibatches == (s->n + s->batch - 1) / s->batch);
+    for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
+        mlp_select_isa(isa);
+        for (int t = 0; t < 4; t++) {
+            doing("training %s, %s %s, %d threads", s->name, isa, dtype == MLP_FLOAT32 ? "float32" : "float64",
+                  team_sizes[t]);
+            outcome o = train(s, dtype, team_sizes[t], 3);
+            CHECK(same_snapshot(&o.parameters, &first.parameters));
+            CHECK(same_result(&o.result, &first.result));
+            free(o.parameters.values);
+        }
+    }
+    mlp_select_isa(NULL);
+    free(first.parameters.values);
+}
+
+// ---- Layers that are not trained ----
+
+static void test_frozen(void) {
+    const setting *s = &trained[5];
+    doing("frozen layers");
+    dataset d = make_data(s, MLP_FLOAT32);
+    mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(s, net);
+    mlp_result r;
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->sgd, 1, NULL, NULL) == MLP_OK);
+    for (int l = 0; l < s->n_layers; l++) {
+        size_t bytes = (size_t)(s->width[l] * s->width[l + 1]) * sizeof(float);
+        int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
+        CHECK(changed == !(s->frozen >> l & 1));
+    }
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    mlp_network_destroy(untrained);
+    destroy_data(&d);
+}
+
+// ---- It learns ----
+
+static int learns_xor(uint64_t seed) {
+    static const float X[] = {0, 0, 0, 1, 1, 0, 1, 1}, y[] = {0, 1, 1, 0};
+    static const mlp_layer_spec layers[] = {{2, 8, MLP_TANH, 1, 1}, {8, 1, MLP_SIGMOID, 1, 1}};
+    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .targets = y, .n = 4};
+    mlp_sgd sgd = {.lr = 0.3, .momentum = 0.9, .check_finite = 1};
+    mlp_network *net = NULL;
+    mlp_trainer *trainer = NULL;
+    double z[16];
+    mlp_result r = {0};
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, MLP_BINARY_CROSS_ENTROPY, 4) == MLP_OK);
+    for (int l = 0; l < 2; l++) {
+        mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
+        for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
+    }
+    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &sgd, 1, NULL, NULL) == MLP_OK);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    return r.correct == 4 && r.loss_sum < 0.4;
+}
+
+static void test_xor(void) {
+    for (uint64_t seed = 0; seed < 20; seed++) {
+        doing("XOR, seed %d", (int)seed);
+        CHECK(learns_xor(seed));
+    }
+}
+
+// ---- What stops an epoch ----
+
+// Two minibatches are more work than passes between two polls (1e6 operations).
+static const setting stoppable = {
+    .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
+    .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
+};
+
+typedef struct {
+    mlp_status status;
+    outcome out;
+} stopped;
+
+static stopped train_until_stopped(const setting *s, const mlp_data *data, int threads, mlp_poll poll, void *context) {
+    alarm(120);  // members of a team that disagree about stopping wait for each other forever
+    mlp_network *net = make_network(s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(s, net);
+    stopped o;
+    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->sgd, threads, poll, context);
+    o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    return o;
+}
+
+// What o left is what an epoch over the minibatches it counted leaves.
+static void check_whole_minibatches(const setting *s, const mlp_data *data, const outcome *o) {
+    mlp_data part = *data;
+    part.n = o->result.minibatches * s->batch;
+    stopped whole = train_until_stopped(s, &part, 1, NULL, NULL);
+    CHECK(whole.status == MLP_OK && same_result(&whole.out.result, &o->result));
+    // Without a single minibatch there may be velocities or none; they are zero.
+    if (part.n > 0) CHECK(same_snapshot(&whole.out.parameters, &o->parameters));
+    free(whole.out.parameters.values);
+}
+
+typedef struct {
+    int calls, allowed;
+} patience;
+
+static int runs_out(void *context) {
+    patience *p = context;
+    return p->calls++ >= p->allowed;
+}
+
+static void test_interrupt(int repeats) {
+    dataset d = make_data(&stoppable, MLP_FLOAT32);
+    for (int repeat = 0; repeat < repeats; repeat++) {
+        patience p = {0, repeat % 7};
+        int threads = team_sizes[repeat % 4];
+        doing("training stopped by call %d of poll, %d threads", p.allowed + 1, threads);
+        stopped o = train_until_stopped(&stoppable, &d.data, threads, runs_out, &p);
+        CHECK(o.status == MLP_INTERRUPTED && p.calls == p.allowed + 1);
+        CHECK(o.out.result.minibatches < stoppable.n / stoppable.batch);
+        check_whole_minibatches(&stoppable, &d.data, &o.out);
+        free(o.out.parameters.values);
+    }
+    destroy_data(&d);
+}
+
+// A value of X that is not finite, in the first, some, and the last minibatch.
+static void test_bad_input(int repeats) {
+    setting unchecked = stoppable;
+    unchecked.sgd.check_finite = 0;
+    dataset d = make_data(&stoppable, MLP_FLOAT32);
+    for (int repeat = 0; repeat < repeats; repeat++) {
+        int threads = team_sizes[repeat % 4];
+        int64_t row = random_below(stoppable.n), at = row * 64 + random_below(64);
+        float kept = ((float *)d.X)[at];
+        doing("training with row %d not finite, %d threads", (int)row, threads);
+        ((float *)d.X)[at] = repeat % 2 ? NAN : INFINITY;
+        stopped o = train_until_stopped(&stoppable, &d.data, threads, NULL, NULL);
+        CHECK(o.status == MLP_INPUT_NOT_FINITE && o.out.result.minibatches == row / stoppable.batch);
+        check_whole_minibatches(&stoppable, &d.data, &o.out);
+        stopped all = train_until_stopped(&unchecked, &d.data, threads, NULL, NULL);
+        CHECK(all.status == MLP_OK && all.out.result.rows == stoppable.n);
+        ((float *)d.X)[at] = kept;
+        free(o.out.parameters.values);
+        free(all.out.parameters.values);
+    }
+    destroy_data(&d);
+}
+
+static void test_bad_loss(int repeats) {
+    setting s = stoppable;
+    s.loss = MLP_HALF_SQUARED_ERROR, s.by_label = 0;
+    dataset d = make_data(&s, MLP_FLOAT32);
+    for (int repeat = 0; repeat < repeats; repeat++) {
+        int threads = team_sizes[repeat % 4];
+        int64_t row = random_below(s.n), at = row * 10 + random_below(10);
+        float kept = ((float *)d.targets)[at];
+        doing("training with a loss that is not finite at row %d, %d threads", (int)row, threads);
+        ((float *)d.targets)[at] = repeat % 2 ? NAN : INFINITY;
+        stopped o = train_until_stopped(&s, &d.data, threads, NULL, NULL);
+        ((float *)d.targets)[at] = kept;
+        CHECK(o.status == MLP_LOSS_NOT_FINITE && o.out.result.minibatches == row / s.batch);
+        CHECK(!isfinite(o.out.result.bad_loss));
+        check_whole_minibatches(&s, &d.data, &o.out);
+        free(o.out.parameters.values);
+    }
+    destroy_data(&d);
+}
+
+// ---- What is refused ----
+
+static void check_refused(const setting *s, const mlp_data *data, const int64_t *order) {
+    mlp_network *net = make_network(s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(s, net);
+    mlp_result r;
+    snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->sgd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(order || mlp_train_step(trainer, &r, data, &s->sgd, 2) == MLP_BAD_ARGUMENT);
+    snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
+    CHECK(same_snapshot(&before, &after));
+    free(before.values);
+    free(after.values);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+}
+
+static void test_bad_data(void) {
+    const setting *s = &stoppable;
+    dataset d = make_data(s, MLP_FLOAT32);
+    const float *targets = d.X;
+    mlp_data without_answer = d.data, both = d.data, negative = d.data, without_X = d.data, odd_type = d.data;
+    without_answer.labels = NULL, both.targets = targets, negative.n = -1, without_X.X = NULL;
+    odd_type.x_type = (mlp_dtype)7;
+    doing("data that is refused");
+    check_refused(s, &without_answer, NULL);
+    check_refused(s, &both, NULL);
+    check_refused(s, &negative, NULL);
+    check_refused(s, &without_X, NULL);
+    check_refused(s, &odd_type, NULL);
+    const int32_t bad_label[] = {-1, 10, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        doing("label %d", (int)bad_label[i]);
+        int32_t kept = d.labels[s->n - 1];
+        d.labels[s->n - 1] = bad_label[i];
+        check_refused(s, &d.data, NULL);
+        d.labels[s->n - 1] = kept;
+    }
+    int64_t *order = allocate((size_t)s->n * sizeof *order);
+    const int64_t bad_row[] = {-1, s->n, INT64_MAX, INT64_MIN};
+    for (int i = 0; i < 4; i++) {
+        doing("row number %lld", (long long)bad_row[i]);
+        mlp_shuffle(order, s->n, 1, 1);
+        order[s->n - 1] = bad_row[i];
+        check_refused(s, &d.data, order);
+    }
+    free(order);
+    destroy_data(&d);
+}
+
+static void test_no_rows(void) {
+    mlp_data nothing = {0};
+    doing("training on no rows");
+    stopped o = train_until_stopped(&stoppable, &nothing, 2, NULL, NULL);
+    CHECK(o.status == MLP_OK && o.out.result.rows == 0 && o.out.result.minibatches == 0);
+    free(o.out.parameters.values);
+}
+
+int main(int argc, char **argv) {
+    int quick = check_begin(argc, argv, 900), repeats = quick ? 40 : 400;
+    for (int i = 0; i < TRAINED; i++) {
+        check_same_bits(&trained[i], MLP_FLOAT32);
+        check_same_bits(&trained[i], MLP_FLOAT64);
+    }
+    test_frozen();
+    test_xor();
+    test_interrupt(repeats);
+    test_bad_input(repeats);
+    test_bad_loss(repeats);
+    test_bad_data();
+    test_no_rows();
+    return check_end("test_training");
+}

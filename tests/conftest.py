@@ -1,0 +1,14 @@
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def mnist_folder():
+    """The folder with the four IDX files of MNIST: $MLPFAST_MNIST, else <checkout>/../shared/data/mnist."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data" / "mnist"
+    folder = Path(os.environ.get("MLPFAST_MNIST") or default)
+    if not folder.is_dir():
+        pytest.skip(f"MNIST is not in {folder}; set MLPFAST_MNIST to its folder")
+    return folder

@@ -1,0 +1,617 @@
+"""What does not fit is refused: the message names the argument, what it got and what it needs, and nothing changes."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import reference
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+import mlpfast
+from mlpfast import SGD, Layer, Network, Trainer, backprop
+
+REFUSED = (ValueError, TypeError)
+
+
+def make_network(dtype="float32", output="softmax", n_out=3, seed=0):
+    return Network([4, 5, n_out], activation="tanh", output=output, dtype=dtype, seed=seed)
+
+
+def example_data(n=6, dtype="float32"):
+    return np.random.default_rng(0).normal(size=(n, 4)).astype(dtype), np.arange(n) % 3
+
+
+@pytest.fixture
+def net():
+    """A network whose parameters must be the same bits after the test."""
+    net = make_network()
+    before = [p.tobytes() for p in net.parameters]
+    yield net
+    assert [p.tobytes() for p in net.parameters] == before
+
+
+def refused(parts, call, *args, **kwargs):
+    """call must raise ValueError or TypeError with all parts in its message."""
+    with pytest.raises(REFUSED) as caught:
+        call(*args, **kwargs)
+    for part in parts:
+        assert part in str(caught.value), f"{part!r} is not in {caught.value}"
+
+
+# ---- X
+
+X, Y = example_data()
+BAD_X = {
+    "one dimension": (X[0], ["(n, 4)", "(4,)"]),
+    "three dimensions": (X[None], ["(n, 4)", "(1, 6, 4)"]),
+    "a number": (3.0, ["(n, 4)", "()"]),
+    "too narrow": (X[:, :3], ["(n, 4)", "(6, 3)"]),
+    "too wide": (np.ones((6, 5)), ["(n, 4)", "(6, 5)"]),
+    "no columns": (np.ones((6, 0)), ["(n, 4)", "(6, 0)"]),
+    "objects": (X.astype(object), ["object"]),
+    "None": (None, ["object"]),
+    "strings": ([["a", "b", "c", "d"]] * 6, ["<U1"]),
+    "complex": (X + 1j, ["complex"]),
+    "dates": (np.zeros((6, 4), "M8[s]"), ["datetime64"]),
+    "ragged": ([[1, 2, 3, 4], [1, 2]], []),
+    "whole numbers too large": ([[10**30] * 4] * 6, ["object"]),
+    "structured": (np.zeros((6, 4), [("a", "f4")]), ["dtype"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_X)
+def test_x_that_does_not_fit(net, name):
+    bad, parts = BAD_X[name]
+    trainer = Trainer(net)
+    refused(["X", *parts], net.predict, bad)
+    refused(["X", *parts], net, bad)
+    refused(["X", *parts], trainer.fit, bad, Y)
+    refused(["X", *parts], trainer.step, bad, Y)
+    refused(["X", *parts], trainer.evaluate, bad, Y)
+    refused(["X", *parts], trainer.fit, X, Y, validation_data=(bad, Y))
+    refused(["X", *parts], backprop.forward, net, bad)
+    for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
+        refused(["X", *parts], call, net, bad, Y, "cross_entropy")
+    assert trainer.epoch == 0
+
+
+def test_x_without_rows(net):
+    trainer, empty, labels = Trainer(net), np.empty((0, 4), np.float32), np.empty(0, int)
+    for call in (trainer.fit, trainer.step, trainer.evaluate):
+        refused(["X", "(0, 4)", "row"], call, empty, labels)
+    refused(["validation_data", "(0, 4)"], trainer.fit, X, Y, validation_data=(empty, labels))
+    refused(["X", "(0, 4)"], backprop.gradients, net, empty, labels, "cross_entropy")
+    assert net.predict(empty).shape == (0, 3)
+
+
+@pytest.mark.parametrize("bad", [None, 5, X, (X,), (X, Y, Y), "ab"])
+def test_validation_data_that_is_no_pair(net, bad):
+    if bad is not None:
+        refused(["validation_data"], Trainer(net).fit, X, Y, validation_data=bad)
+
+
+# ---- y
+
+WRONG_LABELS = {
+    "too short": (Y[:-1], ["X has 6", "y has 5"]),
+    "too long": (np.zeros(7, int), ["X has 6", "y has 7"]),
+    "a number": (1, ["y"]),
+    "label too large": ([0, 1, 2, 3, 0, 1], ["0 to 2", "3", "position 3"]),
+    "label negative": ([0, 1, 2, 0, 0, -1], ["0 to 2", "-1", "position 5"]),
+    "label of 64 bits": (np.array([0, 1, 2**32, 0, 0, 1]), ["4294967296", "position 2"]),
+    "unsigned label": (np.array([0, 1, 2**63, 0, 0, 1], np.uint64), ["9223372036854775808", "position 2"]),
+    "label not whole": ([0, 1, 0.5, 0, 0, 1], ["whole", "0.5", "position 2"]),
+    "label NaN": ([0, np.nan, 2, 0, 0, 1], ["whole", "nan", "position 1"]),
+    "label infinite": ([0, np.inf, 2, 0, 0, 1], ["inf", "position 1"]),
+    "label huge": ([0, 1e300, 2, 0, 0, 1], ["1e+300", "position 1"]),
+    "too few classes": (np.eye(2)[[0, 1, 0, 1, 0, 1]], ["(n, 3)", "(6, 2)"]),
+    "too many classes": (np.eye(4)[[0, 1, 2, 3, 0, 1]], ["(n, 3)", "(6, 4)"]),
+    "labels in a column": (Y[:, None], ["(n, 3)", "(6, 1)"]),
+    "three dimensions": (np.ones((6, 3, 1)) / 3, ["(n, 3)", "(6, 3, 1)"]),
+    "negative probability": ([[1.5, -0.5, 0]] * 6, ["row 0", "column"]),
+    "rows that do not sum to 1": ([[0.5, 0.4, 0]] * 6, ["row 0", "0.9"]),
+    "probability NaN": ([[0.5, np.nan, 0.5]] * 6, ["nan", "row 0", "column 1"]),
+    "objects": (np.array([0, 1, 2, 0, 1, 2], object), ["object"]),
+    "strings": (["a", "b", "c", "a", "b", "c"], ["<U1"]),
+    "None": (None, ["object"]),
+}
+
+
+def refused_y(net, loss, bad, parts):
+    trainer = Trainer(net, loss)
+    for call in (trainer.fit, trainer.step, trainer.evaluate):
+        refused(["y", *parts], call, X, bad)
+    for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
+        refused(["y", *parts], call, net, X, bad, loss)
+    assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("name", WRONG_LABELS)
+def test_labels_that_do_not_fit(net, name):
+    refused_y(net, "cross_entropy", *WRONG_LABELS[name])
+
+
+def test_validation_labels_that_do_not_fit(net):
+    trainer = Trainer(net)
+    refused(["validation_data", "0 to 2", "5"], trainer.fit, X, Y, validation_data=(X, Y + 5))
+    refused(["validation_data", "6", "5"], trainer.fit, X, Y, validation_data=(X, Y[:5]))
+    assert trainer.epoch == 0
+
+
+WRONG_TARGETS = {
+    "too few columns": (np.zeros((6, 2)), ["(n, 3)", "(6, 2)"]),
+    "one dimension": (np.zeros(6), ["(n, 3)", "(6,)"]),
+    "NaN": (np.full((6, 3), np.nan), ["nan", "row 0", "column 0"]),
+    "infinite": (np.full((6, 3), np.inf), ["inf", "row 0", "column 0"]),
+    "too short": (np.zeros((5, 3)), ["X has 6", "y has 5"]),
+    "objects": (np.zeros((6, 3), object), ["object"]),
+}
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "half_squared_error", "squared_error"])
+@pytest.mark.parametrize("name", WRONG_TARGETS)
+def test_targets_that_do_not_fit(loss, name):
+    net = make_network(output="sigmoid")
+    before = [p.copy() for p in net.parameters]
+    refused_y(net, loss, *WRONG_TARGETS[name])
+    for p, was in zip(net.parameters, before, strict=True):
+        np.testing.assert_array_equal(p, was)
+
+
+@pytest.mark.parametrize("bad", [1.5, -0.1, 2])
+def test_binary_targets_outside_0_and_1(bad):
+    y = np.zeros((6, 3))
+    y[4, 1] = bad
+    refused_y(make_network(output="sigmoid"), "binary_cross_entropy", y, ["0 to 1", str(bad), "row 4", "column 1"])
+
+
+def test_targets_too_large_for_float32():
+    net, y = make_network(output="identity"), np.full((6, 3), 1e300)
+    refused(["y", "1e+300", "finite"], Trainer(net, "squared_error").fit, X, y)
+    refused(["y", "1e+300", "finite"], backprop.gradients, net, X, y, "squared_error")
+
+
+# ---- weights
+
+BAD_SAMPLE_WEIGHT = {
+    "negative": ([1, 1, -1, 1, 1, 1], ["-1", "position 2"]),
+    "NaN": ([1, np.nan, 1, 1, 1, 1], ["nan", "position 1"]),
+    "infinite": ([1, 1, 1, 1, 1, np.inf], ["inf", "position 5"]),
+    "all zero": (np.zeros(6), ["zero"]),
+    "zero in float32": (np.full(6, 1e-300), ["sample_weight"]),
+    "infinite in float32": (np.full(6, 1e300), ["sample_weight"]),
+    "too short": (np.ones(5), ["6", "5"]),
+    "a column": (np.ones((6, 1)), ["(n,)", "(6, 1)"]),
+    "a number": (1.0, ["(n,)", "()"]),
+    "objects": (np.ones(6, object), ["object"]),
+    "strings": (["a"] * 6, ["<U1"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SAMPLE_WEIGHT)
+def test_sample_weight_that_does_not_fit(net, name):
+    bad, parts = BAD_SAMPLE_WEIGHT[name]
+    trainer = Trainer(net)
+    for call in (trainer.fit, trainer.step, trainer.evaluate):
+        refused(["sample_weight", *parts], call, X, Y, sample_weight=bad)
+    refused(["sample_weight", *parts], backprop.gradients, net, X, Y, "cross_entropy", sample_weight=bad)
+
+
+@pytest.mark.parametrize("bad, parts", [
+    ([1.0, 2.0], ["(3,)", "(2,)"]), ({5: 1.0}, ["5"]), ({0: -1.0}, ["-1"]), ({0: np.nan}, ["nan"]),
+    ({"a": 1.0}, ["'a'"]), ({0: "a"}, ["'a'"]), ("even", ["balanced", "'even'"]), (2.0, ["(3,)"]),
+    ([1.0, -2.0, 1.0], ["-2", "position 1"]),
+    (np.ones(3, object), ["object"]), ({0: 0, 1: 0, 2: 0}, ["zero"]),
+], ids=str)
+def test_class_weight_that_does_not_fit(net, bad, parts):
+    name = "weight" if parts == ["zero"] else "class_weight"
+    refused([name, *parts], Trainer(net).fit, X, Y, class_weight=bad)
+
+
+def test_class_weight_without_class_numbers(net):
+    refused(["class_weight"], Trainer(net).fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
+
+
+# ---- names, sizes and rates
+
+BAD_SETTINGS = [
+    (lambda: Layer(0, 3), ["n_in", "0"]),
+    (lambda: Layer(3, -1), ["n_out", "-1"]),
+    (lambda: Layer(3, 2**31), ["n_out", "2147483648"]),
+    (lambda: Layer(2.5, 3), ["n_in", "2.5"]),
+    (lambda: Layer("3", 3), ["n_in", "'3'"]),
+    (lambda: Layer(True, 3), ["n_in", "True"]),
+    (lambda: Layer(3, 3, "gauss"), ["activation", "'gauss'", "relu", "softmax"]),
+    (lambda: Layer(3, 3, "RELU"), ["activation", "'RELU'"]),
+    (lambda: Layer(3, 3, None), ["activation", "NoneType"]),
+    (lambda: Layer(3, 3, init="ones"), ["init", "'ones'", "he_normal", "zeros"]),
+    (lambda: Layer(3, 3, bias=1), ["bias", "1"]),
+    (lambda: Layer(3, 3, trainable="yes"), ["trainable", "'yes'"]),
+    (lambda: Layer(3, 3, dropout=-0.1), ["dropout", "-0.1"]),
+    (lambda: Layer(3, 3, dropout=1.0), ["dropout", "1.0"]),
+    (lambda: Network([4]), ["sizes_or_layers", "[4]"]),
+    (lambda: Network([]), ["sizes_or_layers", "[]"]),
+    (lambda: Network(4), ["sizes_or_layers", "4"]),
+    (lambda: Network([4, 0, 3]), ["sizes_or_layers", "0"]),
+    (lambda: Network([4, -2]), ["sizes_or_layers", "-2"]),
+    (lambda: Network([4, 2.0]), ["sizes_or_layers", "2.0"]),
+    (lambda: Network([Layer(4, 3), Layer(2, 1)]), ["sizes_or_layers[1]", "2", "3"]),
+    (lambda: Network([Layer(4, 3), 2]), ["sizes_or_layers", "2", "position 1"]),
+    (lambda: Network([Layer(3, 3)] * 2), ["sizes_or_layers[1]"]),
+    (lambda: Network([*make_network().layers]), ["sizes_or_layers[0]"]),
+    (lambda: Network([4, 3], activation="selu?"), ["activation", "'selu?'", "tanh"]),
+    (lambda: Network([4, 3], output="Softmax"), ["output", "'Softmax'", "softmax"]),
+    (lambda: Network([4, 3], dtype="float16"), ["dtype", "'float16'", "float32"]),
+    (lambda: Network([4, 3], dtype="no such"), ["dtype", "'no such'", "float64"]),
+    (lambda: Network([4, 3], dtype=int), ["dtype", "int", "float64"]),
+    (lambda: Network([4, 3], seed=-1), ["seed", "-1"]),
+    (lambda: Network([4, 3], seed=2**64), ["seed", str(2**64)]),
+    (lambda: Network([4, 3], seed=1.5), ["seed", "1.5"]),
+    (lambda: Network([4, 3], input_scale=np.nan), ["input_scale", "nan"]),
+    (lambda: Network([4, 3], input_scale="1/255"), ["input_scale", "'1/255'"]),
+    (lambda: SGD(lr=0), ["lr", "0"]),
+    (lambda: SGD(lr=-0.1), ["lr", "-0.1"]),
+    (lambda: SGD(lr=np.inf), ["lr", "inf"]),
+    (lambda: SGD(lr=np.nan), ["lr", "nan"]),
+    (lambda: SGD(lr="0.1"), ["lr", "'0.1'"]),
+    (lambda: SGD(lr=10**400), ["lr"]),
+    (lambda: SGD(momentum=1.0), ["momentum", "1.0"]),
+    (lambda: SGD(momentum=-0.5), ["momentum", "-0.5"]),
+    (lambda: SGD(momentum=None), ["momentum", "None"]),
+    (lambda: SGD(nesterov=True), ["nesterov", "momentum"]),
+    (lambda: SGD(momentum=0.9, nesterov="yes"), ["nesterov", "'yes'"]),
+    (lambda: Trainer("net"), ["network", "str"]),
+    (lambda: Trainer(make_network(), "hinge"), ["loss", "'hinge'", "cross_entropy", "squared_error"]),
+    (lambda: Trainer(make_network(), None), ["loss", "NoneType"]),
+    (lambda: Trainer(make_network(output="sigmoid")), ["cross_entropy", "softmax", "'sigmoid'"]),
+    (lambda: Trainer(make_network(output="relu"), "binary_cross_entropy"), ["loss", "sigmoid", "'relu'"]),
+    (lambda: Trainer(make_network(n_out=1)), ["cross_entropy", "2", "1"]),
+    (lambda: Trainer(make_network(), optimizer="adagrad?"), ["optimizer", "'adagrad?'", "sgd"]),
+    (lambda: Trainer(make_network(), optimizer=0.1), ["optimizer", "float"]),
+    (lambda: Trainer(make_network(), optimizer=SGD), ["optimizer", "type"]),
+    (lambda: Trainer(make_network(), batch_size=0), ["batch_size", "0"]),
+    (lambda: Trainer(make_network(), batch_size=-3), ["batch_size", "-3"]),
+    (lambda: Trainer(make_network(), batch_size=2.5), ["batch_size", "2.5"]),
+    (lambda: Trainer(make_network(), batch_size=2**63), ["batch_size", str(2**63)]),
+    (lambda: Trainer(make_network(), shuffle=1), ["shuffle", "1"]),
+    (lambda: Trainer(make_network(), seed=-1), ["seed", "-1"]),
+    (lambda: Trainer(make_network(), threads=0), ["threads", "0"]),
+    (lambda: Trainer(make_network(), threads=10**6), ["threads", "1000000"]),
+    (lambda: Trainer(make_network(), threads=1.0), ["threads", "1.0"]),
+    (lambda: Trainer(make_network(), l1=-1), ["l1", "-1"]),
+    (lambda: Trainer(make_network(), l2=np.nan), ["l2", "nan"]),
+    (lambda: Trainer(make_network(), l2=np.inf), ["l2", "inf"]),
+    (lambda: Trainer(make_network(), check_finite=0), ["check_finite", "0"]),
+    (lambda: mlpfast.set_num_threads(0), ["n", "0"]),
+    (lambda: mlpfast.set_num_threads("2"), ["n", "'2'"]),
+    (lambda: mlpfast.show_config("json"), ["mode", "'json'", "dicts"]),
+]
+
+
+@pytest.mark.parametrize("number", range(len(BAD_SETTINGS)))
+def test_settings_that_do_not_fit(number):
+    call, parts = BAD_SETTINGS[number]
+    refused(parts, call)
+
+
+@pytest.mark.parametrize("name, bad", [
+    ("epochs", 0), ("epochs", -1), ("epochs", 1.5), ("epochs", None), ("epochs", True), ("progress", "yes"),
+    ("callbacks", [3]), ("callbacks", 3),
+])
+def test_arguments_of_fit_that_do_not_fit(net, name, bad):
+    shown = bad[0] if isinstance(bad, list) else bad
+    refused([name, repr(shown)], Trainer(net).fit, X, Y, **{name: bad})
+
+
+@pytest.mark.parametrize("name, bad", [("lr", -1.0), ("lr", "x"), ("momentum", 2.0), ("l1", -1.0), ("l2", np.nan)])
+def test_settings_changed_to_nonsense_are_found_by_the_next_call(net, name, bad):
+    trainer = Trainer(net)
+    setattr(trainer if name[:1] == "l" and name != "lr" else trainer.optimizer, name, bad)
+    refused([name, repr(bad)], trainer.fit, X, Y)
+    refused([name, repr(bad)], trainer.step, X, Y)
+
+
+@pytest.mark.parametrize("bad", [0, -2, 1.5, "2", 10**6])
+def test_threads_of_predict(net, bad):
+    refused(["threads", repr(bad)], net.predict, X, threads=bad)
+
+
+@pytest.mark.parametrize("settings, parts", [
+    (dict(l1=-1.0), ["l1", "-1.0"]), (dict(l2=np.inf), ["l2", "inf"]), (dict(l2="x"), ["l2", "'x'"]),
+], ids=str)
+def test_penalties_of_backprop(net, settings, parts):
+    refused(parts, backprop.gradients, net, X, Y, "cross_entropy", **settings)
+
+
+@pytest.mark.parametrize("loss, parts", [
+    ("hinge", ["loss", "'hinge'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "int"]),
+])
+def test_losses_of_backprop(net, loss, parts):
+    for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
+        refused(parts, call, net, X, Y, loss)
+
+
+def test_a_parameter_of_another_shape_is_refused(net):
+    with pytest.raises(ValueError):
+        net.layers[0].W = np.ones((5, 4))
+    with pytest.raises(AttributeError):
+        Layer(2, 2).W  # noqa: B018
+    with pytest.raises(AttributeError, match="bias=False"):
+        Network([Layer(2, 2, bias=False)]).layers[0].b = 1
+
+
+# ---- out=
+
+
+def read_only(array):
+    array.flags.writeable = False
+    return array
+
+
+BAD_OUT = {
+    "other dtype": (lambda: np.empty((6, 3), np.float64), ["float32", "float64"]),
+    "other byte order": (lambda: np.empty((6, 3), np.dtype(np.float32).newbyteorder()), ["float32"]),
+    "too few rows": (lambda: np.empty((5, 3), np.float32), ["(6, 3)", "(5, 3)"]),
+    "too many columns": (lambda: np.empty((6, 4), np.float32), ["(6, 3)", "(6, 4)"]),
+    "flat": (lambda: np.empty(18, np.float32), ["(6, 3)", "(18,)"]),
+    "Fortran order": (lambda: np.empty((6, 3), np.float32, order="F"), ["contiguous"]),
+    "every other row": (lambda: np.empty((12, 3), np.float32)[::2], ["contiguous"]),
+    "unaligned": (lambda: np.empty(73, np.uint8)[1:].view(np.float32).reshape(6, 3), ["out"]),
+    "read-only": (lambda: read_only(np.empty((6, 3), np.float32)), ["read-only"]),
+    "a list": (lambda: [[0.0] * 3] * 6, ["list"]),
+    "objects": (lambda: np.empty((6, 3), object), ["float32", "object"]),
+}
+
+
+@pytest.mark.parametrize("name", BAD_OUT)
+def test_out_that_does_not_fit(net, name):
+    make, parts = BAD_OUT[name]
+    out = make()
+    before = np.array(out)
+    refused(["out", *parts], net.predict, X, out=out)
+    np.testing.assert_array_equal(np.array(out), before)
+
+
+def test_out_that_overlaps_x(net):
+    memory = np.zeros(60, np.float32)
+    memory[: X.size] = X.ravel()
+    before = memory.copy()
+    for first in (0, 6, 23):
+        out = memory[first : first + 18].reshape(6, 3)
+        refused(["out", "X", "overlap"], net.predict, memory[:24].reshape(6, 4), out=out)
+    np.testing.assert_array_equal(memory, before)
+    apart = memory[24 : 24 + 18].reshape(6, 3)
+    np.testing.assert_array_equal(net.predict(memory[:24].reshape(6, 4), out=apart), net.predict(X))
+
+
+@pytest.mark.parametrize("view", [lambda m: m[:48].reshape(6, 8)[:, ::2], lambda m: m[:24].reshape(4, 6).T],
+                         ids=["strided", "Fortran"])
+def test_out_that_overlaps_an_x_that_must_be_copied(net, view):
+    memory = np.ones(60, np.float32)
+    refused(["out", "X", "overlap"], net.predict, view(memory), out=memory[:18].reshape(6, 3))
+    np.testing.assert_array_equal(memory, 1)
+
+
+def test_out_that_overlaps_the_parameters():
+    net = Network([3, 4, 3], seed=0)
+    before = [p.copy() for p in net.parameters]
+    X = np.ones((4, 3), np.float32)
+    refused(["out", "parameters", "overlap"], net.predict, X, out=net.layers[1].W)
+    refused(["out", "parameters", "overlap"], net.predict, X[:1], out=net.layers[1].b.reshape(1, 3))
+    for p, was in zip(net.parameters, before, strict=True):
+        np.testing.assert_array_equal(p, was)
+
+
+def test_out_is_filled_and_returned(net):
+    out = np.full((6, 3), np.nan, np.float32)
+    assert net.predict(X, out=out) is out
+    np.testing.assert_array_equal(out, net.predict(X))
+
+
+# ---- numbers that are not finite
+
+
+def position(i, shape):
+    array = np.zeros(shape, bool)
+    array.flat[i] = True
+    return array
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("at", [0, 39, 40 * 21 + 7, 40 * 37 - 1])  # 37 rows of 40 numbers
+def test_x_that_is_not_finite_stops_training(dtype, bad, at):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(37, 40)).astype(dtype), rng.integers(3, size=37)
+    nets = [Network([40, 7, 3], output="softmax", dtype=dtype, seed=0) for _ in range(2)]
+    trainer, undisturbed = (Trainer(each, batch_size=10, shuffle=False) for each in nets)
+    for each in (trainer, undisturbed):
+        each.fit(X, y, epochs=2)
+    broken = np.where(position(at, X.shape), bad, X).astype(dtype)
+    with pytest.raises(FloatingPointError, match="(?s)epoch 2.*X.*loss") as caught:
+        trainer.fit(broken, y, epochs=5)
+    assert str(bad) in str(caught.value) or "NaN or infinity" in str(caught.value)
+    first = at // 400 * 10  # of the minibatch that holds it
+    for row in range(0, first, 10):
+        undisturbed.step(X[row : row + 10], y[row : row + 10])
+    for p, wanted in zip(nets[0].parameters, nets[1].parameters, strict=True):
+        np.testing.assert_array_equal(p, wanted)
+        assert np.isfinite(p).all()
+    trainer.fit(X, y)
+    with pytest.raises(FloatingPointError, match="X"):
+        trainer.step(broken, y)
+    assert all(np.isfinite(p).all() for p in nets[0].parameters)
+
+
+def test_x_too_large_for_float32(net):
+    with pytest.raises(FloatingPointError, match="float32"):
+        Trainer(net).fit(np.full((6, 4), 1e300), Y)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("loss", ["half_squared_error", "squared_error"])
+def test_a_loss_that_becomes_infinite_stops_training(dtype, loss):
+    net = Network([4, 8, 3], dtype=dtype, seed=0)
+    X, y = np.random.default_rng(0).normal(size=(50, 4)), np.ones((50, 3))
+    trainer = Trainer(net, loss, SGD(lr=1e3), batch_size=10, seed=0)
+    with pytest.raises(FloatingPointError, match="(?s)epoch [0-9]+.*loss is (inf|nan)"):
+        trainer.fit(X, y, epochs=1000)
+    assert all(np.isfinite(p).all() for p in net.parameters)
+    assert all(np.isfinite(values).all() for values in trainer.history.values())
+
+
+def test_a_first_loss_that_is_infinite_changes_nothing():
+    net = Network([4, 3], seed=0)
+    net.layers[0].W[...] = 1e30
+    before = [p.copy() for p in net.parameters]
+    for call in (Trainer(net, "squared_error").fit, Trainer(net, "squared_error").step):
+        with pytest.raises(FloatingPointError, match="epoch 0.*loss is inf"):
+            call(np.ones((6, 4)), np.ones((6, 3)))
+        for p, was in zip(net.parameters, before, strict=True):
+            np.testing.assert_array_equal(p, was)
+
+
+def test_without_check_finite_training_goes_on():
+    X, y = example_data(30)
+    X[17, 2] = np.nan
+    net = make_network()
+    trainer = Trainer(net, batch_size=5, shuffle=False, check_finite=False)
+    history = trainer.fit(X, y, epochs=2, validation_data=(X, y))
+    assert len(history["loss"]) == 2 and np.isnan(history["loss"]).all()
+    assert np.isnan(trainer.step(X, y))
+    assert np.isnan(net.layers[0].W).any()
+    net = make_network()
+    Trainer(net, batch_size=5, check_finite=False).fit(X[:15], y[:15])
+    assert all(np.isfinite(p).all() for p in net.parameters)
+
+
+def test_a_validation_loss_that_is_not_finite_stops_training():
+    X, y = example_data()
+    broken = X.copy()
+    broken[0, 0] = np.nan
+    net = make_network()
+    with pytest.raises(FloatingPointError, match="(?s)epoch 0.*validation.*nan"):
+        Trainer(net).fit(X, y, epochs=3, validation_data=(broken, y))
+    assert all(np.isfinite(p).all() for p in net.parameters)
+
+
+NOT_FINITE_MANY_TIMES = """
+import sys
+import numpy as np
+from mlpfast import Network, Trainer
+
+net = Network([8, 16, 3], output="softmax", seed=0)
+X, y = np.zeros((80, 8), np.float32), np.zeros(80, int)
+X[40:] = np.nan
+for _ in range(300):
+    try:
+        Trainer(net, batch_size=4, shuffle=False, threads=int(sys.argv[1])).fit(X, y)
+        sys.exit("trained on NaN")
+    except FloatingPointError:
+        pass
+assert all(np.isfinite(p).all() for p in net.parameters)
+"""
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+def test_all_threads_leave_an_epoch_that_stops(threads, tmp_path):
+    """A thread that misses the stop waits for the others for ever; in a process of its own, so that it can be ended."""
+    command = [sys.executable, "-c", NOT_FINITE_MANY_TIMES, str(threads)]
+    run = subprocess.run(command, env=dict(os.environ), cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+
+
+# ---- inputs of any layout are as good as a plain copy
+
+
+def in_every_layout(plain):
+    """The same numbers (n, 4) in other layouts."""
+    wide = np.zeros((2 * len(plain), 12), plain.dtype)
+    wide[::2, 1:9:2] = plain
+    unaligned = np.zeros(plain.nbytes + 1, np.uint8)[1:].view(plain.dtype).reshape(plain.shape)
+    unaligned[...] = plain
+    return {
+        "plain": plain,
+        "read-only": read_only(plain.copy()),
+        "Fortran": np.asfortranarray(plain),
+        "strided": wide[::2, 1:9:2],
+        "reversed": plain[::-1, ::-1].copy()[::-1, ::-1],
+        "big-endian": plain.astype(plain.dtype.newbyteorder(">")),
+        "unaligned": unaligned,
+        "broadcast": np.broadcast_to(plain[:1], plain.shape),
+    }
+
+
+@pytest.mark.parametrize("layout", in_every_layout(np.zeros((2, 4), np.float32)))
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int8", "uint16", "int64", "bool"])
+@pytest.mark.parametrize("network_dtype", ["float32", "float64"])
+def test_any_layout_gives_what_a_plain_copy_gives(network_dtype, dtype, layout):
+    whole = np.random.default_rng(0).integers(0, 100, size=(21, 4))
+    X = in_every_layout(whole.astype(dtype))[layout]
+    plain = np.array(X, dtype, order="C")
+    if dtype != "uint8":
+        plain = plain.astype(network_dtype)
+    y = np.arange(21) % 3
+    results = []
+    for each in (plain, X):
+        net = make_network(network_dtype)
+        before = np.array(each)
+        history = Trainer(net, batch_size=5, seed=0).fit(each, y, validation_data=(each, y))
+        results.append((history, [*net.parameters, net.predict(each), *backprop.forward(net, each).a]))
+        np.testing.assert_array_equal(each, before)
+    assert results[0][0] == results[1][0]
+    for got, wanted in zip(results[1][1], results[0][1], strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_lists_are_arrays(net):
+    np.testing.assert_array_equal(net.predict(X.tolist()), net.predict(X))
+    np.testing.assert_array_equal(net.predict([list(row) for row in X]), net.predict(X))
+    np.testing.assert_array_equal(net.predict([[1, 2, 3, 4]]), net.predict(np.array([[1, 2, 3, 4]], np.float32)))
+
+
+SHARED = make_network()
+
+
+NUMBERS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"]
+OTHERS = ["c8", "c16", "U3", "S2", "M8[s]", "m8[s]", "O"]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data())
+def test_predict_takes_or_refuses_any_array(data):
+    dtype = np.dtype(data.draw(st.sampled_from(NUMBERS + OTHERS))).newbyteorder(data.draw(st.sampled_from("<>")))
+    shapes = st.one_of(npst.array_shapes(min_dims=0, max_dims=4, min_side=0, max_side=5),
+                       st.tuples(st.integers(0, 40), st.just(4)))
+    shape = data.draw(shapes)
+    raw = data.draw(st.binary(min_size=16, max_size=64))
+    if dtype.kind == "O":
+        X = np.full(shape, 1.0, object)
+    else:
+        size = int(np.prod(shape)) * dtype.itemsize
+        X = np.frombuffer((raw * (size // len(raw) + 1))[:size], dtype).reshape(shape)
+        if dtype.kind == "b":
+            X = np.frombuffer(raw[:1] * X.size, np.uint8).reshape(shape) % 2 == 1
+    if X.ndim and data.draw(st.booleans()):
+        X = X[..., ::-1]
+    if X.ndim != 2 or X.shape[1] != 4 or dtype.kind not in "biuf":
+        refused(["X"], SHARED.predict, X)
+        return
+    with np.errstate(all="ignore"):
+        plain = np.array(X, np.uint8 if X.dtype == np.uint8 else np.float32, order="C")
+    np.testing.assert_array_equal(SHARED.predict(X), SHARED.predict(plain))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(0, 40), st.booleans())
+def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, double):
+    dtype = "float64" if double else "float32"
+    net = Network(sizes, activation="tanh", output="sigmoid", dtype=dtype, seed=n)
+    X = np.random.default_rng(n).normal(size=(n, sizes[0])).astype(dtype)
+    wanted = reference.forward(reference.layers_of(net), X)[1][-1]
+    assert net.predict(X).dtype == dtype and net.predict(X).shape == (n, sizes[-1])
+    np.testing.assert_allclose(net.predict(X), wanted, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)

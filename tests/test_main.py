@@ -1,0 +1,142 @@
+"""`python -m mlpfast` as a person runs it: another process, another folder."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import mlpfast
+
+COMMAND = [sys.executable, "-m", "mlpfast"]
+SHORT = ["--epochs", "2", "--layers", "16"]
+
+
+@pytest.fixture
+def run(tmp_path):
+    def run(*arguments):
+        return subprocess.run(
+            [*COMMAND, *map(str, arguments)], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        )
+
+    return run
+
+
+def losses(output):
+    """The last losses of mlpfast and of NumPy."""
+    return [float(loss) for loss in re.findall(r"last loss (\S+)", output)]
+
+
+def test_trains_on_the_digits_beside_numpy(run):
+    done = run("--epochs", 20)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert "64-128-10 on digits, 1438 images" in done.stdout
+    assert len(re.findall(r"^epoch \d+/20  loss", done.stdout, re.M)) == 10
+    assert float(re.search(r"test accuracy ([\d.]+) %", done.stdout)[1]) >= 95
+    for name in ("mlpfast", "plain NumPy"):
+        assert re.search(rf"^{name} +[\d,]+ examples per second", done.stdout, re.M)
+    assert re.search(r"^ratio: mlpfast is [\d.]+ times as fast", done.stdout, re.M)
+    ours, numpys = losses(done.stdout)
+    assert ours == pytest.approx(numpys, rel=0.01, abs=1e-4)
+
+
+def test_options_do_what_they_say(run):
+    options = ["--layers", "32,16", "--epochs", 3, "--batch-size", 50, "--lr", 0.25, "--momentum", 0.5]
+    done = run(*options, "--threads", 2, "--seed", 7)
+    assert done.returncode == 0, done.stderr
+    assert "64-32-16-10 on digits" in done.stdout
+    assert "batch size 50, lr 0.25, momentum 0.5" in done.stdout
+    assert "epoch 3/3" in done.stdout
+
+    X, y = mlpfast.datasets.load_digits()
+    train = [i for i in range(len(X)) if i % 5 != 4]
+    net = mlpfast.Network([64, 32, 16, 10], output="softmax", seed=7)
+    trainer = mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.25, momentum=0.5), batch_size=50, seed=7)
+    history = trainer.fit(X[train], y[train], epochs=3)
+    assert losses(done.stdout)[0] == pytest.approx(history["loss"][-1], abs=1e-6)
+
+
+def test_seed_and_threads(run):
+    def loss(seed, threads):
+        return losses(run(*SHORT, "--seed", seed, "--threads", threads).stdout)[0]
+
+    assert loss(1, 1) == loss(1, 3) != loss(2, 1)
+
+
+def test_info_is_json_and_nothing_else(run):
+    done = run("info")
+    assert (done.returncode, done.stderr) == (0, "")
+    info = json.loads(done.stdout)
+    assert info.keys() == mlpfast.show_config(mode="dicts").keys()
+    assert info["version"] == mlpfast.__version__
+    assert info["isa"] in info["isa_available"]
+    assert isinstance(info["openmp"], bool)
+
+
+def test_help(run):
+    done = run("--help")
+    assert done.returncode == 0
+    assert "--batch-size" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "arguments, named",
+    [
+        (["--epochs", 0], "epochs"),
+        (["--epochs", "many"], "--epochs"),
+        (["--batch-size", 0], "batch_size"),
+        (["--lr", -1], "lr"),
+        (["--lr", "nan"], "lr"),
+        (["--momentum", 1], "momentum"),
+        (["--threads", 0], "threads"),
+        (["--seed", -1], "seed"),
+        (["--layers", "64,,3"], "--layers"),
+        (["--layers", "64,0"], "--layers"),
+        (["--data", "letters"], "--data"),
+        (["--data", "mnist"], "--path"),
+        (["--path", "here"], "--data"),
+        (["--data", "mnist", "--path", "nowhere"], "nowhere"),
+        (["information"], "info"),
+        (["--colour"], "--colour"),
+    ],
+)
+def test_a_bad_option_is_one_line_and_exit_code_2(run, arguments, named):
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("python -m mlpfast: error: ")
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr
+
+
+def test_a_loss_that_is_not_finite_is_one_line_and_exit_code_1(run):
+    done = run(*SHORT, "--lr", "1e30")
+    assert done.returncode == 1
+    assert done.stderr.startswith("python -m mlpfast: epoch ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
+def test_ctrl_c(tmp_path):
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen([*COMMAND, "--epochs", "1000000"], cwd=tmp_path, **pipes) as process:
+        try:
+            process.stdout.readline()  # what is trained: now it trains
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=30)
+        finally:
+            process.kill()
+    assert process.returncode == 130
+    assert errors == "interrupted\n"
+
+
+@pytest.mark.mnist
+def test_trains_on_mnist(run, mnist_folder):
+    done = run("--data", "mnist", "--path", mnist_folder.resolve(), "--epochs", 1, "--layers", 32)
+    assert done.returncode == 0, done.stderr
+    assert "784-32-10 on mnist, 60000 images" in done.stdout
+    assert float(re.search(r"test accuracy ([\d.]+) %", done.stdout)[1]) >= 90

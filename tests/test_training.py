@@ -1,0 +1,584 @@
+"""Training as a user sees it: what is learned, what History says, and what a Trainer keeps between calls."""
+
+import copy
+import pickle
+import sys
+
+import numpy as np
+import pytest
+import reference
+
+import mlpfast
+from mlpfast import SGD, Layer, Network, Trainer, initializers
+from mlpfast.datasets import load_digits, load_mnist
+
+LOSSES = {  # loss -> an output it may stand behind
+    "cross_entropy": "softmax",
+    "binary_cross_entropy": "sigmoid",
+    "half_squared_error": "tanh",
+    "squared_error": "identity",
+}
+RULES = {"plain": {}, "momentum": dict(momentum=0.9), "nesterov": dict(momentum=0.7, nesterov=True)}
+
+
+def copy_of(net):
+    return [p.copy() for p in net.parameters]
+
+
+def assert_same(got, wanted):
+    for g, w in zip(got, wanted, strict=True):
+        np.testing.assert_array_equal(g, w)
+
+
+def problem(loss, n=53, n_in=6, n_out=4, seed=0):
+    rng = np.random.default_rng(seed)
+    X = rng.normal(size=(n, n_in))
+    if loss == "cross_entropy":
+        return X, reference.one_hot(np.abs(X[:, :n_out]).argmax(axis=1), n_out)
+    return X, reference.sigmoid(X @ rng.normal(size=(n_in, n_out)))
+
+
+def network(loss="cross_entropy", dtype="float64", seed=0, sizes=(6, 9, 7, 4)):
+    return Network(sizes, activation="tanh", output=LOSSES[loss], dtype=dtype, seed=seed)
+
+
+# ---- what is learned
+
+
+@pytest.mark.parametrize("output, loss", [("sigmoid", "binary_cross_entropy"), ("tanh", "half_squared_error")])
+@pytest.mark.parametrize("seed", range(20))
+def test_xor_is_learned_to_zero_errors(seed, output, loss):
+    X, y = np.array([[0.0, 0], [0, 1], [1, 0], [1, 1]]), np.array([0, 1, 1, 0])
+    net = Network([2, 8, 1], activation="tanh", output=output, seed=seed)
+    trainer = Trainer(net, loss, SGD(lr=0.3, momentum=0.9), batch_size=4, seed=seed)
+    if output == "tanh":
+        trainer.fit(X, 2 * y - 1, epochs=500)
+        assert ((net.predict(X)[:, 0] > 0) == y).all()
+    else:
+        history = trainer.fit(X, y, epochs=500)
+        assert ((net.predict(X)[:, 0] > 0.5) == y).all()
+        assert history["accuracy"][-1] == 1
+
+
+def test_the_digits_are_learned():
+    X, y = load_digits()
+    test = np.arange(len(X)) % 5 == 0
+    X_train, y_train, X_test, y_test = X[~test], y[~test], X[test], y[test]
+    net = Network([64, 64, 10], output="softmax", seed=0)
+    trainer = Trainer(net, optimizer=SGD(lr=0.1, momentum=0.9), batch_size=32, seed=0)
+    history = trainer.fit(X_train, y_train, epochs=20)
+    assert history["accuracy"][-1] > 0.99
+    assert (net.predict(X_test).argmax(axis=1) == y_test).mean() > 0.95
+    assert trainer.evaluate(X_test, y_test)["accuracy"] > 0.95
+
+
+@pytest.mark.mnist
+@pytest.mark.skipif(mlpfast.show_config("dicts")["isa"] == "generic", reason="the generic kernels take minutes")
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_mnist(mnist_folder, seed):
+    X_train, y_train, X_test, y_test = load_mnist(mnist_folder)
+    assert X_train.dtype == np.uint8
+    X_train, X_test = X_train.reshape(len(X_train), -1), X_test.reshape(len(X_test), -1)
+    net = Network([784, 128, 10], output="softmax", seed=seed, input_scale=1 / 255)
+    trainer = Trainer(net, optimizer=SGD(lr=0.05, momentum=0.9), batch_size=64, seed=seed)
+    trainer.fit(X_train, y_train, epochs=5)
+    assert trainer.evaluate(X_test, y_test)["accuracy"] >= 0.975
+
+
+# ---- the trajectory is the one of the equations
+
+
+@pytest.mark.parametrize("rule", RULES)
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("batch_size", [53, 16, 1])  # 53 examples: the last of 16 is a minibatch of 5
+def test_the_loss_history_is_the_references(loss, rule, batch_size):
+    X, y = problem(loss)
+    net = network(loss)
+    layers = reference.layers_of(net)
+    settings = dict(lr=0.02, l1=1e-3, l2=1e-2)
+    wanted = reference.train(layers, X, y, loss, batch_size=batch_size, epochs=6, **settings, **RULES[rule])
+    trainer = Trainer(net, loss, SGD(lr=0.02, **RULES[rule]), batch_size=batch_size, shuffle=False, l1=1e-3, l2=1e-2)
+    history = trainer.fit(X, y, epochs=6)
+    assert history["loss"] == pytest.approx(wanted, rel=1e-9, abs=0)
+    for p, w in zip(net.parameters, reference.flat(layers), strict=True):
+        np.testing.assert_allclose(p, w, rtol=1e-9, atol=1e-12)
+    assert history["loss"][-1] < history["loss"][0]
+
+
+def test_history_is_a_dict_of_one_number_for_each_epoch():
+    X, y = problem("cross_entropy")
+    history = Trainer(network()).fit(X, y, epochs=3, validation_data=(X[:9], y[:9]))
+    assert isinstance(history, mlpfast.History) and isinstance(history, dict)
+    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"}
+    assert all(len(values) == 3 for values in history.values())
+    assert all(0 <= a <= 1 for a in history["accuracy"])
+    X, y = problem("squared_error")
+    assert set(Trainer(network("squared_error"), "squared_error").fit(X, y)) == {"loss"}
+
+
+@pytest.mark.parametrize("dtype, tolerance", [("float64", 1e-12), ("float32", 1e-5)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_evaluate_is_the_reference(loss, dtype, tolerance):
+    X, y = problem(loss, n=301)
+    if loss == "binary_cross_entropy":
+        y = (y > 0.5).astype(float)
+        y[::3] = y[::3] * 0.8 + 0.1
+    net = network(loss, dtype)
+    before = copy_of(net)
+    layers = reference.layers_of(net)
+    z = reference.forward(layers, X)[0][-1]
+    for weight in (None, np.linspace(0, 3, 301)):
+        got = Trainer(net, loss).evaluate(X, y, sample_weight=weight)
+        wanted = {"loss": reference.objective(layers, X, y, loss, sample_weight=weight)}
+        if loss.endswith("cross_entropy"):
+            wanted["accuracy"] = np.average(reference.correct(loss, z, y), weights=weight)
+        assert got == pytest.approx(wanted, rel=tolerance, abs=0)
+    assert_same(net.parameters, before)
+
+
+def test_step_returns_the_mean_loss_before_its_update():
+    X, y = problem("cross_entropy")
+    net = network()
+    trainer = Trainer(net, optimizer=SGD(lr=0.5))
+    losses = []
+    for _ in range(3):
+        before = trainer.evaluate(X, y)["loss"]
+        losses.append(trainer.step(X, y))
+        assert losses[-1] == pytest.approx(before, rel=1e-12)
+    assert losses == sorted(losses, reverse=True)
+
+
+def test_the_accuracy_of_an_epoch_is_taken_before_each_update():
+    X, y = problem("cross_entropy")
+    net = network()
+    trainer = Trainer(net, batch_size=len(X), optimizer=SGD(lr=0.5))
+    before = trainer.evaluate(X, y)
+    history = trainer.fit(X, y)
+    assert {name: values[0] for name, values in history.items()} == pytest.approx(before, rel=1e-12)
+
+
+@pytest.mark.parametrize("form", ["labels", "float labels", "bool", "list", "int8", "one-hot int", "one-hot float32"])
+def test_forms_of_labels(form):
+    X, _ = problem("cross_entropy", n_out=2)
+    labels = (X[:, 0] > 0).astype(int)
+    y = {
+        "labels": labels,
+        "float labels": labels.astype(float),
+        "bool": labels.astype(bool),
+        "list": labels.tolist(),
+        "int8": labels.astype(np.int8),
+        "one-hot int": np.eye(2, dtype=int)[labels],
+        "one-hot float32": np.eye(2, dtype=np.float32)[labels],
+    }[form]
+    results = []
+    for each in (labels, y):
+        net = network(sizes=(6, 5, 2))
+        history = Trainer(net, seed=0, batch_size=8).fit(X, each, epochs=2)
+        results.append((history, net.parameters))
+    assert results[0][0]["accuracy"] == results[1][0]["accuracy"]
+    assert results[0][0]["loss"] == pytest.approx(results[1][0]["loss"], rel=1e-12)
+    for p, w in zip(results[0][1], results[1][1], strict=True):
+        np.testing.assert_allclose(p, w, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "half_squared_error", "squared_error"])
+def test_one_output_takes_targets_of_one_or_two_dimensions(loss):
+    X, y = problem(loss, n_out=1)
+    nets = [network(loss, sizes=(6, 5, 1)) for _ in range(2)]
+    Trainer(nets[0], loss, seed=0).fit(X, y)
+    Trainer(nets[1], loss, seed=0).fit(X, y[:, 0])
+    assert_same(nets[0].parameters, nets[1].parameters)
+
+
+# ---- the order of the examples
+
+
+def rows_updated(trainer, X, y):
+    """Each example moves its own row of W towards y by lr / (size of its minibatch): how far did each go?"""
+    W = trainer.network.layers[0].W
+    W[...] = 0
+    trainer.fit(X, y)
+    return W[:, 0].copy()
+
+
+def test_every_epoch_has_a_fresh_order_of_all_examples():
+    n, batch_size = 23, 20
+    net = Network([Layer(n, 1, bias=False, init="zeros")], dtype="float64")
+    X, y = np.eye(n), np.ones(n)
+    trainer = Trainer(net, "half_squared_error", SGD(lr=1.0), batch_size=batch_size, seed=3)
+    last = []
+    for _ in range(30):
+        W = rows_updated(trainer, X, y)
+        assert sorted(set(W)) == [1 / 20, 1 / 3]  # every row once: 20 in the first minibatch, 3 in the last
+        assert (W == 1 / 3).sum() == 3
+        last.append(tuple(np.flatnonzero(W == 1 / 3)))
+    assert len(set(last)) > 25
+    assert set().union(*last) == set(range(n))
+
+
+def test_without_shuffle_the_order_is_that_of_the_rows():
+    net = Network([Layer(23, 1, bias=False, init="zeros")], dtype="float64")
+    trainer = Trainer(net, "half_squared_error", SGD(lr=1.0), batch_size=20, shuffle=False)
+    for _ in range(2):
+        assert_same([rows_updated(trainer, np.eye(23), np.ones(23))], [np.repeat([1 / 20, 1 / 3], [20, 3])])
+
+
+@pytest.mark.parametrize("shuffle", [False, True])
+@pytest.mark.parametrize("rule", RULES)
+def test_fit_again_goes_on_training(rule, shuffle):
+    X, y = problem("cross_entropy")
+    results = []
+    for parts in ([5], [2, 3], [1, 1, 1, 1, 1]):
+        net = network(dtype="float32")
+        trainer = Trainer(net, optimizer=SGD(lr=0.1, **RULES[rule]), batch_size=10, shuffle=shuffle, seed=4)
+        losses = [loss for epochs in parts for loss in trainer.fit(X, y, epochs=epochs)["loss"]]
+        results.append((losses, net.parameters))
+    for losses, parameters in results[1:]:
+        assert losses == results[0][0]
+        assert_same(parameters, results[0][1])
+
+
+def test_settings_may_change_between_calls():
+    X, y = problem("cross_entropy")
+    net = network()
+    trainer = Trainer(net, optimizer=SGD(lr=0.1), shuffle=False, batch_size=53)
+    trainer.fit(X, y)
+    trainer.optimizer.lr, trainer.l2 = 0.01, 0.1
+    layers = reference.layers_of(net)
+    trainer.fit(X, y)
+    reference.train(layers, X, y, "cross_entropy", batch_size=53, epochs=1, lr=0.01, l2=0.1)
+    for p, w in zip(net.parameters, reference.flat(layers), strict=True):
+        np.testing.assert_allclose(p, w, rtol=1e-12, atol=1e-14)
+
+
+def test_validation_is_what_evaluate_says():
+    X, y = problem("cross_entropy")
+    net = network()
+    trainer = Trainer(net)
+    said = []
+    history = trainer.fit(
+        X[:40], y[:40], epochs=3, validation_data=(X[40:], y[40:]),
+        callbacks=[lambda trainer, epoch, logs: said.append(trainer.evaluate(X[40:], y[40:]))],
+    )
+    assert history["val_loss"] == [each["loss"] for each in said]
+    assert history["val_accuracy"] == [each["accuracy"] for each in said]
+    undisturbed = network()
+    Trainer(undisturbed, seed=trainer.seed).fit(X[:40], y[:40], epochs=3)
+    assert_same(net.parameters, undisturbed.parameters)
+
+
+# ---- weights of examples and classes
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_sample_weight_is_the_references(loss):
+    X, y = problem(loss)
+    weight = np.random.default_rng(1).uniform(0, 4, size=len(X))
+    weight[5] = 0
+    net = network(loss)
+    layers = reference.layers_of(net)
+    wanted = reference.train(layers, X, y, loss, batch_size=16, epochs=4, lr=0.05, sample_weight=weight)
+    trainer = Trainer(net, loss, SGD(lr=0.05), batch_size=16, shuffle=False)
+    assert trainer.fit(X, y, epochs=4, sample_weight=weight)["loss"] == pytest.approx(wanted, rel=1e-9, abs=0)
+    for p, w in zip(net.parameters, reference.flat(layers), strict=True):
+        np.testing.assert_allclose(p, w, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weight_two_is_a_row_twice_and_weight_zero_is_no_row(loss):
+    X, y = problem(loss, n=20)
+    counts = np.array([2, 1, 0, 3, 1] * 4)
+    weighted, repeated = network(loss), network(loss)
+    Trainer(weighted, loss, batch_size=100).fit(X, y, epochs=5, sample_weight=counts)
+    Trainer(repeated, loss, batch_size=100).fit(np.repeat(X, counts, axis=0), np.repeat(y, counts, axis=0), epochs=5)
+    for p, w in zip(weighted.parameters, repeated.parameters, strict=True):
+        np.testing.assert_allclose(p, w, rtol=1e-10, atol=1e-12)
+
+
+def test_sample_weights_follow_their_rows_through_the_shuffle():
+    """Rows of weight zero carry wrong labels; what is learned must not know them."""
+    X, y = problem("cross_entropy", n=200)
+    labels = y.argmax(axis=1)
+    weight = np.ones(200)
+    weight[::4] = 0
+    noisy = np.where(weight == 0, (labels + 1) % 4, labels)
+    nets = [network(), network()]
+    for net, each in zip(nets, (labels, noisy), strict=True):
+        Trainer(net, batch_size=7, seed=0).fit(X, each, epochs=3, sample_weight=weight)
+    assert_same(nets[0].parameters, nets[1].parameters)
+
+
+def test_a_minibatch_of_weight_zero_changes_nothing():
+    X, y = problem("cross_entropy", n=30)
+    weight = np.repeat([1.0, 0.0, 1.0], 10)
+    net, without = network(), network()
+    Trainer(net, batch_size=10, shuffle=False).fit(X, y, sample_weight=weight)
+    kept = weight > 0
+    Trainer(without, batch_size=10, shuffle=False).fit(X[kept], y[kept])
+    assert_same(net.parameters, without.parameters)
+
+
+@pytest.mark.parametrize("given", [{0: 2.0, 3: 0.5}, [2.0, 1.0, 1.0, 0.5], "balanced"], ids=str)
+def test_class_weight_is_the_sample_weight_of_each_label(given):
+    X, y = problem("cross_entropy")
+    labels = y.argmax(axis=1)
+    each = np.array([2.0, 1.0, 1.0, 0.5])
+    if given == "balanced":
+        each = len(labels) / (4 * np.bincount(labels, minlength=4))
+    sample = np.linspace(1, 2, len(X))
+    by_class, by_sample = network(), network()
+    first = Trainer(by_class, seed=0).fit(X, labels, epochs=2, class_weight=given, sample_weight=sample)
+    second = Trainer(by_sample, seed=0).fit(X, labels, epochs=2, sample_weight=each[labels] * sample)
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-12)
+    for p, w in zip(by_class.parameters, by_sample.parameters, strict=True):
+        np.testing.assert_allclose(p, w, rtol=0, atol=1e-14)
+
+
+# ---- layers and their parameters
+
+
+def test_a_frozen_layer_stays_and_the_others_learn():
+    for frozen in range(3):
+        layers = [Layer(a, b, g, trainable=l != frozen)
+                  for l, (a, b, g) in enumerate([(6, 9, "tanh"), (9, 7, "relu"), (7, 4, "softmax")])]
+        net = Network(layers, dtype="float64", seed=0)
+        free = reference.layers_of(net)
+        before = copy_of(net)
+        X, y = problem("cross_entropy")
+        Trainer(net, optimizer=SGD(lr=0.1, momentum=0.9), batch_size=53, l2=0.1, l1=0.1).step(X, y)
+        reference.train(free, X, y, "cross_entropy", batch_size=53, epochs=1, lr=0.1, l2=0.1, l1=0.1)
+        for i, (p, was, wanted) in enumerate(zip(net.parameters, before, reference.flat(free), strict=True)):
+            if i // 2 == frozen:
+                np.testing.assert_array_equal(p, was)
+            else:
+                np.testing.assert_allclose(p, wanted, rtol=1e-12, atol=1e-14)
+                assert np.abs(p - was).max() > 0
+
+
+def test_a_wholly_frozen_network_stays():
+    net = Network([Layer(6, 3, "tanh", trainable=False), Layer(3, 4, "softmax", trainable=False)], seed=0)
+    before = copy_of(net)
+    X, y = problem("cross_entropy")
+    history = Trainer(net, batch_size=8).fit(X, y, epochs=2)
+    assert_same(net.parameters, before)
+    assert history["loss"][0] == pytest.approx(history["loss"][1], rel=1e-6)
+
+
+def test_layers_without_bias():
+    net = Network([Layer(6, 5, "tanh", bias=False), Layer(5, 4, "softmax", bias=False)], dtype="float64", seed=0)
+    assert [layer.b for layer in net.layers] == [None, None]
+    assert len(net.parameters) == 2 and net.n_parameters == 6 * 5 + 5 * 4
+    np.testing.assert_array_equal(net.predict(np.zeros((2, 6))), np.full((2, 4), 0.25))
+    X, y = problem("cross_entropy")
+    layers = reference.layers_of(net)
+    wanted = reference.train(layers, X, y, "cross_entropy", batch_size=10, epochs=3, lr=0.1, momentum=0.9)
+    trainer = Trainer(net, optimizer=SGD(lr=0.1, momentum=0.9), batch_size=10, shuffle=False)
+    assert trainer.fit(X, y, epochs=3)["loss"] == pytest.approx(wanted, rel=1e-9)
+
+
+def test_the_parameters_are_live_views():
+    net = network()
+    X, _ = problem("cross_entropy")
+    before = net.predict(X)
+    W, b = net.layers[1].W, net.layers[1].b
+    W[2, 3] += 1
+    b[...] = 0.5
+    assert net.layers[1].W[2, 3] == W[2, 3] and net.parameters[2][2, 3] == W[2, 3]
+    assert not np.array_equal(net.predict(X), before)
+    np.testing.assert_allclose(net.predict(X), reference.forward(reference.layers_of(net), X)[1][-1], rtol=1e-12)
+    was = W.copy()
+    Trainer(net).fit(X, problem("cross_entropy")[1])
+    assert not np.array_equal(W, was)
+    np.testing.assert_array_equal(W, net.layers[1].W)
+
+
+def test_a_view_outlives_its_network():
+    W = Network([50, 50], seed=0).layers[0].W
+    b = Trainer(Network([50, 50], seed=0), "squared_error").network.layers[0].b
+    np.testing.assert_array_equal(W, Network([50, 50], seed=0).layers[0].W)
+    assert not b.any()
+
+
+# ---- initial weights
+
+STANDARD_DEVIATION = {
+    "xavier_normal": lambda n_in, n_out: np.sqrt(2 / (n_in + n_out)),
+    "xavier_uniform": lambda n_in, n_out: np.sqrt(2 / (n_in + n_out)),
+    "he_normal": lambda n_in, n_out: np.sqrt(2 / n_in),
+    "he_uniform": lambda n_in, n_out: np.sqrt(2 / n_in),
+    "lecun_normal": lambda n_in, n_out: np.sqrt(1 / n_in),
+    "normal": lambda n_in, n_out: 1.0,
+    "uniform": lambda n_in, n_out: np.sqrt(1 / (3 * n_in)),
+}
+
+
+@pytest.mark.parametrize("n_in, n_out", [(300, 400), (1000, 120)])
+@pytest.mark.parametrize("init", STANDARD_DEVIATION)
+def test_initial_weights(init, n_in, n_out):
+    net = Network([Layer(n_in, n_out, init=init)], dtype="float64", seed=17)
+    W = net.layers[0].W / STANDARD_DEVIATION[init](n_in, n_out)
+    n = W.size
+    assert abs(W.mean()) < 5 / np.sqrt(n)
+    if "uniform" in init:
+        assert np.abs(W).max() <= np.sqrt(3) and np.abs(W).max() > 0.999 * np.sqrt(3)
+        assert abs(W.std() - 1) < 5 * np.sqrt(0.2 / n)
+        expected = np.full(10, n / 10)
+        counts = np.histogram(W, bins=10, range=(-np.sqrt(3), np.sqrt(3)))[0]
+    else:
+        assert abs(W.std() - 1) < 5 * np.sqrt(0.5 / n)
+        cuts = [-1.2815515655446004, -0.5244005127080409, 0, 0.5244005127080409, 1.2815515655446004]
+        expected = np.array([0.1, 0.2, 0.2, 0.2, 0.2, 0.1]) * n
+        counts = np.histogram(W, bins=[-np.inf, *cuts, np.inf])[0]
+    assert ((counts - expected) ** 2 / expected).sum() < 35  # chi-squared, 9 or 5 degrees: p < 1e-4
+    assert abs(np.corrcoef(W[:-1].ravel(), W[1:].ravel())[0, 1]) < 5 / np.sqrt(n)
+    assert abs(np.corrcoef(W[:, :-1].ravel(), W[:, 1:].ravel())[0, 1]) < 5 / np.sqrt(n)
+    assert not net.layers[0].b.any()
+
+
+def test_zeros_and_the_names():
+    assert not Network([Layer(5, 4, init="zeros")]).layers[0].W.any()
+    for init in [*STANDARD_DEVIATION, "zeros", "auto"]:
+        assert Layer(2, 2, init=init).init == init
+    assert initializers.__doc__
+
+
+@pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh", "softmax"])
+def test_auto_is_he_for_relu_and_xavier_otherwise(activation):
+    init = "he_normal" if activation == "relu" else "xavier_normal"
+    auto, named = (Network([Layer(30, 20, activation, init=each)], seed=1) for each in ("auto", init))
+    assert_same(auto.parameters, named.parameters)
+    assert not np.array_equal(auto.layers[0].W, Network([Layer(30, 20, init="lecun_normal")], seed=1).layers[0].W)
+
+
+# ---- copies
+
+
+@pytest.mark.parametrize("clone", [copy.deepcopy, copy.copy, lambda net: pickle.loads(pickle.dumps(net))],
+                         ids=["deepcopy", "copy", "pickle"])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_copies_of_a_network_stand_alone(clone, dtype):
+    layers = [Layer(6, 5, "tanh", bias=False), Layer(5, 7, "relu", trainable=False), Layer(7, 4, "softmax")]
+    net = Network(layers, dtype=dtype, seed=9, input_scale=0.5)
+    X, y = problem("cross_entropy")
+    Trainer(net).fit(X, y)
+    twin = clone(net)
+    assert_same(twin.parameters, net.parameters)
+    assert (twin.dtype, twin.seed, twin.input_scale, twin.n_parameters) == (net.dtype, 9, 0.5, net.n_parameters)
+    assert [repr(layer) for layer in twin.layers] == [repr(layer) for layer in net.layers]
+    images = np.arange(12, dtype=np.uint8).reshape(2, 6)
+    assert_same([twin.predict(images)], [net.predict(images)])
+    before = copy_of(net)
+    Trainer(twin, seed=0).fit(X, y)
+    assert_same(net.parameters, before)
+    Trainer(net, seed=0).fit(X, y)
+    assert_same(twin.parameters, net.parameters)
+
+
+# ---- progress and callbacks
+
+
+def test_nothing_is_printed_unless_asked_for(capfd):
+    X, y = problem("cross_entropy")
+    Trainer(network()).fit(X, y, epochs=3, validation_data=(X, y))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_progress_without_tqdm_is_a_line_per_epoch(capsys, monkeypatch):
+    for name in ("tqdm", "tqdm.auto", "tqdm.std"):
+        monkeypatch.setitem(sys.modules, name, None)
+    X, y = problem("cross_entropy")
+    history = Trainer(network()).fit(X, y, epochs=3, validation_data=(X, y), progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    for number, line in enumerate(lines):
+        assert f"{number + 1}/3" in line
+        assert f"{history['loss'][number]:.4f}" in line
+        assert f"{history['val_accuracy'][number]:.4f}" in line
+
+
+def test_progress_with_tqdm_is_a_bar(capsys):
+    pytest.importorskip("tqdm")
+    X, y = problem("cross_entropy")
+    history = Trainer(network()).fit(X, y, epochs=3, validation_data=(X, y), progress=True)
+    out, err = capsys.readouterr()
+    assert out == "" and "3/3" in err
+    assert f"val_accuracy={history['val_accuracy'][-1]:.4f}" in err and "loss=" in err
+
+
+class Recorder:
+    def __init__(self):
+        self.calls = []
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.calls.append(("begin", trainer, epoch))
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        self.calls.append(("end", trainer, epoch, dict(logs)))
+
+
+def test_callbacks_are_called_around_each_epoch():
+    X, y = problem("cross_entropy")
+    recorder, ends = Recorder(), []
+    trainer = Trainer(network())
+
+    def at_the_end(trainer, epoch, logs):
+        ends.append(epoch)
+
+    history = trainer.fit(X, y, epochs=2, callbacks=[recorder, at_the_end], validation_data=(X, y))
+    logs = [{name: values[i] for name, values in history.items()} for i in range(2)]
+    assert recorder.calls == [("begin", trainer, 0), ("end", trainer, 0, logs[0]),
+                              ("begin", trainer, 1), ("end", trainer, 1, logs[1])]
+    trainer.fit(X, y, callbacks=[at_the_end])
+    assert ends == [0, 1, 2]
+
+
+def test_a_callback_with_one_method_is_enough():
+    class Begins:
+        epochs = []
+
+        def on_epoch_begin(self, trainer, epoch):
+            self.epochs.append(epoch)
+
+    X, y = problem("cross_entropy")
+    Trainer(network()).fit(X, y, epochs=2, callbacks=[Begins()])
+    assert Begins.epochs == [0, 1]
+
+
+def test_true_from_a_callback_stops_training():
+    X, y = problem("cross_entropy")
+    later = []
+
+    def stop(trainer, epoch, logs):
+        return epoch == 2
+
+    net, wanted = network(), network()
+    history = Trainer(net, seed=0).fit(X, y, epochs=10, callbacks=[stop, lambda *args: later.append(args[1])])
+    assert len(history["loss"]) == 3
+    assert later == [0, 1, 2]
+    Trainer(wanted, seed=0).fit(X, y, epochs=3)
+    assert_same(net.parameters, wanted.parameters)
+    assert len(Trainer(net).fit(X, y, epochs=4, callbacks=[lambda *_: 1])["loss"]) == 4  # True alone stops
+
+
+@pytest.mark.parametrize("where, done", [("on_epoch_begin", 1), ("on_epoch_end", 2)])
+@pytest.mark.parametrize("error", [ZeroDivisionError, KeyboardInterrupt])
+def test_an_exception_in_a_callback_leaves_a_usable_network(where, done, error):
+    class Fails:
+        pass
+
+    def fail(trainer, epoch, logs=None):
+        if epoch == 1:
+            raise error("from the callback")
+
+    callback = Fails()
+    setattr(callback, where, fail)
+    X, y = problem("cross_entropy")
+    net, wanted = network(), network()
+    trainer, undisturbed = (Trainer(each, optimizer=SGD(0.1, momentum=0.9), seed=0) for each in (net, wanted))
+    with pytest.raises(error, match="from the callback"):
+        trainer.fit(X, y, epochs=5, callbacks=[callback])
+    undisturbed.fit(X, y, epochs=done)
+    assert_same(net.parameters, wanted.parameters)
+    trainer.fit(X, y, epochs=2)
+    undisturbed.fit(X, y, epochs=2)
+    assert_same(net.parameters, wanted.parameters)
