@@ -15,7 +15,7 @@ from ._numpy_mlp import NumpyMLP
 
 DEFAULTS = {
     "digits": {"epochs": 40, "batch_size": 32, "lr": 0.1, "momentum": 0.9},
-    "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.05, "momentum": 0.9},
+    "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.4, "momentum": 0.0},
 }
 
 
@@ -36,8 +36,8 @@ def parsed(arguments):
     add("--layers", type=widths, metavar="N,N", default=[128], help="widths of the hidden layers (128)")
     add("--epochs", type=int, metavar="N", help="passes over the data (digits 40, mnist 5)")
     add("--batch-size", type=int, metavar="N", help="examples in a minibatch (digits 32, mnist 64)")
-    add("--lr", type=float, help="learning rate (digits 0.1, mnist 0.05)")
-    add("--momentum", type=float, help="of gradient descent (0.9)")
+    add("--lr", type=float, help="learning rate (digits 0.1, mnist 0.4)")
+    add("--momentum", type=float, help="of gradient descent (digits 0.9, mnist 0)")
     add("--threads", type=int, metavar="N", help="exactly so many for mlpfast (as the work decides); "
         "NumPy's are its BLAS library's, see OPENBLAS_NUM_THREADS")
     add("--seed", type=int, metavar="N", default=0, help="of the first weights and of the shuffles (0)")

@@ -102,7 +102,7 @@ def test_every_step_of_backpropagation_is_the_references(hidden, output, loss, d
     deltas = backprop.residuals(net, X, y, loss)
     assert len(deltas) == depth
     assert_same_gradients(deltas, reference.residuals(layers, X, y, loss), 1e-12)
-    for settings in ({}, {"l2": 0.3}, {"l1": 0.2}, {"l1": 0.1, "l2": 0.2, "sample_weight": [1.0, 2.5, 0.0, 0.5]}):
+    for settings in ({}, {"l2": 0.3}, {"l1": 0.2}, {"l1": 0.1, "l2": 0.2, "sample_weight": [1.0, 2.5, 0.0, 0.7]}):
         got = backprop.gradients(net, X, y, loss, **settings)
         wanted = reference.gradients(layers, X, y, loss, **settings)
         assert_same_gradients(reference.flat(got), reference.flat(wanted), 1e-12)

@@ -80,7 +80,7 @@ def test_mnist(mnist_folder, seed):
     assert X_train.dtype == np.uint8
     X_train, X_test = X_train.reshape(len(X_train), -1), X_test.reshape(len(X_test), -1)
     net = Network([784, 128, 10], output="softmax", seed=seed, input_scale=1 / 255)
-    trainer = Trainer(net, optimizer=SGD(lr=0.05, momentum=0.9), batch_size=64, seed=seed)
+    trainer = Trainer(net, optimizer=SGD(lr=0.3), batch_size=64, seed=seed)
     trainer.fit(X_train, y_train, epochs=5)
     assert trainer.evaluate(X_test, y_test)["accuracy"] >= 0.975
 

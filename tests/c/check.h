@@ -69,7 +69,7 @@ static inline int check_end(const char *name) {
 // ---- Guarded buffers ----
 
 // Memory between two unreadable pages. A test places an array in it that ends right before the second page (its start
-// then has whatever alignment its length leaves, down to that of an element), or one that begins right behind the first.
+// then has whatever alignment its length leaves, down to that of an element), or begins right behind the first.
 typedef struct {
     unsigned char *begin;
     size_t bytes;  // whole pages

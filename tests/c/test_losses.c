@@ -166,7 +166,9 @@ static int call(const problem *p, const mlp_kernels *k, void *delta, double *row
     return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, &data, array[INDEX], FIRST, p->rows, p->n);
 }
 
-static int call_here(const problem *p, void *delta) { return call(p, p->k, delta, array[ROW_LOSS], array[ROW_CORRECT]); }
+static int call_here(const problem *p, void *delta) {
+    return call(p, p->k, delta, array[ROW_LOSS], array[ROW_CORRECT]);
+}
 
 static int is_near(double got, double wanted, double tolerance) { return fabs(got - wanted) <= tolerance; }
 
@@ -265,7 +267,8 @@ static void test_overflow(problem p) {
     draw_numbers(&p);
     describe(&p, "overflow");
     lay_out(&p);
-    for (int64_t j = 0; j < p.n; j++) put(p.k, array[OUT], j, (j % 2 ? 1 : -1) * (p.k->dtype ? DBL_MAX : (double)FLT_MAX));
+    double most = p.k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
+    for (int64_t j = 0; j < p.n; j++) put(p.k, array[OUT], j, j % 2 ? most : -most);
     if (p.loss >= MLP_HALF_SQUARED_ERROR) CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
     put(p.k, array[TARGETS], data_row(&p, 0) * p.n + 1, NAN);

@@ -1,4 +1,5 @@
-// Training: it learns, its bits do not depend on threads or instruction set, and what stops it leaves whole minibatches.
+// Training: it learns, its bits depend on neither threads nor instruction set, and what stops it leaves whole
+// minibatches.
 #include "setting.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
