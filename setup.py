@@ -96,7 +96,7 @@ setup(
         Extension(
             "mlpfast._core",
             ["mlpfast/_core.pyx"],
-            depends=CORE_SOURCES + glob("csrc/**/*.h", recursive=True) + glob("mlpfast/*.pxd"),
+            depends=CORE_SOURCES + glob("csrc/**/*.h", recursive=True),
             include_dirs=["csrc", numpy.get_include()],
             define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
             extra_compile_args=FLAGS,

@@ -82,7 +82,8 @@ typedef struct {
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
 typedef int (*mlp_poll)(void *context);
 
-// Bytes of workspace for n rows on that many threads; 0 if they do not fit in size_t.
+// Bytes of workspace for n rows on that many threads; 0 if they do not fit in size_t. The calls that use it take the
+// same n and threads; the memory is aligned as malloc does it.
 size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads);
 
 // out (n, n_out of the last layer) = a_L. Reads data->X alone. threads <= 0: chosen from the work, at most -threads
@@ -129,7 +130,7 @@ mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_d
 
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd,
-                          int threads);
+                          int threads, mlp_poll poll, void *context);
 
 // ---- Random numbers for initial weights: out (n) doubles, fixed by seed and stream ----
 

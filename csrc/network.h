@@ -20,6 +20,15 @@ struct mlp_network {
     mlp_layer layers[];
 };
 
+// Row `row` of a matrix with that many columns, and number i of an array of reals.
+static inline const void *mlp_row(const void *matrix, mlp_dtype type, int64_t row, int64_t cols) {
+    size_t size = type == MLP_FLOAT32 ? sizeof(float) : type == MLP_FLOAT64 ? sizeof(double) : 1;
+    return (const char *)matrix + (size_t)row * (size_t)cols * size;
+}
+static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
+    return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
+}
+
 // The parts of one block of memory are laid one after the other: `used` grows by count numbers of that size, rounded
 // up to whole cache lines, and the part's offset is returned. Once something has not fitted, used stays SIZE_MAX.
 size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);

@@ -62,15 +62,10 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     return used == SIZE_MAX ? 0 : used + (used == 0);
 }
 
-static const void *row_of(const void *matrix, int64_t row, int64_t cols, size_t size) {
-    return (const char *)matrix + (size_t)row * (size_t)cols * size;
-}
-
 // The chunk's input, in place where it has the network's type.
 static const void *input(const job *j, int64_t first, int64_t rows, void *converted) {
-    static const size_t size[] = {[MLP_FLOAT32] = 4, [MLP_FLOAT64] = 8, [MLP_UINT8] = 1};
     int64_t n_in = j->net->layers[0].spec.n_in;
-    const void *X = row_of(j->data->X, first, n_in, size[j->data->x_type]);
+    const void *X = mlp_row(j->data->X, j->data->x_type, first, n_in);
     if (j->data->x_type == j->net->dtype) return X;
     j->net->kernels->gather(converted, X, j->data->x_type, j->data->x_scale, NULL, rows, n_in);
     return converted;
@@ -147,9 +142,7 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     for (int64_t i = 0; i < data->n; i++) {
         result->loss_sum += j.row_loss[i];
         result->correct += j.row_correct[i];
-        result->weight_sum += !data->weights               ? 1
-                              : net->dtype == MLP_FLOAT32 ? (double)((const float *)data->weights)[i]
-                                                           : ((const double *)data->weights)[i];
+        result->weight_sum += data->weights ? mlp_number(data->weights, net->dtype, i) : 1;
     }
     result->rows = data->n;
     return MLP_OK;

@@ -2,6 +2,7 @@
 #define _DEFAULT_SOURCE
 #include "team.h"
 
+#include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
 
@@ -25,12 +26,24 @@ int mlp_has_openmp(void) { return 0; }
 int mlp_max_threads(void) { return 1; }
 #endif
 
+#ifdef _OPENMP
+// A forked child has no threads but its own, and the OpenMP runtime would wait for the others for ever: from then on a
+// process whose parent has run a team works alone, with the same bits.
+static atomic_int has_run, forked;
+static pthread_once_t watching = PTHREAD_ONCE_INIT;
+
+static void in_child(void) { atomic_store(&forked, atomic_load(&has_run)); }
+static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+#endif
+
 void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_team team;
     atomic_init(&team.arrived, 0);
     atomic_init(&team.turn, 0);
 #ifdef _OPENMP
-    if (threads > 1) {
+    if (threads > 1 && !atomic_load(&forked)) {
+        pthread_once(&watching, watch_forks);
+        atomic_store(&has_run, 1);
 #pragma omp parallel num_threads(threads)
         {
             // The runtime may give fewer threads than asked for.
@@ -77,9 +90,12 @@ void mlp_team_barrier(mlp_member *member) {
 // 150,000 operations are about 1.5 us of one core with AVX-512.
 #define FLOPS_PER_THREAD 150e3
 
+// The OpenMP runtime ends the process when the system refuses it a thread, so absurd numbers do not reach it.
+#define MOST_THREADS 256
+
 int mlp_team_size(int asked, double flops_per_phase) {
-    if (asked > 0) return asked;
-    int most = asked < 0 ? -asked : mlp_max_threads();
+    if (asked > 0) return asked < MOST_THREADS ? asked : MOST_THREADS;
+    int most = asked == 0 ? mlp_max_threads() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
     double worth = flops_per_phase / FLOPS_PER_THREAD;
     return worth >= most ? most : worth < 1 ? 1 : (int)worth;
 }

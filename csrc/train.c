@@ -41,6 +41,7 @@ typedef struct {
     mlp_poll poll;
     void *context;
     double flops_per_row, flops_since_poll;
+    int steps_since_poll;
     double weight_sum;  // of the minibatch
     atomic_int stop;    // an mlp_status; written before a barrier, read after it
 } epoch;
@@ -81,13 +82,16 @@ static void raise_stop(epoch *e, mlp_status why) {
     atomic_compare_exchange_strong(&e->stop, &none, (int)why);
 }
 
-#define POLL_FLOPS 1e6  // no small step pays for being asked
+// Asking reads a clock. A team always can afford that, beside its barriers; alone, small steps ask only now and then.
+#define POLL_FLOPS 1e6
+#define POLL_STEPS 64
 
 static void poll_now_and_then(const step *s) {
     epoch *e = s->epoch;
+    if (!e->poll) return;
     e->flops_since_poll += e->flops_per_row * (double)s->rows / 2;  // called twice a step
-    if (!e->poll || e->flops_since_poll < POLL_FLOPS) return;
-    e->flops_since_poll = 0;
+    if (s->me->size == 1 && e->flops_since_poll < POLL_FLOPS && ++e->steps_since_poll < 2 * POLL_STEPS) return;
+    e->flops_since_poll = e->steps_since_poll = 0;
     if (e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
 }
 
@@ -96,23 +100,20 @@ static double sum_of_weights(const step *s) {
     if (!data->weights) return (double)s->rows;
     double sum = 0;
     for (int64_t i = 0; i < s->rows; i++) {
-        int64_t r = s->index ? s->index[i] : s->first + i;
-        sum += s->net->dtype == MLP_FLOAT32 ? (double)((const float *)data->weights)[r]
-                                            : ((const double *)data->weights)[r];
+        sum += mlp_number(data->weights, s->net->dtype, s->index ? s->index[i] : s->first + i);
     }
     return sum;
 }
 
 static void gather(const step *s) {
     const mlp_data *data = s->epoch->data;
-    static const int64_t width[] = {[MLP_FLOAT32] = 4, [MLP_FLOAT64] = 8, [MLP_UINT8] = 1};
     int64_t n_in = s->net->layers[0].spec.n_in, i0, i1;
     if (s->me->rank == 0) {
         poll_now_and_then(s);
         s->epoch->weight_sum = sum_of_weights(s);
     }
     mlp_team_share(s->me, s->rows, 1, &i0, &i1);
-    const char *X = s->index ? data->X : (const char *)data->X + (s->first + i0) * n_in * width[data->x_type];
+    const void *X = s->index ? data->X : mlp_row(data->X, data->x_type, s->first + i0, n_in);
     int finite = s->kernels->gather(at(s, s->trainer->a[0], i0, n_in), X, data->x_type, data->x_scale,
                                     s->index ? s->index + i0 : NULL, i1 - i0, n_in);
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
@@ -204,7 +205,8 @@ static void update(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_sgd *sgd = s->epoch->sgd;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    // The one place of the 1/B of design.md: gradients are means over the minibatch. Weights that are all zero: no step.
+    // The one place of the 1/B of design.md: gradients are means over the minibatch. If all weights
+    // are zero, the loss has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     mlp_update rule = {scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
     const mlp_trainer *t = s->trainer;
@@ -382,6 +384,7 @@ mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *d
     return train(t, result, data, order, t->batch_size, sgd, threads, poll, context);
 }
 
-mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd, int threads) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, sgd, threads, NULL, NULL);
+mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd, int threads,
+                          mlp_poll poll, void *context) {
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, sgd, threads, poll, context);
 }

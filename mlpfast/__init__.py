@@ -19,7 +19,7 @@ except ImportError as error:
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 
-from . import backprop, datasets, initializers, optimizers  # noqa: E402
+from . import backprop, initializers, optimizers  # noqa: E402
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
@@ -31,3 +31,15 @@ __all__ = [
     "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "datasets", "get_num_threads",
     "initializers", "optimizers", "set_num_threads", "show_config",
 ]
+
+
+def __getattr__(name):
+    if name == "datasets":  # loaded when first used: it needs gzip and pathlib, a third of the time to import mlpfast
+        import importlib
+
+        return importlib.import_module("mlpfast.datasets")
+    raise AttributeError(f"module 'mlpfast' has no attribute {name!r}")
+
+
+def __dir__():
+    return [*globals(), "datasets"]

@@ -1,6 +1,5 @@
 """Version, threads and what the library was built with."""
 
-import json
 import platform
 import sys
 
@@ -26,7 +25,7 @@ def set_num_threads(n):
     Small jobs take fewer. The number of threads never changes a result.
     """
     global _most_threads
-    _most_threads = None if n is None else whole_number("n", n, least=1, most=1024)
+    _most_threads = None if n is None else whole_number("n", n, least=1, most=256)
 
 
 def threads_for_core(threads):
@@ -51,4 +50,6 @@ def show_config(mode="stdout"):
     }
     if mode == "dicts":
         return config
+    import json  # here, because importing mlpfast should cost next to nothing
+
     print(json.dumps(config, indent=2))

@@ -66,12 +66,11 @@ cdef extern from "mlpfast.h":
                             void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
     void mlp_trainer_destroy(mlp_trainer *) nogil
-    void *mlp_trainer_weight_velocity(mlp_trainer *, int)
-    void *mlp_trainer_bias_velocity(mlp_trainer *, int)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_sgd *, int,
                                mlp_poll, void *) nogil
-    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_sgd *, int) nogil
+    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_sgd *, int, mlp_poll,
+                              void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
 
@@ -338,12 +337,6 @@ cdef class Trainer:
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
 
-    def velocity(self, int layer):
-        """(V, v) of a layer, views; (None, None) before momentum was used."""
-        n_in, n_out = self.network.layers[layer][:2]
-        return (view(self, mlp_trainer_weight_velocity(self.c, layer), (n_in, n_out), self.network.dtype),
-                view(self, mlp_trainer_bias_velocity(self.c, layer), (n_out,), self.network.dtype))
-
     cdef int enter(self) except -1:
         if self.network.training:
             raise RuntimeError("network is being trained by another thread")
@@ -366,13 +359,15 @@ cdef class Trainer:
 
     def step(self, Data data, mlp_sgd sgd, int threads):
         """Train on all rows as one minibatch -> (status name, result)."""
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
         self.enter()
         with nogil:
-            status = mlp_train_step(self.c, &result, &data.c, &sgd, threads)
+            status = mlp_train_step(self.c, &result, &data.c, &sgd, threads, ask, &state)
         self.network.training = False
-        raise_status(status, None)
+        raise_status(status, caught)
         return status_name(status), result
 
 

@@ -72,7 +72,7 @@ def inputs(X, network, name="X"):
     dtype = X.dtype.newbyteorder("=")
     if dtype not in INPUT_TYPES:
         dtype = network.dtype
-    return np.ascontiguousarray(X, dtype)
+    return np.require(X, dtype, ["C", "A"])
 
 
 def _length(name, array, n):
@@ -147,13 +147,13 @@ def weights(sample_weight, class_weight, labels, network, n):
         total = total * given
     if class_weight is not None:
         total = total * class_weights(class_weight, labels, network.n_out)[labels]
-    with np.errstate(over="ignore", under="ignore"):
-        total = np.array(total, network.dtype)
-    if not np.isfinite(total).all():
-        raise ValueError(f"sample_weight must not be too large for {network.dtype}")
+    odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
+    if odd.any():
+        at = int(np.argmax(odd))
+        raise ValueError(f"sample_weight must be 0, or from 1e-30 to 1e30, got {total[at]} at position {at}")
     if not total.any():
-        raise ValueError(f"sample_weight must not be zero for every example (in {network.dtype})")
-    return total
+        raise ValueError("sample_weight must not be zero for every example")
+    return np.array(total, network.dtype)
 
 
 def _check_weights(name, values):

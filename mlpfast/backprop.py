@@ -8,7 +8,7 @@ The 1/B stands in `gradients` alone; a step of Trainer on the same minibatch use
 Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
 """
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +16,7 @@ from . import _core, losses
 from ._validate import examples, inputs, real_number
 
 
-@dataclass
-class Tape:
+class Tape(NamedTuple):
     """What a forward pass leaves behind: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
 
     X: np.ndarray

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ._validate import flag
+
 __all__ = ["load_digits", "load_idx", "load_mnist"]
 
 _DATA = Path(__file__).parent / "data"
@@ -40,6 +42,7 @@ def load_digits(*, split=False):
     y : (1797,) int64, the digits 0 to 9
         With ``split=True``: X_train (1437, 64), y_train (1437,), X_test (360, 64), y_test (360,).
     """
+    flag("split", split)
     images = load_idx(_DATA / "digits-images-idx3-ubyte.gz")
     X = images.reshape(len(images), -1) / np.float32(16)  # exact: 16 is a power of two
     y = load_idx(_DATA / "digits-labels-idx1-ubyte.gz").astype(np.int64)

@@ -13,8 +13,10 @@ class Layer:
     dropout is reserved: anything but 0 is refused.
 
     W and b exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
-    writing to them changes the network. b is None without a bias.
+    writing to them changes the network. b is None without a bias. Everything else is fixed from then on.
     """
+
+    _core = None  # the owner of the parameters, once there is one
 
     def __init__(self, n_in, n_out, activation="identity", *, init="auto", bias=True, dropout=0.0, trainable=True):
         self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
@@ -26,10 +28,15 @@ class Layer:
         if real_number("dropout", dropout, least=0, below=1) != 0:
             raise ValueError(f"dropout must be 0 in this version, got {dropout!r}")
         self.dropout = 0.0
-        self._core = self._index = None
+
+    def __setattr__(self, name, value):
+        if self._core is not None and name not in ("W", "b"):
+            raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
+        super().__setattr__(name, value)
 
     def _attach(self, core, index):
-        self._core, self._index = core, index
+        self._index = index
+        self._core = core
 
     def _attached(self):
         if self._core is None:

@@ -1,6 +1,6 @@
 """A network: layers in a row, their parameters in one block of the C core."""
 
-import secrets
+import os
 
 import numpy as np
 
@@ -8,6 +8,8 @@ from . import _core, activations, initializers
 from ._config import threads_for_core
 from ._validate import Data, inputs, one_of, output_array, real_number, whole_number
 from .layer import Layer
+
+MOST_LAYERS = 10_000  # as in csrc/network.c
 
 
 class Network:
@@ -26,15 +28,32 @@ class Network:
     ):
         self.seed = seed_or_fresh(seed)
         self.input_scale = real_number("input_scale", input_scale)
-        self.dtype = _float_dtype(dtype)
-        self.layers = _layers(sizes_or_layers, activation, output)
+        dtype = _float_dtype(dtype)
+        self._layers = _layers(sizes_or_layers, activation, output)
         self._core = _core.Network(
-            self.dtype, [(x.n_in, x.n_out, x.activation, x.bias, x.trainable) for x in self.layers]
+            dtype, [(x.n_in, x.n_out, x.activation, x.bias, x.trainable) for x in self.layers]
         )
-        self.n_in, self.n_out = self.layers[0].n_in, self.layers[-1].n_out
         for index, layer in enumerate(self.layers):
+            rule = initializers.resolve(layer.init, layer.activation)
+            initializers.fill(self._core.weights(index), rule, self.seed, index)
+        for index, layer in enumerate(self.layers):  # last: an error before leaves the Layers free
             layer._attach(self._core, index)
-            initializers.fill(layer.W, initializers.resolve(layer.init, layer.activation), self.seed, index)
+
+    @property
+    def dtype(self):
+        return self._core.dtype
+
+    @property
+    def layers(self):
+        return list(self._layers)
+
+    @property
+    def n_in(self):
+        return self._layers[0].n_in
+
+    @property
+    def n_out(self):
+        return self._layers[-1].n_out
 
     @property
     def n_parameters(self):
@@ -51,7 +70,7 @@ class Network:
         X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
         out: a C-contiguous array of shape (n, n_out) and the network's dtype to write into; it is returned.
         threads: exactly that many; None lets the amount of work decide. Neither it nor the way rows are split into
-        calls changes a bit. Safe from many Python threads at once.
+        calls changes a bit. Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
         given, X = X, inputs(X, self)
@@ -99,11 +118,11 @@ class Network:
 
 def seed_or_fresh(seed):
     """A 64-bit seed."""
-    return secrets.randbits(64) if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
+    return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
 
 
 def checked_threads(threads):
-    return threads_for_core(None if threads is None else whole_number("threads", threads, least=1, most=1024))
+    return threads_for_core(None if threads is None else whole_number("threads", threads, least=1, most=256))
 
 
 def _float_dtype(dtype):
@@ -121,6 +140,8 @@ def _layers(sizes_or_layers, activation, output):
         items = list(sizes_or_layers)
     except TypeError:
         raise TypeError(f"sizes_or_layers must be a list of widths or of Layers, got {sizes_or_layers!r}") from None
+    if len(items) > MOST_LAYERS:
+        raise ValueError(f"sizes_or_layers must describe at most {MOST_LAYERS} layers, got {len(items)} entries")
     if any(isinstance(item, Layer) for item in items):
         return _checked_chain(items)
     if len(items) < 2:

@@ -1,6 +1,6 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h."""
 
-from ._validate import one_of, real_number
+from ._validate import flag, one_of, real_number
 
 
 class SGD:
@@ -21,11 +21,10 @@ class SGD:
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
         lr = real_number("lr", self.lr, above=0)
         momentum = real_number("momentum", self.momentum, least=0, below=1)
-        if self.nesterov not in (True, False):
-            raise TypeError(f"nesterov must be True or False, got {self.nesterov!r}")
-        if self.nesterov and momentum == 0:
+        nesterov = flag("nesterov", self.nesterov)
+        if nesterov and momentum == 0:
             raise ValueError("nesterov needs momentum > 0, got momentum=0.0")
-        return {"lr": lr, "momentum": momentum, "nesterov": bool(self.nesterov)}
+        return {"lr": lr, "momentum": momentum, "nesterov": nesterov}
 
     def __repr__(self):
         return f"SGD(lr={self.lr!r}, momentum={self.momentum!r}, nesterov={self.nesterov!r})"

@@ -40,10 +40,10 @@ class Trainer:
     ):
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
-        self.network = network
-        self.loss = losses.checked(loss, network)
+        self._network = network
+        self._loss = losses.checked(loss, network)
         self.optimizer = optimizers.from_name(optimizer)
-        self.batch_size = whole_number("batch_size", batch_size, least=1)
+        self._batch_size = whole_number("batch_size", batch_size, least=1)
         self.shuffle = flag("shuffle", shuffle)
         self.seed = seed_or_fresh(seed)
         self.threads = threads
@@ -53,6 +53,18 @@ class Trainer:
         self.epoch = 0  # whole epochs done
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, self.batch_size)
+
+    @property
+    def network(self):
+        return self._network
+
+    @property
+    def loss(self):
+        return self._loss
+
+    @property
+    def batch_size(self):
+        return self._batch_size
 
     def fit(
         self,
@@ -88,17 +100,18 @@ class Trainer:
         self._settings()  # a bad setting is refused before anything starts
         callbacks = _callbacks(callbacks)
         order = np.empty(len(data), np.int64) if self.shuffle else None
-        self.history = History()
+        history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
             for _ in range(epochs):
                 for begin, _end in callbacks:
                     begin(self, self.epoch)
                 logs = self._one_epoch(data, order, validation)
-                self.history.append(logs)
+                history.append(logs)
                 bar.show(logs)
-                if any([end(self, self.epoch - 1, logs) is True for _begin, end in callbacks]):
+                wishes = [end(self, self.epoch - 1, logs) for _begin, end in callbacks]
+                if any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes):
                     break
-        return self.history
+        return history
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
@@ -136,12 +149,18 @@ class Trainer:
 
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
-        return {
+        settings = {
             **self.optimizer.checked(),
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
-            "check_finite": self.check_finite,
         }
+        limits = np.finfo(self.network.dtype)
+        least, most = float(limits.tiny), float(limits.max)
+        for name, value in settings.items():
+            if value and not least <= value <= most:
+                dtype = self.network.dtype
+                raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
+        return {**settings, "check_finite": self.check_finite}
 
     def _check(self, failure, result):
         if failure is None:
@@ -164,8 +183,13 @@ class Trainer:
         try:
             X, y = validation_data
         except (TypeError, ValueError):
-            raise ValueError(f"validation_data must be a pair (X, y), got {type(validation_data).__name__}") from None
+            length = f" of length {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
+            got = type(validation_data).__name__ + length
+            raise ValueError(f"validation_data must be a pair (X, y), got a {got}") from None
         return examples(X, y, self.network, self.loss, names=("validation_data X", "validation_data y"))
+
+    def __reduce__(self):
+        raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
 
 
 def _nothing(*_):

@@ -1,6 +1,7 @@
 """What does not fit is refused: the message names the argument, what it got and what it needs, and nothing changes."""
 
 import os
+import pickle
 import subprocess
 import sys
 
@@ -615,3 +616,36 @@ def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, dou
     wanted = reference.forward(reference.layers_of(net), X)[1][-1]
     assert net.predict(X).dtype == dtype and net.predict(X).shape == (n, sizes[-1])
     np.testing.assert_allclose(net.predict(X), wanted, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)
+
+
+# ---- what is fixed once it is made
+
+
+def test_a_layer_of_a_network_keeps_its_settings():
+    net = Network([3, 4, 2], seed=0)
+    for name, value in [("trainable", False), ("activation", "tanh"), ("n_in", 9), ("bias", False)]:
+        with pytest.raises(AttributeError, match=name):
+            setattr(net.layers[0], name, value)
+
+
+@pytest.mark.parametrize("name, value", [("dtype", "float64"), ("n_in", 9), ("n_out", 9), ("layers", [])])
+def test_a_network_keeps_its_shape(name, value):
+    with pytest.raises(AttributeError):
+        setattr(Network([3, 4, 2]), name, value)
+
+
+@pytest.mark.parametrize("name", ["network", "loss", "batch_size"])
+def test_a_trainer_keeps_what_it_was_made_for(name):
+    with pytest.raises(AttributeError):
+        setattr(Trainer(Network([3, 4, 2])), name, None)
+
+
+def test_a_rate_beyond_the_dtype_is_refused():
+    net = Network([3, 4, 2], seed=0)
+    with pytest.raises(ValueError, match="lr must be from .* got 1e\\+300"):
+        Trainer(net, optimizer=SGD(lr=1e300)).fit(np.ones((4, 3)), [0, 1, 0, 1])
+
+
+def test_a_trainer_says_that_it_cannot_be_pickled():
+    with pytest.raises(TypeError, match="pickle its network"):
+        pickle.dumps(Trainer(Network([3, 4, 2])))

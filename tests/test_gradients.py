@@ -150,6 +150,15 @@ def test_a_layer_without_bias_has_no_bias_gradient():
     np.testing.assert_allclose(dW, wanted[0][0], rtol=1e-12)
 
 
+def test_l1_has_the_derivative_zero_at_zero():
+    net = Network([3, 17], dtype="float64", seed=0)
+    net.layers[0].W[...] = 0
+    net.layers[0].W[1, ::2] = [2.0, -2.0, -0.0] * 3
+    X, y = np.zeros((2, 3)), np.zeros((2, 17))
+    ((dW, _),) = backprop.gradients(net, X, y, "half_squared_error", l1=0.5)
+    np.testing.assert_array_equal(dW, 0.5 * np.sign(net.layers[0].W))
+
+
 def test_backprop_changes_no_parameter():
     net, X, y = example("relu", "softmax", "cross_entropy", 3)
     before = [p.copy() for p in net.parameters]

@@ -284,3 +284,27 @@ def test_an_unknown_isa_is_an_error_at_import(name, tmp_path):
     assert repr(name) in last_line
     for isa in mlpfast.show_config("dicts")["isa_available"]:
         assert isa in last_line
+
+
+FORK = """
+import os
+import numpy as np
+from mlpfast import Network, Trainer
+
+def bits():
+    net = Network([64, 96, 10], output="softmax", seed=0)
+    X = np.linspace(-1, 1, 500 * 64, dtype=np.float32).reshape(500, 64)
+    Trainer(net, seed=0, threads=2).fit(X, np.arange(500) % 10, epochs=2)
+    return net.predict(X, threads=2).tobytes()
+
+before = bits()
+child = os.fork()
+if child == 0:
+    os._exit(0 if bits() == before else 1)
+assert os.waitpid(child, 0)[1] == 0, "the child got other bits"
+assert bits() == before
+"""
+
+
+def test_a_forked_child_trains_and_predicts_with_the_same_bits(tmp_path):
+    subprocess.run([sys.executable, "-c", FORK], cwd=tmp_path, timeout=60, check=True)

@@ -582,3 +582,24 @@ def test_an_exception_in_a_callback_leaves_a_usable_network(where, done, error):
     trainer.fit(X, y, epochs=2)
     undisturbed.fit(X, y, epochs=2)
     assert_same(net.parameters, wanted.parameters)
+
+
+@pytest.mark.parametrize("wish", [True, np.bool_(True)])
+def test_a_callback_ends_training_with_numpys_true_as_well(wish):
+    X, y = problem("cross_entropy")
+    assert Trainer(network()).fit(X, y, epochs=5, callbacks=[lambda *_: wish]).n_epochs == 1
+
+
+def test_fit_inside_a_callback_keeps_the_histories_apart():
+    X, y = problem("cross_entropy")
+    inner = []
+    history = Trainer(network()).fit(X, y, epochs=3, callbacks=[lambda t, *_: inner.append(t.fit(X, y))])
+    assert history.n_epochs == 3 and [h.n_epochs for h in inner] == [1, 1, 1]
+
+
+def test_nan_reaches_the_residuals_of_its_own_row_alone():
+    net = Network([3, 5, 2], output="softmax", seed=0)
+    X = np.ones((4, 3))
+    X[2] = np.nan
+    for delta in mlpfast.backprop.residuals(net, X, [0, 1, 0, 1], "cross_entropy"):
+        assert np.isnan(delta[2]).all() and np.isfinite(delta[[0, 1, 3]]).all()

@@ -15,7 +15,9 @@ SIMD vreal back_identity(vreal delta, vreal a) {
     (void)a;
     return delta;
 }
-SIMD vreal back_relu(vreal delta, vreal a) { return v_select(v_lt(v_zero(), a), delta, v_zero()); }
+SIMD vreal back_relu(vreal delta, vreal a) {
+    return v_select(v_lt(v_zero(), a), delta, v_sub(a, a));  // a - a: 0, or NaN for NaN
+}
 SIMD vreal back_sigmoid(vreal delta, vreal a) { return v_mul(delta, v_mul(a, v_sub(v_set1(1), a))); }
 SIMD vreal back_tanh(vreal delta, vreal a) { return v_mul(delta, v_fma(v_sub(v_zero(), a), a, v_set1(1))); }
 

@@ -222,7 +222,7 @@ static void check_gradient(const setting *s) {
     mlp_trainer *trainer = make_trainer(s, stepped);
     mlp_result r, before;
     mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1) == MLP_OK);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_out = s->width[l + 1];

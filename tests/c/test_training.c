@@ -237,7 +237,7 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(mlp_train_epoch(trainer, &r, data, order, &s->sgd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(order || mlp_train_step(trainer, &r, data, &s->sgd, 2) == MLP_BAD_ARGUMENT);
+    CHECK(order || mlp_train_step(trainer, &r, data, &s->sgd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
