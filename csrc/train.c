@@ -1,6 +1,7 @@
 // Training: the walk of one epoch. Read this file first.
 //
-// For each minibatch:  gather X -> forward 1..L -> loss and delta_L -> delta of the layer below, update, L..1.
+// For each minibatch:  gather X -> forward 1..L -> loss and delta_L -> delta of the layers below, L-1..1 -> update L..1.
+// Up to the first update a step can be given up, and then nothing has changed.
 //
 // A team of threads enters once for the epoch. Each phase splits its output among the members (never the sum inside a
 // product), and ends in a barrier where another member's part is read next. No phase allocates.
@@ -89,10 +90,23 @@ static void raise_stop(epoch *e, mlp_status why) {
 static void poll_now_and_then(const step *s) {
     epoch *e = s->epoch;
     if (!e->poll) return;
-    e->flops_since_poll += e->flops_per_row * (double)s->rows / 2;  // called twice a step
-    if (s->me->size == 1 && e->flops_since_poll < POLL_FLOPS && ++e->steps_since_poll < 2 * POLL_STEPS) return;
+    e->flops_since_poll += e->flops_per_row * (double)s->rows;
+    if (s->me->size == 1 && e->flops_since_poll < POLL_FLOPS && ++e->steps_since_poll < POLL_STEPS) return;
     e->flops_since_poll = e->steps_since_poll = 0;
     if (e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
+}
+
+static int stopped(const step *s) { return atomic_load_explicit(&s->epoch->stop, memory_order_relaxed) != MLP_OK; }
+
+#define LONG_STEP_FLOPS 1e9  // some ten milliseconds: worth asking in every phase
+
+// Whether a phase before the first update may be left out, because the step will be given up. Members may see this at
+// different times; they all go on through the barriers, and agree in one_step.
+static int given_up(const step *s) {
+    epoch *e = s->epoch;
+    int is_long = e->flops_per_row * (double)s->rows > LONG_STEP_FLOPS;
+    if (s->me->rank == 0 && is_long && e->poll && e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
+    return stopped(s);
 }
 
 static double sum_of_weights(const step *s) {
@@ -126,8 +140,10 @@ static void forward(const step *s, int l) {
     mlp_activation g = layer->spec.activation;
     if (l == s->net->n_layers - 1) g = mlp_output_activation(s->net, s->trainer->loss);
 
-    s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
-                              my_block(s, s->rows, 1, n_out));
+    if (!given_up(s)) {
+        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
+                                  my_block(s, s->rows, 1, n_out));
+    }
     mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -152,7 +168,6 @@ static void loss_and_residual(const step *s) {
     int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
                                   s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n);
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
-    if (s->me->rank == 0) poll_now_and_then(s);
     mlp_activation g = mlp_output_activation(s->net, t->loss);
     if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
     mlp_team_barrier(s->me);
@@ -184,8 +199,11 @@ static void residual_below(const step *s, int l) {
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_activation g = s->net->layers[l - 1].spec.activation;
     void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
-    s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out, my_block(s, s->rows, 1, n_in),
-                            s->trainer->scratch + (size_t)s->me->rank * s->trainer->scratch_bytes);
+    if (!given_up(s)) {
+        char *scratch = s->trainer->scratch + (size_t)s->me->rank * s->trainer->scratch_bytes;
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out,
+                                my_block(s, s->rows, 1, n_in), scratch);
+    }
     mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -224,21 +242,20 @@ static void update(const step *s, int l) {
 
 // ---- The walk ----
 
-// Read only right after the barriers of gather and loss_and_residual: another barrier lies between a member's reading
-// and the next writing, so all members see the same and leave together.
-static int stopped(const step *s) { return atomic_load_explicit(&s->epoch->stop, memory_order_relaxed) != MLP_OK; }
-
 // Returns whether the minibatch was trained on; if not, nothing has changed.
 static int one_step(const step *s) {
+    int last = s->net->n_layers - 1, lowest = s->trainer->lowest_trainable;
     gather(s);
-    if (stopped(s)) return 0;
-    for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
+    for (int l = 0; l <= last; l++) forward(s, l);
     loss_and_residual(s);
+    for (int l = last; l > lowest; l--) residual_below(s, l);
+
+    // The one place where all members must agree. stop was last written before the barrier they have just crossed, and
+    // can be written again only behind the next one.
     int whole = !stopped(s);
     account(s, whole);
     if (!whole) return 0;
-    for (int l = s->net->n_layers - 1; l >= s->trainer->lowest_trainable; l--) {
-        if (l > s->trainer->lowest_trainable) residual_below(s, l);
+    for (int l = last; l >= lowest; l--) {
         if (s->net->layers[l].spec.trainable) update(s, l);
     }
     mlp_team_barrier(s->me);  // the next step reads W and overwrites the minibatch
