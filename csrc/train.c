@@ -223,8 +223,8 @@ static void update(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_sgd *sgd = s->epoch->sgd;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    // The one place of the 1/B of design.md: gradients are means over the minibatch. If all weights
-    // are zero, the loss has no gradient; momentum and penalties still act.
+    // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
+    // has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     mlp_update rule = {scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
     const mlp_trainer *t = s->trainer;

@@ -10,6 +10,8 @@ from ._validate import whole_number
 
 __version__ = "0.1.0"
 
+MOST_THREADS = 256  # as in csrc/team.c
+
 _most_threads = None  # what set_num_threads was given
 
 
@@ -25,12 +27,13 @@ def set_num_threads(n):
     Small jobs take fewer. The number of threads never changes a result.
     """
     global _most_threads
-    _most_threads = None if n is None else whole_number("n", n, least=1, most=256)
+    _most_threads = None if n is None else whole_number("n", n, least=1, most=MOST_THREADS)
 
 
-def threads_for_core(threads):
-    """The core's convention: n > 0 is exactly n, a negative number at most its size, as the work decides."""
-    return -get_num_threads() if threads is None else threads
+def checked_threads(threads):
+    """A `threads` argument as the core takes it: n > 0 is exactly n; None becomes a negative number, at most that many
+    as the work decides."""
+    return -get_num_threads() if threads is None else whole_number("threads", threads, least=1, most=MOST_THREADS)
 
 
 def show_config(mode="stdout"):

@@ -227,10 +227,10 @@ cdef int ask(void *context) noexcept nogil:
 
 cdef int raise_status(mlp_status status, list caught) except -1:
     """Raise what a status means; the two non-finite ones are the caller's to name."""
+    if caught:  # first: a signal must not be lost where something else stopped the same minibatch
+        raise caught[0]
     if status == MLP_OK or status == MLP_INPUT_NOT_FINITE or status == MLP_LOSS_NOT_FINITE:
         return 0
-    if status == MLP_INTERRUPTED:
-        raise caught[0]
     if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
         raise MemoryError("not enough memory for arrays of these sizes")
     raise ValueError("the C core refused an argument")

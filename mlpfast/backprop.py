@@ -26,7 +26,11 @@ class Tape(NamedTuple):
 
 def forward(net, X):
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
-    x = _core.gather(inputs(X, net), net.input_scale, net.dtype)
+    return _forward(net, inputs(X, net))
+
+
+def _forward(net, X):
+    x = _core.gather(X, net.input_scale, net.dtype)
     tape = Tape(x, [], [])
     for layer in net.layers:
         z = _core.affine(x, layer.W, layer.b)
@@ -39,7 +43,8 @@ def forward(net, X):
 def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
     loss = losses.checked(loss, net)
-    return _residuals(net, forward(net, X), examples(X, y, net, loss), loss)
+    data = examples(X, y, net, loss)
+    return _residuals(net, _forward(net, data.X), data, loss)
 
 
 def _residuals(net, tape, data, loss):
@@ -67,7 +72,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     loss = losses.checked(loss, net)
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
     data = examples(X, y, net, loss, sample_weight=sample_weight)
-    tape = forward(net, X)
+    tape = _forward(net, data.X)
     deltas = _residuals(net, tape, data, loss)
     scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
     return [

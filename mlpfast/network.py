@@ -5,7 +5,7 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
-from ._config import threads_for_core
+from ._config import checked_threads
 from ._validate import Data, inputs, one_of, output_array, real_number, whole_number
 from .layer import Layer
 
@@ -119,10 +119,6 @@ class Network:
 def seed_or_fresh(seed):
     """A 64-bit seed."""
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
-
-
-def checked_threads(threads):
-    return threads_for_core(None if threads is None else whole_number("threads", threads, least=1, most=256))
 
 
 def _float_dtype(dtype):

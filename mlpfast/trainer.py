@@ -5,10 +5,11 @@ import math
 import numpy as np
 
 from . import _core, losses, optimizers
+from ._config import checked_threads
 from ._progress import Progress
 from ._validate import Data, examples, flag, real_number, whole_number
 from .history import History
-from .network import Network, checked_threads, seed_or_fresh
+from .network import Network, seed_or_fresh
 
 
 class Trainer:
