@@ -76,6 +76,9 @@ typedef struct {
     void (*tanh)(void *out, const void *x, int64_t n);
     void (*sigmoid)(void *out, const void *x, int64_t n);
     void (*log1p_unit)(void *out, const void *x, int64_t n);  // log(1 + x), 0 <= x <= 1
+
+    // Keeps the multipliers of one core busy; returns the floating-point operations done.
+    double (*multiply_adds)(int64_t steps);
 } mlp_kernels;
 
 // The table of the chosen instruction set.

@@ -19,7 +19,7 @@ except ImportError as error:
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 
-from . import backprop, initializers, optimizers  # noqa: E402
+from . import backprop, benchmark, initializers, optimizers  # noqa: E402
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
@@ -28,8 +28,8 @@ from .optimizers import SGD  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
 __all__ = [
-    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "datasets", "get_num_threads",
-    "initializers", "optimizers", "set_num_threads", "show_config",
+    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "benchmark", "datasets",
+    "get_num_threads", "initializers", "optimizers", "set_num_threads", "show_config",
 ]
 
 

@@ -56,6 +56,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_compiler()
     int mlp_has_openmp()
     int mlp_max_threads()
+    double mlp_peak_flops(mlp_dtype, int, double) nogil
     mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
     void mlp_network_destroy(mlp_network *) nogil
     void *mlp_network_weights(const mlp_network *, int)
@@ -141,6 +142,15 @@ def has_openmp():
 
 def max_threads():
     return mlp_max_threads()
+
+
+def peak_flops(dtype, int threads, double seconds):
+    """Floating-point operations a second that many threads reach together with fused multiply-adds alone."""
+    cdef mlp_dtype kind = MLP_FLOAT32 if dtype == np.float32 else MLP_FLOAT64
+    cdef double rate
+    with nogil:
+        rate = mlp_peak_flops(kind, threads, seconds)
+    return rate
 
 
 # ---- Arrays ----

@@ -19,6 +19,7 @@
 #include "gemm.inc.h"
 #include "gather.inc.h"
 #include "loss.inc.h"
+#include "peak.inc.h"
 
 static SIMD_TARGET void map_exp(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_exp); }
 static SIMD_TARGET void map_log(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_log); }
@@ -55,4 +56,5 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .tanh = map_tanh_of,
     .sigmoid = map_sigmoid_of,
     .log1p_unit = map_log1p,
+    .multiply_adds = multiply_adds,
 };

@@ -1,0 +1,46 @@
+// How fast this machine can be: its rate of fused multiply-adds, in the chosen instruction set.
+#define _DEFAULT_SOURCE
+#include <time.h>
+
+#include "kernel_table.h"
+#include "team.h"
+
+#define ROUND_STEPS 20000  // a round takes some 30 to 60 us: short enough to fit between two interruptions
+
+typedef struct {
+    const mlp_kernels *kernels;
+    double seconds, best;
+    int done;  // written by rank 0 before a barrier, read by all behind it
+} peak_job;
+
+static double now(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+// Rounds on all members at once, until the time is over; the fastest counts.
+static void run(void *context, mlp_member *me) {
+    peak_job *job = context;
+    double begin = now(), end = begin;
+    do {
+        mlp_team_barrier(me);
+        double start = now();
+        double flops = job->kernels->multiply_adds(ROUND_STEPS) * me->size;
+        mlp_team_barrier(me);
+        if (me->rank == 0) {
+            end = now();
+            double rate = flops / (end - start);
+            if (rate > job->best) job->best = rate;
+            job->done = end - begin >= job->seconds;
+        }
+        mlp_team_barrier(me);
+    } while (!job->done);
+}
+
+double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds) {
+    if ((dtype != MLP_FLOAT32 && dtype != MLP_FLOAT64) || threads < 1) return 0;
+    peak_job job = {.kernels = mlp_kernels_for(dtype), .seconds = seconds};
+    mlp_team_run(mlp_team_size(threads, 0), run, &job);
+    return job.best;
+}
