@@ -25,6 +25,10 @@ typedef struct {
     size_t real_size;
     int64_t tile_rows, tile_cols;   // products are cheapest in blocks of whole tiles
 
+    // The products below take scratch memory of the calling thread: this many bytes, where no dimension of the product
+    // (rows, n_in, n_out, B) is above `most`; it never shrinks as `most` grows. On a cache line products are fastest.
+    size_t (*scratch_bytes)(int64_t most);
+
     // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
     // is NULL. Returns 0 if a value is NaN or infinite, else 1.
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
@@ -33,24 +37,24 @@ typedef struct {
     // Block of a (B, n_out) = g(x (B, n_in) W (n_in, n_out) + b); b may be NULL; softmax is applied by softmax_forward
     // once all columns are there, so here it counts as identity.
     void (*dense_forward)(void *a, const void *x, const void *W, const void *b, mlp_activation g, int64_t n_in,
-                          int64_t n_out, mlp_block block);
+                          int64_t n_out, mlp_block block, void *scratch);
 
     // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below), with a_below = g(z_below) (B, n_in); again
-    // without softmax. scratch: n_out * tile_cols reals of this thread.
+    // without softmax.
     void (*delta_below)(void *delta_below, const void *delta, const void *W, const void *a_below, mlp_activation g,
                         int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
     // V (n_in, n_out) is the velocity, NULL without momentum.
     void (*update_weights)(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in, int64_t n_out,
-                           mlp_block block, const mlp_update *update);
+                           mlp_block block, const mlp_update *update, void *scratch);
     // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1 and l2 do not touch biases.
     void (*update_bias)(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
 
     // The same gradients, stored instead of used.
     void (*weight_gradient)(void *dW, const void *W, const void *x, const void *delta, int64_t B, int64_t n_in,
-                            int64_t n_out, mlp_block block, const mlp_update *update);
+                            int64_t n_out, mlp_block block, const mlp_update *update, void *scratch);
     void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                           const mlp_update *update);
 

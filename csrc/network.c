@@ -66,8 +66,9 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         if (layers[l].has_bias) {
             layer->b = (char *)net->parameters + mlp_reserve(&used, layers[l].n_out, 1, kernels->real_size);
         }
-        if (layers[l].n_out > net->widest) net->widest = layers[l].n_out;
+        if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
+    net->widest = layers[0].n_in > net->widest_out ? layers[0].n_in : net->widest_out;
     *out = net;
     return MLP_OK;
 }

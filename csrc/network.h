@@ -14,7 +14,7 @@ struct mlp_network {
     const mlp_kernels *kernels;
     mlp_dtype dtype;
     int n_layers;
-    int64_t widest;      // the largest n_out
+    int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
     void *parameters;    // one block that holds every W and b, each on a cache line of its own
     size_t bytes;
     mlp_layer layers[];

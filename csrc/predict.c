@@ -7,6 +7,11 @@
 #include "network.h"
 #include "team.h"
 
+// The buffers of a thread, as offsets: the kernels' scratch, converted inputs, and two that the layers write in turn.
+typedef struct {
+    size_t scratch, input, layer[2], bytes;
+} thread_buffers;
+
 typedef struct {
     const mlp_network *net;
     const mlp_data *data;
@@ -15,11 +20,14 @@ typedef struct {
     void *out;              // (n, n_out)
     double *row_loss, *row_correct;  // (n)
     char *buffers;          // of all threads
+    thread_buffers at;      // in a thread's own
     int64_t chunk;          // rows taken at once
     mlp_poll poll;
     void *context;
     atomic_int stop;
 } job;
+
+#define CACHE_LINE 64
 
 // A chunk of eight tiles keeps its activations in the second-level cache and amortises each panel of W.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
@@ -27,16 +35,13 @@ static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
     return each < 1 ? 1 : each < most ? each : most;
 }
 
-// Three buffers for each thread: the converted inputs, and two that the layers write in turn.
-static size_t buffer_bytes(const mlp_network *net, int64_t chunk, size_t *input_bytes, size_t *layer_bytes) {
-    size_t real_size = net->kernels->real_size;
-    *input_bytes = *layer_bytes = 0;
-    mlp_reserve(input_bytes, chunk, net->layers[0].spec.n_in, real_size);
-    mlp_reserve(layer_bytes, chunk, net->widest, real_size);
-    size_t each = 0;
-    mlp_reserve(&each, 1, 1, *input_bytes);
-    mlp_reserve(&each, 2, 1, *layer_bytes);
-    return each;
+static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
+    const mlp_kernels *k = net->kernels;
+    thread_buffers b = {0};
+    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk));
+    b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
+    for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
+    return b;
 }
 
 static int team_for(const mlp_network *net, int64_t n, int threads) {
@@ -49,9 +54,9 @@ static int team_for(const mlp_network *net, int64_t n, int threads) {
 
 // The rows' losses stand first, then the buffers.
 static size_t lay_out(const mlp_network *net, int64_t n, int team, int64_t chunk, size_t *buffers) {
-    size_t used = 0, input, layer;
+    size_t used = 0;
     mlp_reserve(&used, n, 2, sizeof(double));
-    *buffers = mlp_reserve(&used, team, 1, buffer_bytes(net, chunk, &input, &layer));
+    *buffers = mlp_reserve(&used, team, 1, buffers_of(net, chunk).bytes);
     return used;
 }
 
@@ -59,7 +64,8 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     if (n < 0) return 0;
     int team = team_for(net, n, threads);
     size_t buffers, used = lay_out(net, n, team, chunk_rows(net, n, team), &buffers);
-    return used == SIZE_MAX ? 0 : used + (used == 0);
+    mlp_reserve(&used, 1, 1, CACHE_LINE);  // malloc aligns to less
+    return used == SIZE_MAX ? 0 : used;
 }
 
 // The chunk's input, in place where it has the network's type.
@@ -72,22 +78,22 @@ static const void *input(const job *j, int64_t first, int64_t rows, void *conver
 }
 
 static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
+    const thread_buffers *at = &j->at;
     const mlp_network *net = j->net;
     const mlp_kernels *k = net->kernels;
-    size_t input_bytes, layer_bytes;
-    buffer_bytes(net, j->chunk, &input_bytes, &layer_bytes);
     int last = net->n_layers - 1;
     int64_t n_out = net->layers[last].spec.n_out;
 
-    const void *x = input(j, first, rows, buffer);
+    const void *x = input(j, first, rows, buffer + at->input);
     for (int l = 0; l <= last; l++) {
         const mlp_layer *layer = &net->layers[l];
         mlp_activation g = layer->spec.activation;
         if (l == last && j->evaluates) g = mlp_output_activation(net, j->loss);
-        void *a = buffer + input_bytes + (size_t)(l % 2) * layer_bytes;
+        void *a = buffer + at->layer[l % 2];
         if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
         mlp_block all = {0, rows, 0, layer->spec.n_out};
-        k->dense_forward(a, x, layer->W, layer->b, g, layer->spec.n_in, layer->spec.n_out, all);
+        k->dense_forward(a, x, layer->W, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
+                         buffer + at->scratch);
         if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out);
         x = a;
     }
@@ -98,8 +104,7 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
 
 static void run(void *context, mlp_member *me) {
     job *j = context;
-    size_t input_bytes, layer_bytes, each = buffer_bytes(j->net, j->chunk, &input_bytes, &layer_bytes);
-    char *buffer = j->buffers + (size_t)me->rank * each;
+    char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
     int64_t stride = j->chunk * me->size;
     for (int64_t first = me->rank * j->chunk; first < j->data->n; first += stride) {
         if (me->rank == 0 && first > 0 && j->poll && j->poll(j->context)) atomic_store(&j->stop, MLP_INTERRUPTED);
@@ -113,7 +118,9 @@ static mlp_status run_all(job *j, char *workspace, int threads) {
     int team = team_for(j->net, n, threads);
     size_t buffers;
     j->chunk = chunk_rows(j->net, n, team);
+    j->at = buffers_of(j->net, j->chunk);
     if (lay_out(j->net, n, team, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
+    workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + n;
     j->buffers = workspace + buffers;

@@ -72,6 +72,10 @@ static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t
     return block;
 }
 
+static void *my_scratch(const step *s) {
+    return s->trainer->scratch + (size_t)s->me->rank * s->trainer->scratch_bytes;
+}
+
 static void *at(const step *s, void *matrix, int64_t row, int64_t cols) {
     return (char *)matrix + (size_t)row * (size_t)cols * s->kernels->real_size;
 }
@@ -142,7 +146,7 @@ static void forward(const step *s, int l) {
 
     if (!given_up(s)) {
         s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
-                                  my_block(s, s->rows, 1, n_out));
+                                  my_block(s, s->rows, 1, n_out), my_scratch(s));
     }
     mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
@@ -200,9 +204,8 @@ static void residual_below(const step *s, int l) {
     mlp_activation g = s->net->layers[l - 1].spec.activation;
     void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
     if (!given_up(s)) {
-        char *scratch = s->trainer->scratch + (size_t)s->me->rank * s->trainer->scratch_bytes;
         s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out,
-                                my_block(s, s->rows, 1, n_in), scratch);
+                                my_block(s, s->rows, 1, n_in), my_scratch(s));
     }
     mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
@@ -231,7 +234,7 @@ static void update(const step *s, int l) {
     int with_velocity = sgd->momentum != 0;
     mlp_block block = my_block(s, n_in, s->kernels->tile_rows, n_out);
     s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l], s->rows,
-                               n_in, n_out, block, &rule);
+                               n_in, n_out, block, &rule, my_scratch(s));
     if (!layer->b) return;
     int mine = block.j1 - block.j0 < n_out || s->me->rank == s->me->size - 1;  // rank 0 is busy with the loss
     if (mine) {
@@ -294,7 +297,7 @@ static size_t lay_out(mlp_trainer *t, char *block, int64_t rows, int threads) {
     if (block) t->row_correct = (double *)(void *)(block + offset);
 
     size_t scratch = 0;
-    mlp_reserve(&scratch, net->widest, net->kernels->tile_cols, real_size);  // a transposed panel of W
+    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > rows ? net->widest : rows));
     offset = mlp_reserve(&used, threads, 1, scratch);
     if (block) t->scratch = block + offset;
     t->scratch_bytes = scratch;

@@ -83,15 +83,14 @@ cdef extern from "kernel_table.h":
         int nesterov
         double l1, l2
     ctypedef struct mlp_kernels:
-        int64_t tile_cols
-        size_t real_size
+        size_t (*scratch_bytes)(int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
         void (*dense_forward)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
-                              mlp_block) noexcept
+                              mlp_block, void *) noexcept
         void (*delta_below)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
                             mlp_block, void *) noexcept
         void (*weight_gradient)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
-                                mlp_block, const mlp_update *) noexcept
+                                mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
         void (*activation_forward)(void *, const void *, mlp_activation, int64_t) noexcept
         void (*activation_backward)(void *, const void *, mlp_activation, int64_t) noexcept
@@ -421,12 +420,20 @@ def gather(cnp.ndarray X, double scale, dtype):
     return out
 
 
+cdef Workspace scratch_for(const mlp_kernels *k, int64_t rows, cnp.ndarray W):
+    cdef Workspace scratch = Workspace()
+    scratch.ensure(k.scratch_bytes(max(rows, W.shape[0], W.shape[1])))
+    return scratch
+
+
 def affine(cnp.ndarray x, cnp.ndarray W, b):
     """z (B, n_out) = x W + b."""
     z = np.empty((x.shape[0], W.shape[1]), x.dtype)
     cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
-    mlp_kernels_for(dtype_of(x)).dense_forward(address(z), address(x), address(W), address_or_null(b), MLP_IDENTITY,
-                                               W.shape[0], W.shape[1], all)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
+    cdef Workspace scratch = scratch_for(k, x.shape[0], W)
+    k.dense_forward(address(z), address(x), address(W), address_or_null(b), MLP_IDENTITY, W.shape[0], W.shape[1], all,
+                    scratch.memory)
     return z
 
 
@@ -466,8 +473,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation)
     cdef cnp.ndarray below = np.empty_like(a)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef mlp_block all = mlp_block(0, a.shape[0], 0, a.shape[1])
-    cdef Workspace scratch = Workspace()
-    scratch.ensure(<size_t>(W.shape[1] * k.tile_cols) * k.real_size)
+    cdef Workspace scratch = scratch_for(k, a.shape[0], W)
     k.delta_below(address(below), address(delta), address(W), address(a), ACTIVATIONS[activation], W.shape[0],
                   W.shape[1], all, scratch.memory)
     if activation == "softmax":
@@ -481,8 +487,9 @@ def gradients(cnp.ndarray W, b, cnp.ndarray x, cnp.ndarray delta, double scale, 
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
+    cdef Workspace scratch = scratch_for(k, x.shape[0], W)
     k.weight_gradient(address(dW), address(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
-                      &update)
+                      &update, scratch.memory)
     if b is None:
         return dW, None
     db = np.empty_like(b)

@@ -3,40 +3,83 @@
 // Template parameters: TILE_ROWS (accumulator rows), TILE_VECS (accumulator vectors a row), and a simd/*.h.
 //
 // All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of TILE_ROWS x TILE_COLS
-// that stay in registers for the whole sum. Each element is ONE chain of fused multiply-adds in increasing p, so its
-// bits depend neither on the tile it falls in, nor on the block, nor on the instruction set. A finished tile passes
+// that stay in registers while p runs. Each element is ONE chain of fused multiply-adds in increasing p, so its bits
+// depend neither on the tile it falls in, nor on the block, nor on the instruction set. A finished tile passes
 // through the first-level cache into a `finish` function that applies what comes next: activation, g', or the update.
+//
+// From the inside out: tile_of -> tiles_of_panel -> product_block -> product. Around the tiles lie two kinds of blocks
+// (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of b,
+// TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
 
 #define TILE_COLS (TILE_VECS * VL)
+#define WIDE_VECS 4  // a tile of few rows has too few chains to hide the latency of an addition: it gets wider
+#define FEW_ROWS ((SIMD_REGISTERS - WIDE_VECS - 1) / WIDE_VECS)
+#define WIDE_COLS (WIDE_VECS * VL)
+#define LINE_REALS (64 / (int)sizeof(real))  // in a cache line
 
-_Static_assert(TILE_VECS == 2, "tile_of handles one or two vectors at the right edge");
+// Half of a second-level cache of 1 MB, which today's servers have at least, is for a block of a.
+#define BLOCK_A (512 * 1024 / (int)sizeof(real))
+#define FAR (512 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
+#define AHEAD 64  // steps of b that a prefetch runs ahead: the third-level cache answers after some 300 cycles
+#define BLOCK_K 1280
+
+_Static_assert(TILE_VECS == 2, "tile_edges handles one or two vectors at the right edge");
 _Static_assert(TILE_ROWS * TILE_VECS + TILE_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
+_Static_assert(FEW_ROWS * WIDE_COLS <= TILE_ROWS * TILE_COLS, "wide tiles take no more room");
 
-// An operand pair: a[i][p] at a + i * a_row + p * a_step, b[p][j] at b + p * b_step + j, init[j] or NULL for zeros.
 typedef struct {
-    const real *a;
+    const real *a;  // a[i][p] at a + i * a_row + p * a_step; one of the two strides is 1
     int64_t a_row, a_step;
-    const real *b;
-    int64_t b_step;
-    const real *init;
+    const real *b;  // b[p][j] at b + p * b_step + j * b_col; one of the two strides is 1
+    int64_t b_step, b_col;
+    const real *init;  // init[j], or NULL for zeros
     int64_t k;
+    int resume;  // the sums so far stand where the sums will go; they count instead of init
+    real *keep;  // NULL, or a panel (k, TILE_COLS) that gets a copy of the steps of b as they pass by
 } operands;
 
-// tile holds rows x TILE_COLS sums, cols of them in each row meaningful; they belong at row i, column j of the output.
-typedef void tile_finish(const void *job, const real *tile, int64_t i, int64_t j, int rows, int cols);
+// What becomes of a finished tile: sums (rows, cols), row stride ld, belong at row i, column j of the output.
+typedef void tile_finish(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows, int cols);
+
+// The commonest ending, W = W - lr * (scale * sum), happens without leaving the registers: at k = 64 the way through the
+// cache costs six percent.
+typedef struct {
+    real *W;  // (.., ld)
+    int64_t ld;
+    vreal scale, lr;
+} plain_update;
+
+typedef struct {
+    tile_finish *finish;
+    const void *job;
+    const real *reads;  // what finish reads at row i, column j, and the row stride; or NULL
+    int64_t ld;
+    int far;                    // ask for it before the sums begin
+    const plain_update *plain;  // instead of finish where a tile is whole; or NULL
+} ending;
+
+// ---- The tile ----
 
 // The heart. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
 // vector exist in memory. a, b and init point at the tile's first row and column.
-SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *tile, operands o) {
-    vreal sum[TILE_ROWS][TILE_VECS], w[TILE_VECS];
+SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
+                  const plain_update *plain) {
+    const int ld = vecs > TILE_VECS ? WIDE_COLS : TILE_COLS;  // of sums; a constant too
+    vreal sum[TILE_ROWS][WIDE_VECS], w[WIDE_VECS];
     // Rows in threes behind one pointer: x86 addresses base + stride and base + 2 stride without further registers.
     const real *a[(TILE_ROWS + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
-    UNROLL for (int v = 0; v < vecs; v++) {
-        w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
-    }
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
+    if (o.resume && !plain) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_load(sums + r * ld + v * VL);
+        }
+    } else {
+        UNROLL for (int v = 0; v < vecs; v++) {
+            w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
+        }
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
+        }
     }
     for (int64_t p = 0; p < o.k; p++) {
         UNROLL for (int v = 0; v < vecs; v++) {
@@ -47,26 +90,49 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
             UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_fma(x, w[v], sum[r][v]);
         }
         UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] += o.a_step;
+        if (o.keep) {
+            UNROLL for (int v = 0; v < vecs; v++) v_store(o.keep + v * VL, w[v]);
+            o.keep += TILE_COLS;
+            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o.b + AHEAD * o.b_step + v * VL);
+        }
         o.b += o.b_step;
     }
+    vreal scale = plain ? plain->scale : v_zero(), lr = plain ? plain->lr : v_zero();
     UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vecs; v++) v_store(tile + r * TILE_COLS + v * VL, sum[r][v]);
+        UNROLL for (int v = 0; v < vecs; v++) {
+            if (plain) {
+                real *W = sums + r * plain->ld + v * VL;
+                v_store(W, v_sub(v_load(W), v_mul(lr, v_mul(sum[r][v], scale))));
+            } else {
+                v_store(sums + r * ld + v * VL, sum[r][v]);
+            }
+        }
     }
 }
 
-SIMD void tile_edges(const int rows, real *tile, const operands *o, int cols) {
+SIMD void tile_edges(const int rows, real *sums, const operands *o, int cols) {
     if (cols == TILE_COLS) {
-        tile_of(rows, 2, 0, VL, tile, *o);
+        tile_of(rows, 2, 0, VL, sums, *o, NULL);
+    } else if (rows <= FEW_ROWS && cols == WIDE_COLS) {
+        tile_of(rows <= FEW_ROWS ? rows : 1, WIDE_VECS, 0, VL, sums, *o, NULL);
     } else if (cols > VL) {
-        tile_of(rows, 2, 1, cols - VL, tile, *o);
+        tile_of(rows, 2, 1, cols - VL, sums, *o, NULL);
     } else {
-        tile_of(rows, 1, 1, cols, tile, *o);
+        tile_of(rows, 1, 1, cols, sums, *o, NULL);
     }
 }
 
 // One function for every number of rows, so that the rows of any matrix split into tiles of nearly equal height.
+typedef struct {
+    void (*sums)(real *sums, const operands *o, int cols);
+    void (*update)(real *W, const operands *o, const plain_update *plain);
+} tile_functions;
+
 #define TILE(rows) \
-    static SIMD_TARGET void tile_##rows(real *tile, const operands *o, int cols) { tile_edges(rows, tile, o, cols); }
+    static SIMD_TARGET void tile_##rows(real *sums, const operands *o, int cols) { tile_edges(rows, sums, o, cols); } \
+    static SIMD_TARGET void tile_update_##rows(real *W, const operands *o, const plain_update *plain) { \
+        tile_of(rows, 2, 0, VL, W, *o, plain); \
+    }
 TILE(1) TILE(2) TILE(3) TILE(4)
 #if TILE_ROWS >= 6
 TILE(5) TILE(6)
@@ -79,45 +145,207 @@ TILE(13) TILE(14)
 #endif
 #undef TILE
 
-static void (*const tile_with[TILE_ROWS])(real *, const operands *, int) = {
-    tile_1, tile_2, tile_3, tile_4,
+#define TILE(rows) {tile_##rows, tile_update_##rows},
+static const tile_functions tile_with[TILE_ROWS] = {
+    TILE(1) TILE(2) TILE(3) TILE(4)
 #if TILE_ROWS >= 6
-    tile_5, tile_6,
+    TILE(5) TILE(6)
 #endif
 #if TILE_ROWS >= 12
-    tile_7, tile_8, tile_9, tile_10, tile_11, tile_12,
+    TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
 #if TILE_ROWS == 14
-    tile_13, tile_14,
+    TILE(13) TILE(14)
 #endif
 };
+#undef TILE
 
-// Rows [i0, i1) of one panel of cols columns at column j; o's b and init point at the panel.
-static SIMD_TARGET void product_panel(operands o, int64_t i0, int64_t i1, int64_t j, int cols, tile_finish *finish,
-                                      const void *job) {
+// ---- Blocks ----
+
+#define BLOCK_COLS (8 * TILE_COLS)  // of one block whose k is cut
+#define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
+
+// The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
+typedef struct {
+    int64_t i0, rows, tiles;
+} row_tiles;
+
+SIMD int64_t tile_row(const row_tiles *cut, int64_t t) { return cut->i0 + cut->rows * t / cut->tiles; }
+
+typedef struct {
+    real *panel, *sums, *a;
+} block_scratch;
+
+SIMD int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
+
+SIMD int64_t most_tiles(int64_t k) {
+    int64_t tiles = BLOCK_A / (TILE_ROWS * (k + 1));
+    return tiles < LEAST_TILES ? LEAST_TILES : tiles;
+}
+
+// Reals for each part of the scratch, where no dimension of a product is above `most`; none shrinks as it grows.
+SIMD int64_t scratch_panel(int64_t most) { return least(most, BLOCK_K) * TILE_COLS; }
+SIMD int64_t scratch_sums(int64_t most) {
+    return most <= BLOCK_K ? 0 : most_tiles(BLOCK_K / 2) * TILE_ROWS * BLOCK_COLS;
+}
+SIMD int64_t scratch_a(int64_t most) {
+    return least((least(most, BLOCK_A) + TILE_ROWS) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
+}
+
+static SIMD_TARGET size_t scratch_bytes(int64_t most) {
+    return (size_t)(scratch_panel(most) + scratch_sums(most) + scratch_a(most)) * sizeof(real);
+}
+
+// Rows a page apart fall into the same set of the first-level cache and drive each other out.
+SIMD int collides(int64_t stride) { return stride * (int64_t)sizeof(real) % 4096 == 0; }
+
+// VL rows of VL numbers, transposed: log2(VL) rounds of a perfect shuffle.
+SIMD void transpose(vreal *row) {
+    UNROLL for (int half = VL / 2; half > 0; half /= 2) {
+        vreal next[VL];
+        UNROLL for (int r = 0; r < VL / 2; r++) {
+            next[2 * r] = v_zip_low(row[r], row[r + VL / 2]);
+            next[2 * r + 1] = v_zip_high(row[r], row[r + VL / 2]);
+        }
+        UNROLL for (int r = 0; r < VL; r++) row[r] = next[r];
+    }
+}
+
+// steps x VL of a panel from VL columns of b, each contiguous; rows counts those that exist, the others become zeros.
+SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, int steps, int far) {
+    vreal row[VL];
+    UNROLL for (int r = 0; r < VL; r++) {
+        const real *from = b + r * b_col;
+        row[r] = r >= rows ? v_zero() : steps == VL ? v_load(from) : v_load_part(from, steps);
+        if (far && r < rows) __builtin_prefetch(from + AHEAD);
+    }
+    transpose(row);
+    UNROLL for (int r = 0; r < VL; r++) {
+        if (r < steps) v_store(panel + r * TILE_COLS, row[r]);
+    }
+}
+
+// panel (k, TILE_COLS) = cols columns of b, then zeros.
+static SIMD_TARGET void transpose_panel(real *panel, const real *b, int64_t b_col, int64_t k, int cols, int far) {
+    for (int j = 0; j < TILE_COLS; j += VL, panel += VL, b += VL * b_col) {
+        int rows = cols - j < VL ? cols - j : VL;
+        int64_t p = 0, whole = rows == VL ? k - VL : -1;
+        if (far) for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 1);
+        for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 0);
+        for (; p < k; p += VL) {
+            int steps = k - p < VL ? (int)(k - p) : VL;
+            transpose_square(panel + p * TILE_COLS, b + p, b_col, rows, steps, 0);
+        }
+    }
+}
+
+// The block of a moves to where its lines do not collide.
+static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) {
+    int by_rows = o->a_step == 1;
+    int64_t lines = by_rows ? cut->rows : o->k, length = by_rows ? o->k : cut->rows;
+    int64_t *stride = by_rows ? &o->a_row : &o->a_step, ld = length + LINE_REALS;
+    const real *a = o->a + cut->i0 * o->a_row;
+    for (int64_t i = 0; i < lines; i++, a += *stride) {
+        for (int64_t p = 0; p < length; p += VL) {
+            int lanes = length - p < VL ? (int)(length - p) : VL;
+            v_store_part(to + i * ld + p, lanes, v_load_part(a + p, lanes));
+        }
+    }
+    *stride = ld;
+    o->a = to - cut->i0 * o->a_row;
+}
+
+SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int cols) {
+    for (int r = 0; r < rows; r++) {
+        const real *row = end->reads + (i + r) * end->ld + j;
+        for (int at = 0; at < cols; at += LINE_REALS) __builtin_prefetch(row + at);
+    }
+}
+
+// The tile whose first row is i and whose first column is j.
+SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const ending *end) {
+    const tile_functions *tile = &tile_with[rows - 1];
+    if (end && end->plain && cols == TILE_COLS && !o->resume) {
+        tile->update(end->plain->W + i * end->plain->ld + j, o, end->plain);
+        return;
+    }
+    tile->sums(sums, o, cols);
+    if (end) end->finish(end->job, sums, cols > TILE_COLS ? WIDE_COLS : TILE_COLS, i, j, rows, cols);
+}
+
+static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t j, int cols, real *sums,
+                                       const ending *end) {
     _Alignas(64) real tile[TILE_ROWS * TILE_COLS];
     const real *a = o.a;
-    int64_t tiles = (i1 - i0 + TILE_ROWS - 1) / TILE_ROWS;
-    for (int64_t i = i0; tiles > 0; tiles--) {
-        int rows = (int)((i1 - i + tiles - 1) / tiles);
+    int64_t i = cut->i0;
+    for (int64_t t = 0; t < cut->tiles; t++) {
+        int64_t next = tile_row(cut, t + 1);
+        int rows = (int)(next - i);
         o.a = a + i * o.a_row;
-        tile_with[rows - 1](tile, &o, cols);
-        finish(job, tile, i, j, rows, cols);
-        i += rows;
+        if (end && end->far) prefetch_tile(end, i, j, rows, cols);
+        one_tile(&o, sums ? sums + t * TILE_ROWS * TILE_COLS : tile, i, j, rows, cols, end);
+        if (o.keep) o.b = o.keep, o.b_step = TILE_COLS, o.keep = NULL;
+        i = next;
     }
 }
 
-SIMD int panel_cols(int64_t j, int64_t end) { return end - j < TILE_COLS ? (int)(end - j) : TILE_COLS; }
+SIMD int panel_cols(int64_t j, int64_t end, int64_t width) { return end - j < width ? (int)(end - j) : (int)width; }
 
-static SIMD_TARGET void product(const operands *whole, mlp_block block, tile_finish *finish, const void *job) {
-    for (int64_t j = block.j0; j < block.j1; j += TILE_COLS) {
-        operands o = *whole;
-        o.b += j;
-        if (o.init) o.init += j;
-        product_panel(o, block.i0, block.i1, j, panel_cols(j, block.j1), finish, job);
+// Columns [j0, j1) of a block of rows, k steps of the sums; the last steps lead to the end.
+static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t j0, int64_t j1,
+                                      const block_scratch *scratch, const ending *end) {
+    real *sums = o.resume || !end ? scratch->sums : NULL;  // NULL: from registers to finish
+    int transposed = o.b_col != 1, few = cut->rows <= FEW_ROWS && !transposed;
+    int far = o.k * (j1 - j0) > FAR, keeps = cut->tiles >= LEAST_TILES && (far || collides(o.b_step));
+    int many = j1 - j0 > 2 * TILE_COLS && cut->tiles > 1;
+    if (many && collides(o.a_step == 1 ? o.a_row : o.a_step)) copy_block(scratch->a, &o, cut);
+    int64_t width = TILE_COLS;
+    for (int64_t j = j0; j < j1; j += width) {
+        operands p = o;
+        width = few && j1 - j >= WIDE_COLS ? WIDE_COLS : TILE_COLS;
+        int cols = panel_cols(j, j1, width);
+        p.b = o.b + j * o.b_col;
+        if (p.init) p.init += j;
+        if (transposed) {
+            transpose_panel(scratch->panel, p.b, o.b_col, o.k, cols, far);
+            p.b = scratch->panel;
+            p.b_step = TILE_COLS;
+        } else if (keeps && cols == TILE_COLS) {
+            p.keep = scratch->panel;
+        }
+        tiles_of_panel(p, cut, j, cols, sums, end);
+        if (sums) sums += cut->tiles * TILE_ROWS * TILE_COLS;
     }
 }
 
+static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const ending *end) {
+    int64_t rows = block.i1 - block.i0, k = whole->k, k_blocks = k > BLOCK_K ? (k + BLOCK_K - 1) / BLOCK_K : 1;
+    if (rows <= 0) return;
+    int64_t most = k > rows ? k : rows;
+    if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
+    block_scratch space = {.panel = scratch};
+    space.sums = space.panel + scratch_panel(most);
+    space.a = space.sums + scratch_sums(most);
+
+    row_tiles all = {block.i0, rows, (rows + TILE_ROWS - 1) / TILE_ROWS};
+    int64_t k_each = (k + k_blocks - 1) / k_blocks, limit = most_tiles(k_each);
+    int64_t blocks = (all.tiles + limit - 1) / limit, each = (all.tiles + blocks - 1) / blocks;
+    int64_t cols = k_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
+    for (int64_t t = 0; t < all.tiles; t += each) {
+        int64_t last = least(t + each, all.tiles);
+        row_tiles cut = {tile_row(&all, t), tile_row(&all, last) - tile_row(&all, t), last - t};
+        for (int64_t j = block.j0; j < block.j1; j += cols) {
+            for (int64_t b = 0; b < k_blocks; b++) {
+                operands o = *whole;
+                o.a += b * k_each * o.a_step;
+                o.b += b * k_each * o.b_step;
+                o.resume = b > 0;
+                o.k = least(k_each, k - b * k_each);
+                product_block(o, &cut, j, least(j + cols, block.j1), &space, b == k_blocks - 1 ? end : NULL);
+            }
+        }
+    }
+}
 // ---- Forward: a = g(x W + b) ----
 
 typedef struct {
@@ -127,41 +355,36 @@ typedef struct {
     mlp_activation g;
 } layer_job;
 
-static SIMD_TARGET void finish_forward(const void *job, const real *tile, int64_t i, int64_t j, int rows, int cols) {
+static SIMD_TARGET void finish_forward(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+                                       int cols) {
     const layer_job *layer = job;
-    activate(layer->out + i * layer->ld + j, layer->ld, tile, TILE_COLS, layer->g, rows, cols);
+    activate(layer->out + i * layer->ld + j, layer->ld, sums, ld, layer->g, rows, cols);
 }
 
 static SIMD_TARGET void dense_forward(void *a, const void *x, const void *W, const void *b, mlp_activation g,
-                                      int64_t n_in, int64_t n_out, mlp_block block) {
-    operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = n_out, .init = b, .k = n_in};
+                                      int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
+    operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = n_out, .b_col = 1, .init = b, .k = n_in};
     layer_job layer = {.out = a, .ld = n_out, .g = g};
-    product(&o, block, finish_forward, &layer);
+    ending end = {.finish = finish_forward, .job = &layer};
+    product(&o, block, scratch, &end);
 }
 
 // ---- The residual of the layer below: (delta W^T) * g'(z_below) ----
 
-static SIMD_TARGET void finish_below(const void *job, const real *tile, int64_t i, int64_t j, int rows, int cols) {
+static SIMD_TARGET void finish_below(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+                                     int cols) {
     const layer_job *layer = job;
     int64_t at = i * layer->ld + j;
-    through_derivative(layer->out + at, layer->ld, tile, TILE_COLS, layer->a_below + at, layer->ld, layer->g, rows,
-                       cols);
+    through_derivative(layer->out + at, layer->ld, sums, ld, layer->a_below + at, layer->ld, layer->g, rows, cols);
 }
 
 static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, const void *a_below, mlp_activation g,
                                     int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
-    real *panel = scratch;  // (n_out, TILE_COLS): rows j .. of W, transposed so that a vector holds TILE_COLS of them
+    operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = n_out, .k = n_out};
     layer_job layer = {.out = out, .a_below = a_below, .ld = n_in, .g = g};
-    operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = panel, .b_step = TILE_COLS, .k = n_out};
-    if (block.i0 >= block.i1) return;
-    for (int64_t j = block.j0; j < block.j1; j += TILE_COLS) {
-        int cols = panel_cols(j, block.j1);
-        for (int c = 0; c < cols; c++) {
-            const real *row = (const real *)W + (j + c) * n_out;
-            for (int64_t p = 0; p < n_out; p++) panel[p * TILE_COLS + c] = row[p];
-        }
-        product_panel(o, block.i0, block.i1, j, cols, finish_below, &layer);
-    }
+    ending end = {.finish = finish_below, .job = &layer, .reads = a_below, .ld = n_in};
+    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
+    product(&o, block, scratch, &end);
 }
 
 // ---- The gradient x^T delta: W is updated from it tile by tile, or it is stored ----
@@ -172,31 +395,43 @@ typedef struct {
     int64_t ld;
 } update_job;
 
-static SIMD_TARGET void finish_update(const void *job, const real *tile, int64_t i, int64_t j, int rows, int cols) {
+static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+                                      int cols) {
     const update_job *to = job;
     int64_t at = i * to->ld + j;
-    update_rows(to->W + at, to->V ? to->V + at : NULL, to->ld, tile, TILE_COLS, to->rule, rows, cols);
+    update_rows(to->W + at, to->V ? to->V + at : NULL, to->ld, sums, ld, to->rule, rows, cols);
+}
+
+static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+                                        int cols) {
+    const update_job *to = job;
+    int64_t at = i * to->ld + j;
+    gradient_rows(to->dW + at, to->W + at, to->ld, sums, ld, to->rule, rows, cols);
+}
+
+static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
+                                         const void *x, const void *delta, int64_t B, int64_t n_in, mlp_block block,
+                                         void *scratch) {
+    operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->ld, .b_col = 1, .k = B};
+    ending end = {.finish = finish, .job = to, .reads = to->W, .ld = to->ld, .plain = plain};
+    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
+    product(&o, block, scratch, &end);
 }
 
 static SIMD_TARGET void update_weights(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in,
-                                       int64_t n_out, mlp_block block, const mlp_update *update) {
-    operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = n_out, .k = B};
+                                       int64_t n_out, mlp_block block, const mlp_update *update, void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .V = V, .ld = n_out};
-    product(&o, block, finish_update, &to);
-}
-
-static SIMD_TARGET void finish_gradient(const void *job, const real *tile, int64_t i, int64_t j, int rows, int cols) {
-    const update_job *to = job;
-    int64_t at = i * to->ld + j;
-    gradient_rows(to->dW + at, to->W + at, to->ld, tile, TILE_COLS, to->rule, rows, cols);
+    plain_update plain = {.W = W, .ld = n_out, .scale = rule.scale, .lr = rule.lr};
+    int is_plain = !V && !rule.has_l1 && !rule.has_l2;
+    gradient_product(&to, finish_update, is_plain ? &plain : NULL, x, delta, B, n_in, block, scratch);
 }
 
 static SIMD_TARGET void weight_gradient(void *dW, const void *W, const void *x, const void *delta, int64_t B,
-                                        int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update) {
-    operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = n_out, .k = B};
+                                        int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
+                                        void *scratch) {
     update_rule rule = rule_of(update);
     // W is only read through this job.
     update_job to = {.rule = &rule, .W = (real *)(uintptr_t)W, .dW = dW, .ld = n_out};
-    product(&o, block, finish_gradient, &to);
+    gradient_product(&to, finish_gradient, NULL, x, delta, B, n_in, block, scratch);
 }

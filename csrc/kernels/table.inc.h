@@ -39,6 +39,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .real_size = sizeof(real),
     .tile_rows = TILE_ROWS,
     .tile_cols = TILE_COLS,
+    .scratch_bytes = scratch_bytes,
     .gather = gather,
     .dense_forward = dense_forward,
     .delta_below = delta_below,

@@ -45,6 +45,13 @@ SIMD vmask v_eq(vreal a, vreal b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm256_blendv_ps(b, a, m); }
 SIMD int v_any(vmask m) { return _mm256_movemask_ps(m) != 0; }
 
+SIMD vreal v_zip_low(vreal a, vreal b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
+}
+SIMD vreal v_zip_high(vreal a, vreal b) {
+    return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x31);
+}
+
 SIMD vint v_bits(vreal v) { return _mm256_castps_si256(v); }
 SIMD vreal v_from_bits(vint v) { return _mm256_castsi256_ps(v); }
 SIMD vint vi_set1(uint32_t x) { return _mm256_set1_epi32((int)x); }
@@ -97,6 +104,13 @@ SIMD vmask v_lt(vreal a, vreal b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 SIMD vmask v_eq(vreal a, vreal b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm256_blendv_pd(b, a, m); }
 SIMD int v_any(vmask m) { return _mm256_movemask_pd(m) != 0; }
+
+SIMD vreal v_zip_low(vreal a, vreal b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);
+}
+SIMD vreal v_zip_high(vreal a, vreal b) {
+    return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x31);
+}
 
 SIMD vint v_bits(vreal v) { return _mm256_castpd_si256(v); }
 SIMD vreal v_from_bits(vint v) { return _mm256_castsi256_pd(v); }

@@ -39,6 +39,15 @@ SIMD vmask v_eq(vreal a, vreal b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ);
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm512_mask_blend_ps(m, b, a); }
 SIMD int v_any(vmask m) { return m != 0; }
 
+SIMD vreal v_zip_low(vreal a, vreal b) {
+    __m512i from = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
+    return _mm512_permutex2var_ps(a, from, b);
+}
+SIMD vreal v_zip_high(vreal a, vreal b) {
+    __m512i from = _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8);
+    return _mm512_permutex2var_ps(a, from, b);
+}
+
 SIMD vint v_bits(vreal v) { return _mm512_castps_si512(v); }
 SIMD vreal v_from_bits(vint v) { return _mm512_castsi512_ps(v); }
 SIMD vint vi_set1(uint32_t x) { return _mm512_set1_epi32((int)x); }
@@ -88,6 +97,13 @@ SIMD vmask v_lt(vreal a, vreal b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ);
 SIMD vmask v_eq(vreal a, vreal b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm512_mask_blend_pd(m, b, a); }
 SIMD int v_any(vmask m) { return m != 0; }
+
+SIMD vreal v_zip_low(vreal a, vreal b) {
+    return _mm512_permutex2var_pd(a, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), b);
+}
+SIMD vreal v_zip_high(vreal a, vreal b) {
+    return _mm512_permutex2var_pd(a, _mm512_set_epi64(15, 7, 14, 6, 13, 5, 12, 4), b);
+}
 
 SIMD vint v_bits(vreal v) { return _mm512_castpd_si512(v); }
 SIMD vreal v_from_bits(vint v) { return _mm512_castsi512_pd(v); }

@@ -61,6 +61,16 @@ SIMD vmask v_eq(vreal a, vreal b) { return a == b; }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return m ? a : b; }  // lane by lane: m ? a : b
 SIMD int v_any(vmask m) { return m; }
 
+// a_0 b_0 a_1 b_1 .. from the first halves of a and b, and from the second halves; one lane has no halves.
+SIMD vreal v_zip_low(vreal a, vreal b) {
+    (void)b;
+    return a;
+}
+SIMD vreal v_zip_high(vreal a, vreal b) {
+    (void)a;
+    return b;
+}
+
 // Integer lanes of the same width, unsigned and modulo 2^REAL_BITS.
 SIMD vint v_bits(vreal v) {
     vint bits;

@@ -34,6 +34,9 @@ SIMD vmask v_eq(vreal a, vreal b) { return vceqq_f32(a, b); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return vbslq_f32(m, a, b); }
 SIMD int v_any(vmask m) { return vmaxvq_u32(m) != 0; }
 
+SIMD vreal v_zip_low(vreal a, vreal b) { return vzip1q_f32(a, b); }
+SIMD vreal v_zip_high(vreal a, vreal b) { return vzip2q_f32(a, b); }
+
 SIMD vint v_bits(vreal v) { return vreinterpretq_u32_f32(v); }
 SIMD vreal v_from_bits(vint v) { return vreinterpretq_f32_u32(v); }
 SIMD vint vi_set1(uint32_t x) { return vdupq_n_u32(x); }
@@ -73,6 +76,9 @@ SIMD vmask v_lt(vreal a, vreal b) { return vcltq_f64(a, b); }
 SIMD vmask v_eq(vreal a, vreal b) { return vceqq_f64(a, b); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return vbslq_f64(m, a, b); }
 SIMD int v_any(vmask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
+
+SIMD vreal v_zip_low(vreal a, vreal b) { return vzip1q_f64(a, b); }
+SIMD vreal v_zip_high(vreal a, vreal b) { return vzip2q_f64(a, b); }
 
 SIMD vint v_bits(vreal v) { return vreinterpretq_u64_f64(v); }
 SIMD vreal v_from_bits(vint v) { return vreinterpretq_f64_u64(v); }

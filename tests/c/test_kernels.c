@@ -160,21 +160,27 @@ static void lay_out(const problem *p) {
         fill(p, place(p, VELOCITY, m * n), old_V[0], MOST_COLS, 0, m, n);
     }
     fill(p, place(p, OTHER, m * n), p->kind == BELOW ? a_below[0] : old_W[0], MOST_COLS, 0, m, n);
-    place(p, SCRATCH, p->kind == BELOW ? depth * p->k->tile_cols : 0);
+    int64_t most = m > n ? m : n;
+    size_t scratch = p->k->scratch_bytes(most > depth ? most : depth);
+    place(p, SCRATCH, (int64_t)(scratch / p->k->real_size));
 }
 
 static void call(const problem *p, mlp_block block) {
     const mlp_kernels *k = p->k;
     void **a = array;
     switch (p->kind) {
-    case FORWARD: k->dense_forward(a[OUT], a[LEFT], a[RIGHT], a[INIT], p->g, p->depth, p->n, block); break;
+    case FORWARD:
+        k->dense_forward(a[OUT], a[LEFT], a[RIGHT], a[INIT], p->g, p->depth, p->n, block, a[SCRATCH]);
+        break;
     case BELOW:
         k->delta_below(a[OUT], a[LEFT], a[RIGHT], a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
         break;
     case UPDATE:
-        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule);
+        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
+                          a[SCRATCH]);
         break;
-    default: k->weight_gradient(a[OUT], a[OTHER], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule);
+    default: k->weight_gradient(a[OUT], a[OTHER], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
+                          a[SCRATCH]);
     }
 }
 
@@ -495,7 +501,7 @@ int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 1800);
     const mlp_kernels *k;
     for (int which = 0; which < BUFFERS; which++) {
-        buffers[which] = guarded_create((size_t)MOST_DEPTH * MOST_COLS * sizeof(double));
+        buffers[which] = guarded_create(which == SCRATCH ? 4u << 20 : (size_t)MOST_DEPTH * MOST_COLS * sizeof(double));
     }
     expected = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
     expected_V = malloc(MOST_ROWS * MOST_COLS * sizeof(double));

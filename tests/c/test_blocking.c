@@ -1,0 +1,103 @@
+// Products too large for one block: sums cut into several runs of k, rows a page apart, parts far from the cache. What
+// a block is made of must not show in a single bit: elements picked at random are compared with their definition.
+#include "check.h"
+#include "reals.h"
+
+#define MOST 2700  // of any dimension: sums of 2700 are cut twice
+
+typedef enum { FORWARD, BELOW, GRADIENT, UPDATE, KINDS } product;
+
+enum { LEFT, RIGHT, INIT, OUT, SCRATCH, BUFFERS };
+static guarded buffers[BUFFERS];
+static void *array[BUFFERS];
+
+typedef struct {
+    const mlp_kernels *k;
+    product kind;
+    int64_t m, n, depth;  // out (m, n) = left (m, depth) right (depth, n)
+    mlp_block block;
+} problem;
+
+static void place(const problem *p, int which, int64_t count) {
+    array[which] = guarded_place(&buffers[which], (size_t)count * p->k->real_size, AT_END);
+    if (which == SCRATCH) return;
+    for (int64_t i = 0; i < count; i++) put(p->k, array[which], i, random_real(p->k));
+}
+
+// As a kernel of that kind keeps them: the gradient's left factor is x^T, the right factor of delta_below W^T.
+static double left(const problem *p, int64_t i, int64_t d) {
+    return get(p->k, array[LEFT], p->kind >= GRADIENT ? d * p->m + i : i * p->depth + d);
+}
+static double right(const problem *p, int64_t d, int64_t j) {
+    return get(p->k, array[RIGHT], p->kind == BELOW ? j * p->depth + d : d * p->n + j);
+}
+
+static double element(const problem *p, int64_t i, int64_t j) {
+    double sum = p->kind == FORWARD ? get(p->k, array[INIT], j) : 0;
+    for (int64_t d = 0; d < p->depth; d++) sum = fused(p->k, left(p, i, d), right(p, d, j), sum);
+    return sum;
+}
+
+static void call(const problem *p) {
+    const mlp_kernels *k = p->k;
+    mlp_update rule = {.scale = 1, .lr = 1};
+    switch (p->kind) {
+    case FORWARD:
+        k->dense_forward(array[OUT], array[LEFT], array[RIGHT], array[INIT], MLP_IDENTITY, p->depth, p->n, p->block,
+                         array[SCRATCH]);
+        break;
+    case BELOW:
+        k->delta_below(array[OUT], array[LEFT], array[RIGHT], array[OUT], MLP_IDENTITY, p->n, p->depth, p->block,
+                       array[SCRATCH]);
+        break;
+    case GRADIENT:
+        k->weight_gradient(array[OUT], array[OUT], array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
+                           array[SCRATCH]);
+        break;
+    default:
+        k->update_weights(array[OUT], NULL, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
+                          array[SCRATCH]);
+    }
+}
+
+static void check_problem(problem p, int samples) {
+    static const char *const name[] = {"dense_forward", "delta_below", "weight_gradient", "update_weights"};
+    doing("%s %s %s: m %d n %d depth %d", p.k->isa, dtype_name(p.k), name[p.kind], (int)p.m, (int)p.n, (int)p.depth);
+    int64_t most = p.m > p.n ? p.m : p.n;
+    place(&p, LEFT, p.m * p.depth);
+    place(&p, RIGHT, p.depth * p.n);
+    place(&p, INIT, p.n);
+    place(&p, OUT, p.m * p.n);
+    place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth) / p.k->real_size));
+    if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * p.n) * p.k->real_size);
+    double outside = get(p.k, array[OUT], 0);  // not part of the block
+    call(&p);
+    for (int s = 0; s < samples; s++) {
+        int64_t i = p.block.i0 + random_below(p.block.i1 - p.block.i0);
+        int64_t j = p.block.j0 + random_below(p.block.j1 - p.block.j0);
+        double sum = element(&p, i, j);
+        CHECK(same(get(p.k, array[OUT], i * p.n + j), p.kind == UPDATE ? 0 - sum : sum));
+    }
+    CHECK(same(get(p.k, array[OUT], 0), outside));
+}
+
+static void test_table(const mlp_kernels *k, int quick) {
+    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, and a few rows of wide tiles.
+    static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2700}, {90, 512, 1500}, {1024, 70, 513}};
+    for (int kind = 0; kind < KINDS; kind++) {
+        for (int s = 0; s < 5; s++) {
+            problem p = {.k = k, .kind = (product)kind, .m = sizes[s][0], .n = sizes[s][1], .depth = sizes[s][2]};
+            p.block = (mlp_block){1, p.m, 3, p.n};
+            check_problem(p, quick ? 100 : 1000);
+        }
+    }
+}
+
+int main(int argc, char **argv) {
+    int quick = check_begin(argc, argv, 600);
+    const mlp_kernels *k;
+    for (int which = 0; which < BUFFERS; which++) buffers[which] = guarded_create((size_t)MOST * 1024 * sizeof(double));
+    for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, quick);
+    for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
+    return check_end("test_blocking");
+}
