@@ -19,6 +19,15 @@ typedef struct {
     double l1, l2;
 } mlp_update;
 
+// Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
+// fetched towards this core. What has been asked for is counted in `row` and `byte`.
+typedef struct {
+    const char *X;
+    const int64_t *index;  // row i stands at index[i], or at i if NULL
+    int64_t row_bytes, row, rows, byte;
+    int lines;
+} mlp_ahead;
+
 typedef struct {
     const char *isa;
     mlp_dtype dtype;
@@ -45,9 +54,9 @@ typedef struct {
                         int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
-    // V (n_in, n_out) is the velocity, NULL without momentum.
+    // V (n_in, n_out) is the velocity, NULL without momentum. ahead may be NULL.
     void (*update_weights)(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in, int64_t n_out,
-                           mlp_block block, const mlp_update *update, void *scratch);
+                           mlp_block block, const mlp_update *update, mlp_ahead *ahead, void *scratch);
     // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1 and l2 do not touch biases.
     void (*update_bias)(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
@@ -63,16 +72,18 @@ typedef struct {
     // delta (n) *= g'(z), given a = g(z); not softmax.
     void (*activation_backward)(void *delta, const void *a, mlp_activation g, int64_t n);
     // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian product.
-    void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n);
-    void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n);
+    // scratch: scratch_bytes(n).
+    void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
+    void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
     // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the two cross entropies (delta
     // becomes d loss / d z_L) and a_L for the squared errors (delta becomes d loss / d a_L); delta may be out, or NULL
     // if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
     // data->weights[r], r = index[i], or first + i if index is NULL; the weight multiplies both loss and delta.
     // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
+    // scratch: scratch_bytes(n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n);
+                const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
 
     // Element by element, for the tests: out (n) = f(x).
     void (*exp)(void *out, const void *x, int64_t n);

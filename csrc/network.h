@@ -20,10 +20,13 @@ struct mlp_network {
     mlp_layer layers[];
 };
 
+static inline size_t mlp_size_of(mlp_dtype type) {
+    return type == MLP_FLOAT32 ? sizeof(float) : type == MLP_FLOAT64 ? sizeof(double) : 1;
+}
+
 // Row `row` of a matrix with that many columns, and number i of an array of reals.
 static inline const void *mlp_row(const void *matrix, mlp_dtype type, int64_t row, int64_t cols) {
-    size_t size = type == MLP_FLOAT32 ? sizeof(float) : type == MLP_FLOAT64 ? sizeof(double) : 1;
-    return (const char *)matrix + (size_t)row * (size_t)cols * size;
+    return (const char *)matrix + (size_t)row * (size_t)cols * mlp_size_of(type);
 }
 static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];

@@ -94,11 +94,12 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         mlp_block all = {0, rows, 0, layer->spec.n_out};
         k->dense_forward(a, x, layer->W, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
                          buffer + at->scratch);
-        if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out);
+        if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
         x = a;
     }
     if (j->evaluates) {
-        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, j->data, NULL, first, rows, n_out);
+        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, j->data, NULL, first, rows, n_out,
+                buffer + at->scratch);
     }
 }
 

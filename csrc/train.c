@@ -153,13 +153,13 @@ static void forward(const step *s, int l) {
         int64_t i0, i1;
         mlp_team_share(s->me, s->rows, 1, &i0, &i1);
         void *a = at(s, s->trainer->a[l + 1], i0, n_out);
-        s->kernels->softmax_forward(a, a, i1 - i0, n_out);
+        s->kernels->softmax_forward(a, a, i1 - i0, n_out, my_scratch(s));
         mlp_team_barrier(s->me);
     }
 }
 
 static void backward_through(const step *s, void *delta, const void *a, mlp_activation g, int64_t rows, int64_t n) {
-    if (g == MLP_SOFTMAX) s->kernels->softmax_backward(delta, a, rows, n);
+    if (g == MLP_SOFTMAX) s->kernels->softmax_backward(delta, a, rows, n, my_scratch(s));
     else s->kernels->activation_backward(delta, a, g, rows * n);
 }
 
@@ -170,7 +170,7 @@ static void loss_and_residual(const step *s) {
     mlp_team_share(s->me, s->rows, 1, &i0, &i1);
     void *delta = at(s, t->delta[last], i0, n), *out = at(s, t->a[last + 1], i0, n);
     int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
-                                  s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n);
+                                  s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n, my_scratch(s));
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
     mlp_activation g = mlp_output_activation(s->net, t->loss);
     if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
@@ -211,7 +211,7 @@ static void residual_below(const step *s, int l) {
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
         mlp_team_share(s->me, s->rows, 1, &i0, &i1);
-        s->kernels->softmax_backward(at(s, below, i0, n_in), at(s, a, i0, n_in), i1 - i0, n_in);
+        s->kernels->softmax_backward(at(s, below, i0, n_in), at(s, a, i0, n_in), i1 - i0, n_in, my_scratch(s));
         mlp_team_barrier(s->me);
     }
 }
@@ -220,6 +220,28 @@ static void residual_below(const step *s, int l) {
 static void *velocity_of(const mlp_trainer *t, const void *parameter) {
     if (!t->velocities || !parameter) return NULL;
     return (char *)t->velocities + ((const char *)parameter - (const char *)t->net->parameters);
+}
+
+#define AHEAD_BYTES 32768  // a smaller minibatch is in the first-level cache before it can matter
+
+// My part of the next minibatch, to be fetched during so many tiles: its rows lie anywhere in memory.
+static mlp_ahead rows_ahead(const step *s, int64_t tiles) {
+    const mlp_data *data = s->epoch->data;
+    int64_t n_in = s->net->layers[0].spec.n_in, first = s->first + s->rows, rows = data->n - first, i0, i1;
+    if (rows > s->epoch->batch_size) rows = s->epoch->batch_size;
+    mlp_team_share(s->me, rows, 1, &i0, &i1);
+    mlp_ahead ahead = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
+    if (s->epoch->order) ahead.X = data->X, ahead.index = s->epoch->order + first;
+    else ahead.X = mlp_row(data->X, data->x_type, first, n_in);
+    if (rows * ahead.row_bytes < AHEAD_BYTES) ahead.rows = 0;
+    ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / tiles) + 1;
+    return ahead;
+}
+
+static int64_t tiles_of(const step *s, mlp_block block) {
+    int64_t rows = s->kernels->tile_rows, cols = s->kernels->tile_cols;
+    int64_t tiles = ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
+    return tiles > 0 ? tiles : 1;
 }
 
 static void update(const step *s, int l) {
@@ -233,8 +255,10 @@ static void update(const step *s, int l) {
     const mlp_trainer *t = s->trainer;
     int with_velocity = sgd->momentum != 0;
     mlp_block block = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    mlp_ahead ahead = {0};
+    if (l == 0) ahead = rows_ahead(s, tiles_of(s, block));
     s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l], s->rows,
-                               n_in, n_out, block, &rule, my_scratch(s));
+                               n_in, n_out, block, &rule, &ahead, my_scratch(s));
     if (!layer->b) return;
     int mine = block.j1 - block.j0 < n_out || s->me->rank == s->me->size - 1;  // rank 0 is busy with the loss
     if (mine) {

@@ -94,10 +94,10 @@ cdef extern from "kernel_table.h":
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
         void (*activation_forward)(void *, const void *, mlp_activation, int64_t) noexcept
         void (*activation_backward)(void *, const void *, mlp_activation, int64_t) noexcept
-        void (*softmax_forward)(void *, const void *, int64_t, int64_t) noexcept
-        void (*softmax_backward)(void *, const void *, int64_t, int64_t) noexcept
+        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
+        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
         int (*loss)(void *, double *, double *, const void *, mlp_loss, const mlp_data *, const int64_t *, int64_t,
-                    int64_t, int64_t) noexcept
+                    int64_t, int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
 ACTIVATIONS = {"identity": MLP_IDENTITY, "relu": MLP_RELU, "sigmoid": MLP_SIGMOID, "tanh": MLP_TANH,
@@ -420,10 +420,14 @@ def gather(cnp.ndarray X, double scale, dtype):
     return out
 
 
-cdef Workspace scratch_for(const mlp_kernels *k, int64_t rows, cnp.ndarray W):
+cdef Workspace scratch_for(const mlp_kernels *k, int64_t most):
     cdef Workspace scratch = Workspace()
-    scratch.ensure(k.scratch_bytes(max(rows, W.shape[0], W.shape[1])))
+    scratch.ensure(k.scratch_bytes(most))
     return scratch
+
+
+cdef Workspace product_scratch(const mlp_kernels *k, int64_t rows, cnp.ndarray W):
+    return scratch_for(k, max(rows, W.shape[0], W.shape[1]))
 
 
 def affine(cnp.ndarray x, cnp.ndarray W, b):
@@ -431,7 +435,7 @@ def affine(cnp.ndarray x, cnp.ndarray W, b):
     z = np.empty((x.shape[0], W.shape[1]), x.dtype)
     cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
-    cdef Workspace scratch = scratch_for(k, x.shape[0], W)
+    cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.dense_forward(address(z), address(x), address(W), address_or_null(b), MLP_IDENTITY, W.shape[0], W.shape[1], all,
                     scratch.memory)
     return z
@@ -441,8 +445,9 @@ def activate(cnp.ndarray z, str activation):
     """a = g(z)."""
     cdef cnp.ndarray a = np.empty_like(z)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
+    cdef Workspace scratch = scratch_for(k, z.shape[1])
     if activation == "softmax":
-        k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1])
+        k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
         k.activation_forward(address(a), address(z), ACTIVATIONS[activation], z.size)
     return a
@@ -450,8 +455,9 @@ def activate(cnp.ndarray z, str activation):
 
 cdef int apply_derivative(cnp.ndarray delta, cnp.ndarray a, str activation) except -1:
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
+    cdef Workspace scratch = scratch_for(k, delta.shape[1])
     if activation == "softmax":
-        k.softmax_backward(address(delta), address(a), delta.shape[0], delta.shape[1])
+        k.softmax_backward(address(delta), address(a), delta.shape[0], delta.shape[1], scratch.memory)
     else:
         k.activation_backward(address(delta), address(a), ACTIVATIONS[activation], delta.size)
     return 0
@@ -461,8 +467,10 @@ def loss_and_delta(cnp.ndarray out, Data data, str loss, activation):
     """(losses (B,), delta_L (B, n)). out: z_L with activation None for the cross entropies, else a_L = activation(z_L)."""
     cdef cnp.ndarray delta = np.empty_like(out)
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
-    mlp_kernels_for(dtype_of(out)).loss(address(delta), &losses[0], &correct[0], address(out), LOSSES[loss], &data.c,
-                                        NULL, 0, out.shape[0], out.shape[1])
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
+    cdef Workspace scratch = scratch_for(k, out.shape[1])
+    k.loss(address(delta), &losses[0], &correct[0], address(out), LOSSES[loss], &data.c, NULL, 0, out.shape[0],
+           out.shape[1], scratch.memory)
     if activation is not None:
         apply_derivative(delta, out, activation)
     return losses.base[:-1], delta
@@ -473,7 +481,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation)
     cdef cnp.ndarray below = np.empty_like(a)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef mlp_block all = mlp_block(0, a.shape[0], 0, a.shape[1])
-    cdef Workspace scratch = scratch_for(k, a.shape[0], W)
+    cdef Workspace scratch = product_scratch(k, a.shape[0], W)
     k.delta_below(address(below), address(delta), address(W), address(a), ACTIVATIONS[activation], W.shape[0],
                   W.shape[1], all, scratch.memory)
     if activation == "softmax":
@@ -487,7 +495,7 @@ def gradients(cnp.ndarray W, b, cnp.ndarray x, cnp.ndarray delta, double scale, 
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
-    cdef Workspace scratch = scratch_for(k, x.shape[0], W)
+    cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.weight_gradient(address(dW), address(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
                       &update, scratch.memory)
     if b is None:

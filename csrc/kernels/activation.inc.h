@@ -72,91 +72,98 @@ static SIMD_TARGET void activation_backward(void *delta, const void *a, mlp_acti
     through_derivative(delta, n, delta, n, a, n, g, 1, n);
 }
 
-// ---- Sums along a row ----
+// ---- Along a row: VL examples at once, each in a lane of its own ----
 //
-// A row sum has the same bits in every instruction set because its order is fixed here: element j is added to partial
-// sum j mod SUM_LANES, in increasing j; then the partial sums are added in halves, lane i to lane i + 8, then + 4, ...
-
-#define SUM_LANES 16
-#define SUM_VECS (SUM_LANES / VL)
-
-typedef struct {
-    vreal part[SUM_VECS];
-} row_sum;
-
-SIMD row_sum sum_zero(void) {
-    row_sum s;
-    for (int v = 0; v < SUM_VECS; v++) s.part[v] = v_zero();
-    return s;
-}
-
-SIMD real sum_total(const row_sum *s) {
-    real lane[SUM_LANES];
-    for (int v = 0; v < SUM_VECS; v++) v_store(lane + v * VL, s->part[v]);
-    for (int half = SUM_LANES / 2; half > 0; half /= 2) {
-        for (int i = 0; i < half; i++) lane[i] += lane[i + half];
-    }
-    return lane[0];
-}
-
-// The largest of z (n), n >= 1. Where z holds NaN the result may be any of its values; what follows is NaN either way.
-SIMD real row_max(const real *z, int64_t n) {
-    vreal most = v_set1(z[0]);
-    int64_t j = 0;
-    for (; j + VL <= n; j += VL) most = v_max(most, v_load(z + j));
-    int rest = (int)(n - j);
-    if (rest) most = v_max(most, v_keep_first(v_load_part(z + j, rest), rest, most));
-    real lane[VL];
-    v_store(lane, most);
-    for (int i = 1; i < VL; i++) lane[0] = lane[0] > lane[i] ? lane[0] : lane[i];
-    return lane[0];
-}
+// What goes along a row (a largest number, a sum) goes down the columns here: column j is one vector that holds number j
+// of VL rows. A sum is one chain of additions in increasing j, whatever VL is, so its bits are the same everywhere.
 
 // How many of the VL numbers from j on exist in a row of n.
 SIMD int lanes_at(int64_t j, int64_t n) { return n - j < VL ? (int)(n - j) : VL; }
 
-// ---- Softmax: a_j = exp(z_j - max z) / sum ----
-
-static SIMD_TARGET void softmax_forward(void *out, const void *in, int64_t rows, int64_t n) {
-    real *a = out;
-    const real *z = in;
-    for (; rows > 0 && n > 0; rows--, a += n, z += n) {
-        vreal most = v_set1(row_max(z, n));
-        row_sum s = sum_zero();
-        for (int64_t j = 0; j < n; j += SUM_LANES) {
-            for (int v = 0; v < SUM_VECS && j + v * VL < n; v++) {
-                int lanes = lanes_at(j + v * VL, n);
-                vreal e = v_exp(v_sub(v_load_part(z + j + v * VL, lanes), most));
-                v_store_part(a + j + v * VL, lanes, e);
-                s.part[v] = v_add(s.part[v], v_keep_first(e, lanes, v_zero()));
-            }
+// VL rows of VL numbers, transposed: log2(VL) rounds of a perfect shuffle.
+SIMD void transpose(vreal *row) {
+    UNROLL for (int half = VL / 2; half > 0; half /= 2) {
+        vreal next[VL];
+        UNROLL for (int r = 0; r < VL / 2; r++) {
+            next[2 * r] = v_zip_low(row[r], row[r + VL / 2]);
+            next[2 * r + 1] = v_zip_high(row[r], row[r + VL / 2]);
         }
-        vreal total = v_set1(sum_total(&s));
-        for (int64_t j = 0; j < n; j += VL) {
-            int lanes = lanes_at(j, n);
-            v_store_part(a + j, lanes, v_div(v_load_part(a + j, lanes), total));
+        UNROLL for (int r = 0; r < VL; r++) row[r] = next[r];
+    }
+}
+
+// columns (n, VL) from count <= VL rows of n numbers, each at a place of its own; the lanes without a row are zero.
+SIMD void load_columns(real *columns, const real *const *row, int64_t n, int count) {
+    for (int64_t j = 0; j < n; j += VL) {
+        int lanes = lanes_at(j, n);
+        vreal square[VL];
+        UNROLL for (int i = 0; i < VL; i++) square[i] = i < count ? v_load_part(row[i] + j, lanes) : v_zero();
+        transpose(square);
+        for (int i = 0; i < lanes; i++) v_store(columns + (j + i) * VL, square[i]);
+    }
+}
+
+// The same from rows that follow each other.
+SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
+    const real *row[VL];
+    for (int i = 0; i < count; i++) row[i] = rows + i * n;
+    load_columns(columns, row, n, count);
+}
+
+SIMD void store_columns(real *rows, const real *columns, int64_t n, int count) {
+    for (int64_t j = 0; j < n; j += VL) {
+        int lanes = lanes_at(j, n);
+        vreal square[VL];
+        UNROLL for (int i = 0; i < VL; i++) square[i] = i < lanes ? v_load(columns + (j + i) * VL) : v_zero();
+        transpose(square);
+        UNROLL for (int i = 0; i < VL; i++) {
+            if (i < count) v_store_part(rows + i * n + j, lanes, square[i]);
         }
     }
 }
 
+SIMD vreal column_max(const real *columns, int64_t n) {
+    vreal most = v_load(columns);
+    for (int64_t j = 1; j < n; j++) most = v_max(most, v_load(columns + j * VL));
+    return most;
+}
+
+// columns become e^(z - most); returns their sum.
+SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
+    vreal sum = v_zero();
+    for (int64_t j = 0; j < n; j++) {
+        vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
+        v_store(columns + j * VL, e);
+        sum = v_add(sum, e);
+    }
+    return sum;
+}
+
+// ---- Softmax: a_j = exp(z_j - max z) / sum ----
+
+static SIMD_TARGET void softmax_forward(void *out, const void *in, int64_t rows, int64_t n, void *scratch) {
+    real *a = out, *columns = scratch;
+    const real *z = in;
+    for (; rows > 0 && n > 0; rows -= VL, a += VL * n, z += VL * n) {
+        int count = rows < VL ? (int)rows : VL;
+        load_next_columns(columns, z, n, count);
+        vreal total = column_exps(columns, n, column_max(columns, n));
+        for (int64_t j = 0; j < n; j++) v_store(columns + j * VL, v_div(v_load(columns + j * VL), total));
+        store_columns(a, columns, n, count);
+    }
+}
+
 // With p = softmax(z): dp_i / dz_j = p_i ([i = j] - p_j), so delta_j = p_j (d_j - sum_i d_i p_i).
-static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t rows, int64_t n) {
-    real *delta = inout;
+static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t rows, int64_t n, void *scratch) {
+    real *delta = inout, *d = scratch, *p = d + n * VL;
     const real *a = in;
-    for (; rows > 0; rows--, delta += n, a += n) {
-        row_sum s = sum_zero();
-        for (int64_t j = 0; j < n; j += SUM_LANES) {
-            for (int v = 0; v < SUM_VECS && j + v * VL < n; v++) {
-                int lanes = lanes_at(j + v * VL, n);
-                vreal d = v_load_part(delta + j + v * VL, lanes), p = v_load_part(a + j + v * VL, lanes);
-                s.part[v] = v_fma(d, p, s.part[v]);
-            }
-        }
-        vreal dot = v_set1(sum_total(&s));
-        for (int64_t j = 0; j < n; j += VL) {
-            int lanes = lanes_at(j, n);
-            vreal d = v_load_part(delta + j, lanes), p = v_load_part(a + j, lanes);
-            v_store_part(delta + j, lanes, v_mul(p, v_sub(d, dot)));
-        }
+    for (; rows > 0 && n > 0; rows -= VL, delta += VL * n, a += VL * n) {
+        int count = rows < VL ? (int)rows : VL;
+        load_next_columns(d, delta, n, count);
+        load_next_columns(p, a, n, count);
+        vreal dot = v_zero();
+        for (int64_t j = 0; j < n * VL; j += VL) dot = v_fma(v_load(d + j), v_load(p + j), dot);
+        for (int64_t j = 0; j < n * VL; j += VL) v_store(d + j, v_mul(v_load(p + j), v_sub(v_load(d + j), dot)));
+        store_columns(delta, d, n, count);
     }
 }

@@ -56,6 +56,7 @@ typedef struct {
     int64_t ld;
     int far;                    // ask for it before the sums begin
     const plain_update *plain;  // instead of finish where a tile is whole; or NULL
+    mlp_ahead *ahead;           // or NULL
 } ending;
 
 // ---- The tile ----
@@ -193,23 +194,12 @@ SIMD int64_t scratch_a(int64_t most) {
 }
 
 static SIMD_TARGET size_t scratch_bytes(int64_t most) {
-    return (size_t)(scratch_panel(most) + scratch_sums(most) + scratch_a(most)) * sizeof(real);
+    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 2 * most * VL;
+    return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 
 // Rows a page apart fall into the same set of the first-level cache and drive each other out.
 SIMD int collides(int64_t stride) { return stride * (int64_t)sizeof(real) % 4096 == 0; }
-
-// VL rows of VL numbers, transposed: log2(VL) rounds of a perfect shuffle.
-SIMD void transpose(vreal *row) {
-    UNROLL for (int half = VL / 2; half > 0; half /= 2) {
-        vreal next[VL];
-        UNROLL for (int r = 0; r < VL / 2; r++) {
-            next[2 * r] = v_zip_low(row[r], row[r + VL / 2]);
-            next[2 * r + 1] = v_zip_high(row[r], row[r + VL / 2]);
-        }
-        UNROLL for (int r = 0; r < VL; r++) row[r] = next[r];
-    }
-}
 
 // steps x VL of a panel from VL columns of b, each contiguous; rows counts those that exist, the others become zeros.
 SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, int steps, int far) {
@@ -262,6 +252,15 @@ SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int c
     }
 }
 
+static void fetch_ahead(mlp_ahead *ahead) {
+    for (int line = 0; line < ahead->lines && ahead->row < ahead->rows; line++) {
+        int64_t at = ahead->index ? ahead->index[ahead->row] : ahead->row;
+        __builtin_prefetch(ahead->X + at * ahead->row_bytes + ahead->byte, 0, 2);
+        ahead->byte += 64;
+        if (ahead->byte >= ahead->row_bytes) ahead->byte = 0, ahead->row++;
+    }
+}
+
 // The tile whose first row is i and whose first column is j.
 SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const ending *end) {
     const tile_functions *tile = &tile_with[rows - 1];
@@ -283,6 +282,7 @@ static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t
         int rows = (int)(next - i);
         o.a = a + i * o.a_row;
         if (end && end->far) prefetch_tile(end, i, j, rows, cols);
+        if (end && end->ahead) fetch_ahead(end->ahead);
         one_tile(&o, sums ? sums + t * TILE_ROWS * TILE_COLS : tile, i, j, rows, cols, end);
         if (o.keep) o.b = o.keep, o.b_step = TILE_COLS, o.keep = NULL;
         i = next;
@@ -410,21 +410,22 @@ static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
-                                         const void *x, const void *delta, int64_t B, int64_t n_in, mlp_block block,
-                                         void *scratch) {
+                                         mlp_ahead *ahead, const void *x, const void *delta, int64_t B, int64_t n_in,
+                                         mlp_block block, void *scratch) {
     operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->ld, .b_col = 1, .k = B};
-    ending end = {.finish = finish, .job = to, .reads = to->W, .ld = to->ld, .plain = plain};
+    ending end = {.finish = finish, .job = to, .reads = to->W, .ld = to->ld, .plain = plain, .ahead = ahead};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
     product(&o, block, scratch, &end);
 }
 
 static SIMD_TARGET void update_weights(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in,
-                                       int64_t n_out, mlp_block block, const mlp_update *update, void *scratch) {
+                                       int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead,
+                                       void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .V = V, .ld = n_out};
     plain_update plain = {.W = W, .ld = n_out, .scale = rule.scale, .lr = rule.lr};
     int is_plain = !V && !rule.has_l1 && !rule.has_l2;
-    gradient_product(&to, finish_update, is_plain ? &plain : NULL, x, delta, B, n_in, block, scratch);
+    gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
 static SIMD_TARGET void weight_gradient(void *dW, const void *W, const void *x, const void *delta, int64_t B,
@@ -433,5 +434,5 @@ static SIMD_TARGET void weight_gradient(void *dW, const void *W, const void *x, 
     update_rule rule = rule_of(update);
     // W is only read through this job.
     update_job to = {.rule = &rule, .W = (real *)(uintptr_t)W, .dW = dW, .ld = n_out};
-    gradient_product(&to, finish_gradient, NULL, x, delta, B, n_in, block, scratch);
+    gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

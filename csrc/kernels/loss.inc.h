@@ -5,125 +5,153 @@
 //   sigmoid:  loss = log(1 + e^z) - y z,                                 so  d loss / d z   = 1 / (1 + e^{-z}) - y
 // For the squared errors it holds a_L and the derivative is with respect to a_L.
 
+//
+// VL examples are worked on at once, each in a lane of its own; see activation.inc.h.
+
+#include <string.h>
+
 typedef struct {
-    const real *out;      // (n): z_L or a_L
-    real *delta;          // (n), may be out, or NULL
-    const real *target;   // (n), or NULL where label counts
-    int64_t label, n;
+    int count;            // of examples, at most VL
+    int64_t n;
+    real *z, *y;          // (n, VL): columns of z_L or a_L, which become those of delta; and of the targets
+    const int32_t *label; // of each example, or NULL where y counts
     vreal weight;         // multiplies delta
-} loss_row;
+} examples;
 
-SIMD vreal target_lanes(const loss_row *row, int64_t j, int lanes) {
-    if (row->target) return v_load_part(row->target + j, lanes);
-    real one_hot[VL] = {0};
-    if (row->label >= j && row->label < j + lanes) one_hot[row->label - j] = 1;
-    return v_load(one_hot);
+typedef struct {
+    real loss[VL];
+    int right[VL];
+} outcome;
+
+#if REAL_BITS == 32
+typedef uint32_t lane_bits;
+#else
+typedef uint64_t lane_bits;
+#endif
+
+// In each lane the first position of the largest number, as numpy.argmax has it.
+SIMD void first_max(int64_t *at, const real *columns, int64_t n) {
+    vreal most = v_load(columns), where = v_from_bits(vi_set1(0));
+    for (int64_t j = 1; j < n; j++) {
+        vreal x = v_load(columns + j * VL);
+        vmask larger = v_lt(most, x);
+        most = v_select(larger, x, most);
+        where = v_select(larger, v_from_bits(vi_set1((lane_bits)j)), where);
+    }
+    lane_bits lane[VL];
+    memcpy(lane, &where, sizeof lane);
+    for (int i = 0; i < VL; i++) at[i] = (int64_t)lane[i];
 }
 
-SIMD void store_delta(const loss_row *row, int64_t j, int lanes, vreal delta) {
-    if (row->delta) v_store_part(row->delta + j, lanes, v_mul(row->weight, delta));
+// What the targets add to the loss: their sum, and sum_j y_j (z_j - most); and their classes.
+SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot, int64_t *wanted) {
+    *mass = *dot = v_zero();
+    first_max(wanted, e->y, e->n);
+    for (int64_t j = 0; j < e->n * VL; j += VL) {
+        vreal y = v_load(e->y + j);
+        *mass = v_add(*mass, y);
+        *dot = v_fma(y, v_sub(v_load(e->z + j), most), *dot);
+    }
 }
 
-SIMD real log_of(real x) {
-    real lane[VL];
-    v_store(lane, v_log(v_set1(x)));
-    return lane[0];
-}
-
-// The first position of the row's largest number, as numpy.argmax has it.
-SIMD int64_t first_max(const real *row, real most, int64_t n) {
-    int64_t j = 0;
-    while (j < n && row[j] != most) j++;
-    return j;
-}
-
-SIMD int class_is_right(const loss_row *row, real most) {
-    int64_t label = row->target ? first_max(row->target, row_max(row->target, row->n), row->n) : row->label;
-    return first_max(row->out, most, row->n) == label;
+SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot, int64_t *wanted) {
+    real at_label[VL] = {0};
+    for (int i = 0; i < e->count; i++) {
+        wanted[i] = e->label[i];
+        at_label[i] = e->z[wanted[i] * VL + i];
+    }
+    *mass = v_set1(1);
+    *dot = v_sub(v_load(at_label), most);
 }
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
-SIMD real softmax_cross_entropy(const loss_row *row, int *right) {
-    real most = row_max(row->out, row->n);
-    *right = class_is_right(row, most);
-    row_sum exps = sum_zero(), mass = sum_zero(), dot = sum_zero();
-    real shifted_at_label = row->target ? 0 : row->out[row->label] - most;
-    for (int64_t j = 0; j < row->n; j += SUM_LANES) {
-        for (int v = 0; v < SUM_VECS && j + v * VL < row->n; v++) {
-            int64_t at = j + v * VL;
-            int lanes = lanes_at(at, row->n);
-            vreal shifted = v_sub(v_load_part(row->out + at, lanes), v_set1(most));
-            vreal e = v_exp(shifted);
-            if (row->target) {
-                vreal y = v_load_part(row->target + at, lanes);
-                mass.part[v] = v_add(mass.part[v], y);
-                dot.part[v] = v_fma(y, shifted, dot.part[v]);
-            }
-            if (row->delta) v_store_part(row->delta + at, lanes, e);
-            exps.part[v] = v_add(exps.part[v], v_keep_first(e, lanes, v_zero()));
-        }
+SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
+    int64_t predicted[VL], wanted[VL];
+    vreal most = column_max(e->z, e->n), mass, dot;
+    first_max(predicted, e->z, e->n);
+    if (e->label) weigh_labels(e, most, &mass, &dot, wanted);
+    else weigh_targets(e, most, &mass, &dot, wanted);
+    vreal total = column_exps(e->z, e->n, most);
+    v_store(to->loss, v_sub(v_mul(v_log(total), mass), dot));
+    for (int i = 0; i < e->count; i++) to->right[i] = predicted[i] == wanted[i];
+    if (!wants_delta) return;
+    for (int64_t j = 0; j < e->n * VL; j += VL) {
+        vreal p = v_div(v_load(e->z + j), total);
+        v_store(e->z + j, e->label ? p : v_sub(p, v_load(e->y + j)));
     }
-    real total = sum_total(&exps), log_total = log_of(total);
-    for (int64_t j = 0; row->delta && j < row->n; j += VL) {
-        int lanes = lanes_at(j, row->n);
-        vreal p = v_div(v_load_part(row->delta + j, lanes), v_set1(total));
-        store_delta(row, j, lanes, v_sub(p, target_lanes(row, j, lanes)));
-    }
-    if (!row->target) return log_total - shifted_at_label;
-    return log_total * sum_total(&mass) - sum_total(&dot);
+    for (int i = 0; e->label && i < e->count; i++) e->z[wanted[i] * VL + i] -= 1;
 }
 
 // loss = max(z, 0) - y z + log(1 + e^{-|z|}), which neither overflows nor cancels.
-SIMD vreal sigmoid_cross_entropy(const loss_row *row, int64_t j, int lanes, int *right) {
-    vreal z = v_load_part(row->out + j, lanes), y = target_lanes(row, j, lanes), zero = v_zero();
+SIMD vreal sigmoid_cross_entropy(vreal z, vreal y, vreal *delta, vreal *wrong) {
+    vreal zero = v_zero(), one = v_set1(1);
     vreal size = v_max(z, v_sub(zero, z)), tail = v_log1p_unit(v_exp(v_sub(zero, size)));
-    vreal predicted = v_select(v_lt(zero, z), v_set1(1), zero);
-    vreal wanted = v_select(v_lt(v_set1((real)0.5), y), v_set1(1), zero);
-    vreal wrong = v_keep_first(v_sub(predicted, wanted), lanes, zero);
-    if (v_any(v_lt(wrong, zero)) || v_any(v_lt(zero, wrong))) *right = 0;
-    store_delta(row, j, lanes, v_sub(v_sigmoid(z), y));
+    vreal predicted = v_select(v_lt(zero, z), one, zero), wanted = v_select(v_lt(v_set1((real)0.5), y), one, zero);
+    *wrong = v_select(v_eq(predicted, wanted), *wrong, one);
+    *delta = v_sub(v_sigmoid(z), y);
     return v_add(v_sub(v_max(z, zero), v_mul(z, y)), tail);
 }
 
 // factor / 2 * (yhat - y)^2, derivative factor * (yhat - y).
-SIMD vreal squared_error(const loss_row *row, int64_t j, int lanes, real factor) {
-    vreal r = v_sub(v_load_part(row->out + j, lanes), target_lanes(row, j, lanes));
-    store_delta(row, j, lanes, v_mul(v_set1(factor), r));
+SIMD vreal squared_error(vreal yhat, vreal y, vreal *delta, real factor) {
+    vreal r = v_sub(yhat, y);
+    *delta = v_mul(v_set1(factor), r);
     return v_mul(v_set1(factor / 2), v_mul(r, r));
 }
 
-SIMD real sum_of_terms(const loss_row *row, mlp_loss loss, int *right) {
-    row_sum terms = sum_zero();
-    *right = loss == MLP_BINARY_CROSS_ENTROPY;
-    for (int64_t j = 0; j < row->n; j += SUM_LANES) {
-        for (int v = 0; v < SUM_VECS && j + v * VL < row->n; v++) {
-            int64_t at = j + v * VL;
-            int lanes = lanes_at(at, row->n);
-            vreal term = loss == MLP_BINARY_CROSS_ENTROPY ? sigmoid_cross_entropy(row, at, lanes, right)
-                                                          : squared_error(row, at, lanes, loss == MLP_SQUARED_ERROR ? 2 : 1);
-            terms.part[v] = v_add(terms.part[v], v_keep_first(term, lanes, v_zero()));
-        }
+// Losses that are a sum of one term for each output.
+SIMD void sum_of_terms(const examples *e, mlp_loss loss, outcome *to) {
+    vreal sum = v_zero(), wrong = v_zero(), delta;
+    for (int64_t j = 0; j < e->n * VL; j += VL) {
+        vreal out = v_load(e->z + j), y = v_load(e->y + j);
+        vreal term = loss == MLP_BINARY_CROSS_ENTROPY ? sigmoid_cross_entropy(out, y, &delta, &wrong)
+                                                      : squared_error(out, y, &delta, loss == MLP_SQUARED_ERROR ? 2 : 1);
+        sum = v_add(sum, term);
+        v_store(e->z + j, delta);
     }
-    return sum_total(&terms);
+    v_store(to->loss, sum);
+    real lane[VL];
+    v_store(lane, wrong);
+    for (int i = 0; i < VL; i++) to->right[i] = loss == MLP_BINARY_CROSS_ENTROPY && lane[i] == 0;
+}
+
+// Examples `row` of data: their labels or their targets' columns, and their weights.
+SIMD void load_truth(examples *e, const mlp_data *data, const int64_t *row, int32_t *label, real *weight) {
+    const real *target[VL] = {0};
+    for (int i = 0; i < e->count; i++) {
+        weight[i] = data->weights ? ((const real *)data->weights)[row[i]] : 1;
+        if (data->labels) label[i] = data->labels[row[i]];
+        else target[i] = (const real *)data->targets + row[i] * e->n;
+    }
+    e->weight = v_load(weight);
+    e->label = data->labels ? label : NULL;
+    if (data->targets) load_columns(e->y, target, e->n, e->count);
 }
 
 static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                                       const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
-                                      int64_t n) {
+                                      int64_t n, void *scratch) {
     int finite = 1;
-    for (int64_t i = 0; i < rows && n > 0; i++) {
-        int64_t r = index ? index[i] : first + i;
-        real weight = data->weights ? ((const real *)data->weights)[r] : 1;
-        loss_row row = {
-            .out = (const real *)out + i * n, .delta = delta ? (real *)delta + i * n : NULL,
-            .target = data->targets ? (const real *)data->targets + r * n : NULL,
-            .label = data->labels ? data->labels[r] : -1, .n = n, .weight = v_set1(weight),
-        };
-        int right;
-        real value = loss == MLP_CROSS_ENTROPY ? softmax_cross_entropy(&row, &right) : sum_of_terms(&row, loss, &right);
-        row_loss[i] = (double)weight * (double)value;
-        row_correct[i] = right ? (double)weight : 0;
-        if (!(row_loss[i] - row_loss[i] == 0)) finite = 0;  // NaN for NaN and infinities
+    for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
+        examples e = {.count = rows - i0 < VL ? (int)(rows - i0) : VL, .n = n, .z = scratch};
+        e.y = e.z + n * VL;
+        int64_t row[VL];
+        int32_t label[VL];
+        real weight[VL] = {0};
+        for (int i = 0; i < e.count; i++) row[i] = index ? index[i0 + i] : first + i0 + i;
+        load_truth(&e, data, row, label, weight);
+        load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
+        outcome o;
+        if (loss == MLP_CROSS_ENTROPY) softmax_cross_entropy(&e, delta != NULL, &o);
+        else sum_of_terms(&e, loss, &o);
+        for (int64_t j = 0; data->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
+        if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
+        for (int i = 0; i < e.count; i++) {
+            double value = (double)weight[i] * (double)o.loss[i];
+            row_loss[i0 + i] = value;
+            row_correct[i0 + i] = o.right[i] ? (double)weight[i] : 0;
+            if (!(value - value == 0)) finite = 0;  // NaN for NaN and infinities
+        }
     }
     return finite;
 }

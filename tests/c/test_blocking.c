@@ -55,7 +55,7 @@ static void call(const problem *p) {
                            array[SCRATCH]);
         break;
     default:
-        k->update_weights(array[OUT], NULL, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
+        k->update_weights(array[OUT], NULL, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
                           array[SCRATCH]);
     }
 }

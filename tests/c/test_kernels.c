@@ -176,7 +176,7 @@ static void call(const problem *p, mlp_block block) {
         k->delta_below(a[OUT], a[LEFT], a[RIGHT], a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
         break;
     case UPDATE:
-        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
+        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule, NULL,
                           a[SCRATCH]);
         break;
     default: k->weight_gradient(a[OUT], a[OTHER], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,

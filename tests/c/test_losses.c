@@ -3,8 +3,8 @@
 #include "check.h"
 #include "reals.h"
 
-#define DATA_ROWS 12
-#define MOST_ROWS 5
+#define DATA_ROWS 24
+#define MOST_ROWS 18  // the widest vector holds 16 examples at once
 #define MOST_COLS 70
 
 typedef enum { ORDINARY, TIES, EXTREME, NUMBERS } numbers;
@@ -19,7 +19,7 @@ typedef struct {
     guarded_side side;
 } problem;
 
-enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, INDEX, ROW_LOSS, ROW_CORRECT, BUFFERS };
+enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, INDEX, ROW_LOSS, ROW_CORRECT, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
@@ -28,7 +28,7 @@ static size_t array_bytes[BUFFERS];
 static double out[MOST_ROWS][MOST_COLS], target[DATA_ROWS][MOST_COLS], weight[DATA_ROWS];
 static int32_t label[DATA_ROWS];
 
-static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3};
+static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3, 9, 8, 1, 20, 19, 18, 3, 2, 5, 6, 11, 13, 22};
 #define FIRST (DATA_ROWS - MOST_ROWS)  // without an index; the last row read is the last there is
 
 static int64_t data_row(const problem *p, int64_t i) { return p->indexed ? indices[i] : FIRST + i; }
@@ -163,7 +163,9 @@ static void lay_out(const problem *p) {
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
     mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .n = DATA_ROWS};
-    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, &data, array[INDEX], FIRST, p->rows, p->n);
+    void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(p->n), AT_END);
+    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, &data, array[INDEX], FIRST, p->rows, p->n,
+                   scratch);
 }
 
 static int call_here(const problem *p, void *delta) {
@@ -228,7 +230,7 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
     for (p.n = 1; p.n <= MOST_COLS; p.n += quick && p.n > 34 ? 7 : 1) {
         for (int kind = 0; kind < NUMBERS; kind++) {
             p.kind = (numbers)kind;
-            for (p.rows = 0; p.rows <= MOST_ROWS; p.rows++) {
+            for (p.rows = 0; p.rows <= MOST_ROWS; p.rows += p.rows < 3 ? 1 : 5) {
                 p.side = (p.n + p.rows) % 4 ? AT_END : AT_BEGIN;
                 check_loss(&p, first);
             }
@@ -294,7 +296,7 @@ static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick
 int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 1200);
     for (int which = 0; which < BUFFERS; which++) {
-        buffers[which] = guarded_create((size_t)DATA_ROWS * MOST_COLS * sizeof(double));
+        buffers[which] = guarded_create(1 << 18);
     }
     const mlp_kernels *k;
     for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, every_table(i % 2), quick);
