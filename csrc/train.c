@@ -56,20 +56,41 @@ typedef struct {
     mlp_member *me;
     const int64_t *index;  // of its examples, or NULL
     int64_t first, rows;
+    int own_rows;          // since the last barrier this member has worked on its own rows alone
 } step;
 
 // ---- How a phase is split ----
 
-// My block of a (rows, cols) output. Wide outputs are split by columns, in whole tiles and the same way in forward and
-// update, so that each core keeps its own columns of W in its cache; narrow ones are split by rows.
-static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
-    mlp_block block = {0, rows, 0, cols};
-    if (cols >= s->me->size * s->kernels->tile_cols) {
-        mlp_team_share(s->me, cols, s->kernels->tile_cols, &block.j0, &block.j1);
-    } else {
-        mlp_team_share(s->me, rows, row_unit, &block.i0, &block.i1);
-    }
-    return block;
+// Wide outputs are split by columns, the same way in forward and update, so that each core keeps its own columns of W in
+// its cache; narrow ones are split by rows.
+static int64_t my_columns(const step *s, int64_t cols) {
+    int64_t tile = s->kernels->tile_cols, vector = tile / 2, each = cols / (s->me->size * vector) * vector;
+    return s->me->size == 1 ? cols : each < tile ? 0 : each;
+}
+
+static int by_rows(const step *s, int64_t cols) { return my_columns(s, cols) == 0; }
+
+// My blocks of a (rows, cols) output: my columns, and my rows of the columns that are left over, less than a vector for
+// each member.
+typedef struct {
+    mlp_block part[2];
+    int n;
+} blocks;
+
+static blocks my_blocks(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
+    blocks mine = {0};
+    int64_t each = my_columns(s, cols), shared = each * s->me->size, i0, i1;
+    if (each > 0) mine.part[mine.n++] = (mlp_block){0, rows, s->me->rank * each, (s->me->rank + 1) * each};
+    mlp_team_share(s->me, rows, row_unit, &i0, &i1);
+    if (shared < cols && i0 < i1) mine.part[mine.n++] = (mlp_block){i0, i1, shared, cols};
+    return mine;
+}
+
+// Called before a phase: waits for the others unless the phase goes by rows, like all since the last barrier, and so
+// reads what this member itself has written.
+static void await_others(step *s, int goes_by_rows) {
+    if (!(s->own_rows && goes_by_rows)) mlp_team_barrier(s->me);
+    s->own_rows = goes_by_rows;
 }
 
 static void *my_scratch(const step *s) {
@@ -123,9 +144,10 @@ static double sum_of_weights(const step *s) {
     return sum;
 }
 
-static void gather(const step *s) {
+static void gather(step *s) {
     const mlp_data *data = s->epoch->data;
     int64_t n_in = s->net->layers[0].spec.n_in, i0, i1;
+    await_others(s, 1);
     if (s->me->rank == 0) {
         poll_now_and_then(s);
         s->epoch->weight_sum = sum_of_weights(s);
@@ -135,26 +157,26 @@ static void gather(const step *s) {
     int finite = s->kernels->gather(at(s, s->trainer->a[0], i0, n_in), X, data->x_type, data->x_scale,
                                     s->index ? s->index + i0 : NULL, i1 - i0, n_in);
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
-    mlp_team_barrier(s->me);
 }
 
-static void forward(const step *s, int l) {
+static void forward(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_activation g = layer->spec.activation;
     if (l == s->net->n_layers - 1) g = mlp_output_activation(s->net, s->trainer->loss);
 
-    if (!given_up(s)) {
+    await_others(s, by_rows(s, n_out));
+    blocks mine = my_blocks(s, s->rows, 1, n_out);
+    for (int i = 0; i < mine.n && !given_up(s); i++) {
         s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
-                                  my_block(s, s->rows, 1, n_out), my_scratch(s));
+                                  mine.part[i], my_scratch(s));
     }
-    mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
+        await_others(s, 1);
         mlp_team_share(s->me, s->rows, 1, &i0, &i1);
         void *a = at(s, s->trainer->a[l + 1], i0, n_out);
         s->kernels->softmax_forward(a, a, i1 - i0, n_out, my_scratch(s));
-        mlp_team_barrier(s->me);
     }
 }
 
@@ -163,10 +185,11 @@ static void backward_through(const step *s, void *delta, const void *a, mlp_acti
     else s->kernels->activation_backward(delta, a, g, rows * n);
 }
 
-static void loss_and_residual(const step *s) {
+static void loss_and_residual(step *s) {
     mlp_trainer *t = s->trainer;
     int last = s->net->n_layers - 1;
     int64_t n = s->net->layers[last].spec.n_out, i0, i1;
+    await_others(s, 1);
     mlp_team_share(s->me, s->rows, 1, &i0, &i1);
     void *delta = at(s, t->delta[last], i0, n), *out = at(s, t->a[last + 1], i0, n);
     int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
@@ -174,7 +197,6 @@ static void loss_and_residual(const step *s) {
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
     mlp_activation g = mlp_output_activation(s->net, t->loss);
     if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
-    mlp_team_barrier(s->me);
 }
 
 // rank 0 adds the rows up, in their order.
@@ -198,21 +220,22 @@ static void account(const step *s, int whole) {
 }
 
 // delta[l - 1] from delta[l], with W_l as it was in the forward pass.
-static void residual_below(const step *s, int l) {
+static void residual_below(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_activation g = s->net->layers[l - 1].spec.activation;
     void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
-    if (!given_up(s)) {
-        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out,
-                                my_block(s, s->rows, 1, n_in), my_scratch(s));
+
+    await_others(s, by_rows(s, n_in));
+    blocks mine = my_blocks(s, s->rows, 1, n_in);
+    for (int i = 0; i < mine.n && !given_up(s); i++) {
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out, mine.part[i], my_scratch(s));
     }
-    mlp_team_barrier(s->me);
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
+        await_others(s, 1);
         mlp_team_share(s->me, s->rows, 1, &i0, &i1);
         s->kernels->softmax_backward(at(s, below, i0, n_in), at(s, a, i0, n_in), i1 - i0, n_in, my_scratch(s));
-        mlp_team_barrier(s->me);
     }
 }
 
@@ -234,58 +257,64 @@ static mlp_ahead rows_ahead(const step *s, int64_t tiles) {
     if (s->epoch->order) ahead.X = data->X, ahead.index = s->epoch->order + first;
     else ahead.X = mlp_row(data->X, data->x_type, first, n_in);
     if (rows * ahead.row_bytes < AHEAD_BYTES) ahead.rows = 0;
-    ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / tiles) + 1;
+    ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / (tiles > 0 ? tiles : 1)) + 1;
     return ahead;
 }
 
 static int64_t tiles_of(const step *s, mlp_block block) {
     int64_t rows = s->kernels->tile_rows, cols = s->kernels->tile_cols;
-    int64_t tiles = ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
-    return tiles > 0 ? tiles : 1;
+    return ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
+}
+
+static mlp_update update_rule(const step *s) {
+    const mlp_sgd *sgd = s->epoch->sgd;
+    // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
+    // has no gradient; momentum and penalties still act.
+    double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
+    return (mlp_update){scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
 }
 
 static void update(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
-    const mlp_sgd *sgd = s->epoch->sgd;
-    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
-    // has no gradient; momentum and penalties still act.
-    double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
-    mlp_update rule = {scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
     const mlp_trainer *t = s->trainer;
-    int with_velocity = sgd->momentum != 0;
-    mlp_block block = my_block(s, n_in, s->kernels->tile_rows, n_out);
-    mlp_ahead ahead = {0};
-    if (l == 0) ahead = rows_ahead(s, tiles_of(s, block));
-    s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l], s->rows,
-                               n_in, n_out, block, &rule, &ahead, my_scratch(s));
-    if (!layer->b) return;
-    int mine = block.j1 - block.j0 < n_out || s->me->rank == s->me->size - 1;  // rank 0 is busy with the loss
-    if (mine) {
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
+    int with_velocity = s->epoch->sgd->momentum != 0;
+    mlp_update rule = update_rule(s);
+    blocks mine = my_blocks(s, n_in, s->kernels->tile_rows, n_out);
+    for (int i = 0; i < mine.n; i++) {
+        mlp_ahead ahead = {0};
+        if (l == 0 && i == 0) ahead = rows_ahead(s, tiles_of(s, mine.part[i]));
+        s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l],
+                                   s->rows, n_in, n_out, mine.part[i], &rule, &ahead, my_scratch(s));
+    }
+    // My columns; the last member takes what is left over: rank 0 is busy with the loss.
+    int64_t each = my_columns(s, n_out), j0 = s->me->rank * each;
+    int64_t j1 = s->me->rank == s->me->size - 1 ? n_out : j0 + each;
+    if (layer->b) {
         s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
-                                block.j0, block.j1, &rule);
+                                j0, j1, &rule);
     }
 }
 
 // ---- The walk ----
 
 // Returns whether the minibatch was trained on; if not, nothing has changed.
-static int one_step(const step *s) {
+static int one_step(step *s) {
     int last = s->net->n_layers - 1, lowest = s->trainer->lowest_trainable;
     gather(s);
     for (int l = 0; l <= last; l++) forward(s, l);
     loss_and_residual(s);
     for (int l = last; l > lowest; l--) residual_below(s, l);
 
-    // The one place where all members must agree. stop was last written before the barrier they have just crossed, and
-    // can be written again only behind the next one.
+    // The one place where all members must agree. stop was last written before the barrier they cross here, and can be
+    // written again only behind the next one.
+    await_others(s, 0);
     int whole = !stopped(s);
     account(s, whole);
     if (!whole) return 0;
     for (int l = last; l >= lowest; l--) {
         if (s->net->layers[l].spec.trainable) update(s, l);
     }
-    mlp_team_barrier(s->me);  // the next step reads W and overwrites the minibatch
     return 1;
 }
 
