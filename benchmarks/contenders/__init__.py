@@ -1,0 +1,65 @@
+"""The programs that are compared, a file for each library. All get a Problem and do the same steps.
+
+A training contender has
+    name              as the tables show it
+    ready(order)      untimed: brings the epoch's order (int64 (n,)) into its own form, sets its threads
+    epoch()           timed: trains on all minibatches of that order -> mean loss, each before its update; all work is
+                      done when it returns
+    weights()         [(W, b), ...] as NumPy arrays, as Problem.parameters has them
+A serving contender is a name and a function without arguments that predicts problem.X with the first weights.
+"""
+
+import importlib
+
+TRAINING = {  # module of benchmarks.contenders -> the classes in it
+    "ours": ["Mlpfast"],
+    "with_numpy": ["Numpy"],
+    "with_torch": ["Torch", "TorchOneThread", "TorchCompiled", "TorchCompiledOneThread"],
+    "with_jax": ["JaxStep", "JaxEpoch"],
+    "with_sklearn": ["Sklearn"],
+}
+SERVING = ["ours", "with_numpy", "with_torch", "with_jax", "with_sklearn", "with_onnx"]
+
+
+class Unsuitable(Exception):
+    """This contender cannot do this work; the message says why."""
+
+
+def _modules(names, notes):
+    for name in names:
+        try:
+            yield name, importlib.import_module(f"{__name__}.{name}")
+        except ImportError as error:
+            note(notes, f"left out: {error}")
+
+
+def note(notes, text):
+    """Said once."""
+    if text not in notes:
+        notes.append(text)
+
+
+def makers(notes, *, only_mlpfast=False, without=()):
+    """Functions of a Problem that make a training contender, for what is installed; what is not goes to notes."""
+    names = ["ours"] if only_mlpfast else TRAINING
+    classes = [getattr(module, c) for name, module in _modules(names, notes) for c in TRAINING[name]]
+    return [c for c in classes if c.__name__ not in without]
+
+
+def suitable(makers, problem, notes):
+    """Those of the contenders that can train this problem, made for it."""
+    made = []
+    for maker in makers:
+        try:
+            made.append(maker(problem))
+        except Unsuitable as reason:
+            note(notes, f"{problem.case.name}: {reason}")
+    return made
+
+
+def servers(problem, notes, *, only_mlpfast=False):
+    """{name: function without arguments that predicts problem.X} for what is installed."""
+    functions = {}
+    for _, module in _modules(["ours"] if only_mlpfast else SERVING, notes):
+        functions.update(module.servers(problem))
+    return functions
