@@ -87,12 +87,12 @@ class Problem:
         self.parameters = [(x.W.copy(), None if x.b is None else x.b.copy()) for x in layers]
 
     @classmethod
-    def random(cls, case, minibatches=None):
+    def random(cls, case, minibatches=None, lr=LR):
         """Uniform numbers in [0, 1), as pixels are, and classes drawn by lot: little to learn, so nothing saturates."""
         n = case.batch * (minibatches or case.minibatches)
         rng = np.random.default_rng(SEED)
         X = rng.random((n, case.sizes[0]), case.dtype)
-        return cls(case, X, rng.integers(case.sizes[-1], size=n))
+        return cls(case, X, rng.integers(case.sizes[-1], size=n), lr)
 
     @property
     def steps(self):

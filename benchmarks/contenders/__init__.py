@@ -46,17 +46,6 @@ def makers(notes, *, only_mlpfast=False, without=()):
     return [c for c in classes if c.__name__ not in without]
 
 
-def suitable(makers, problem, notes):
-    """Those of the contenders that can train this problem, made for it."""
-    made = []
-    for maker in makers:
-        try:
-            made.append(maker(problem))
-        except Unsuitable as reason:
-            note(notes, f"{problem.case.name}: {reason}")
-    return made
-
-
 def servers(problem, notes, *, only_mlpfast=False):
     """{name: function without arguments that predicts problem.X} for what is installed."""
     functions = {}

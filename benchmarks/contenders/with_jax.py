@@ -40,11 +40,15 @@ class JaxEpoch:
         if self.steps * self.case.batch != len(problem.X):
             raise ValueError("problem: a scan needs minibatches of one size")
         self.X, self.y = jnp.asarray(problem.X), jnp.asarray(problem.y)
-        # Copied, since donating a buffer gives it away.
-        self.parameters = jax.tree.map(lambda p: jnp.array(p, copy=True), problem.parameters)
-        self.program = self.compiled()
+        self.program = self.jitted()
+        for _ in range(2):  # the first time compiles, on weights that are thrown away
+            # Copied, since donating a buffer gives it away.
+            self.parameters = jax.tree.map(lambda p: jnp.array(p, copy=True), problem.parameters)
+            if not hasattr(self, "order"):
+                self.ready(np.arange(len(problem.X)))
+                self.epoch()
 
-    def compiled(self):
+    def jitted(self):
         def epoch(parameters, X, y, order):
             def one(parameters, index):
                 return step(parameters, self.case, self.lr, X, y, index)
@@ -72,7 +76,7 @@ class JaxEpoch:
 class JaxStep(JaxEpoch):
     name = "JAX, step by step"
 
-    def compiled(self):
+    def jitted(self):
         # The number of the step and the sum of the losses stay on JAX's side, so that a call passes no new numbers in.
         def one(parameters, count, X, y, order):
             i, total = count

@@ -73,7 +73,8 @@ class TorchCompiled(Torch):
 
     def __init__(self, problem):
         super().__init__(problem)
-        torch._dynamo.reset()  # else shapes of earlier cases make these ones dynamic
+        if type(self) is TorchCompiled:  # the first of its problem: forget those before
+            torch._dynamo.reset()
         torch.set_num_threads(self.threads)
         self.loss = torch.compile(self.loss, dynamic=False)
         try:  # compiles, and leaves the weights alone
