@@ -23,8 +23,7 @@ def time_to_accuracy(settings):
     if settings.mnist is None:
         section.notes.append("left out: it needs --mnist FOLDER")
         return section
-    without = ("TorchCompiled", "TorchCompiledOneThread") if settings.quick else ()
-    makers = contenders.makers(section.notes, only_mlpfast=settings.only_mlpfast, without=without)
+    makers = contenders.makers(settings, section.notes)
     problem, X_test, y_test = load(settings.mnist)
     settings.say("time to accuracy on MNIST")
     makers = agreement.agreeing(CASE, makers, section.notes)

@@ -25,15 +25,19 @@ SECTIONS = {  # in the order of the report
     "sweep": sweep.sweep,
 }
 
+# --quick: a look at what matters most to a user.
+QUICK_SECTIONS = ["training", "variants", "serving", "step call", "accuracy", "threads", "sweep"]
+QUICK_CASES = [name for name in CASES if name != "wide"]  # ten steps of wide take longer than all others together
+
 
 def parsed(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.peers", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="within two minutes: few rounds, short epochs, no torch.compile")
+    add("--quick", action="store_true", help="within two minutes: few rounds, short epochs, no torch.compile; "
+        f"unless asked for, not the case wide, and only the sections {', '.join(QUICK_SECTIONS)}")
     add("--only-mlpfast", action="store_true", help="no peers")
-    add("--cases", type=some_of(CASES), default=list(CASES), metavar="A,B", help=f"of {', '.join(CASES)} (all)")
-    add("--sections", type=some_of(SECTIONS), default=list(SECTIONS), metavar="A,B",
-        help=f"of {', '.join(SECTIONS)} (all)")
+    add("--cases", type=some_of(CASES), metavar="A,B", help=f"of {', '.join(CASES)} (all)")
+    add("--sections", type=some_of(SECTIONS), metavar="A,B", help=f"of {', '.join(SECTIONS)} (all)")
     add("--rounds", type=at_least_one, metavar="N", help="turns of each program (9; 3 with --quick)")
     add("--mnist", metavar="FOLDER", help="where the four files of MNIST are, for the section accuracy")
     add("--json", metavar="FILE", help="write everything that was measured; - is the standard output")
@@ -46,6 +50,8 @@ def parsed(arguments=None):
         parser.error("--json and --markdown cannot both be -")
     if options.plot and not options.plot.endswith(".png"):
         parser.error(f"--plot must end in .png, got {options.plot!r}")
+    options.cases = options.cases or (QUICK_CASES if options.quick else list(CASES))
+    options.sections = options.sections or (QUICK_SECTIONS if options.quick else list(SECTIONS))
     return options
 
 
@@ -72,7 +78,8 @@ def listing():
     notes = []
     lines = ["cases:", *(f"  {case.name}: {case.describe()}" for case in CASES.values())]
     lines += ["sections:", *(f"  {name}" for name in SECTIONS)]
-    lines += ["programs:", *(f"  {maker.name}" for maker in makers(notes)), *(f"  {note}" for note in notes)]
+    lines += ["programs:", *(f"  {maker.name}" for maker in makers(Settings(), notes))]
+    lines += [f"  {note}" for note in notes]
     return "\n".join(lines)
 
 

@@ -41,10 +41,9 @@ def shown(value):
         return "-"
     if not isinstance(value, float):
         return str(value)
-    if value != 0 and abs(value) < 0.001:
-        return f"{value:.1e}"
-    digits = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2 if abs(value) >= 1 else 3
-    return f"{value:,.{digits}f}"
+    if abs(value) < 1:
+        return f"{value:.3g}"
+    return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
 
 
 def verdict_line(target, measured, reached):

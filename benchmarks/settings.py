@@ -24,7 +24,7 @@ class Settings:
 
     def minibatches(self, case):
         """In a timed epoch of that case."""
-        return max(4, case.minibatches // 8) if self.quick else case.minibatches
+        return max(4, case.minibatches // 16) if self.quick else case.minibatches
 
     def chosen(self, names):
         """Those of the named cases that were asked for."""

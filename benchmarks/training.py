@@ -24,10 +24,9 @@ def against_peers(settings):
     """Every case, all contenders in turn."""
     columns = ["case", "program", "us a step", "GFLOP/s", "of peak", "times mlpfast"]
     section = Section("training", "Training steps", columns, notes=[UNIT])
-    without = ("TorchCompiled", "TorchCompiledOneThread") if settings.quick else ()
-    if without and not settings.only_mlpfast:
-        section.notes.append("--quick: short epochs, few rounds, and torch.compile is left out")
-    makers = contenders.makers(section.notes, only_mlpfast=settings.only_mlpfast, without=without)
+    makers = contenders.makers(settings, section.notes)
+    if left_out := [name for name in CASES if name not in [case.name for case in settings.cases]]:
+        section.notes.append(f"cases left out: {', '.join(left_out)}")
     for case in settings.cases:
         settings.say(f"training {case.name}: {case.describe()}")
         add_case(section, case, makers, settings)

@@ -11,10 +11,12 @@ A serving contender is a name and a function without arguments that predicts pro
 
 import importlib
 
+# Left out by --quick: they take long to compile, or double what another contender shows.
+SLOW = ["TorchFused", "TorchFusedOneThread", "TorchCompiled", "TorchCompiledOneThread"]
 TRAINING = {  # module of benchmarks.contenders -> the classes in it
     "ours": ["Mlpfast"],
     "with_numpy": ["Numpy"],
-    "with_torch": ["Torch", "TorchOneThread", "TorchCompiled", "TorchCompiledOneThread"],
+    "with_torch": ["Torch", "TorchOneThread", *SLOW],
     "with_jax": ["JaxStep", "JaxEpoch"],
     "with_sklearn": ["Sklearn"],
 }
@@ -39,11 +41,13 @@ def note(notes, text):
         notes.append(text)
 
 
-def makers(notes, *, only_mlpfast=False, without=()):
+def makers(settings, notes):
     """Functions of a Problem that make a training contender, for what is installed; what is not goes to notes."""
-    names = ["ours"] if only_mlpfast else TRAINING
+    names = ["ours"] if settings.only_mlpfast else TRAINING
     classes = [getattr(module, c) for name, module in _modules(names, notes) for c in TRAINING[name]]
-    return [c for c in classes if c.__name__ not in without]
+    if settings.quick and not settings.only_mlpfast:
+        note(notes, "--quick: short epochs, few rounds; left out are torch.compile and PyTorch's fused SGD")
+    return [c for c in classes if not (settings.quick and c.__name__ in SLOW)]
 
 
 def servers(problem, notes, *, only_mlpfast=False):
