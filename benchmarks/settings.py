@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from dataclasses import dataclass, field
 
 from .cases import CASES
@@ -21,6 +22,7 @@ class Settings:
     quick: bool = False
     only_mlpfast: bool = False
     mnist: str | None = None
+    start: float = field(default_factory=time.perf_counter)
 
     def minibatches(self, case):
         """In a timed epoch of that case."""
@@ -30,7 +32,6 @@ class Settings:
         """Those of the named cases that were asked for."""
         return [case for case in self.cases if case.name in names]
 
-    @staticmethod
-    def say(text):
+    def say(self, text):
         """What is going on, for whoever waits."""
-        print(text, file=sys.stderr, flush=True)
+        print(f"[{time.perf_counter() - self.start:5.0f} s] {text}", file=sys.stderr, flush=True)

@@ -12,13 +12,13 @@ WIDTHS = [8, 12, 16, 24, 32, 45, 46, 48, 64, 80, 96, 100, 128, 160, 192, 224, 25
 BATCHES = [1, 7, 16, 32, 50, 64, 128, 256, 512, 1024]
 QUICK_WIDTHS, QUICK_BATCHES = [8, 16, 45, 64, 100, 128, 256, 512, 617, 1024], [1, 7, 50, 128]
 DIP = 0.75  # less than this share of both its neighbours in width is a dip
-EPOCH_FLOPS = 4e9  # some 20 ms, so that the call of fit itself does not count
+EPOCH_FLOPS = 4e7  # for each example of a batch, up to a hundred: some 20 ms, beside which the call of fit is nothing
 
 
 def case_of(width, batch):
     """width-width-width-10: all three products at full width, in layer 2."""
     case = Case(f"width {width}, batch {batch}", (width, width, width, 10), batch, 1)
-    minibatches = int(np.clip(EPOCH_FLOPS / case.flops(), 4, 1000))
+    minibatches = int(np.clip(EPOCH_FLOPS * min(batch, 100) / case.flops(), 4, 4000))
     return Case(case.name, case.sizes, batch, minibatches)
 
 

@@ -15,6 +15,7 @@ from .settings import cores
 from .timing import no_garbage_collection, race
 
 MANY = (4, 16)
+QUICK_CASES = ["tiny", "mnist", "keras"]
 
 
 def counts(settings):
@@ -23,7 +24,7 @@ def counts(settings):
     names = {threads: f"{threads} thread{'s'[: threads > 1]}" for threads in sorted({*fixed, *MANY})}
     columns = ["case", "default, us", *(f"{name}, us" for name in names.values()), "default / best"]
     section = Section("threads", "Threads: us a step", columns)
-    for case in settings.cases:
+    for case in settings.chosen(QUICK_CASES) if settings.quick else settings.cases:
         settings.say(f"threads: {case.name}")
         problem = Problem.random(case, settings.minibatches(case))
         makers = {"default": None, **{name: threads for threads, name in names.items()}}
@@ -37,6 +38,8 @@ def counts(settings):
             section.figure(case.name, f"{threads} threads / best", times.ratio(names[threads], best))
         section.raw[case.name] = times.raw()
     section.notes.append(f"best: the best number of threads from 1 to {cores()}, the cores")
+    if settings.quick:
+        section.notes.append(f"--quick: of the cases {', '.join(QUICK_CASES)} those that were asked for")
     return section
 
 

@@ -31,7 +31,6 @@ def in_turn(turns, rounds):
 
 @contextmanager
 def no_garbage_collection():
-    gc.collect()
     gc.disable()
     try:
         yield
