@@ -28,7 +28,7 @@ def bars(section):
     figure, all_axes = pyplot.subplots(len(cases), 1, figsize=(8, 0.5 + 1.9 * len(cases)), squeeze=False)
     for axes, case in zip(all_axes[:, 0], cases, strict=True):
         rows = [row for row in section.rows if row[0] == case][::-1]  # the fastest on top
-        names, us, ratios = ([row[i] for row in rows] for i in (1, 2, 5))
+        names, us, ratios = ([row[i] for row in rows] for i in (1, 2, -1))
         drawn = axes.barh(names, ratios, color=[colours[name] for name in names])
         labels = [f" {ratio:.2f}x, {time:,.1f} us" for ratio, time in zip(ratios, us, strict=True)]
         axes.bar_label(drawn, labels=labels, fontsize=7)

@@ -84,6 +84,9 @@ class Times:
     def median(self, name):
         return float(np.median(self.us[name]))
 
+    def best(self, name):
+        return float(np.min(self.us[name]))
+
     def gflops(self, name):
         return float(np.median(self.case.flops() / self.us[name] / 1e3))
 

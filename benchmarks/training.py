@@ -22,7 +22,7 @@ UNIT = (
 
 def against_peers(settings):
     """Every case, all contenders in turn."""
-    columns = ["case", "program", "us a step", "GFLOP/s", "of peak", "times mlpfast"]
+    columns = ["case", "program", "us a step", "best round", "GFLOP/s", "of peak", "times mlpfast"]
     section = Section("training", "Training steps", columns, notes=[UNIT])
     makers = contenders.makers(settings, section.notes)
     if left_out := [name for name in CASES if name not in [case.name for case in settings.cases]]:
@@ -39,8 +39,9 @@ def add_case(section, case, makers, settings):
     times = race(problem, {maker.name: maker(problem) for maker in makers}, settings.rounds)
     section.raw[case.name] = times.raw()
     for name in sorted(times.us, key=times.median):
-        ratio = times.ratio(name, "mlpfast")
-        section.rows.append([case.name, name, times.median(name), times.gflops(name), times.of_peak(name), ratio])
+        us = [times.median(name), times.best(name)]
+        rates = [times.gflops(name), times.of_peak(name), times.ratio(name, "mlpfast")]
+        section.rows.append([case.name, name, *us, *rates])
     section.figure(case.name, "of peak", times.of_peak("mlpfast"))
     peers = [name for name in times.us if name != "mlpfast"]
     if peers:
@@ -51,15 +52,17 @@ def add_case(section, case, makers, settings):
 
 # ---- mlpfast alone ----
 
+ALONE = ["case", "us a step", "best round", "GFLOP/s", "of peak"]
+
 
 def fractions(name, title, cases, settings, threads=None):
     """A section of those cases with mlpfast alone."""
-    section = Section(name, title, ["case", "us a step", "GFLOP/s", "of peak"])
+    section = Section(name, title, ALONE)
     for case in cases:
         settings.say(f"{name}: {case.name}")
         problem = Problem.random(case, settings.minibatches(case))
         times = race(problem, {"mlpfast": Mlpfast(problem, threads=threads)}, settings.rounds, threads)
-        values = [f("mlpfast") for f in (times.median, times.gflops, times.of_peak)]
+        values = [f("mlpfast") for f in (times.median, times.best, times.gflops, times.of_peak)]
         section.rows.append([case.name, *values])
         section.figure(case.name, "of peak", values[-1])
         section.raw[case.name] = times.raw()
@@ -83,7 +86,7 @@ def shapes(settings):
 def avx2(settings):
     """MLPFAST_ISA is read when mlpfast is imported, so this takes another process."""
     names = [case.name for case in settings.chosen(["mnist", "keras", "wide"])]
-    section = Section("avx2", "Training steps with AVX2, of its own peak", ["case", "us a step", "GFLOP/s", "of peak"])
+    section = Section("avx2", "Training steps with AVX2, of its own peak", ALONE)
     command = [sys.executable, "-m", "benchmarks.peers", "--only-mlpfast", "--sections", "training", "--json", "-"]
     command += ["--cases", ",".join(names), "--rounds", str(settings.rounds), *(["--quick"] if settings.quick else [])]
     environment = {**os.environ, "MLPFAST_ISA": "avx2"}
@@ -92,7 +95,7 @@ def avx2(settings):
         section.notes.append("left out: none of its cases was asked for" if done is None else "left out: it failed")
         return section
     other = json.loads(done.stdout)["sections"][0]
-    section.rows = [[row[0], *row[2:5]] for row in other["rows"]]
+    section.rows = [[row[0], *row[2:6]] for row in other["rows"]]
     section.figures, section.raw = other["figures"], other["raw"]
     return section
 
