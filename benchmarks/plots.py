@@ -24,7 +24,7 @@ def bars(section):
     """For each case a bar per program: how many times as long as mlpfast a step takes, with its us beside."""
     cases = list(dict.fromkeys(row[0] for row in section.rows))
     programs = list(dict.fromkeys(row[1] for row in section.rows))
-    colours = dict(zip(programs, pyplot.get_cmap("tab10").colors, strict=False))
+    colours = dict(zip(programs, pyplot.get_cmap("tab20").colors, strict=False))
     figure, all_axes = pyplot.subplots(len(cases), 1, figsize=(8, 0.5 + 1.9 * len(cases)), squeeze=False)
     for axes, case in zip(all_axes[:, 0], cases, strict=True):
         rows = [row for row in section.rows if row[0] == case][::-1]  # the fastest on top

@@ -233,11 +233,11 @@ def test_results_of_several_runs_are_put_together(tmp_path, capsys):
 
 
 def test_plots(tmp_path):
-    pytest.importorskip("matplotlib", reason="the bench extra has matplotlib")
+    pytest.importorskip("matplotlib", reason="the plots extra has matplotlib")
     from benchmarks import plots
 
     training = report.Section("training", "Training steps", ["case", "program", "us", "times"])
-    training.rows = [["tiny", "mlpfast", 1.0, 1.0], ["tiny", "other", 3.0, 3.0]]
+    training.rows = [["tiny", f"program {i}", 1.0 + i, 1.0 + i] for i in range(12)]
     lines = report.Section("sweep", "A sweep", [], raw={"widths": [8, 16], "fractions": {"1": [0.1, 0.2]}})
     plots.draw([training, lines], tmp_path / "cases.png")
     for name in ("cases.png", "sweep.png"):
