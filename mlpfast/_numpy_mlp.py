@@ -26,6 +26,7 @@ class NumpyMLP:
         self.a = [np.empty((batch_size, n), dtype) for n in widths]
         self.delta = [np.empty((batch_size, n), dtype) for n in widths[1:]]
         self.rows = np.arange(batch_size)
+        self.zeros = np.zeros((batch_size, max(widths)), dtype)  # np.maximum is four times as fast with an array
 
     def epoch(self, X, y, order):
         """Train on X (n, n_in), y (n,) in that order -> mean loss, each minibatch's before its update."""
@@ -68,7 +69,7 @@ class NumpyMLP:
             z = np.matmul(a[-1], W, out=self.a[l + 1][: len(x)])
             z += b
             if l < len(self.W) - 1:
-                np.maximum(z, 0, out=z)
+                np.maximum(z, self.zeros[: len(x), : z.shape[1]], out=z)
             a.append(z)
         return a
 

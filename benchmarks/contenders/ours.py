@@ -1,0 +1,43 @@
+"""mlpfast."""
+
+from functools import partial
+
+import numpy as np
+
+from mlpfast import SGD, Trainer
+
+from ..cases import SEED
+
+
+class Mlpfast:
+    """Trainer.fit with shuffle=True: checking the arguments, drawing the order and gathering are part of its time.
+
+    threads: exactly that many; None lets mlpfast choose. X replaces the problem's, sgd the plain optimizer's settings.
+    """
+
+    name = "mlpfast"
+
+    def __init__(self, problem, *, threads=None, X=None, input_scale=1.0, **sgd):
+        case = problem.case
+        self.X, self.y = problem.X if X is None else X, problem.y
+        self.network = case.network()
+        self.network.input_scale = input_scale
+        optimizer = SGD(lr=problem.lr, **sgd)
+        self.trainer = Trainer(
+            self.network, case.loss, optimizer, batch_size=case.batch, seed=SEED, threads=threads
+        )
+
+    def ready(self, order):
+        """Nothing: fit draws the same order from SEED and the number of epochs done."""
+
+    def epoch(self):
+        return self.trainer.fit(self.X, self.y)["loss"][0]
+
+    def weights(self):
+        return [(layer.W, layer.b) for layer in self.network.layers]
+
+
+def servers(problem):
+    network = problem.case.network()
+    out = np.empty((len(problem.X), network.n_out), network.dtype)
+    return {"mlpfast": partial(network.predict, problem.X, out=out)}

@@ -1,0 +1,58 @@
+"""The training cases as bars, the sweep as lines."""
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot  # noqa: E402
+
+
+def draw(sections, path):
+    """The training cases into path, the sweep into sweep.png beside it; what was not measured is not drawn."""
+    by_name = {section.name: section for section in sections}
+    if "training" in by_name:
+        save(bars(by_name["training"]), path)
+    if "sweep" in by_name:
+        save(lines(by_name["sweep"]), path.with_name("sweep.png"))
+
+
+def save(figure, path):
+    figure.savefig(path, dpi=120, bbox_inches="tight")
+    pyplot.close(figure)
+
+
+def bars(section):
+    """For each case a bar per program: how many times as long as mlpfast a step takes, with its us beside."""
+    cases = list(dict.fromkeys(row[0] for row in section.rows))
+    programs = list(dict.fromkeys(row[1] for row in section.rows))
+    colours = dict(zip(programs, pyplot.get_cmap("tab20").colors, strict=False))
+    figure, all_axes = pyplot.subplots(len(cases), 1, figsize=(8, 0.5 + 1.9 * len(cases)), squeeze=False)
+    for axes, case in zip(all_axes[:, 0], cases, strict=True):
+        rows = [row for row in section.rows if row[0] == case][::-1]  # the fastest on top
+        names, us, ratios = ([row[i] for row in rows] for i in (1, 2, -1))
+        drawn = axes.barh(names, ratios, color=[colours[name] for name in names])
+        labels = [f" {ratio:.2f}x, {time:,.1f} us" for ratio, time in zip(ratios, us, strict=True)]
+        axes.bar_label(drawn, labels=labels, fontsize=7)
+        axes.set_title(case, fontsize=9, loc="left")
+        axes.margins(x=0.2)
+        axes.tick_params(labelsize=7)
+    all_axes[-1, 0].set_xlabel("time of a training step, mlpfast = 1")
+    figure.tight_layout()
+    return figure
+
+
+def lines(section):
+    """A line for each batch: the fraction of the peak over width."""
+    figure, axes = pyplot.subplots(figsize=(8, 5))
+    batches = section.raw["fractions"]
+    colours = pyplot.get_cmap("viridis")
+    for i, (batch, fractions) in enumerate(batches.items()):
+        colour = colours(i / max(1, len(batches) - 1))
+        axes.plot(section.raw["widths"], fractions, marker=".", color=colour, label=f"batch {batch}")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks([8, 16, 32, 64, 128, 256, 512, 1024], labels=[8, 16, 32, 64, 128, 256, 512, 1024])
+    axes.set_ylim(0, 1)
+    axes.set_xlabel("width of the layers")
+    axes.set_ylabel("fraction of the peak")
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize=7)
+    return figure

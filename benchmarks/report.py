@@ -1,0 +1,112 @@
+"""Results as text, Markdown and JSON, with what the project wants to reach beside what was measured."""
+
+import json
+from dataclasses import asdict, dataclass, field
+
+from .cases import TARGETS
+
+
+@dataclass
+class Section:
+    """A table. rows: lists of str, int, float or None, as long as columns.
+
+    figures: {case: {what: number}}, for the targets; raw: everything that was measured, for the JSON file and plots.
+    """
+
+    name: str
+    title: str
+    columns: list
+    rows: list = field(default_factory=list)
+    figures: dict = field(default_factory=dict)
+    notes: list = field(default_factory=list)
+    raw: dict = field(default_factory=dict)
+
+    def figure(self, case, what, value):
+        self.figures.setdefault(case, {})[what] = value
+
+
+def verdicts(section):
+    """[(target, measured, reached)] of that section's targets that were measured."""
+    return [
+        (target, self_measured, target.reached(self_measured))
+        for target in TARGETS
+        if target.section == section.name
+        and (self_measured := section.figures.get(target.case, {}).get(target.what)) is not None
+    ]
+
+
+def shown(value):
+    """A cell: three significant digits."""
+    if value is None:
+        return "-"
+    if not isinstance(value, float):
+        return str(value)
+    if abs(value) < 1:
+        return f"{value:.3g}"
+    return f"{value:,.{0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2}f}"
+
+
+def verdict_line(target, measured, reached):
+    word = "reached" if reached else "MISSED"
+    return f"{word}: {target.case}, {target.what} {shown(measured)}, {target.sense} {shown(target.limit)}"
+
+
+# ---- For a terminal ----
+
+
+def text(section):
+    cells = [[shown(value) for value in row] for row in [section.columns, *section.rows]]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(section.columns))]
+    numeric = [any(isinstance(row[i], (int, float)) for row in section.rows) for i in range(len(widths))]
+    lines = [
+        "  ".join(cell.rjust(w) if r else cell.ljust(w) for cell, w, r in zip(row, widths, numeric, strict=True))
+        for row in cells
+    ]
+    ends = [verdict_line(*verdict) for verdict in verdicts(section)] + [f"note: {note}" for note in section.notes]
+    return "\n".join(["", section.title, "", *(line.rstrip() for line in lines), "", *ends])
+
+
+# ---- For README.md ----
+
+
+def markdown(sections, machine):
+    """The whole report; tables only need what is in sections, so it can be rendered again from a JSON file."""
+    head = ["# Results", "", *(f"- {name}: {value}" for name, value in machine.items())]
+    missed = [verdict for section in sections for verdict in verdicts(section) if not verdict[2]]
+    total = sum(len(verdicts(section)) for section in sections)
+    head += ["", f"Targets: {total - len(missed)} of {total} reached."]
+    head += [f"- {verdict_line(*verdict)}" for verdict in missed]
+    return "\n".join([*head, *(_markdown_section(section) for section in sections), ""])
+
+
+def _markdown_section(section):
+    right = [any(isinstance(row[i], (int, float)) for row in section.rows) for i in range(len(section.columns))]
+    lines = ["", f"## {section.title}", "", _markdown_row(section.columns)]
+    lines.append(_markdown_row(["---:" if r else "---" for r in right]))
+    lines += [_markdown_row(row) for row in section.rows]
+    if results := verdicts(section):
+        lines += ["", "| case | target | needs | measured | |", "|---|---|---|---:|---|"]
+        lines += [
+            _markdown_row([t.case, t.what, f"{t.sense} {shown(t.limit)}", value, "reached" if ok else "**MISSED**"])
+            for t, value, ok in results
+        ]
+    if section.notes:
+        lines += ["", *(f"- {note}" for note in section.notes)]
+    return "\n".join(lines)
+
+
+def _markdown_row(row):
+    return "| " + " | ".join(shown(value).replace("|", "\\|") for value in row) + " |"
+
+
+# ---- For programs ----
+
+
+def to_json(sections, machine):
+    return json.dumps({"machine": machine, "sections": [asdict(section) for section in sections]}, indent=1)
+
+
+def from_json(text):
+    """-> (sections, machine)."""
+    content = json.loads(text)
+    return [Section(**section) for section in content["sections"]], content["machine"]

@@ -1,0 +1,34 @@
+"""What threads.py runs in other processes.
+
+    train CASE THREADS EPOCHS    prints "ready", waits for a line, trains, prints the seconds it took
+    idle                         trains, then prints the share of a core that doing nothing for a second took
+"""
+
+import sys
+import time
+
+from .cases import CASES, Problem
+from .contenders.ours import Mlpfast
+
+
+def train(name, threads, epochs):
+    contender = Mlpfast(Problem.random(CASES[name]), threads=int(threads))
+    contender.epoch()
+    print("ready", flush=True)
+    sys.stdin.readline()
+    start = time.perf_counter()
+    for _ in range(int(epochs)):
+        contender.epoch()
+    print(time.perf_counter() - start)
+
+
+def idle():
+    contender = Mlpfast(Problem.random(CASES["mnist"]))
+    contender.epoch()
+    start, used = time.perf_counter(), time.process_time()
+    time.sleep(1)
+    print((time.process_time() - used) / (time.perf_counter() - start))
+
+
+if __name__ == "__main__":
+    {"train": train, "idle": idle}[sys.argv[1]](*sys.argv[2:])
