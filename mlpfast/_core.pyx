@@ -82,6 +82,8 @@ cdef extern from "kernel_table.h":
         double scale, lr, momentum
         int nesterov
         double l1, l2
+    ctypedef struct mlp_ahead:
+        pass
     ctypedef struct mlp_kernels:
         size_t (*scratch_bytes)(int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
@@ -90,7 +92,7 @@ cdef extern from "kernel_table.h":
         void (*delta_below)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
                             mlp_block, void *) noexcept
         void (*update_weights)(void *, void *, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
-                               const mlp_update *) noexcept
+                               const mlp_update *, mlp_ahead *, void *) noexcept
         void (*weight_gradient)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
                                 mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
@@ -513,6 +515,14 @@ cdef mlp_block whole(cnp.ndarray out) noexcept:
     return mlp_block(0, out.shape[0], 0, out.shape[1])
 
 
+cdef Workspace kept_scratch = Workspace()  # the GIL is held as long as it is in use
+
+
+cdef void *bench_scratch(const mlp_kernels *k, int64_t most) except NULL:
+    kept_scratch.ensure(k.scratch_bytes(most))
+    return kept_scratch.memory
+
+
 def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, const int64_t[::1] index):
     """out (B, n) = the rows of X (.., n) with those indices, which are not checked; times scale if X is uint8."""
     mlp_kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, &index[0], out.shape[0],
@@ -521,15 +531,16 @@ def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, const int64_t[::1]
 
 def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, str activation):
     """a (B, n_out) = g(x W + b); softmax counts as identity."""
-    mlp_kernels_for(dtype_of(a)).dense_forward(address(a), address(x), address(W), address_or_null(b),
-                                               ACTIVATIONS[activation], W.shape[0], W.shape[1], whole(a))
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
+    k.dense_forward(address(a), address(x), address(W), address_or_null(b), ACTIVATIONS[activation], W.shape[0],
+                    W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
 
 
 def activate_into(cnp.ndarray a, cnp.ndarray z, str activation):
     """a (B, n) = g(z)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
     if activation == "softmax":
-        k.softmax_forward(address(a), address(z), a.shape[0], a.shape[1])
+        k.softmax_forward(address(a), address(z), a.shape[0], a.shape[1], bench_scratch(k, a.shape[1]))
     else:
         k.activation_forward(address(a), address(z), ACTIVATIONS[activation], a.size)
 
@@ -541,15 +552,17 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray a, str activation):
 
 def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, cnp.ndarray out, Data data, str loss):
     """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
-    mlp_kernels_for(dtype_of(out)).loss(address(delta), &row_loss[0], &row_correct[0], address(out), LOSSES[loss],
-                                        &data.c, NULL, 0, out.shape[0], out.shape[1])
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
+    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), LOSSES[loss], &data.c, NULL, 0, out.shape[0],
+           out.shape[1], bench_scratch(k, out.shape[1]))
 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
     cdef mlp_update rule = mlp_update(1.0 / x.shape[0], lr, momentum, 0, 0, 0)
-    mlp_kernels_for(dtype_of(W)).update_weights(address(W), <void *>address_or_null(V), address(x), address(delta),
-                                                x.shape[0], W.shape[0], W.shape[1], whole(W), &rule)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
+    k.update_weights(address(W), <void *>address_or_null(V), address(x), address(delta), x.shape[0], W.shape[0],
+                     W.shape[1], whole(W), &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))
 
 
 def predict_seconds(Network network, cnp.ndarray out, Data data, int64_t calls):
