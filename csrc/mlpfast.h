@@ -70,6 +70,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
+size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
 

@@ -81,6 +81,7 @@ void mlp_network_destroy(mlp_network *net) {
 
 void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
 void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
+size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
 mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss) {
     // The cross entropies take z_L itself: softmax and sigmoid are part of them.

@@ -44,12 +44,17 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     return b;
 }
 
+#define FEWEST_ROWS 4
+
 static int team_for(const mlp_network *net, int64_t n, int threads) {
     double flops = 0;
     for (int l = 0; l < net->n_layers; l++) {
         flops += 2.0 * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
     }
-    return mlp_team_size(threads, flops * (double)n);
+    // Each row is one thread's: more threads than rows have nothing to do, and a few rows share one reading of W.
+    int64_t most = n / FEWEST_ROWS + 1;
+    int team = mlp_team_size(threads, flops * (double)n);
+    return team < most ? team : (int)most;
 }
 
 // The rows' losses stand first, then the buffers.

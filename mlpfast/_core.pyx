@@ -61,6 +61,7 @@ cdef extern from "mlpfast.h":
     void mlp_network_destroy(mlp_network *) nogil
     void *mlp_network_weights(const mlp_network *, int)
     void *mlp_network_bias(const mlp_network *, int)
+    size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
     mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
@@ -176,6 +177,22 @@ cdef inline const void *address_or_null(array) except? NULL:
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray?>array)
 
 
+cdef type np_ndarray = np.ndarray
+cdef double FEW_FLOPS = 1e6  # some ten microseconds: not worth letting other Python threads in
+
+
+cdef inline bint is_plain(cnp.ndarray array, int64_t columns) noexcept:
+    """Whether array is (.., columns), C-contiguous, aligned and of the machine's byte order."""
+    return (cnp.PyArray_NDIM(array) == 2 and cnp.PyArray_DIM(array, 1) == columns and cnp.PyArray_ISCARRAY_RO(array))
+
+
+cdef inline bint type_of(cnp.ndarray array, mlp_dtype *to) noexcept:
+    """dtype_of without an exception: whether there is a kernel for array's type."""
+    cdef int kind = cnp.PyArray_TYPE(array)
+    to[0] = MLP_FLOAT32 if kind == cnp.NPY_FLOAT32 else MLP_FLOAT64 if kind == cnp.NPY_FLOAT64 else MLP_UINT8
+    return kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64 or kind == cnp.NPY_UINT8
+
+
 cdef object view(object owner, void *data, shape, dtype):
     """A writable array on memory of the core; it keeps owner alive."""
     if data == NULL:
@@ -276,6 +293,11 @@ cdef class Network:
     cdef mlp_network *c
     cdef readonly object dtype, layers
     cdef public bint training          # one trainer at a time
+    cdef int64_t n_in, n_out
+    cdef bint is_float32
+    cdef double flops                  # of a forward pass of one row
+    cdef const char *parameters        # one block, and its end
+    cdef const char *parameters_end
     cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
 
     def __cinit__(self, dtype, layers):
@@ -287,6 +309,7 @@ cdef class Network:
         try:
             for l, (n_in, n_out, activation, has_bias, trainable) in enumerate(layers):
                 specs[l].n_in, specs[l].n_out = n_in, n_out
+                self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = ACTIVATIONS[activation]
                 specs[l].has_bias, specs[l].trainable = has_bias, trainable
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
@@ -294,6 +317,9 @@ cdef class Network:
         finally:
             free(specs)
         raise_status(status, None)
+        self.n_in, self.n_out, self.is_float32 = layers[0][0], layers[len(layers) - 1][1], self.dtype == np.float32
+        self.parameters = <const char *>mlp_network_weights(self.c, 0)
+        self.parameters_end = self.parameters + mlp_network_bytes(self.c)
 
     def __dealloc__(self):
         mlp_network_destroy(self.c)
@@ -308,6 +334,39 @@ cdef class Network:
         cdef Workspace space = self.idle.pop() if self.idle else Workspace()
         space.ensure(mlp_predict_workspace(self.c, n, threads))
         return space
+
+    def predict_few(self, X, out, double scale):
+        """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
+
+        For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
+        """
+        if type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in):
+            return None
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
+        if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
+            return None
+        cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
+        cdef cnp.npy_intp shape[2]
+        shape[0], shape[1] = data.n, self.n_out
+        if out is None:
+            out = cnp.PyArray_SimpleNew(2, shape, kind)
+        elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, kind):
+            return None
+        cdef Workspace space = self.workspace(data.n, 1)
+        cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
+        self.idle.append(space)
+        raise_status(status, None)
+        return out
+
+    cdef bint takes(self, cnp.ndarray out, cnp.ndarray X, int kind) noexcept:
+        """Whether out can be written as it is: of that type, for all rows of X, apart from X and the parameters."""
+        cdef const char *begin = <const char *>cnp.PyArray_DATA(out)
+        cdef const char *end = begin + cnp.PyArray_NBYTES(out)
+        cdef const char *x = <const char *>cnp.PyArray_DATA(X)
+        return (is_plain(out, self.n_out) and cnp.PyArray_ISWRITEABLE(out) and cnp.PyArray_TYPE(out) == kind
+                and cnp.PyArray_DIM(out, 0) == cnp.PyArray_DIM(X, 0)
+                and (end <= x or x + cnp.PyArray_NBYTES(X) <= begin)
+                and (end <= self.parameters or self.parameters_end <= begin))
 
     def predict(self, cnp.ndarray out, Data data, int threads):
         """out (n, n_out) = a_L."""
@@ -338,13 +397,41 @@ cdef class Network:
 
 # ---- Training ----
 
+ctypedef fused whole_numbers:
+    int32_t
+    int64_t
+
+
+cdef bint copy_range(int32_t *to, const whole_numbers *y, int64_t n, int64_t n_classes) noexcept:
+    cdef int64_t i
+    for i in range(n):
+        if y[i] < 0 or y[i] >= n_classes:
+            return False
+        to[i] = <int32_t>y[i]
+    return True
+
+
+cdef bint copy_labels(int32_t *to, cnp.ndarray y, int64_t n, int64_t n_classes) noexcept:
+    """Whether y (n,) is a plain array of class numbers; then to (n,) holds them."""
+    if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != n or not cnp.PyArray_ISCARRAY_RO(y):
+        return False
+    if cnp.PyArray_TYPE(y) == cnp.NPY_INT64:
+        return copy_range(to, <const int64_t *>cnp.PyArray_DATA(y), n, n_classes)
+    if cnp.PyArray_TYPE(y) == cnp.NPY_INT32:
+        return copy_range(to, <const int32_t *>cnp.PyArray_DATA(y), n, n_classes)
+    return False
+
+
 cdef class Trainer:
     """Owner of a trainer of the core."""
     cdef mlp_trainer *c
     cdef readonly Network network
+    cdef mlp_sgd sgd                   # as `use` set it, for step_ready
+    cdef bint by_label
+    cdef Workspace labels
 
     def __cinit__(self, Network network, str loss, int64_t batch_size):
-        self.network = network
+        self.network, self.labels, self.by_label = network, Workspace(), loss == "cross_entropy"
         raise_status(mlp_trainer_create(&self.c, network.c, LOSSES[loss], batch_size), None)
 
     def __dealloc__(self):
@@ -355,6 +442,42 @@ cdef class Trainer:
             raise RuntimeError("network is being trained by another thread")
         self.network.training = True
         return 0
+
+    def use(self, mlp_sgd sgd):
+        """The settings of step_ready from now on."""
+        self.sgd = sgd
+
+    def step_ready(self, X, y, double scale, int threads):
+        """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
+
+        None, with nothing changed, where anything is out of the ordinary: `step` then does it, or says what is wrong.
+        """
+        if not self.by_label or type(X) is not np_ndarray or type(y) is not np_ndarray:
+            return None
+        if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
+            return None
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
+        if not type_of(<cnp.ndarray>X, &data.x_type):
+            return None
+        self.enter()  # from here on the labels are this call's alone
+        try:
+            self.labels.ensure(<size_t>data.n * sizeof(int32_t))
+            data.labels = <const int32_t *>self.labels.memory
+            if not copy_labels(<int32_t *>self.labels.memory, <cnp.ndarray>y, data.n, self.network.n_out):
+                return None
+            return self.run_step(&data, threads)
+        finally:
+            self.network.training = False
+
+    cdef object run_step(self, const mlp_data *data, int threads):
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef mlp_result result
+        cdef mlp_status status
+        with nogil:
+            status = mlp_train_step(self.c, &result, data, &self.sgd, threads, ask, &state)
+        raise_status(status, caught)
+        return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_sgd sgd, int threads):
         """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result)."""

@@ -73,6 +73,10 @@ class Network:
         calls changes a bit. Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
+        if threads is None:
+            done = self._core.predict_few(X, out, self.input_scale)
+            if done is not None:
+                return done
         given, X = X, inputs(X, self)
         shape = (len(X), self.n_out)
         if out is None:

@@ -17,6 +17,10 @@ class SGD:
         self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
         self.checked()
 
+    def settings(self):
+        """What may be changed, as it stands."""
+        return self.lr, self.momentum, self.nesterov
+
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
         lr = real_number("lr", self.lr, above=0)

@@ -1,6 +1,7 @@
 """Training: validated arrays in, whole epochs in C, callbacks in between."""
 
 import math
+import operator
 
 import numpy as np
 
@@ -54,6 +55,7 @@ class Trainer:
         self.epoch = 0  # whole epochs done
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, self.batch_size)
+        self._given, self._checked = (), None  # settings as they were last checked
 
     @property
     def network(self):
@@ -116,6 +118,11 @@ class Trainer:
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+        if sample_weight is None:
+            self._settings()
+            loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
+            if loss is not None:
+                return loss
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
@@ -150,6 +157,15 @@ class Trainer:
 
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
+        # Checking takes longer than a small step: as long as every object is the same, so is the answer.
+        given = (*self.optimizer.settings(), self.l1, self.l2, self.check_finite)
+        if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
+            self._checked = self._checked_settings()
+            self._core.use(self._checked)
+            self._given = given
+        return self._checked
+
+    def _checked_settings(self):
         settings = {
             **self.optimizer.checked(),
             "l1": real_number("l1", self.l1, least=0),

@@ -15,6 +15,8 @@
 #define WIDE_VECS 4  // a tile of few rows has too few chains to hide the latency of an addition: it gets wider
 #define FEW_ROWS ((SIMD_REGISTERS - WIDE_VECS - 1) / WIDE_VECS)
 #define WIDE_COLS (WIDE_VECS * VL)
+#define ROW_VECS (SIMD_REGISTERS / 2)  // and a single row runs along the rows of b, as they lie in memory
+#define ROW_COLS (ROW_VECS * VL)
 #define LINE_REALS (64 / (int)sizeof(real))  // in a cache line
 
 // Half of a second-level cache of 1 MB, which today's servers have at least, is for a block of a.
@@ -25,7 +27,7 @@
 
 _Static_assert(TILE_VECS == 2, "tile_edges handles one or two vectors at the right edge");
 _Static_assert(TILE_ROWS * TILE_VECS + TILE_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
-_Static_assert(FEW_ROWS * WIDE_COLS <= TILE_ROWS * TILE_COLS, "wide tiles take no more room");
+_Static_assert(FEW_ROWS * WIDE_COLS <= TILE_ROWS * TILE_COLS && ROW_COLS <= TILE_ROWS * TILE_COLS, "room for sums");
 
 typedef struct {
     const real *a;  // a[i][p] at a + i * a_row + p * a_step; one of the two strides is 1
@@ -66,7 +68,7 @@ typedef struct {
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
                   const plain_update *plain) {
     const int ld = vecs > TILE_VECS ? WIDE_COLS : TILE_COLS;  // of sums; a constant too
-    vreal sum[TILE_ROWS][WIDE_VECS], w[WIDE_VECS];
+    vreal sum[TILE_ROWS][ROW_VECS], w[ROW_VECS];
     // Rows in threes behind one pointer: x86 addresses base + stride and base + 2 stride without further registers.
     const real *a[(TILE_ROWS + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
@@ -114,6 +116,8 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
 SIMD void tile_edges(const int rows, real *sums, const operands *o, int cols) {
     if (cols == TILE_COLS) {
         tile_of(rows, 2, 0, VL, sums, *o, NULL);
+    } else if (rows == 1 && cols == ROW_COLS) {
+        tile_of(1, rows == 1 ? ROW_VECS : 1, 0, VL, sums, *o, NULL);
     } else if (rows <= FEW_ROWS && cols == WIDE_COLS) {
         tile_of(rows <= FEW_ROWS ? rows : 1, WIDE_VECS, 0, VL, sums, *o, NULL);
     } else if (cols > VL) {
@@ -303,6 +307,7 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
     for (int64_t j = j0; j < j1; j += width) {
         operands p = o;
         width = few && j1 - j >= WIDE_COLS ? WIDE_COLS : TILE_COLS;
+        if (few && cut->rows == 1 && j1 - j >= ROW_COLS) width = ROW_COLS;
         int cols = panel_cols(j, j1, width);
         p.b = o.b + j * o.b_col;
         if (p.init) p.init += j;
