@@ -50,6 +50,10 @@ const char *mlp_compiler(void);           // the compiler that built this librar
 int mlp_has_openmp(void);
 int mlp_max_threads(void);                // what OpenMP would use: cores, affinity and OMP_NUM_THREADS considered
 
+// More threads than processors are never used, since they only wait for each other; with a nonzero argument they are,
+// for tests.
+void mlp_allow_oversubscription(int allowed);
+
 // The most floating-point operations a second that `threads` threads reach together with fused multiply-adds alone, the
 // best of many short rounds in about that many seconds. Every speed here is a fraction of it. 0 for a bad argument.
 double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds);

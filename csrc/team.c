@@ -2,9 +2,15 @@
 #define _DEFAULT_SOURCE
 #include "team.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
+#if defined(__linux__)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
 
 #include "mlpfast.h"
 
@@ -16,14 +22,17 @@
 struct mlp_team {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint turn;
+    atomic_int asleep;
 };
 
 #ifdef _OPENMP
 int mlp_has_openmp(void) { return 1; }
 int mlp_max_threads(void) { return omp_get_max_threads(); }
+static int processors_here(void) { return omp_get_num_procs(); }
 #else
 int mlp_has_openmp(void) { return 0; }
 int mlp_max_threads(void) { return 1; }
+static int processors_here(void) { return 1; }
 #endif
 
 #ifdef _OPENMP
@@ -40,6 +49,7 @@ void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), 
     mlp_team team;
     atomic_init(&team.arrived, 0);
     atomic_init(&team.turn, 0);
+    atomic_init(&team.asleep, 0);
 #ifdef _OPENMP
     if (threads > 1 && !atomic_load(&forked)) {
         pthread_once(&watching, watch_forks);
@@ -68,8 +78,27 @@ static void relax(void) {
 }
 
 // A phase of a step takes microseconds, so the others are usually here within a short spin (300 pauses are 17 us on a
-// Skylake server, 5 us on Zen); when they are not, there may be more threads than cores, and yielding lets them run.
+// Skylake server, 5 us on Zen). When they are not, there may be more threads than cores: sleeping lets the others run,
+// and where two members share a core while another is idle, waking moves one of them there; yielding does not.
 #define SPINS 300
+
+#if defined(__linux__)
+static void sleep_while(mlp_team *team, unsigned turn) {
+    atomic_fetch_add(&team->asleep, 1);
+    if (atomic_load(&team->turn) == turn) syscall(SYS_futex, &team->turn, FUTEX_WAIT_PRIVATE, turn, NULL, NULL, 0);
+    atomic_fetch_sub(&team->asleep, 1);
+}
+static void wake_all(mlp_team *team) {
+    if (atomic_load(&team->asleep) > 0) syscall(SYS_futex, &team->turn, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+#else
+static void sleep_while(mlp_team *team, unsigned turn) {
+    (void)team;
+    (void)turn;
+    sched_yield();
+}
+static void wake_all(mlp_team *team) { (void)team; }
+#endif
 
 void mlp_team_barrier(mlp_member *member) {
     if (member->size == 1) return;
@@ -77,12 +106,13 @@ void mlp_team_barrier(mlp_member *member) {
     unsigned turn = ++member->turn;
     if (atomic_fetch_add_explicit(&team->arrived, 1, memory_order_acq_rel) == member->size - 1) {
         atomic_store_explicit(&team->arrived, 0, memory_order_relaxed);
-        atomic_store_explicit(&team->turn, turn, memory_order_release);
+        atomic_store(&team->turn, turn);
+        wake_all(team);
         return;
     }
     for (int spin = 0; atomic_load_explicit(&team->turn, memory_order_acquire) != turn; spin++) {
         if (spin < SPINS) relax();
-        else sched_yield();
+        else sleep_while(team, turn - 1);
     }
 }
 
@@ -93,9 +123,20 @@ void mlp_team_barrier(mlp_member *member) {
 // The OpenMP runtime ends the process when the system refuses it a thread, so absurd numbers do not reach it.
 #define MOST_THREADS 256
 
+// More threads than processors only wait for each other; the tests want them all the same.
+static atomic_int oversubscribes;
+void mlp_allow_oversubscription(int allowed) { atomic_store(&oversubscribes, allowed); }
+
+static int most_threads(int asked) {
+    int most = asked < MOST_THREADS ? asked : MOST_THREADS;
+    if (most <= 1 || atomic_load(&oversubscribes)) return most;
+    int here = processors_here();
+    return most < here ? most : here;
+}
+
 int mlp_team_size(int asked, double flops_per_phase) {
-    if (asked > 0) return asked < MOST_THREADS ? asked : MOST_THREADS;
-    int most = asked == 0 ? mlp_max_threads() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
+    if (asked > 0) return most_threads(asked);
+    int most = most_threads(asked == 0 ? mlp_max_threads() : asked > -MOST_THREADS ? -asked : MOST_THREADS);
     double worth = flops_per_phase / FLOPS_PER_THREAD;
     return worth >= most ? most : worth < 1 ? 1 : (int)worth;
 }

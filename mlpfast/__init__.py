@@ -18,6 +18,7 @@ except ImportError as error:
     raise
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
+_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/team.c
 
 from . import backprop, benchmark, initializers, optimizers  # noqa: E402
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402

@@ -56,6 +56,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_compiler()
     int mlp_has_openmp()
     int mlp_max_threads()
+    void mlp_allow_oversubscription(int)
     double mlp_peak_flops(mlp_dtype, int, double) nogil
     mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
     void mlp_network_destroy(mlp_network *) nogil
@@ -146,6 +147,10 @@ def has_openmp():
 
 def max_threads():
     return mlp_max_threads()
+
+
+def allow_oversubscription(bint allowed):
+    mlp_allow_oversubscription(allowed)
 
 
 def peak_flops(dtype, int threads, double seconds):

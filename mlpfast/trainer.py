@@ -19,7 +19,8 @@ class Trainer:
     loss: "cross_entropy", "binary_cross_entropy", "half_squared_error" or "squared_error" (mlpfast.losses).
     optimizer: "sgd", or an object such as SGD(lr=0.1, momentum=0.9).
     shuffle: a fresh order of the examples each epoch, fixed by seed (None takes a fresh one) and the epoch's number.
-    threads: exactly that many; None lets the amount of work decide. It changes no bit of the result.
+    threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
+        bit of the result.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
         changes the parameters.
 
