@@ -1,5 +1,6 @@
 // The seam between the walk (train.c, predict.c) and the arithmetic (kernels/*.inc.h): one table of functions for each
-// instruction set and dtype. `real` below is the table's own type, float or double; every matrix is C-contiguous.
+// instruction set and dtype. `real` below is the table's own type, float or double; every matrix is
+// C-contiguous, but for W and its velocity, whose rows are `stride` numbers apart.
 //
 // A kernel works on a block of its output: rows i in [i0, i1), columns j in [j0, j1). Blocks that do not overlap may
 // run at once on different threads, and how the output is cut into blocks never changes a bit of it.
@@ -45,25 +46,25 @@ typedef struct {
 
     // Block of a (B, n_out) = g(x (B, n_in) W (n_in, n_out) + b); b may be NULL; softmax is applied by softmax_forward
     // once all columns are there, so here it counts as identity.
-    void (*dense_forward)(void *a, const void *x, const void *W, const void *b, mlp_activation g, int64_t n_in,
-                          int64_t n_out, mlp_block block, void *scratch);
+    void (*dense_forward)(void *a, const void *x, const void *W, int64_t stride, const void *b, mlp_activation g,
+                          int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below), with a_below = g(z_below) (B, n_in); again
     // without softmax.
-    void (*delta_below)(void *delta_below, const void *delta, const void *W, const void *a_below, mlp_activation g,
-                        int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
+    void (*delta_below)(void *delta_below, const void *delta, const void *W, int64_t stride, const void *a_below,
+                        mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
-    // V (n_in, n_out) is the velocity, NULL without momentum. ahead may be NULL.
-    void (*update_weights)(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in, int64_t n_out,
-                           mlp_block block, const mlp_update *update, mlp_ahead *ahead, void *scratch);
+    // V (n_in, n_out) is the velocity, with the stride of W; NULL without momentum. ahead may be NULL.
+    void (*update_weights)(void *W, void *V, int64_t stride, const void *x, const void *delta, int64_t B, int64_t n_in,
+                           int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead, void *scratch);
     // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1 and l2 do not touch biases.
     void (*update_bias)(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
 
-    // The same gradients, stored instead of used.
-    void (*weight_gradient)(void *dW, const void *W, const void *x, const void *delta, int64_t B, int64_t n_in,
-                            int64_t n_out, mlp_block block, const mlp_update *update, void *scratch);
+    // The same gradients, stored instead of used; dW is dense.
+    void (*weight_gradient)(void *dW, const void *W, int64_t stride, const void *x, const void *delta, int64_t B,
+                            int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, void *scratch);
     void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                           const mlp_update *update);
 

@@ -4,7 +4,8 @@
 //   B  rows of a minibatch        n  examples of a data set        L  layers, numbered 0..L-1 in C
 //   X  (n, n_in) inputs           W_l (n_in, n_out), b_l (n_out)   z_l = a_{l-1} W_l + b_l   a_l = g_l(z_l)
 //   delta_l = d loss / d z_l, (B, n_out): the residual, one row per example, without the 1/B
-// All matrices are dense, C-contiguous and of the network's dtype unless a comment says otherwise.
+// All matrices are dense, C-contiguous and of the network's dtype unless a comment says otherwise; the rows of weights
+// are mlp_network_stride apart.
 //
 // Every function that can fail returns an mlp_status; nothing here prints, exits or aborts.
 #ifndef MLPFAST_H
@@ -73,6 +74,7 @@ typedef struct mlp_network mlp_network;
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers);
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
+int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a row of the weights to the next, >= n_out
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
 
@@ -126,7 +128,7 @@ typedef struct mlp_trainer mlp_trainer;  // activations, residuals and velocitie
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);
 void mlp_trainer_destroy(mlp_trainer *trainer);
-void *mlp_trainer_weight_velocity(mlp_trainer *trainer, int layer);  // shape of W; NULL before momentum was used
+void *mlp_trainer_weight_velocity(mlp_trainer *trainer, int layer);  // as the weights; NULL before momentum was used
 void *mlp_trainer_bias_velocity(mlp_trainer *trainer, int layer);
 
 // A fresh permutation of 0..n-1, fixed by seed and epoch.

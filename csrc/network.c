@@ -27,6 +27,13 @@ void *mlp_aligned_block(size_t bytes) {
     return block;
 }
 
+// A row of W that fills a cache line begins a new one: loads then do not cross lines, and threads that own neighbouring
+// columns do not share any.
+static int64_t row_stride(int64_t n_out, size_t real_size) {
+    int64_t line = LINE / (int64_t)real_size;
+    return n_out <= line ? n_out : (n_out + line - 1) / line * line;
+}
+
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < n_layers; l++) {
@@ -46,7 +53,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     const mlp_kernels *kernels = mlp_kernels_for(dtype);
     size_t bytes = 0;
     for (int l = 0; l < n_layers; l++) {
-        mlp_reserve(&bytes, layers[l].n_in, layers[l].n_out, kernels->real_size);
+        mlp_reserve(&bytes, layers[l].n_in, row_stride(layers[l].n_out, kernels->real_size), kernels->real_size);
         mlp_reserve(&bytes, layers[l].n_out, layers[l].has_bias != 0, kernels->real_size);
     }
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
@@ -62,7 +69,8 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_layer *layer = &net->layers[l];
         layer->spec = layers[l];
-        layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layers[l].n_out, kernels->real_size);
+        layer->stride = row_stride(layers[l].n_out, kernels->real_size);
+        layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);
         if (layers[l].has_bias) {
             layer->b = (char *)net->parameters + mlp_reserve(&used, layers[l].n_out, 1, kernels->real_size);
         }
@@ -81,6 +89,7 @@ void mlp_network_destroy(mlp_network *net) {
 
 void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
 void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
+int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
 mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss) {

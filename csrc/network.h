@@ -6,7 +6,8 @@
 
 typedef struct {
     mlp_layer_spec spec;
-    void *W;  // (n_in, n_out)
+    void *W;         // (n_in, n_out), its rows `stride` numbers apart
+    int64_t stride;
     void *b;  // (n_out) or NULL
 } mlp_layer;
 

@@ -97,7 +97,7 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         void *a = buffer + at->layer[l % 2];
         if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
         mlp_block all = {0, rows, 0, layer->spec.n_out};
-        k->dense_forward(a, x, layer->W, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
+        k->dense_forward(a, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
                          buffer + at->scratch);
         if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
         x = a;

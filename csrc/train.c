@@ -168,8 +168,8 @@ static void forward(step *s, int l) {
     await_others(s, by_rows(s, n_out));
     blocks mine = my_blocks(s, s->rows, 1, n_out);
     for (int i = 0; i < mine.n && !given_up(s); i++) {
-        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->b, g, n_in, n_out,
-                                  mine.part[i], my_scratch(s));
+        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->stride, layer->b, g,
+                                  n_in, n_out, mine.part[i], my_scratch(s));
     }
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -229,7 +229,8 @@ static void residual_below(step *s, int l) {
     await_others(s, by_rows(s, n_in));
     blocks mine = my_blocks(s, s->rows, 1, n_in);
     for (int i = 0; i < mine.n && !given_up(s); i++) {
-        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, a, g, n_in, n_out, mine.part[i], my_scratch(s));
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, a, g, n_in, n_out, mine.part[i],
+                                my_scratch(s));
     }
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -284,8 +285,8 @@ static void update(const step *s, int l) {
     for (int i = 0; i < mine.n; i++) {
         mlp_ahead ahead = {0};
         if (l == 0 && i == 0) ahead = rows_ahead(s, tiles_of(s, mine.part[i]));
-        s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, t->a[l], t->delta[l],
-                                   s->rows, n_in, n_out, mine.part[i], &rule, &ahead, my_scratch(s));
+        s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, layer->stride,
+                                   t->a[l], t->delta[l], s->rows, n_in, n_out, mine.part[i], &rule, &ahead, my_scratch(s));
     }
     // My columns; the last member takes what is left over: rank 0 is busy with the loss.
     int64_t each = my_columns(s, n_out), j0 = s->me->rank * each;

@@ -62,6 +62,7 @@ cdef extern from "mlpfast.h":
     void mlp_network_destroy(mlp_network *) nogil
     void *mlp_network_weights(const mlp_network *, int)
     void *mlp_network_bias(const mlp_network *, int)
+    int64_t mlp_network_stride(const mlp_network *, int)
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
@@ -89,13 +90,13 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_kernels:
         size_t (*scratch_bytes)(int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
-        void (*dense_forward)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
-                              mlp_block, void *) noexcept
-        void (*delta_below)(void *, const void *, const void *, const void *, mlp_activation, int64_t, int64_t,
-                            mlp_block, void *) noexcept
-        void (*update_weights)(void *, void *, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
-                               const mlp_update *, mlp_ahead *, void *) noexcept
-        void (*weight_gradient)(void *, const void *, const void *, const void *, int64_t, int64_t, int64_t,
+        void (*dense_forward)(void *, const void *, const void *, int64_t, const void *, mlp_activation, int64_t,
+                              int64_t, mlp_block, void *) noexcept
+        void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_activation, int64_t,
+                            int64_t, mlp_block, void *) noexcept
+        void (*update_weights)(void *, void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
+                               mlp_block, const mlp_update *, mlp_ahead *, void *) noexcept
+        void (*weight_gradient)(void *, const void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
                                 mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
         void (*activation_forward)(void *, const void *, mlp_activation, int64_t) noexcept
@@ -196,6 +197,11 @@ cdef inline bint type_of(cnp.ndarray array, mlp_dtype *to) noexcept:
     cdef int kind = cnp.PyArray_TYPE(array)
     to[0] = MLP_FLOAT32 if kind == cnp.NPY_FLOAT32 else MLP_FLOAT64 if kind == cnp.NPY_FLOAT64 else MLP_UINT8
     return kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64 or kind == cnp.NPY_UINT8
+
+
+cdef inline int64_t row_stride(cnp.ndarray W) noexcept:
+    """Numbers from a row of W to the next; along a row they are contiguous."""
+    return cnp.PyArray_STRIDE(W, 0) // cnp.PyArray_ITEMSIZE(W)
 
 
 cdef object view(object owner, void *data, shape, dtype):
@@ -330,7 +336,9 @@ cdef class Network:
         mlp_network_destroy(self.c)
 
     def weights(self, int layer):
-        return view(self, mlp_network_weights(self.c, layer), self.layers[layer][:2], self.dtype)
+        n_in, n_out = self.layers[layer][:2]
+        rows = view(self, mlp_network_weights(self.c, layer), (n_in, mlp_network_stride(self.c, layer)), self.dtype)
+        return rows[:, :n_out]
 
     def bias(self, int layer):
         return view(self, mlp_network_bias(self.c, layer), self.layers[layer][1:2], self.dtype)
@@ -568,8 +576,8 @@ def affine(cnp.ndarray x, cnp.ndarray W, b):
     cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.dense_forward(address(z), address(x), address(W), address_or_null(b), MLP_IDENTITY, W.shape[0], W.shape[1], all,
-                    scratch.memory)
+    k.dense_forward(address(z), address(x), address(W), row_stride(W), address_or_null(b), MLP_IDENTITY, W.shape[0],
+                    W.shape[1], all, scratch.memory)
     return z
 
 
@@ -614,7 +622,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef mlp_block all = mlp_block(0, a.shape[0], 0, a.shape[1])
     cdef Workspace scratch = product_scratch(k, a.shape[0], W)
-    k.delta_below(address(below), address(delta), address(W), address(a), ACTIVATIONS[activation], W.shape[0],
+    k.delta_below(address(below), address(delta), address(W), row_stride(W), address(a), ACTIVATIONS[activation], W.shape[0],
                   W.shape[1], all, scratch.memory)
     if activation == "softmax":
         apply_derivative(below, a, activation)
@@ -623,12 +631,12 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation)
 
 def gradients(cnp.ndarray W, b, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
     """(dW, db) = (scale x^T delta + l2 W + l1 sign(W), scale * sum of delta's rows); db is None without a bias."""
-    cdef cnp.ndarray dW = np.empty_like(W)
+    cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.weight_gradient(address(dW), address(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
+    k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
                       &update, scratch.memory)
     if b is None:
         return dW, None
@@ -660,8 +668,8 @@ def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, const int64_t[::1]
 def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, str activation):
     """a (B, n_out) = g(x W + b); softmax counts as identity."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
-    k.dense_forward(address(a), address(x), address(W), address_or_null(b), ACTIVATIONS[activation], W.shape[0],
-                    W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
+    k.dense_forward(address(a), address(x), address(W), row_stride(W), address_or_null(b), ACTIVATIONS[activation],
+                    W.shape[0], W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
 
 
 def activate_into(cnp.ndarray a, cnp.ndarray z, str activation):
@@ -689,7 +697,7 @@ def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
     cdef mlp_update rule = mlp_update(1.0 / x.shape[0], lr, momentum, 0, 0, 0)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
-    k.update_weights(address(W), <void *>address_or_null(V), address(x), address(delta), x.shape[0], W.shape[0],
+    k.update_weights(address(W), <void *>address_or_null(V), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                      W.shape[1], whole(W), &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))
 
 

@@ -366,9 +366,9 @@ static SIMD_TARGET void finish_forward(const void *job, const real *sums, int64_
     activate(layer->out + i * layer->ld + j, layer->ld, sums, ld, layer->g, rows, cols);
 }
 
-static SIMD_TARGET void dense_forward(void *a, const void *x, const void *W, const void *b, mlp_activation g,
-                                      int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
-    operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = n_out, .b_col = 1, .init = b, .k = n_in};
+static SIMD_TARGET void dense_forward(void *a, const void *x, const void *W, int64_t stride, const void *b,
+                                      mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
+    operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = stride, .b_col = 1, .init = b, .k = n_in};
     layer_job layer = {.out = a, .ld = n_out, .g = g};
     ending end = {.finish = finish_forward, .job = &layer};
     product(&o, block, scratch, &end);
@@ -383,9 +383,9 @@ static SIMD_TARGET void finish_below(const void *job, const real *sums, int64_t 
     through_derivative(layer->out + at, layer->ld, sums, ld, layer->a_below + at, layer->ld, layer->g, rows, cols);
 }
 
-static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, const void *a_below, mlp_activation g,
-                                    int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
-    operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = n_out, .k = n_out};
+static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, int64_t stride, const void *a_below,
+                                    mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
+    operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = stride, .k = n_out};
     layer_job layer = {.out = out, .a_below = a_below, .ld = n_in, .g = g};
     ending end = {.finish = finish_below, .job = &layer, .reads = a_below, .ld = n_in};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
@@ -396,8 +396,8 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
 
 typedef struct {
     const update_rule *rule;
-    real *W, *V, *dW;  // (.., ld)
-    int64_t ld;
+    real *W, *V, *dW;   // W and V (.., ld), dW (.., n_out)
+    int64_t ld, n_out;
 } update_job;
 
 static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
@@ -410,34 +410,33 @@ static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t
 static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
-    int64_t at = i * to->ld + j;
-    gradient_rows(to->dW + at, to->W + at, to->ld, sums, ld, to->rule, rows, cols);
+    gradient_rows(to->dW + i * to->n_out + j, to->n_out, to->W + i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
                                          mlp_ahead *ahead, const void *x, const void *delta, int64_t B, int64_t n_in,
                                          mlp_block block, void *scratch) {
-    operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->ld, .b_col = 1, .k = B};
+    operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->n_out, .b_col = 1, .k = B};
     ending end = {.finish = finish, .job = to, .reads = to->W, .ld = to->ld, .plain = plain, .ahead = ahead};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
     product(&o, block, scratch, &end);
 }
 
-static SIMD_TARGET void update_weights(void *W, void *V, const void *x, const void *delta, int64_t B, int64_t n_in,
-                                       int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead,
+static SIMD_TARGET void update_weights(void *W, void *V, int64_t stride, const void *x, const void *delta, int64_t B,
+                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead,
                                        void *scratch) {
     update_rule rule = rule_of(update);
-    update_job to = {.rule = &rule, .W = W, .V = V, .ld = n_out};
-    plain_update plain = {.W = W, .ld = n_out, .scale = rule.scale, .lr = rule.lr};
+    update_job to = {.rule = &rule, .W = W, .V = V, .ld = stride, .n_out = n_out};
+    plain_update plain = {.W = W, .ld = stride, .scale = rule.scale, .lr = rule.lr};
     int is_plain = !V && !rule.has_l1 && !rule.has_l2;
     gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
-static SIMD_TARGET void weight_gradient(void *dW, const void *W, const void *x, const void *delta, int64_t B,
-                                        int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
+static SIMD_TARGET void weight_gradient(void *dW, const void *W, int64_t stride, const void *x, const void *delta,
+                                        int64_t B, int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
                                         void *scratch) {
     update_rule rule = rule_of(update);
     // W is only read through this job.
-    update_job to = {.rule = &rule, .W = (real *)(uintptr_t)W, .dW = dW, .ld = n_out};
+    update_job to = {.rule = &rule, .W = (real *)(uintptr_t)W, .dW = dW, .ld = stride, .n_out = n_out};
     gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

@@ -60,13 +60,13 @@ static SIMD_TARGET void update_rows(real *W, real *V, int64_t ld, const real *ti
     }
 }
 
-static SIMD_TARGET void gradient_rows(real *dW, const real *W, int64_t ld, const real *tile, int64_t tile_ld,
-                                      const update_rule *rule, int rows, int cols) {
+static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const real *W, int64_t W_ld, const real *tile,
+                                      int64_t tile_ld, const update_rule *rule, int rows, int cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
         for (int j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
-            vreal w = v_load_part(W + r * ld + j, lanes);
-            v_store_part(dW + r * ld + j, lanes, gradient_of(v_load(tile + j), w, rule));
+            vreal w = v_load_part(W + r * W_ld + j, lanes);
+            v_store_part(dW + r * dW_ld + j, lanes, gradient_of(v_load(tile + j), w, rule));
         }
     }
 }

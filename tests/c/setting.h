@@ -93,7 +93,8 @@ static inline void draw_parameters(const setting *s, mlp_network *net, const mlp
         int64_t n_in = s->width[l], n_out = s->width[l + 1];
         mlp_random_normal(z, n_in * n_out, 11, (uint64_t)l);
         for (int64_t i = 0; i < n_in * n_out; i++) {
-            put(k, mlp_network_weights(net, l), i, z[i] * sqrt(2 / (double)n_in));
+            int64_t at = i / n_out * mlp_network_stride(net, l) + i % n_out;
+            put(k, mlp_network_weights(net, l), at, z[i] * sqrt(2 / (double)n_in));
         }
         mlp_random_normal(z, n_out, 12, (uint64_t)l);
         for (int64_t j = 0; mlp_network_bias(net, l) && j < n_out; j++) put(k, mlp_network_bias(net, l), j, z[j] / 4);

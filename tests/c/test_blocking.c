@@ -15,6 +15,7 @@ typedef struct {
     const mlp_kernels *k;
     product kind;
     int64_t m, n, depth;  // out (m, n) = left (m, depth) right (depth, n)
+    int64_t stride;       // of the matrix that is W, more than its width
     mlp_block block;
 } problem;
 
@@ -29,7 +30,8 @@ static double left(const problem *p, int64_t i, int64_t d) {
     return get(p->k, array[LEFT], p->kind >= GRADIENT ? d * p->m + i : i * p->depth + d);
 }
 static double right(const problem *p, int64_t d, int64_t j) {
-    return get(p->k, array[RIGHT], p->kind == BELOW ? j * p->depth + d : d * p->n + j);
+    int64_t ld = p->kind <= BELOW ? p->stride : p->n;
+    return get(p->k, array[RIGHT], p->kind == BELOW ? j * ld + d : d * ld + j);
 }
 
 static double element(const problem *p, int64_t i, int64_t j) {
@@ -43,19 +45,19 @@ static void call(const problem *p) {
     mlp_update rule = {.scale = 1, .lr = 1};
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(array[OUT], array[LEFT], array[RIGHT], array[INIT], MLP_IDENTITY, p->depth, p->n, p->block,
+        k->dense_forward(array[OUT], array[LEFT], array[RIGHT], p->stride, array[INIT], MLP_IDENTITY, p->depth, p->n, p->block,
                          array[SCRATCH]);
         break;
     case BELOW:
-        k->delta_below(array[OUT], array[LEFT], array[RIGHT], array[OUT], MLP_IDENTITY, p->n, p->depth, p->block,
+        k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], MLP_IDENTITY, p->n, p->depth, p->block,
                        array[SCRATCH]);
         break;
     case GRADIENT:
-        k->weight_gradient(array[OUT], array[OUT], array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
+        k->weight_gradient(array[OUT], array[OUT], p->n, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
                            array[SCRATCH]);
         break;
     default:
-        k->update_weights(array[OUT], NULL, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
+        k->update_weights(array[OUT], NULL, p->stride, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
                           array[SCRATCH]);
     }
 }
@@ -65,18 +67,20 @@ static void check_problem(problem p, int samples) {
     doing("%s %s %s: m %d n %d depth %d", p.k->isa, dtype_name(p.k), name[p.kind], (int)p.m, (int)p.n, (int)p.depth);
     int64_t most = p.m > p.n ? p.m : p.n;
     place(&p, LEFT, p.m * p.depth);
-    place(&p, RIGHT, p.depth * p.n);
+    p.stride = (p.kind == BELOW ? p.depth : p.n) + 5;
+    int64_t ld = p.kind == UPDATE ? p.stride : p.n;
+    place(&p, RIGHT, p.kind == FORWARD ? p.depth * p.stride : p.kind == BELOW ? p.n * p.stride : p.depth * p.n);
     place(&p, INIT, p.n);
-    place(&p, OUT, p.m * p.n);
+    place(&p, OUT, p.m * ld);
     place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth) / p.k->real_size));
-    if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * p.n) * p.k->real_size);
+    if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * ld) * p.k->real_size);
     double outside = get(p.k, array[OUT], 0);  // not part of the block
     call(&p);
     for (int s = 0; s < samples; s++) {
         int64_t i = p.block.i0 + random_below(p.block.i1 - p.block.i0);
         int64_t j = p.block.j0 + random_below(p.block.j1 - p.block.j0);
         double sum = element(&p, i, j);
-        CHECK(same(get(p.k, array[OUT], i * p.n + j), p.kind == UPDATE ? 0 - sum : sum));
+        CHECK(same(get(p.k, array[OUT], i * ld + j), p.kind == UPDATE ? 0 - sum : sum));
     }
     CHECK(same(get(p.k, array[OUT], 0), outside));
 }
@@ -96,7 +100,7 @@ static void test_table(const mlp_kernels *k, int quick) {
 int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 600);
     const mlp_kernels *k;
-    for (int which = 0; which < BUFFERS; which++) buffers[which] = guarded_create((size_t)MOST * 1024 * sizeof(double));
+    for (int which = 0; which < BUFFERS; which++) buffers[which] = guarded_create((size_t)MOST * 1030 * sizeof(double));
     for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, quick);
     for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
     return check_end("test_blocking");

@@ -170,16 +170,16 @@ static void call(const problem *p, mlp_block block) {
     void **a = array;
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(a[OUT], a[LEFT], a[RIGHT], a[INIT], p->g, p->depth, p->n, block, a[SCRATCH]);
+        k->dense_forward(a[OUT], a[LEFT], a[RIGHT], p->n, a[INIT], p->g, p->depth, p->n, block, a[SCRATCH]);
         break;
     case BELOW:
-        k->delta_below(a[OUT], a[LEFT], a[RIGHT], a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
+        k->delta_below(a[OUT], a[LEFT], a[RIGHT], p->depth, a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
         break;
     case UPDATE:
-        k->update_weights(a[OUT], a[VELOCITY], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule, NULL,
+        k->update_weights(a[OUT], a[VELOCITY], p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule, NULL,
                           a[SCRATCH]);
         break;
-    default: k->weight_gradient(a[OUT], a[OTHER], a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
+    default: k->weight_gradient(a[OUT], a[OTHER], p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
                           a[SCRATCH]);
     }
 }

@@ -192,7 +192,7 @@ static double objective(const setting *s, const mlp_network *net, const mlp_data
     double penalty = 0;
     for (int l = 0; l < s->n_layers; l++) {
         const double *W = mlp_network_weights(net, l);
-        for (int64_t i = 0; i < s->width[l] * s->width[l + 1]; i++) {
+        for (int64_t i = 0; i < s->width[l] * mlp_network_stride(net, l); i++) {  // beyond n_out: zeros
             penalty += s->sgd.l2 / 2 * W[i] * W[i] + s->sgd.l1 * fabs(W[i]);
         }
     }
@@ -225,9 +225,10 @@ static void check_gradient(const setting *s) {
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
     for (int l = 0; l < s->n_layers; l++) {
-        int64_t n_out = s->width[l + 1];
+        int64_t n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
+        CHECK(stride >= n_out);
         check_parameters(s, net, &d.data, mlp_network_weights(net, l), mlp_network_weights(stepped, l),
-                         s->width[l] * n_out);
+                         s->width[l] * stride);
         check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out);
     }
     mlp_trainer_destroy(trainer);

@@ -86,7 +86,7 @@ static void test_frozen(void) {
     mlp_result r;
     CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->sgd, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
-        size_t bytes = (size_t)(s->width[l] * s->width[l + 1]) * sizeof(float);
+        size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
         CHECK(changed == !(s->frozen >> l & 1));
     }
