@@ -63,26 +63,13 @@ typedef struct {
 
 // Wide outputs are split by columns, the same way in forward and update, so that each core keeps its own columns of W in
 // its cache; narrow ones are split by rows.
-static int64_t my_columns(const step *s, int64_t cols) {
-    int64_t tile = s->kernels->tile_cols, vector = tile / 2, each = cols / (s->me->size * vector) * vector;
-    return s->me->size == 1 ? cols : each < tile ? 0 : each;
-}
+static int by_rows(const step *s, int64_t cols) { return cols < s->me->size * s->kernels->tile_cols; }
 
-static int by_rows(const step *s, int64_t cols) { return my_columns(s, cols) == 0; }
-
-// My blocks of a (rows, cols) output: my columns, and my rows of the columns that are left over, less than a vector for
-// each member.
-typedef struct {
-    mlp_block part[2];
-    int n;
-} blocks;
-
-static blocks my_blocks(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
-    blocks mine = {0};
-    int64_t each = my_columns(s, cols), shared = each * s->me->size, i0, i1;
-    if (each > 0) mine.part[mine.n++] = (mlp_block){0, rows, s->me->rank * each, (s->me->rank + 1) * each};
-    mlp_team_share(s->me, rows, row_unit, &i0, &i1);
-    if (shared < cols && i0 < i1) mine.part[mine.n++] = (mlp_block){i0, i1, shared, cols};
+// My block of a (rows, cols) output. Columns come in whole vectors, so that no two members write to a cache line of W.
+static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
+    mlp_block mine = {0, rows, 0, cols};
+    if (by_rows(s, cols)) mlp_team_share(s->me, rows, row_unit, &mine.i0, &mine.i1);
+    else mlp_team_share(s->me, cols, s->kernels->tile_cols / 2, &mine.j0, &mine.j1);
     return mine;
 }
 
@@ -166,10 +153,9 @@ static void forward(step *s, int l) {
     if (l == s->net->n_layers - 1) g = mlp_output_activation(s->net, s->trainer->loss);
 
     await_others(s, by_rows(s, n_out));
-    blocks mine = my_blocks(s, s->rows, 1, n_out);
-    for (int i = 0; i < mine.n && !given_up(s); i++) {
-        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->stride, layer->b, g,
-                                  n_in, n_out, mine.part[i], my_scratch(s));
+    if (!given_up(s)) {
+        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in,
+                                  n_out, my_block(s, s->rows, 1, n_out), my_scratch(s));
     }
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -227,10 +213,9 @@ static void residual_below(step *s, int l) {
     void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
 
     await_others(s, by_rows(s, n_in));
-    blocks mine = my_blocks(s, s->rows, 1, n_in);
-    for (int i = 0; i < mine.n && !given_up(s); i++) {
-        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, a, g, n_in, n_out, mine.part[i],
-                                my_scratch(s));
+    if (!given_up(s)) {
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, a, g, n_in, n_out,
+                                my_block(s, s->rows, 1, n_in), my_scratch(s));
     }
     if (g == MLP_SOFTMAX) {
         int64_t i0, i1;
@@ -281,20 +266,15 @@ static void update(const step *s, int l) {
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     int with_velocity = s->epoch->sgd->momentum != 0;
     mlp_update rule = update_rule(s);
-    blocks mine = my_blocks(s, n_in, s->kernels->tile_rows, n_out);
-    for (int i = 0; i < mine.n; i++) {
-        mlp_ahead ahead = {0};
-        if (l == 0 && i == 0) ahead = rows_ahead(s, tiles_of(s, mine.part[i]));
-        s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, layer->stride,
-                                   t->a[l], t->delta[l], s->rows, n_in, n_out, mine.part[i], &rule, &ahead, my_scratch(s));
-    }
-    // My columns; the last member takes what is left over: rank 0 is busy with the loss.
-    int64_t each = my_columns(s, n_out), j0 = s->me->rank * each;
-    int64_t j1 = s->me->rank == s->me->size - 1 ? n_out : j0 + each;
-    if (layer->b) {
-        s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
-                                j0, j1, &rule);
-    }
+    mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    mlp_ahead ahead = {0};
+    if (l == 0) ahead = rows_ahead(s, tiles_of(s, mine));
+    s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, layer->stride, t->a[l],
+                               t->delta[l], s->rows, n_in, n_out, mine, &rule, &ahead, my_scratch(s));
+    int all_columns = by_rows(s, n_out);
+    if (!layer->b || (all_columns && s->me->rank < s->me->size - 1)) return;  // rank 0 is busy with the loss
+    s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
+                            mine.j0, mine.j1, &rule);
 }
 
 // ---- The walk ----
