@@ -21,7 +21,7 @@
 
 // Half of a second-level cache of 1 MB, which today's servers have at least, is for a block of a.
 #define BLOCK_A (512 * 1024 / (int)sizeof(real))
-#define FAR (512 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
+#define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
 #define AHEAD 64  // steps of b that a prefetch runs ahead: the third-level cache answers after some 300 cycles
 #define BLOCK_K 1280
 
