@@ -1,9 +1,11 @@
 """Version, data, seed and settings fix every bit: whatever the threads, the split into calls, the run or the ISA."""
 
 import hashlib
+import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -258,9 +260,9 @@ print(mlpfast.show_config("dicts")["isa"], digest.hexdigest())
 """
 
 
-def run_python(program, isa, folder):
+def run_python(program, isa, folder, *arguments):
     env = {**os.environ, "MLPFAST_ISA": isa}
-    return subprocess.run([sys.executable, "-c", program], env=env, cwd=folder, capture_output=True, text=True)
+    return subprocess.run([sys.executable, "-c", program, *arguments], env=env, cwd=folder, capture_output=True, text=True)
 
 
 def test_every_isa_gives_the_same_bits(tmp_path):
@@ -274,6 +276,44 @@ def test_every_isa_gives_the_same_bits(tmp_path):
         assert used == isa
         assert len(answers[isa]) == 2 * hashlib.sha256().digest_size
     assert len(set(answers.values())) == 1, answers
+
+
+CASES = """
+import hashlib, json, sys
+from dataclasses import replace
+import numpy as np
+import mlpfast
+sys.path.append(sys.argv[1])
+from benchmarks.cases import CASES, SHAPES, Problem
+
+def parameters(case, threads):
+    problem = Problem.random(replace(case, batch=min(case.batch, 128)), 1)  # plain C takes its time
+    net = case.network()
+    trainer = mlpfast.Trainer(net, case.loss, mlpfast.SGD(lr=0.1), batch_size=len(problem.X), threads=threads, seed=1)
+    trainer.fit(problem.X, problem.y)
+    few = max(1, len(problem.X) // 3)
+    trainer.step(problem.X[:few], problem.y[:few])
+    digest = hashlib.sha256(net.predict(problem.X, threads=threads).tobytes())
+    for p in net.parameters:
+        digest.update(np.ascontiguousarray(p).tobytes())
+    return digest.hexdigest()
+
+threads = [3] if mlpfast.show_config("dicts")["isa"] == "generic" else [1, 2, 3]
+print(json.dumps({name: [parameters(case, n) for n in threads] for name, case in {**CASES, **SHAPES}.items()}))
+"""
+
+
+def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_threads(tmp_path):
+    """Large layers too: products in several blocks, operands that are copied, rows of weights that are padded."""
+    root = Path(__file__).resolve().parents[1]
+    answers = {}
+    for isa in mlpfast.show_config("dicts")["isa_available"]:
+        run = run_python(CASES, isa, tmp_path, str(root))
+        assert run.returncode == 0, run.stderr
+        for name, hashes in json.loads(run.stdout).items():
+            answers.setdefault(name, set()).update(hashes)
+    assert {"mnist", "wide", "lecture64", "odd widths"} <= set(answers)
+    assert {name: len(hashes) for name, hashes in answers.items()} == dict.fromkeys(answers, 1)
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "neon,generic", " "])

@@ -7,9 +7,13 @@
 // depend neither on the tile it falls in, nor on the block, nor on the instruction set. A finished tile passes
 // through the first-level cache into a `finish` function that applies what comes next: activation, g', or the update.
 //
-// From the inside out: tile_of -> tiles_of_panel -> product_block -> product. Around the tiles lie two kinds of blocks
-// (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of b,
-// TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
+// From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
+// blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
+// b, TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache. Where k is long
+// it is cut too; each run goes on from the sums of the one before.
+//
+// b is read where it lies, unless it must be transposed, comes from far away or collides with itself in the cache: then
+// the first tile leaves a copy behind for the others.
 
 #define TILE_COLS (TILE_VECS * VL)
 #define WIDE_VECS 4  // a tile of few rows has too few chains to hide the latency of an addition: it gets wider
@@ -23,7 +27,7 @@
 #define BLOCK_A (512 * 1024 / (int)sizeof(real))
 #define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
 #define AHEAD 64  // steps of b that a prefetch runs ahead: the third-level cache answers after some 300 cycles
-#define BLOCK_K 1280
+#define BLOCK_K 1280  // steps of p: a panel of b then takes 160 KB at most
 
 _Static_assert(TILE_VECS == 2, "tile_edges handles one or two vectors at the right edge");
 _Static_assert(TILE_ROWS * TILE_VECS + TILE_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
@@ -249,6 +253,7 @@ static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) 
     o->a = to - cut->i0 * o->a_row;
 }
 
+// What finish will read is asked for before the sums begin.
 SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int cols) {
     for (int r = 0; r < rows; r++) {
         const real *row = end->reads + (i + r) * end->ld + j;
@@ -256,6 +261,7 @@ SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int c
     }
 }
 
+// The next lines of the next minibatch, as many as belong to a tile: a burst of all of them would have to be waited for.
 static void fetch_ahead(mlp_ahead *ahead) {
     for (int line = 0; line < ahead->lines && ahead->row < ahead->rows; line++) {
         int64_t at = ahead->index ? ahead->index[ahead->row] : ahead->row;

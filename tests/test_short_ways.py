@@ -1,0 +1,212 @@
+"""predict of a few rows and step on a ready minibatch skip the general checks: the same answers, the same errors."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import numpy as np
+import pytest
+
+import mlpfast
+from mlpfast import SGD, Network, Trainer
+
+N_IN, N_OUT = 9, 4
+
+
+def network(dtype="float32", seed=0):
+    return Network([N_IN, 18, N_OUT], output="softmax", dtype=dtype, seed=seed)
+
+
+def numbers(n=5, dtype="float32", seed=0):
+    return np.random.default_rng(seed).random((n, N_IN)).astype(dtype)
+
+
+def by_the_long_way(net, X, **kwargs):
+    return net.predict(X, threads=1, **kwargs)
+
+
+# Whatever an array looks like, the short way gives what the long way gives: by itself or by leaving it alone.
+LOOKS = {
+    "as it is": lambda x: x,
+    "float64": lambda x: x.astype("float64"),
+    "float16": lambda x: x.astype("float16"),
+    "uint8": lambda x: (x * 255).astype("uint8"),
+    "int64": lambda x: (x * 9).astype("int64"),
+    "bool": lambda x: x > 0.5,
+    "big-endian": lambda x: x.astype(">f4"),
+    "Fortran order": np.asfortranarray,
+    "every second row": lambda x: np.repeat(x, 2, axis=0)[::2],
+    "negative stride": lambda x: x[::-1],
+    "broadcast": lambda x: np.broadcast_to(x[0], x.shape),
+    "read-only": lambda x: np.frombuffer(x.tobytes(), "float32").reshape(x.shape),
+    "unaligned": lambda x: np.frombuffer(b"." + x.tobytes(), "float32", offset=1).reshape(x.shape),
+    "list": lambda x: x.tolist(),
+    "subclass": lambda x: np.ma.masked_array(x),
+    "one row": lambda x: x[:1],
+    "no rows": lambda x: x[:0],
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_predict_of_a_few_rows(look, dtype):
+    net, X = network(dtype), LOOKS[look](numbers())
+    wanted = by_the_long_way(net, X)
+    got = net.predict(X)
+    assert got.dtype == net.dtype and got.shape == wanted.shape and got.tobytes() == wanted.tobytes()
+    out = np.full_like(wanted, np.nan)
+    assert net.predict(X, out=out) is out
+    assert out.tobytes() == wanted.tobytes()
+
+
+@pytest.mark.parametrize("look", LOOKS)
+def test_step_on_a_ready_minibatch(look):
+    X, y = LOOKS[look](numbers()), np.arange(5) % N_OUT
+    y = y[: len(X)]
+    if len(X) == 0:
+        with pytest.raises(ValueError, match="at least one row"):
+            Trainer(network()).step(X, y)
+        return
+    short, long = network(), network()
+    loss = Trainer(short, optimizer=SGD(lr=0.5)).step(X, y)
+    assert loss == Trainer(long, optimizer=SGD(lr=0.5)).step(X, y, sample_weight=np.ones(len(X)))
+    assert [p.tobytes() for p in short.parameters] == [p.tobytes() for p in long.parameters]
+
+
+LABELS = {
+    "int32": lambda y: y.astype("int32"),
+    "uint8": lambda y: y.astype("uint8"),
+    "float64": lambda y: y.astype("float64"),
+    "big-endian": lambda y: y.astype(">i8"),
+    "every second": lambda y: np.repeat(y, 2)[::2],
+    "list": lambda y: y.tolist(),
+    "one-hot": lambda y: np.eye(N_OUT)[y],
+}
+
+
+@pytest.mark.parametrize("look", LABELS)
+def test_step_takes_labels_of_any_kind(look):
+    y = np.array([3, 0, 1, 1, 2])
+    plain, other = network(), network()
+    assert Trainer(other).step(numbers(), LABELS[look](y)) == pytest.approx(Trainer(plain).step(numbers(), y), rel=1e-6)
+
+
+BAD_OUTS = {
+    "other shape": lambda net, X: np.empty((len(X) + 1, N_OUT), "float32"),
+    "other dtype": lambda net, X: np.empty((len(X), N_OUT), "float64"),
+    "big-endian": lambda net, X: np.empty((len(X), N_OUT), ">f4"),
+    "strides": lambda net, X: np.empty((len(X), 2 * N_OUT), "float32")[:, ::2],
+    "read-only": lambda net, X: np.frombuffer(bytes(len(X) * N_OUT * 4), "float32").reshape(len(X), N_OUT),
+    "a list": lambda net, X: [[0.0] * N_OUT] * len(X),
+    "inside X": lambda net, X: X.reshape(-1)[: len(X) * N_OUT].reshape(len(X), N_OUT),
+    "inside the weights": lambda net, X: net.layers[1].W[: len(X)],
+}
+
+
+@pytest.mark.parametrize("bad", BAD_OUTS)
+def test_a_bad_out_is_still_an_error(bad):
+    net, X = network(), numbers()
+    before = [X.copy(), *(p.copy() for p in net.parameters)]
+    with pytest.raises((ValueError, TypeError), match="out must"):
+        net.predict(X, out=BAD_OUTS[bad](net, X))
+    for a, b in zip(before, [X, *net.parameters], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("bad", [-1, N_OUT, 2**40])
+def test_a_bad_label_is_still_an_error(bad):
+    net = network()
+    trainer, before = Trainer(net), [p.copy() for p in net.parameters]
+    with pytest.raises(ValueError, match=f"y must hold class numbers .* got {bad} at position 2"):
+        trainer.step(numbers(), np.array([0, 1, bad, 3, 0]))
+    trainer.step(numbers(), np.zeros(5, int))  # the trainer is not left locked
+    assert any((a != b).any() for a, b in zip(before, net.parameters, strict=True))
+
+
+def test_nan_is_still_an_error():
+    net, X = network(), numbers()
+    X[3, 2] = np.nan
+    before = [p.copy() for p in net.parameters]
+    with pytest.raises(FloatingPointError, match="X holds NaN"):
+        Trainer(net).step(X, np.zeros(5, int))
+    for a, b in zip(before, net.parameters, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("name, value", [("lr", 0.0), ("lr", True), ("momentum", 1.0), ("l2", -1.0), ("l1", "much")])
+def test_settings_changed_between_steps_are_checked(name, value):
+    trainer = Trainer(network(), optimizer=SGD(lr=1.0))
+    trainer.step(numbers(), np.zeros(5, int))
+    setattr(trainer.optimizer if name in ("lr", "momentum") else trainer, name, value)
+    with pytest.raises((ValueError, TypeError), match=name):
+        trainer.step(numbers(), np.zeros(5, int))
+
+
+def test_settings_changed_between_steps_count():
+    slow, fast = network(), network()
+    trainers = [Trainer(net, optimizer=SGD(lr=0.1)) for net in (slow, fast)]
+    for trainer in trainers:
+        trainer.step(numbers(), np.zeros(5, int))
+    trainers[1].optimizer.lr = 0.9
+    for trainer in trainers:
+        trainer.step(numbers(), np.zeros(5, int))
+    assert not np.array_equal(slow.layers[0].W, fast.layers[0].W)
+
+
+def test_a_few_rows_from_many_threads():
+    net = network()
+    rows = [numbers(1, seed=seed) for seed in range(8)]
+    wanted = [by_the_long_way(net, x).tobytes() for x in rows]
+    wrong = []
+
+    def caller(x, expected):
+        out = np.empty((1, N_OUT), "float32")
+        for _ in range(2000):
+            if net.predict(x, out=out).tobytes() != expected:
+                wrong.append(x)
+
+    callers = [threading.Thread(target=caller, args=pair) for pair in zip(rows, wanted, strict=True)]
+    for thread in callers:
+        thread.start()
+    for thread in callers:
+        thread.join()
+    assert not wrong
+
+
+def test_rows_of_weights_may_be_padded():
+    W = Network([3, 100], seed=0).layers[0].W
+    assert W.shape == (3, 100) and W.strides[1] == W.itemsize and W.strides[0] % 64 == 0
+    W[...] = 1
+    W *= 2
+    assert W.sum() == 600 and W.copy().flags.c_contiguous
+
+
+THREADS = """
+import os
+import mlpfast
+from mlpfast import Network, Trainer
+import numpy as np
+X, y = np.zeros((64, 300), "float32"), np.zeros(64, int)
+net = Network([300, 300, 300], output="softmax", seed=0)
+Trainer(net, threads=100).fit(X, y)
+print(len(os.listdir("/proc/self/task")))
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+def test_a_team_is_no_larger_than_the_machine(tmp_path, monkeypatch):
+    monkeypatch.delenv("MLPFAST_OVERSUBSCRIBE")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    done = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) <= len(os.sched_getaffinity(0))
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
+@pytest.mark.skipif(not mlpfast.show_config("dicts")["openmp"], reason="built without threads")
+def test_the_tests_get_the_threads_they_ask_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("MLPFAST_OVERSUBSCRIBE", "1")
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
+    program = THREADS.replace("threads=100", "threads=9")
+    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert int(done.stdout) == 9
