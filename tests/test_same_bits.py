@@ -305,9 +305,12 @@ print(json.dumps({name: [parameters(case, n) for n in threads] for name, case in
 
 def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_threads(tmp_path):
     """Large layers too: products in several blocks, operands that are copied, rows of weights that are padded."""
+    config = mlpfast.show_config("dicts")
+    if config["isa"] != config["isa_available"][0]:
+        pytest.skip("runs under the fastest instruction set, and starts the others itself")
     root = Path(__file__).resolve().parents[1]
     answers = {}
-    for isa in mlpfast.show_config("dicts")["isa_available"]:
+    for isa in config["isa_available"]:
         run = run_python(CASES, isa, tmp_path, str(root))
         assert run.returncode == 0, run.stderr
         for name, hashes in json.loads(run.stdout).items():
