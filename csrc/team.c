@@ -77,10 +77,10 @@ static void relax(void) {
 #endif
 }
 
-// A phase of a step takes microseconds, so the others are usually here within a short spin (300 pauses are 17 us on a
-// Skylake server, 5 us on Zen). When they are not, there may be more threads than cores: sleeping lets the others run,
+// A phase of a step takes microseconds, so the others are usually here within a short spin (1000 pauses are 55 us on a
+// Skylake server, 15 us on Zen). When they are not, there may be more threads than cores: sleeping lets the others run,
 // and where two members share a core while another is idle, waking moves one of them there; yielding does not.
-#define SPINS 300
+#define SPINS 1000
 
 #if defined(__linux__)
 static void sleep_while(mlp_team *team, unsigned turn) {

@@ -4,15 +4,16 @@ from functools import partial
 
 import numpy as np
 
-from mlpfast import SGD, Trainer
+from mlpfast import SGD, Trainer, set_num_threads
 
 from ..cases import SEED
+from ..settings import cores
 
 
 class Mlpfast:
     """Trainer.fit with shuffle=True: checking the arguments, drawing the order and gathering are part of its time.
 
-    threads: exactly that many; None lets mlpfast choose. X replaces the problem's, sgd the plain optimizer's settings.
+    threads: that many; None lets mlpfast choose. X replaces the problem's, sgd the plain optimizer's settings.
     """
 
     name = "mlpfast"
@@ -28,7 +29,8 @@ class Mlpfast:
         )
 
     def ready(self, order):
-        """Nothing: fit draws the same order from SEED and the number of epochs done."""
+        """fit draws the same order from SEED and the number of epochs done."""
+        use_all_cores()
 
     def epoch(self):
         return self.trainer.fit(self.X, self.y)["loss"][0]
@@ -37,7 +39,14 @@ class Mlpfast:
         return [(layer.W, layer.b) for layer in self.network.layers]
 
 
+def use_all_cores():
+    """torch.set_num_threads(1) reaches every library on the same OpenMP runtime; this takes mlpfast out of it."""
+    set_num_threads(cores())
+
+
 def servers(problem):
     network = problem.case.network()
     out = np.empty((len(problem.X), network.n_out), network.dtype)
-    return {"mlpfast": partial(network.predict, problem.X, out=out)}
+    predict = partial(network.predict, problem.X, out=out)
+    predict.ready = use_all_cores
+    return {"mlpfast": predict}
