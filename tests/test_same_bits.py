@@ -261,8 +261,8 @@ print(mlpfast.show_config("dicts")["isa"], digest.hexdigest())
 
 
 def run_python(program, isa, folder, *arguments):
-    env = {**os.environ, "MLPFAST_ISA": isa}
-    return subprocess.run([sys.executable, "-c", program, *arguments], env=env, cwd=folder, capture_output=True, text=True)
+    command, env = [sys.executable, "-c", program, *arguments], {**os.environ, "MLPFAST_ISA": isa}
+    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
 
 
 def test_every_isa_gives_the_same_bits(tmp_path):
