@@ -69,8 +69,9 @@ class Network:
 
         X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
         out: a C-contiguous array of shape (n, n_out) and the network's dtype to write into; it is returned.
-        threads: that many, but never more than there are processors; None lets the amount of work decide. Neither it nor
-        the way rows are split into calls changes a bit. Safe from many Python threads at once, unless another trains the network meanwhile.
+        threads: that many, but never more than there are processors; None lets the amount of work decide. Neither
+            it nor the way rows are split into calls changes a bit.
+        Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
         if threads is None:
