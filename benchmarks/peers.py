@@ -4,6 +4,8 @@ import argparse
 import sys
 from pathlib import Path
 
+from mlpfast.datasets import load_mnist
+
 from . import machine, report, serving, sweep, threads, training
 from .accuracy import time_to_accuracy
 from .cases import CASES
@@ -50,9 +52,26 @@ def parsed(arguments=None):
         parser.error("--json and --markdown cannot both be -")
     if options.plot and not options.plot.endswith(".png"):
         parser.error(f"--plot must end in .png, got {options.plot!r}")
+    check_files(parser, options)
     options.cases = options.cases or (QUICK_CASES if options.quick else list(CASES))
     options.sections = options.sections or (QUICK_SECTIONS if options.quick else list(SECTIONS))
     return options
+
+
+def check_files(parser, options):
+    """What cannot be read or written is an error now, not after twenty minutes."""
+    for name in ("json", "markdown", "plot"):
+        target = getattr(options, name)
+        if target and target != "-" and not Path(target).resolve().parent.is_dir():
+            parser.error(f"--{name}: there is no folder for {target!r}")
+    for file in options.load or ():
+        if not Path(file).is_file():
+            parser.error(f"--load: there is no file {file!r}")
+    if options.mnist:
+        try:
+            load_mnist(options.mnist)
+        except (OSError, ValueError) as error:
+            parser.error(f"--mnist: {error}")
 
 
 def some_of(names):

@@ -72,10 +72,10 @@ def text(section):
 def markdown(sections, machine):
     """The whole report; tables only need what is in sections, so it can be rendered again from a JSON file."""
     head = ["# Results", "", *(f"- {name}: {value}" for name, value in machine.items())]
-    missed = [verdict for section in sections for verdict in verdicts(section) if not verdict[2]]
+    missed = [(section, verdict) for section in sections for verdict in verdicts(section) if not verdict[2]]
     total = sum(len(verdicts(section)) for section in sections)
     head += ["", f"Targets: {total - len(missed)} of {total} reached."]
-    head += [f"- {verdict_line(*verdict)}" for verdict in missed]
+    head += [f"- {section.name}: {verdict_line(*verdict)}" for section, verdict in missed]
     return "\n".join([*head, *(_markdown_section(section) for section in sections), ""])
 
 

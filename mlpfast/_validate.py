@@ -25,6 +25,15 @@ def one_of(name, value, names):
     return value
 
 
+def float_dtype(dtype):
+    """A `dtype` argument, float32 or float64."""
+    try:
+        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy reads None as float64
+    except TypeError:
+        name = str(dtype)
+    return np.dtype(one_of("dtype", name, ("float32", "float64")))
+
+
 def whole_number(name, value, *, least, most=2**63 - 1):
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
         raise TypeError(f"{name} must be a whole number, got {value!r}")

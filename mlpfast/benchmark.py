@@ -1,21 +1,21 @@
 """The limit that speeds are measured against."""
 
-import numpy as np
-
 from . import _core
 from ._config import MOST_THREADS, get_num_threads
-from ._validate import one_of, real_number, whole_number
+from ._validate import float_dtype, real_number, whole_number
 
 
 def peak_gflops(threads=None, dtype="float32", *, seconds=0.05):
     """The most GFLOP/s (10^9 floating-point operations a second) this machine reaches with fused multiply-adds alone.
 
-    threads: running at once; None takes as many as get_num_threads().
+    threads: running at once, never more than there are processors; None takes as many as get_num_threads().
     dtype: "float32" or "float64". The instruction set is the one in use (see show_config).
     seconds: how long to try; the best of many rounds of some 50 us counts.
+
+    Ctrl-C is answered when the time is over.
 
     A multiply-add counts as two operations. A layer's product of (B, n_in) with (n_in, n_out) is 2 B n_in n_out.
     """
     threads = get_num_threads() if threads is None else whole_number("threads", threads, least=1, most=MOST_THREADS)
-    dtype = np.dtype(one_of("dtype", str(np.dtype(dtype)), ("float32", "float64")))
+    dtype = float_dtype(dtype)
     return _core.peak_flops(dtype, threads, real_number("seconds", seconds, above=0)) / 1e9

@@ -13,7 +13,8 @@ class Layer:
     dropout is reserved: anything but 0 is refused.
 
     W and b exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
-    writing to them changes the network. b is None without a bias. Everything else is fixed from then on.
+    writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines (see
+    W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
     """
 
     _core = None  # the owner of the parameters, once there is one
@@ -33,6 +34,11 @@ class Layer:
         if self._core is not None and name not in ("W", "b"):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
+
+    def __reduce_ex__(self, protocol):
+        if self._core is not None:
+            raise TypeError("a Layer of a network cannot be pickled or copied: pickle or copy the network")
+        return super().__reduce_ex__(protocol)
 
     def _attach(self, core, index):
         self._index = index

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _core, activations, initializers
 from ._config import checked_threads
-from ._validate import Data, inputs, one_of, output_array, real_number, whole_number
+from ._validate import Data, float_dtype, inputs, output_array, real_number, whole_number
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -28,7 +28,7 @@ class Network:
     ):
         self.seed = seed_or_fresh(seed)
         self.input_scale = real_number("input_scale", input_scale)
-        dtype = _float_dtype(dtype)
+        dtype = float_dtype(dtype)
         self._layers = _layers(sizes_or_layers, activation, output)
         self._core = _core.Network(
             dtype, [(x.n_in, x.n_out, x.activation, x.bias, x.trainable) for x in self.layers]
@@ -124,14 +124,6 @@ class Network:
 def seed_or_fresh(seed):
     """A 64-bit seed."""
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
-
-
-def _float_dtype(dtype):
-    try:
-        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy reads None as float64
-    except TypeError:
-        name = str(dtype)
-    return np.dtype(one_of("dtype", name, ("float32", "float64")))
 
 
 def _layers(sizes_or_layers, activation, output):

@@ -1,6 +1,8 @@
 """predict of a few rows and step on a ready minibatch skip the general checks: the same answers, the same errors."""
 
+import copy
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -180,6 +182,15 @@ def test_rows_of_weights_may_be_padded():
     W[...] = 1
     W *= 2
     assert W.sum() == 600 and W.copy().flags.c_contiguous
+
+
+def test_a_layer_is_copied_with_its_network():
+    net = network()
+    for act in (pickle.dumps, copy.copy, copy.deepcopy):
+        with pytest.raises(TypeError, match="copy the network"):
+            act(net.layers[0])
+    assert copy.deepcopy(mlpfast.Layer(2, 3)).n_out == 3
+    assert copy.deepcopy(net).predict(numbers()).tobytes() == net.predict(numbers()).tobytes()
 
 
 THREADS = """

@@ -105,7 +105,7 @@ SIMD void load_columns(real *columns, const real *const *row, int64_t n, int cou
 
 // The same from rows that follow each other.
 SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
-    const real *row[VL];
+    const real *row[VL] = {0};
     for (int i = 0; i < count; i++) row[i] = rows + i * n;
     load_columns(columns, row, n, count);
 }

@@ -66,7 +66,7 @@ SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot, i
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
 SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
-    int64_t predicted[VL], wanted[VL];
+    int64_t predicted[VL], wanted[VL] = {0};
     vreal most = column_max(e->z, e->n), mass, dot;
     first_max(predicted, e->z, e->n);
     if (e->label) weigh_labels(e, most, &mass, &dot, wanted);
