@@ -36,8 +36,9 @@ typedef struct {
     int64_t tile_rows, tile_cols;   // products are cheapest in blocks of whole tiles
 
     // The products below take scratch memory of the calling thread: this many bytes, where no dimension of the product
-    // (rows, n_in, n_out, B) is above `most`; it never shrinks as `most` grows. On a cache line products are fastest.
-    size_t (*scratch_bytes)(int64_t most);
+    // (rows, n_in, n_out, B) is above `most`; softmax and the losses of rows of at most `widest` numbers are content with
+    // it too. It never shrinks as its arguments grow. On a cache line products are fastest.
+    size_t (*scratch_bytes)(int64_t most, int64_t widest);
 
     // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
     // is NULL. Returns 0 if a value is NaN or infinite, else 1.
@@ -73,7 +74,7 @@ typedef struct {
     // delta (n) *= g'(z), given a = g(z); not softmax.
     void (*activation_backward)(void *delta, const void *a, mlp_activation g, int64_t n);
     // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian product.
-    // scratch: scratch_bytes(n).
+    // scratch: scratch_bytes(1, n).
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
@@ -82,7 +83,7 @@ typedef struct {
     // if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
     // data->weights[r], r = index[i], or first + i if index is NULL; the weight multiplies both loss and delta.
     // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
-    // scratch: scratch_bytes(n).
+    // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                 const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
 

@@ -38,7 +38,7 @@ static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
     thread_buffers b = {0};
-    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk));
+    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk, net->widest_out));
     b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
     return b;
@@ -46,29 +46,31 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
 
 #define FEWEST_ROWS 4
 
-static int team_for(const mlp_network *net, int64_t n, int threads) {
-    double flops = 0;
+// The most threads n rows are spread over; what the workspace has room for. Each row is one thread's: more threads than
+// rows have nothing to do, and a few rows share one reading of W.
+static int most_threads(const mlp_network *net, int64_t n, int threads, double *flops) {
+    *flops = 0;
     for (int l = 0; l < net->n_layers; l++) {
-        flops += 2.0 * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
+        *flops += 2.0 * (double)n * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
     }
-    // Each row is one thread's: more threads than rows have nothing to do, and a few rows share one reading of W.
     int64_t most = n / FEWEST_ROWS + 1;
-    int team = mlp_team_size(threads, flops * (double)n);
-    return team < most ? team : (int)most;
+    int bound = mlp_team_bound(threads, *flops);
+    return bound < most ? bound : (int)most;
 }
 
 // The rows' losses stand first, then the buffers.
-static size_t lay_out(const mlp_network *net, int64_t n, int team, int64_t chunk, size_t *buffers) {
+static size_t lay_out(const mlp_network *net, int64_t n, int threads, int64_t chunk, size_t *buffers) {
     size_t used = 0;
     mlp_reserve(&used, n, 2, sizeof(double));
-    *buffers = mlp_reserve(&used, team, 1, buffers_of(net, chunk).bytes);
+    *buffers = mlp_reserve(&used, threads, 1, buffers_of(net, chunk).bytes);
     return used;
 }
 
 size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     if (n < 0) return 0;
-    int team = team_for(net, n, threads);
-    size_t buffers, used = lay_out(net, n, team, chunk_rows(net, n, team), &buffers);
+    double flops;
+    int most = most_threads(net, n, threads, &flops);
+    size_t buffers, used = lay_out(net, n, most, chunk_rows(net, n, most), &buffers);
     mlp_reserve(&used, 1, 1, CACHE_LINE);  // malloc aligns to less
     return used == SIZE_MAX ? 0 : used;
 }
@@ -121,17 +123,18 @@ static void run(void *context, mlp_member *me) {
 
 static mlp_status run_all(job *j, char *workspace, int threads) {
     int64_t n = j->data->n;
-    int team = team_for(j->net, n, threads);
+    double flops;
+    int most = most_threads(j->net, n, threads, &flops), team = mlp_team_size(threads, flops);
     size_t buffers;
-    j->chunk = chunk_rows(j->net, n, team);
+    j->chunk = chunk_rows(j->net, n, most);
     j->at = buffers_of(j->net, j->chunk);
-    if (lay_out(j->net, n, team, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
+    if (lay_out(j->net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + n;
     j->buffers = workspace + buffers;
     atomic_init(&j->stop, MLP_OK);
-    mlp_team_run(team, run, j);
+    mlp_team_run(team < most ? team : most, run, j);
     return (mlp_status)atomic_load(&j->stop);
 }
 

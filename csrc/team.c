@@ -28,11 +28,11 @@ struct mlp_team {
 #ifdef _OPENMP
 int mlp_has_openmp(void) { return 1; }
 int mlp_max_threads(void) { return omp_get_max_threads(); }
-static int processors_here(void) { return omp_get_num_procs(); }
+static int count_processors(void) { return omp_get_num_procs(); }
 #else
 int mlp_has_openmp(void) { return 0; }
 int mlp_max_threads(void) { return 1; }
-static int processors_here(void) { return 1; }
+static int count_processors(void) { return 1; }
 #endif
 
 #ifdef _OPENMP
@@ -127,16 +127,26 @@ void mlp_team_barrier(mlp_member *member) {
 static atomic_int oversubscribes;
 void mlp_allow_oversubscription(int allowed) { atomic_store(&oversubscribes, allowed); }
 
-static int most_threads(int asked) {
-    int most = asked < MOST_THREADS ? asked : MOST_THREADS;
-    if (most <= 1 || atomic_load(&oversubscribes)) return most;
-    int here = processors_here();
-    return most < here ? most : here;
+// Counted once: libgomp counts in a buffer that all threads share, and a workspace must not be sized by one answer and
+// used by another.
+static int processors(void) {
+    static atomic_int counted;
+    int n = atomic_load(&counted), none = 0;
+    if (n > 0) return n;
+    n = count_processors();
+    return atomic_compare_exchange_strong(&counted, &none, n > 0 ? n : 1) ? n : none;
+}
+
+static int at_most(int n, double most) { return most >= n ? n : most < 1 ? 1 : (int)most; }
+
+int mlp_team_bound(int asked, double flops_per_phase) {
+    int most = asked > 0 ? asked : asked == 0 ? processors() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
+    if (most > MOST_THREADS) most = MOST_THREADS;
+    return asked > 0 ? most : at_most(most, flops_per_phase / FLOPS_PER_THREAD);
 }
 
 int mlp_team_size(int asked, double flops_per_phase) {
-    if (asked > 0) return most_threads(asked);
-    int most = most_threads(asked == 0 ? mlp_max_threads() : asked > -MOST_THREADS ? -asked : MOST_THREADS);
-    double worth = flops_per_phase / FLOPS_PER_THREAD;
-    return worth >= most ? most : worth < 1 ? 1 : (int)worth;
+    int team = mlp_team_bound(asked, flops_per_phase);
+    if (asked == 0) team = at_most(team, mlp_max_threads());
+    return atomic_load(&oversubscribes) ? team : at_most(team, processors());
 }

@@ -21,7 +21,9 @@ void mlp_team_barrier(mlp_member *member);
 
 // How many threads are worth entering for phases of that many floating-point operations, when `asked` were asked for:
 // asked > 0 is taken as it is; otherwise the work decides, at most -asked if negative. Never more than there are
-// processors, unless that was allowed.
+// processors, unless that was allowed. The bound is the most it can be, whatever has been set since: it depends on its
+// arguments alone.
+int mlp_team_bound(int asked, double flops_per_phase);
 int mlp_team_size(int asked, double flops_per_phase);
 
 // The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.

@@ -63,13 +63,18 @@ typedef struct {
 
 // Wide outputs are split by columns, the same way in forward and update, so that each core keeps its own columns of W in
 // its cache; narrow ones are split by rows.
-static int by_rows(const step *s, int64_t cols) { return cols < s->me->size * s->kernels->tile_cols; }
+static int64_t line_or(const step *s, int64_t cols) {
+    int64_t line = 64 / (int64_t)s->kernels->real_size;
+    return cols > line ? cols : line;
+}
 
-// My block of a (rows, cols) output. Columns come in whole vectors, so that no two members write to a cache line of W.
+static int by_rows(const step *s, int64_t cols) { return cols < s->me->size * line_or(s, s->kernels->tile_cols); }
+
+// My block of a (rows, cols) output. Columns come in whole vectors and cache lines: no two members write to a line of W.
 static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t cols) {
     mlp_block mine = {0, rows, 0, cols};
     if (by_rows(s, cols)) mlp_team_share(s->me, rows, row_unit, &mine.i0, &mine.i1);
-    else mlp_team_share(s->me, cols, s->kernels->tile_cols / 2, &mine.j0, &mine.j1);
+    else mlp_team_share(s->me, cols, line_or(s, s->kernels->tile_cols / 2), &mine.j0, &mine.j1);
     return mine;
 }
 
@@ -90,9 +95,11 @@ static void *at(const step *s, void *matrix, int64_t row, int64_t cols) {
 
 // ---- The phases of a step, in their order ----
 
+// Of several reasons the first of the enum counts, whichever member comes first.
 static void raise_stop(epoch *e, mlp_status why) {
-    int none = MLP_OK;
-    atomic_compare_exchange_strong(&e->stop, &none, (int)why);
+    int before = atomic_load(&e->stop);
+    while ((before == MLP_OK || (int)why < before) && !atomic_compare_exchange_weak(&e->stop, &before, (int)why)) {
+    }
 }
 
 // Asking reads a clock. A team always can afford that, beside its barriers; alone, small steps ask only now and then.
@@ -118,7 +125,8 @@ static int given_up(const step *s) {
     epoch *e = s->epoch;
     int is_long = e->flops_per_row * (double)s->rows > LONG_STEP_FLOPS;
     if (s->me->rank == 0 && is_long && e->poll && e->poll(e->context)) raise_stop(e, MLP_INTERRUPTED);
-    return stopped(s);
+    // Not for the other reasons: the loss that is reported must not depend on who was first.
+    return atomic_load_explicit(&e->stop, memory_order_relaxed) == MLP_INTERRUPTED;
 }
 
 static double sum_of_weights(const step *s) {
@@ -331,7 +339,7 @@ static size_t lay_out(mlp_trainer *t, char *block, int64_t rows, int threads) {
     if (block) t->row_correct = (double *)(void *)(block + offset);
 
     size_t scratch = 0;
-    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > rows ? net->widest : rows));
+    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > rows ? net->widest : rows, net->widest));
     offset = mlp_reserve(&used, threads, 1, scratch);
     if (block) t->scratch = block + offset;
     t->scratch_bytes = scratch;

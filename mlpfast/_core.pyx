@@ -88,7 +88,7 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_ahead:
         pass
     ctypedef struct mlp_kernels:
-        size_t (*scratch_bytes)(int64_t) noexcept
+        size_t (*scratch_bytes)(int64_t, int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
         void (*dense_forward)(void *, const void *, const void *, int64_t, const void *, mlp_activation, int64_t,
                               int64_t, mlp_block, void *) noexcept
@@ -487,8 +487,9 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
+        cdef mlp_sgd sgd = self.sgd  # a call that is refused meanwhile may have brought other settings
         with nogil:
-            status = mlp_train_step(self.c, &result, data, &self.sgd, threads, ask, &state)
+            status = mlp_train_step(self.c, &result, data, &sgd, threads, ask, &state)
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
@@ -560,14 +561,14 @@ def gather(cnp.ndarray X, double scale, dtype):
     return out
 
 
-cdef Workspace scratch_for(const mlp_kernels *k, int64_t most):
+cdef Workspace scratch_for(const mlp_kernels *k, int64_t most, int64_t widest):
     cdef Workspace scratch = Workspace()
-    scratch.ensure(k.scratch_bytes(most))
+    scratch.ensure(k.scratch_bytes(most, widest))
     return scratch
 
 
 cdef Workspace product_scratch(const mlp_kernels *k, int64_t rows, cnp.ndarray W):
-    return scratch_for(k, max(rows, W.shape[0], W.shape[1]))
+    return scratch_for(k, max(rows, W.shape[0], W.shape[1]), 1)
 
 
 def affine(cnp.ndarray x, cnp.ndarray W, b):
@@ -585,7 +586,7 @@ def activate(cnp.ndarray z, str activation):
     """a = g(z)."""
     cdef cnp.ndarray a = np.empty_like(z)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
-    cdef Workspace scratch = scratch_for(k, z.shape[1])
+    cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
     if activation == "softmax":
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
@@ -595,7 +596,7 @@ def activate(cnp.ndarray z, str activation):
 
 cdef int apply_derivative(cnp.ndarray delta, cnp.ndarray a, str activation) except -1:
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
-    cdef Workspace scratch = scratch_for(k, delta.shape[1])
+    cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     if activation == "softmax":
         k.softmax_backward(address(delta), address(a), delta.shape[0], delta.shape[1], scratch.memory)
     else:
@@ -608,7 +609,7 @@ def loss_and_delta(cnp.ndarray out, Data data, str loss, activation):
     cdef cnp.ndarray delta = np.empty_like(out)
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    cdef Workspace scratch = scratch_for(k, out.shape[1])
+    cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
     k.loss(address(delta), &losses[0], &correct[0], address(out), LOSSES[loss], &data.c, NULL, 0, out.shape[0],
            out.shape[1], scratch.memory)
     if activation is not None:
@@ -655,7 +656,7 @@ cdef Workspace kept_scratch = Workspace()  # the GIL is held as long as it is in
 
 
 cdef void *bench_scratch(const mlp_kernels *k, int64_t most) except NULL:
-    kept_scratch.ensure(k.scratch_bytes(most))
+    kept_scratch.ensure(k.scratch_bytes(most, most))
     return kept_scratch.memory
 
 

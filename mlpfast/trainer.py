@@ -161,9 +161,10 @@ class Trainer:
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         given = (*self.optimizer.settings(), self.l1, self.l2, self.check_finite)
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
-            self._checked = self._checked_settings()
-            self._core.use(self._checked)
-            self._given = given
+            self._given = ()  # whatever goes wrong below, the next call checks again
+            checked = self._checked_settings()
+            self._core.use(checked)
+            self._checked, self._given = checked, given
         return self._checked
 
     def _checked_settings(self):
@@ -178,7 +179,7 @@ class Trainer:
             if value and not least <= value <= most:
                 dtype = self.network.dtype
                 raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
-        return {**settings, "check_finite": self.check_finite}
+        return {**settings, "check_finite": flag("check_finite", self.check_finite)}
 
     def _check(self, failure, result):
         if failure is None:

@@ -75,7 +75,9 @@ static SIMD_TARGET void activation_backward(void *delta, const void *a, mlp_acti
 // ---- Along a row: VL examples at once, each in a lane of its own ----
 //
 // What goes along a row (a largest number, a sum) goes down the columns here: column j is one vector that holds number j
-// of VL rows. A sum is one chain of additions in increasing j, whatever VL is, so its bits are the same everywhere.
+// of VL rows. A sum is formed in runs of SUM_RUN columns, each one chain of additions in increasing j, and then the runs
+// are added in their order: the same everywhere, whatever VL is, and exact enough for a million columns.
+#define SUM_RUN 256
 
 // How many of the VL numbers from j on exist in a row of n.
 SIMD int lanes_at(int64_t j, int64_t n) { return n - j < VL ? (int)(n - j) : VL; }
@@ -128,13 +130,29 @@ SIMD vreal column_max(const real *columns, int64_t n) {
     return most;
 }
 
+SIMD int64_t run_end(int64_t run, int64_t n) { return n - run < SUM_RUN ? n : run + SUM_RUN; }
+
 // columns become e^(z - most); returns their sum.
 SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
     vreal sum = v_zero();
-    for (int64_t j = 0; j < n; j++) {
-        vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
-        v_store(columns + j * VL, e);
-        sum = v_add(sum, e);
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) {
+            vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
+            v_store(columns + j * VL, e);
+            part = v_add(part, e);
+        }
+        sum = v_add(sum, part);
+    }
+    return sum;
+}
+
+SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
+    vreal sum = v_zero();
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
+        sum = v_add(sum, part);
     }
     return sum;
 }
@@ -161,8 +179,7 @@ static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t ro
         int count = rows < VL ? (int)rows : VL;
         load_next_columns(d, delta, n, count);
         load_next_columns(p, a, n, count);
-        vreal dot = v_zero();
-        for (int64_t j = 0; j < n * VL; j += VL) dot = v_fma(v_load(d + j), v_load(p + j), dot);
+        vreal dot = column_dot(d, p, n);
         for (int64_t j = 0; j < n * VL; j += VL) v_store(d + j, v_mul(v_load(p + j), v_sub(v_load(d + j), dot)));
         store_columns(delta, d, n, count);
     }

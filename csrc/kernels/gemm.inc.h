@@ -201,8 +201,8 @@ SIMD int64_t scratch_a(int64_t most) {
     return least((least(most, BLOCK_A) + TILE_ROWS) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
 }
 
-static SIMD_TARGET size_t scratch_bytes(int64_t most) {
-    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 2 * most * VL;
+static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
+    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 2 * widest * VL;
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 

@@ -47,10 +47,15 @@ SIMD void first_max(int64_t *at, const real *columns, int64_t n) {
 SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot, int64_t *wanted) {
     *mass = *dot = v_zero();
     first_max(wanted, e->y, e->n);
-    for (int64_t j = 0; j < e->n * VL; j += VL) {
-        vreal y = v_load(e->y + j);
-        *mass = v_add(*mass, y);
-        *dot = v_fma(y, v_sub(v_load(e->z + j), most), *dot);
+    for (int64_t run = 0; run < e->n; run += SUM_RUN) {
+        vreal part = v_zero(), part_dot = v_zero();
+        for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
+            vreal y = v_load(e->y + j);
+            part = v_add(part, y);
+            part_dot = v_fma(y, v_sub(v_load(e->z + j), most), part_dot);
+        }
+        *mass = v_add(*mass, part);
+        *dot = v_add(*dot, part_dot);
     }
 }
 
@@ -102,12 +107,17 @@ SIMD vreal squared_error(vreal yhat, vreal y, vreal *delta, real factor) {
 // Losses that are a sum of one term for each output.
 SIMD void sum_of_terms(const examples *e, mlp_loss loss, outcome *to) {
     vreal sum = v_zero(), wrong = v_zero(), delta;
-    for (int64_t j = 0; j < e->n * VL; j += VL) {
-        vreal out = v_load(e->z + j), y = v_load(e->y + j);
-        vreal term = loss == MLP_BINARY_CROSS_ENTROPY ? sigmoid_cross_entropy(out, y, &delta, &wrong)
-                                                      : squared_error(out, y, &delta, loss == MLP_SQUARED_ERROR ? 2 : 1);
-        sum = v_add(sum, term);
-        v_store(e->z + j, delta);
+    real factor = loss == MLP_SQUARED_ERROR ? 2 : 1;
+    for (int64_t run = 0; run < e->n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
+            vreal out = v_load(e->z + j), y = v_load(e->y + j);
+            vreal term = loss == MLP_BINARY_CROSS_ENTROPY ? sigmoid_cross_entropy(out, y, &delta, &wrong)
+                                                          : squared_error(out, y, &delta, factor);
+            part = v_add(part, term);
+            v_store(e->z + j, delta);
+        }
+        sum = v_add(sum, part);
     }
     v_store(to->loss, sum);
     real lane[VL];
@@ -141,7 +151,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         for (int i = 0; i < e.count; i++) row[i] = index ? index[i0 + i] : first + i0 + i;
         load_truth(&e, data, row, label, weight);
         load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
-        outcome o;
+        outcome o = {0};
         if (loss == MLP_CROSS_ENTROPY) softmax_cross_entropy(&e, delta != NULL, &o);
         else sum_of_terms(&e, loss, &o);
         for (int64_t j = 0; data->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));

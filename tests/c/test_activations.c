@@ -147,7 +147,7 @@ static int is_softmax(const mlp_kernels *k, const void *a, int64_t at, const dou
 }
 
 static void *scratch_for(const mlp_kernels *k, int64_t n) {
-    return guarded_place(&scratch_buffer, k->scratch_bytes(n), AT_END);
+    return guarded_place(&scratch_buffer, k->scratch_bytes(1, n), AT_END);
 }
 
 static void check_softmax(const mlp_kernels *k, const mlp_kernels *first, logits kind, int64_t rows, int64_t n) {

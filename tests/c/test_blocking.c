@@ -72,7 +72,7 @@ static void check_problem(problem p, int samples) {
     place(&p, RIGHT, p.kind == FORWARD ? p.depth * p.stride : p.kind == BELOW ? p.n * p.stride : p.depth * p.n);
     place(&p, INIT, p.n);
     place(&p, OUT, p.m * ld);
-    place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth) / p.k->real_size));
+    place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth, 1) / p.k->real_size));
     if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * ld) * p.k->real_size);
     double outside = get(p.k, array[OUT], 0);  // not part of the block
     call(&p);

@@ -161,7 +161,7 @@ static void lay_out(const problem *p) {
     }
     fill(p, place(p, OTHER, m * n), p->kind == BELOW ? a_below[0] : old_W[0], MOST_COLS, 0, m, n);
     int64_t most = m > n ? m : n;
-    size_t scratch = p->k->scratch_bytes(most > depth ? most : depth);
+    size_t scratch = p->k->scratch_bytes(most > depth ? most : depth, 1);
     place(p, SCRATCH, (int64_t)(scratch / p->k->real_size));
 }
 

@@ -163,7 +163,7 @@ static void lay_out(const problem *p) {
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
     mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .n = DATA_ROWS};
-    void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(p->n), AT_END);
+    void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
     return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, &data, array[INDEX], FIRST, p->rows, p->n,
                    scratch);
 }
