@@ -173,6 +173,35 @@ def test_prediction_is_the_forward_pass_of_backprop():
         assert_same_bits([net.predict(X)], [backprop.forward(net, X).a[-1]])
 
 
+@pytest.mark.parametrize("bad", ["X", "loss"])
+@pytest.mark.parametrize("threads", [1, 2, 3, 8])
+def test_the_error_depends_on_no_thread(threads, bad):
+    """A narrow network goes by rows, without a barrier between the gathering of one member and the loss of another."""
+    said = set()
+    for _ in range(20):
+        net = Network([2] * 12 + [3], output="identity", seed=0)
+        for layer in net.layers:
+            layer.W = np.full(layer.W.shape, 1e20 if bad == "loss" else 1.0)
+        X = np.ones((64, 2), np.float32)
+        if bad == "X":
+            X[40, 1] = np.nan
+            net.layers[0].W = [[1e30, 1e30], [1e30, 1e30]]
+        with pytest.raises(FloatingPointError) as error:
+            Trainer(net, "half_squared_error", threads=threads).step(X, np.zeros((64, 3)))
+        said.add(str(error.value))
+    assert len(said) == 1
+    assert ("X holds NaN" in said.pop()) == (bad == "X")
+
+
+@pytest.mark.parametrize("n", [1000, 50_000])
+def test_softmax_of_many_classes_sums_to_one(n):
+    net = Network([1, n], output="softmax", seed=0)
+    for scale in (0, 1e-3, 0.3):
+        net.layers[0].W = np.linspace(-scale, scale, n)[None]
+        sums = net.predict(np.ones((3, 1), np.float32)).sum(axis=1, dtype=np.float64)
+        np.testing.assert_allclose(sums, 1, atol=2e-5)
+
+
 def test_seeds_differ():
     weights = [Network([8, 6], seed=seed).layers[0].W.tobytes() for seed in [*range(50), 2**32, 2**64 - 1, None, None]]
     assert len(set(weights)) == len(weights)

@@ -156,6 +156,39 @@ def test_settings_changed_between_steps_count():
     assert not np.array_equal(slow.layers[0].W, fast.layers[0].W)
 
 
+def test_a_bad_setting_is_forgotten_once_it_is_right_again():
+    trainer = Trainer(network())
+    trainer.step(numbers(), np.zeros(5, int))
+    trainer.check_finite = "x"
+    for _ in range(2):
+        with pytest.raises(TypeError, match="check_finite must be"):
+            trainer.step(numbers(), np.zeros(5, int))
+    trainer.check_finite = True
+    trainer.step(numbers(), np.zeros(5, int))
+    trainer.fit(numbers(), np.zeros(5, int))
+
+
+def test_a_refused_step_brings_no_settings_into_the_running_one():
+    """The learning rate is changed while another thread is inside a long step."""
+    slow, alone = Network([400, 400, 400], seed=0), Network([400, 400, 400], seed=0)
+    X, y = np.random.default_rng(0).random((3000, 400), np.float32), np.zeros(3000, int)
+    trainer = Trainer(slow, optimizer=SGD(lr=1e-3), threads=1)
+    thread = threading.Thread(target=trainer.step, args=(X, y))
+    thread.start()
+    while not slow._core.training and thread.is_alive():
+        pass
+    trainer.optimizer.lr = 1.0
+    refused = 0
+    while thread.is_alive() and not refused:
+        try:
+            trainer.step(X[:0], y[:0])
+        except (RuntimeError, ValueError):
+            refused += 1
+    thread.join()
+    Trainer(alone, optimizer=SGD(lr=1e-3), threads=1).step(X, y)
+    assert all(a.tobytes() == b.tobytes() for a, b in zip(slow.parameters, alone.parameters, strict=True))
+
+
 def test_a_few_rows_from_many_threads():
     net = network()
     rows = [numbers(1, seed=seed) for seed in range(8)]

@@ -257,11 +257,33 @@ static void test_gradients(void) {
     }
 }
 
+// ---- The workspace: sized while fewer threads could run than when it is used ----
+
+static void test_workspace_of_another_moment(void) {
+    doing("a workspace from when oversubscription was not allowed");
+    static const mlp_layer_spec layers[] = {{40, 100, MLP_RELU, 1, 1}, {100, 30, MLP_SOFTMAX, 1, 1}};
+    static float X[600 * 40], out[600 * 30];
+    mlp_network *net = NULL;
+    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = 600};
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
+    for (int threads = -9; threads <= 9; threads++) {
+        mlp_allow_oversubscription(0);
+        size_t bytes = mlp_predict_workspace(net, data.n, threads);
+        mlp_allow_oversubscription(1);
+        CHECK(mlp_predict_workspace(net, data.n, threads) == bytes);
+        void *space = guarded_place(&memory, bytes, AT_END);
+        CHECK(mlp_predict(net, out, &data, space, threads, NULL, NULL) == MLP_OK);
+        CHECK(guarded_intact(&memory, bytes, AT_END));
+    }
+    mlp_network_destroy(net);
+}
+
 int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 900);
     mlp_allow_oversubscription(1);  // the teams that are asked for, on a small machine too
     memory = guarded_create(1 << 24);
     test_bad_layers();
+    test_workspace_of_another_moment();
     test_too_large();
     test_new_network();
     test_isa_names();
