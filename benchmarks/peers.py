@@ -40,7 +40,7 @@ def parsed(arguments=None):
     add("--only-mlpfast", action="store_true", help="no peers")
     add("--cases", type=some_of(CASES), metavar="A,B", help=f"of {', '.join(CASES)} (all)")
     add("--sections", type=some_of(SECTIONS), metavar="A,B", help=f"of {', '.join(SECTIONS)} (all)")
-    add("--rounds", type=at_least_one, metavar="N", help="turns of each program (9; 3 with --quick)")
+    add("--rounds", type=at_least_one, metavar="N", help="turns of each program (9; 2 with --quick)")
     add("--mnist", metavar="FOLDER", help="where the four files of MNIST are, for the section accuracy")
     add("--json", metavar="FILE", help="write everything that was measured; - is the standard output")
     add("--markdown", metavar="FILE", help="write the tables; - is the standard output")
@@ -106,7 +106,7 @@ def measured(options):
     """The sections, each printed as soon as it is there."""
     settings = Settings(
         cases=[CASES[name] for name in options.cases],
-        rounds=options.rounds or (3 if options.quick else 9),
+        rounds=options.rounds or (2 if options.quick else 9),
         quick=options.quick,
         only_mlpfast=options.only_mlpfast,
         mnist=options.mnist,
