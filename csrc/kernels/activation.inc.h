@@ -163,7 +163,7 @@ static SIMD_TARGET void softmax_forward(void *out, const void *in, int64_t rows,
     real *a = out, *columns = scratch;
     const real *z = in;
     for (; rows > 0 && n > 0; rows -= VL, a += VL * n, z += VL * n) {
-        int count = rows < VL ? (int)rows : VL;
+        int count = lanes_at(0, rows);
         load_next_columns(columns, z, n, count);
         vreal total = column_exps(columns, n, column_max(columns, n));
         for (int64_t j = 0; j < n; j++) v_store(columns + j * VL, v_div(v_load(columns + j * VL), total));
@@ -176,7 +176,7 @@ static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t ro
     real *delta = inout, *d = scratch, *p = d + n * VL;
     const real *a = in;
     for (; rows > 0 && n > 0; rows -= VL, delta += VL * n, a += VL * n) {
-        int count = rows < VL ? (int)rows : VL;
+        int count = lanes_at(0, rows);
         load_next_columns(d, delta, n, count);
         load_next_columns(p, a, n, count);
         vreal dot = column_dot(d, p, n);

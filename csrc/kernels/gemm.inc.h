@@ -231,7 +231,7 @@ static SIMD_TARGET void transpose_panel(real *panel, const real *b, int64_t b_co
         if (far) for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 1);
         for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 0);
         for (; p < k; p += VL) {
-            int steps = k - p < VL ? (int)(k - p) : VL;
+            int steps = lanes_at(p, k);
             transpose_square(panel + p * TILE_COLS, b + p, b_col, rows, steps, 0);
         }
     }
@@ -245,7 +245,7 @@ static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) 
     const real *a = o->a + cut->i0 * o->a_row;
     for (int64_t i = 0; i < lines; i++, a += *stride) {
         for (int64_t p = 0; p < length; p += VL) {
-            int lanes = length - p < VL ? (int)(length - p) : VL;
+            int lanes = lanes_at(p, length);
             v_store_part(to + i * ld + p, lanes, v_load_part(a + p, lanes));
         }
     }

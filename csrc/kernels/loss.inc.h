@@ -143,7 +143,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
                                       int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
-        examples e = {.count = rows - i0 < VL ? (int)(rows - i0) : VL, .n = n, .z = scratch};
+        examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch};
         e.y = e.z + n * VL;
         int64_t row[VL];
         int32_t label[VL];

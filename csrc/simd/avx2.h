@@ -28,9 +28,6 @@ SIMD void v_store(real *p, vreal v) { _mm256_storeu_ps(p, v); }
 SIMD __m256i avx2_first(int n) { return _mm256_loadu_si256((const __m256i *)(avx2_window + VL - n)); }
 SIMD vreal v_load_part(const real *p, int n) { return _mm256_maskload_ps(p, avx2_first(n)); }
 SIMD void v_store_part(real *p, int n, vreal v) { _mm256_maskstore_ps(p, avx2_first(n), v); }
-SIMD vreal v_keep_first(vreal v, int n, vreal other) {
-    return _mm256_blendv_ps(other, v, _mm256_castsi256_ps(avx2_first(n)));
-}
 
 SIMD vreal v_add(vreal a, vreal b) { return _mm256_add_ps(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm256_sub_ps(a, b); }
@@ -43,7 +40,6 @@ SIMD vreal v_min(vreal a, vreal b) { return _mm256_min_ps(a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return _mm256_cmp_ps(a, b, _CMP_LT_OQ); }
 SIMD vmask v_eq(vreal a, vreal b) { return _mm256_cmp_ps(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm256_blendv_ps(b, a, m); }
-SIMD int v_any(vmask m) { return _mm256_movemask_ps(m) != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) {
     return _mm256_permute2f128_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b), 0x20);
@@ -88,9 +84,6 @@ SIMD void v_store(real *p, vreal v) { _mm256_storeu_pd(p, v); }
 SIMD __m256i avx2_first(int n) { return _mm256_loadu_si256((const __m256i *)(avx2_window + VL - n)); }
 SIMD vreal v_load_part(const real *p, int n) { return _mm256_maskload_pd(p, avx2_first(n)); }
 SIMD void v_store_part(real *p, int n, vreal v) { _mm256_maskstore_pd(p, avx2_first(n), v); }
-SIMD vreal v_keep_first(vreal v, int n, vreal other) {
-    return _mm256_blendv_pd(other, v, _mm256_castsi256_pd(avx2_first(n)));
-}
 
 SIMD vreal v_add(vreal a, vreal b) { return _mm256_add_pd(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm256_sub_pd(a, b); }
@@ -103,7 +96,6 @@ SIMD vreal v_min(vreal a, vreal b) { return _mm256_min_pd(a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
 SIMD vmask v_eq(vreal a, vreal b) { return _mm256_cmp_pd(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm256_blendv_pd(b, a, m); }
-SIMD int v_any(vmask m) { return _mm256_movemask_pd(m) != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) {
     return _mm256_permute2f128_pd(_mm256_unpacklo_pd(a, b), _mm256_unpackhi_pd(a, b), 0x20);

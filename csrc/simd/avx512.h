@@ -24,7 +24,6 @@ SIMD void v_store(real *p, vreal v) { _mm512_storeu_ps(p, v); }
 SIMD __mmask16 avx512_first(int n) { return (__mmask16)((1u << n) - 1u); }
 SIMD vreal v_load_part(const real *p, int n) { return _mm512_maskz_loadu_ps(avx512_first(n), p); }
 SIMD void v_store_part(real *p, int n, vreal v) { _mm512_mask_storeu_ps(p, avx512_first(n), v); }
-SIMD vreal v_keep_first(vreal v, int n, vreal other) { return _mm512_mask_blend_ps(avx512_first(n), other, v); }
 
 SIMD vreal v_add(vreal a, vreal b) { return _mm512_add_ps(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm512_sub_ps(a, b); }
@@ -37,7 +36,6 @@ SIMD vreal v_min(vreal a, vreal b) { return _mm512_min_ps(a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ); }
 SIMD vmask v_eq(vreal a, vreal b) { return _mm512_cmp_ps_mask(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm512_mask_blend_ps(m, b, a); }
-SIMD int v_any(vmask m) { return m != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) {
     __m512i from = _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
@@ -83,7 +81,6 @@ SIMD void v_store(real *p, vreal v) { _mm512_storeu_pd(p, v); }
 SIMD __mmask8 avx512_first(int n) { return (__mmask8)((1u << n) - 1u); }
 SIMD vreal v_load_part(const real *p, int n) { return _mm512_maskz_loadu_pd(avx512_first(n), p); }
 SIMD void v_store_part(real *p, int n, vreal v) { _mm512_mask_storeu_pd(p, avx512_first(n), v); }
-SIMD vreal v_keep_first(vreal v, int n, vreal other) { return _mm512_mask_blend_pd(avx512_first(n), other, v); }
 
 SIMD vreal v_add(vreal a, vreal b) { return _mm512_add_pd(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm512_sub_pd(a, b); }
@@ -96,7 +93,6 @@ SIMD vreal v_min(vreal a, vreal b) { return _mm512_min_pd(a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
 SIMD vmask v_eq(vreal a, vreal b) { return _mm512_cmp_pd_mask(a, b, _CMP_EQ_OQ); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return _mm512_mask_blend_pd(m, b, a); }
-SIMD int v_any(vmask m) { return m != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) {
     return _mm512_permutex2var_pd(a, _mm512_set_epi64(11, 3, 10, 2, 9, 1, 8, 0), b);

@@ -35,12 +35,6 @@ SIMD void v_store_part(real *p, int n, vreal v) {
     (void)n;
     *p = v;
 }
-// The first n lanes of v, the others from other.
-SIMD vreal v_keep_first(vreal v, int n, vreal other) {
-    (void)n;
-    (void)other;
-    return v;
-}
 
 SIMD vreal v_add(vreal a, vreal b) { return a + b; }
 SIMD vreal v_sub(vreal a, vreal b) { return a - b; }
@@ -59,7 +53,6 @@ SIMD vreal v_min(vreal a, vreal b) { return a < b ? a : b; }
 SIMD vmask v_lt(vreal a, vreal b) { return a < b; }
 SIMD vmask v_eq(vreal a, vreal b) { return a == b; }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return m ? a : b; }  // lane by lane: m ? a : b
-SIMD int v_any(vmask m) { return m; }
 
 // a_0 b_0 a_1 b_1 .. from the first halves of a and b, and from the second halves; one lane has no halves.
 SIMD vreal v_zip_low(vreal a, vreal b) {

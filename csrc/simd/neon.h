@@ -32,7 +32,6 @@ SIMD vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f32(c, a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return vcltq_f32(a, b); }
 SIMD vmask v_eq(vreal a, vreal b) { return vceqq_f32(a, b); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return vbslq_f32(m, a, b); }
-SIMD int v_any(vmask m) { return vmaxvq_u32(m) != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) { return vzip1q_f32(a, b); }
 SIMD vreal v_zip_high(vreal a, vreal b) { return vzip2q_f32(a, b); }
@@ -75,7 +74,6 @@ SIMD vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f64(c, a, b); }
 SIMD vmask v_lt(vreal a, vreal b) { return vcltq_f64(a, b); }
 SIMD vmask v_eq(vreal a, vreal b) { return vceqq_f64(a, b); }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return vbslq_f64(m, a, b); }
-SIMD int v_any(vmask m) { return vmaxvq_u32(vreinterpretq_u32_u64(m)) != 0; }
 
 SIMD vreal v_zip_low(vreal a, vreal b) { return vzip1q_f64(a, b); }
 SIMD vreal v_zip_high(vreal a, vreal b) { return vzip2q_f64(a, b); }
@@ -106,12 +104,6 @@ SIMD void v_store_part(real *p, int n, vreal v) {
     real lane[VL];
     v_store(lane, v);
     memcpy(p, lane, (size_t)n * sizeof *lane);
-}
-SIMD vreal v_keep_first(vreal v, int n, vreal other) {
-    real lane[VL];
-    v_store(lane, other);
-    v_store_part(lane, n, v);
-    return v_load(lane);
 }
 // vmaxq and vminq treat NaN and signed zeros otherwise than x86 does.
 SIMD vreal v_max(vreal a, vreal b) { return v_select(v_lt(b, a), a, b); }
