@@ -13,6 +13,18 @@ typedef struct {
     int64_t i0, i1, j0, j1;
 } mlp_block;
 
+// Whether the derivative of an activation is written in z, and whether a loss contains the output's activation.
+static inline int mlp_keeps_z(mlp_activation g) { return g >= MLP_PRELU; }
+static inline int mlp_loss_takes_z(mlp_loss_kind loss) { return loss <= MLP_BINARY_CROSS_ENTROPY || loss >= MLP_POISSON; }
+
+// An activation with its parameter.
+typedef struct {
+    mlp_activation kind;
+    double alpha;
+    const void *slopes;  // instead of alpha: one for each column, or one for all; or NULL
+    int one_slope;
+} mlp_unit;
+
 typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
     double lr, momentum;
@@ -45,15 +57,15 @@ typedef struct {
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
                   int64_t n);
 
-    // Block of a (B, n_out) = g(x (B, n_in) W (n_in, n_out) + b); b may be NULL; softmax is applied by softmax_forward
-    // once all columns are there, so here it counts as identity.
-    void (*dense_forward)(void *a, const void *x, const void *W, int64_t stride, const void *b, mlp_activation g,
+    // Block of z (B, n_out) = x (B, n_in) W (n_in, n_out) + b, unless z is NULL, and of a = g(z); b may be NULL; softmax is
+    // applied by softmax_forward once all columns are there, so here it counts as identity.
+    void (*dense_forward)(void *a, void *z, const void *x, const void *W, int64_t stride, const void *b, mlp_unit g,
                           int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
-    // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below), with a_below = g(z_below) (B, n_in); again
-    // without softmax.
-    void (*delta_below)(void *delta_below, const void *delta, const void *W, int64_t stride, const void *a_below,
-                        mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
+    // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below); again without softmax. kept (B, n_in) is
+    // z_below if mlp_keeps_z(g), else a_below = g(z_below).
+    void (*delta_below)(void *delta_below, const void *delta, const void *W, int64_t stride, const void *kept, mlp_unit g,
+                        int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
     // V (n_in, n_out) is the velocity, with the stride of W; NULL without momentum. ahead may be NULL.
@@ -69,23 +81,26 @@ typedef struct {
     void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                           const mlp_update *update);
 
-    // a (n) = g(z), element by element; not softmax. a may be z.
-    void (*activation_forward)(void *a, const void *z, mlp_activation g, int64_t n);
-    // delta (n) *= g'(z), given a = g(z); not softmax.
-    void (*activation_backward)(void *delta, const void *a, mlp_activation g, int64_t n);
+    // a (rows, n) = g(z), element by element; not softmax. a may be z.
+    void (*activation_forward)(void *a, const void *z, mlp_unit g, int64_t rows, int64_t n);
+    // delta (rows, n) *= g'(z), from what is kept, as in delta_below; not softmax.
+    void (*activation_backward)(void *delta, const void *kept, mlp_unit g, int64_t rows, int64_t n);
+    // Elements [j0, j1) of dalpha (n) = sum over rows of d * min(z, 0), for d (B, n) = d loss / d a of a prelu.
+    void (*slope_gradient)(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0, int64_t j1);
+    void (*sum_slopes)(void *dalpha, int64_t n);  // dalpha[0] = their sum: the gradient of one slope for all units
     // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian product.
     // scratch: scratch_bytes(1, n).
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
-    // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the two cross entropies (delta
-    // becomes d loss / d z_L) and a_L for the squared errors (delta becomes d loss / d a_L); delta may be out, or NULL
-    // if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
+    // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
+    // activation (mlp_loss_takes_z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
+    // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
     // data->weights[r], r = index[i], or first + i if index is NULL; the weight multiplies both loss and delta.
     // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
+                mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
 
     // Element by element, for the tests: out (n) = f(x).
     void (*exp)(void *out, const void *x, int64_t n);
@@ -93,6 +108,9 @@ typedef struct {
     void (*tanh)(void *out, const void *x, int64_t n);
     void (*sigmoid)(void *out, const void *x, int64_t n);
     void (*log1p_unit)(void *out, const void *x, int64_t n);  // log(1 + x), 0 <= x <= 1
+    void (*expm1_down)(void *out, const void *x, int64_t n);  // exp(x) - 1, x <= 0
+    void (*normal_cdf)(void *out, const void *x, int64_t n);  // of the standard normal distribution
+    void (*normal_pdf)(void *out, const void *x, int64_t n);
 
     // Keeps the multipliers of one core busy; returns the floating-point operations done.
     double (*multiply_adds)(int64_t steps);

@@ -26,18 +26,60 @@ typedef enum {
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
 
-typedef enum { MLP_IDENTITY, MLP_RELU, MLP_SIGMOID, MLP_TANH, MLP_SOFTMAX, MLP_ACTIVATIONS } mlp_activation;
+// Formulas in mlpfast/activations.py. From MLP_PRELU on the derivative is written in z, before it in a = g(z).
+typedef enum {
+    MLP_IDENTITY,
+    MLP_RELU,
+    MLP_LEAKY_RELU,  // alpha >= 0
+    MLP_ELU,         // alpha >= 0
+    MLP_SELU,
+    MLP_HARD_SIGMOID,
+    MLP_SIGMOID,
+    MLP_TANH,
+    MLP_EXP,
+    MLP_SIGN,
+    MLP_SOFTMAX,
+    MLP_PRELU,       // alpha is where its learned slopes start
+    MLP_GELU,
+    MLP_GELU_TANH,
+    MLP_SILU,
+    MLP_MISH,
+    MLP_SOFTPLUS,
+    MLP_SOFTSIGN,
+    MLP_HARD_SWISH,
+    MLP_ACTIVATIONS,
+} mlp_activation;
 
-// Losses of one example, y its target and yhat = a_L its prediction:
-//   CROSS_ENTROPY         -sum_j y_j log yhat_j, output softmax (identity: yhat are logits, softmax is applied here)
-//   BINARY_CROSS_ENTROPY  -sum_j y_j log yhat_j + (1 - y_j) log(1 - yhat_j), output sigmoid (or identity: logits)
-//   HALF_SQUARED_ERROR    1/2 sum_j (yhat_j - y_j)^2          SQUARED_ERROR  sum_j (yhat_j - y_j)^2
+// Losses of one example, y its target and yhat = a_L its prediction, r = yhat - y; sums run over the outputs:
+//   CROSS_ENTROPY         -sum y log yhat                               output softmax, or identity: yhat are logits
+//   BINARY_CROSS_ENTROPY  -sum y log yhat + (1 - y) log(1 - yhat)       output sigmoid, or identity: logits
+//   HALF_SQUARED_ERROR    1/2 sum r^2             SQUARED_ERROR  sum r^2             ABSOLUTE_ERROR  sum |r|
+//   HUBER                 sum 1/2 r^2 if |r| <= d, else d (|r| - d/2)
+//   QUANTILE              sum max(-q r, (1 - q) r)
+//   LOG_COSH              sum log cosh r
+//   POISSON               sum yhat - y log yhat                         output exp or softplus, or identity: log yhat
+//   PERCEPTRON            sum max(0, -y z), y -1 or +1                  output identity or sign
+//   HINGE                 sum max(0, 1 - y z), y -1 or +1; with labels max(0, 1 + max_{j != y} z_j - z_y)
+//                                                                       output identity or sign; with labels identity
 typedef enum {
     MLP_CROSS_ENTROPY,
     MLP_BINARY_CROSS_ENTROPY,
     MLP_HALF_SQUARED_ERROR,
     MLP_SQUARED_ERROR,
+    MLP_ABSOLUTE_ERROR,
+    MLP_HUBER,
+    MLP_QUANTILE,
+    MLP_LOG_COSH,
+    MLP_POISSON,
+    MLP_PERCEPTRON,
+    MLP_HINGE,
     MLP_LOSSES,
+} mlp_loss_kind;
+
+typedef struct {
+    mlp_loss_kind kind;
+    double parameter;        // d of HUBER, > 0; q of QUANTILE, between 0 and 1
+    double label_smoothing;  // e of the cross entropies: y becomes (1 - e) y + e / K, for the binary one (1 - e) y + e / 2
 } mlp_loss;
 
 // ---- The machine ----
@@ -64,6 +106,8 @@ double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds);
 typedef struct {
     int64_t n_in, n_out;        // 1 .. 2^31 - 1; n_in equals the n_out of the layer below
     mlp_activation activation;
+    double alpha;               // its parameter, if it has one
+    int one_slope;              // MLP_PRELU: one slope for all units
     int has_bias;
     int trainable;              // 0: its parameters stay as they are
 } mlp_layer_spec;
@@ -76,6 +120,7 @@ void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a row of the weights to the next, >= n_out
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
+void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----

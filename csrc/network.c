@@ -39,10 +39,15 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     for (int l = 0; l < n_layers; l++) {
         const mlp_layer_spec *s = &layers[l];
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
-        if ((unsigned)s->activation >= MLP_ACTIVATIONS) return MLP_BAD_ARGUMENT;
+        if ((unsigned)s->activation >= MLP_ACTIVATIONS || s->alpha != s->alpha) return MLP_BAD_ARGUMENT;
+        if (s->alpha < 0 && s->activation != MLP_PRELU) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
+}
+
+static int64_t slopes_of(const mlp_layer_spec *layer) {
+    return layer->activation != MLP_PRELU ? 0 : layer->one_slope ? 1 : layer->n_out;
 }
 
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
@@ -55,6 +60,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_reserve(&bytes, layers[l].n_in, row_stride(layers[l].n_out, kernels->real_size), kernels->real_size);
         mlp_reserve(&bytes, layers[l].n_out, layers[l].has_bias != 0, kernels->real_size);
+        mlp_reserve(&bytes, slopes_of(&layers[l]), 1, kernels->real_size);
     }
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     mlp_network *net = calloc(1, sizeof *net + (size_t)n_layers * sizeof *net->layers);
@@ -74,6 +80,9 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         if (layers[l].has_bias) {
             layer->b = (char *)net->parameters + mlp_reserve(&used, layers[l].n_out, 1, kernels->real_size);
         }
+        int64_t slopes = slopes_of(&layers[l]);
+        if (slopes) layer->slopes = (char *)net->parameters + mlp_reserve(&used, slopes, 1, kernels->real_size);
+        for (int64_t j = 0; j < slopes; j++) mlp_set_number(layer->slopes, dtype, j, layers[l].alpha);
         if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
     net->widest = layers[0].n_in > net->widest_out ? layers[0].n_in : net->widest_out;
@@ -90,12 +99,16 @@ void mlp_network_destroy(mlp_network *net) {
 void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
 void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
+void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
-mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss) {
-    // The cross entropies take z_L itself: softmax and sigmoid are part of them.
-    if (loss == MLP_CROSS_ENTROPY || loss == MLP_BINARY_CROSS_ENTROPY) return MLP_IDENTITY;
-    return net->layers[net->n_layers - 1].spec.activation;
+mlp_unit mlp_unit_of(const mlp_layer *layer) {
+    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->spec.one_slope};
+}
+
+mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
+    const mlp_layer *last = &net->layers[net->n_layers - 1];
+    return mlp_loss_takes_z(loss.kind) ? (mlp_unit){.kind = MLP_IDENTITY} : mlp_unit_of(last);
 }
 
 mlp_status mlp_check_data(const mlp_data *data) {
@@ -103,19 +116,35 @@ mlp_status mlp_check_data(const mlp_data *data) {
     return (unsigned)data->x_type > MLP_UINT8 ? MLP_BAD_ARGUMENT : MLP_OK;
 }
 
-static int output_fits(mlp_loss loss, mlp_activation output) {
-    if (loss == MLP_CROSS_ENTROPY) return output == MLP_SOFTMAX || output == MLP_IDENTITY;
-    if (loss == MLP_BINARY_CROSS_ENTROPY) return output == MLP_SIGMOID || output == MLP_IDENTITY;
-    return 1;
+// Which outputs make sense with a loss that contains the output's activation.
+static int output_fits(mlp_loss_kind loss, mlp_activation output) {
+    switch (loss) {
+    case MLP_CROSS_ENTROPY: return output == MLP_SOFTMAX || output == MLP_IDENTITY;
+    case MLP_BINARY_CROSS_ENTROPY: return output == MLP_SIGMOID || output == MLP_IDENTITY;
+    case MLP_POISSON: return output == MLP_EXP || output == MLP_SOFTPLUS || output == MLP_IDENTITY;
+    case MLP_PERCEPTRON:
+    case MLP_HINGE: return output == MLP_IDENTITY || output == MLP_SIGN;
+    default: return 1;
+    }
+}
+
+static int parameters_fit(mlp_loss loss) {
+    if (loss.kind == MLP_HUBER && !(loss.parameter > 0)) return 0;
+    if (loss.kind == MLP_QUANTILE && !(loss.parameter > 0 && loss.parameter < 1)) return 0;
+    if (loss.label_smoothing == 0) return 1;
+    int has_classes = loss.kind == MLP_CROSS_ENTROPY || loss.kind == MLP_BINARY_CROSS_ENTROPY;
+    return has_classes && loss.label_smoothing > 0 && loss.label_smoothing <= 1;
 }
 
 mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss) {
     const mlp_layer_spec *last = &net->layers[net->n_layers - 1].spec;
-    if ((unsigned)loss >= MLP_LOSSES || !output_fits(loss, last->activation)) return MLP_BAD_ARGUMENT;
+    if ((unsigned)loss.kind >= MLP_LOSSES || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
+    if (!output_fits(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     if (data->n == 0) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;
-    if (loss != MLP_CROSS_ENTROPY) return MLP_BAD_ARGUMENT;
+    if (loss.kind == MLP_HINGE && last->activation != MLP_IDENTITY) return MLP_BAD_ARGUMENT;
+    if (loss.kind != MLP_CROSS_ENTROPY && loss.kind != MLP_HINGE) return MLP_BAD_ARGUMENT;
     for (int64_t i = 0; i < data->n; i++) {
         if (data->labels[i] < 0 || data->labels[i] >= last->n_out) return MLP_BAD_ARGUMENT;
     }

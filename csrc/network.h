@@ -8,7 +8,8 @@ typedef struct {
     mlp_layer_spec spec;
     void *W;         // (n_in, n_out), its rows `stride` numbers apart
     int64_t stride;
-    void *b;  // (n_out) or NULL
+    void *b;       // (n_out) or NULL
+    void *slopes;  // (n_out) of a prelu, or one if they are all the same; NULL for other activations
 } mlp_layer;
 
 struct mlp_network {
@@ -29,6 +30,10 @@ static inline size_t mlp_size_of(mlp_dtype type) {
 static inline const void *mlp_row(const void *matrix, mlp_dtype type, int64_t row, int64_t cols) {
     return (const char *)matrix + (size_t)row * (size_t)cols * mlp_size_of(type);
 }
+static inline void mlp_set_number(void *reals, mlp_dtype type, int64_t i, double x) {
+    if (type == MLP_FLOAT32) ((float *)reals)[i] = (float)x;
+    else ((double *)reals)[i] = x;
+}
 static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
 }
@@ -39,8 +44,9 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
 
 void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
 
-// The activation the last layer applies before the loss: none for the cross entropies, which contain it.
-mlp_activation mlp_output_activation(const mlp_network *net, mlp_loss loss);
+// The activation of a layer; of the last one before the loss, if that contains its activation: identity.
+mlp_unit mlp_unit_of(const mlp_layer *layer);
+mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss);
 
 // MLP_BAD_ARGUMENT unless data can be read, and unless its labels or targets suit the loss and the network's output.
 mlp_status mlp_check_data(const mlp_data *data);

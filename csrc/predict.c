@@ -94,19 +94,18 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
     const void *x = input(j, first, rows, buffer + at->input);
     for (int l = 0; l <= last; l++) {
         const mlp_layer *layer = &net->layers[l];
-        mlp_activation g = layer->spec.activation;
-        if (l == last && j->evaluates) g = mlp_output_activation(net, j->loss);
+        mlp_unit g = l == last && j->evaluates ? mlp_output_unit(net, j->loss) : mlp_unit_of(layer);
         void *a = buffer + at->layer[l % 2];
         if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
         mlp_block all = {0, rows, 0, layer->spec.n_out};
-        k->dense_forward(a, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
+        k->dense_forward(a, NULL, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
                          buffer + at->scratch);
-        if (g == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
+        if (g.kind == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
         x = a;
     }
     if (j->evaluates) {
-        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, j->data, NULL, first, rows, n_out,
-                buffer + at->scratch);
+        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, net->layers[last].spec.activation,
+                j->data, NULL, first, rows, n_out, buffer + at->scratch);
     }
 }
 

@@ -26,9 +26,11 @@ struct mlp_trainer {
     char *scratch;
 
     void *velocities;  // laid out as the network's parameters; NULL until momentum is used
-    void **buffers;    // the one allocation behind the next two
+    void **buffers;    // the one allocation behind the next four
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
+    void **z;          // z[l] (rows, n_out of layer l) where the derivative is written in it, else NULL
     void **delta;      // delta[l] (rows, n_out of layer l)
+    void **slope;      // slope[l] (n_out of layer l), the gradient of a prelu's slopes, or NULL
 };
 
 // What the members of a team share during an epoch. rank 0 alone writes the result.
@@ -154,18 +156,28 @@ static void gather(step *s) {
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
 }
 
+// The activation of layer l in this step: none for the last, if the loss contains it.
+static mlp_unit unit_of(const step *s, int l) {
+    return l == s->net->n_layers - 1 ? mlp_output_unit(s->net, s->trainer->loss) : mlp_unit_of(&s->net->layers[l]);
+}
+
+// What the derivative of layer l's activation is written in.
+static void *kept(const step *s, int l) {
+    return mlp_keeps_z(s->net->layers[l].spec.activation) ? s->trainer->z[l] : s->trainer->a[l + 1];
+}
+
 static void forward(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_activation g = layer->spec.activation;
-    if (l == s->net->n_layers - 1) g = mlp_output_activation(s->net, s->trainer->loss);
+    mlp_unit g = unit_of(s, l);
 
     await_others(s, by_rows(s, n_out));
     if (!given_up(s)) {
-        s->kernels->dense_forward(s->trainer->a[l + 1], s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in,
+        void *z = mlp_keeps_z(g.kind) ? s->trainer->z[l] : NULL;
+        s->kernels->dense_forward(s->trainer->a[l + 1], z, s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in,
                                   n_out, my_block(s, s->rows, 1, n_out), my_scratch(s));
     }
-    if (g == MLP_SOFTMAX) {
+    if (g.kind == MLP_SOFTMAX) {
         int64_t i0, i1;
         await_others(s, 1);
         mlp_team_share(s->me, s->rows, 1, &i0, &i1);
@@ -174,23 +186,37 @@ static void forward(step *s, int l) {
     }
 }
 
-static void backward_through(const step *s, void *delta, const void *a, mlp_activation g, int64_t rows, int64_t n) {
-    if (g == MLP_SOFTMAX) s->kernels->softmax_backward(delta, a, rows, n, my_scratch(s));
-    else s->kernels->activation_backward(delta, a, g, rows * n);
+// delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way: at
+// the output, with whole rows (softmax), or because the slopes' gradient needs d loss / d a.
+static void through_unit(step *s, int l) {
+    mlp_trainer *t = s->trainer;
+    int64_t n = s->net->layers[l].spec.n_out, i0, i1, j0, j1;
+    mlp_unit g = unit_of(s, l);
+    if (g.slopes) {
+        await_others(s, 0);
+        mlp_team_share(s->me, n, line_or(s, 1), &j0, &j1);
+        s->kernels->slope_gradient(t->slope[l], t->delta[l], t->z[l], s->rows, n, j0, j1);
+    }
+    await_others(s, 1);
+    if (g.slopes && g.one_slope && s->me->rank == 0) s->kernels->sum_slopes(t->slope[l], n);
+    mlp_team_share(s->me, s->rows, 1, &i0, &i1);
+    void *delta = at(s, t->delta[l], i0, n), *from = at(s, kept(s, l), i0, n);
+    if (g.kind == MLP_SOFTMAX) s->kernels->softmax_backward(delta, from, i1 - i0, n, my_scratch(s));
+    else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
 }
 
 static void loss_and_residual(step *s) {
     mlp_trainer *t = s->trainer;
     int last = s->net->n_layers - 1;
-    int64_t n = s->net->layers[last].spec.n_out, i0, i1;
+    const mlp_layer_spec *layer = &s->net->layers[last].spec;
+    int64_t n = layer->n_out, i0, i1;
     await_others(s, 1);
     mlp_team_share(s->me, s->rows, 1, &i0, &i1);
-    void *delta = at(s, t->delta[last], i0, n), *out = at(s, t->a[last + 1], i0, n);
-    int finite = s->kernels->loss(delta, t->row_loss + i0, t->row_correct + i0, out, t->loss, s->epoch->data,
+    int finite = s->kernels->loss(at(s, t->delta[last], i0, n), t->row_loss + i0, t->row_correct + i0,
+                                  at(s, t->a[last + 1], i0, n), t->loss, layer->activation, s->epoch->data,
                                   s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n, my_scratch(s));
     if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
-    mlp_activation g = mlp_output_activation(s->net, t->loss);
-    if (g != MLP_IDENTITY) backward_through(s, delta, out, g, i1 - i0, n);
+    if (unit_of(s, last).kind != MLP_IDENTITY) through_unit(s, last);
 }
 
 // rank 0 adds the rows up, in their order.
@@ -217,20 +243,15 @@ static void account(const step *s, int whole) {
 static void residual_below(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_activation g = s->net->layers[l - 1].spec.activation;
-    void *below = s->trainer->delta[l - 1], *a = s->trainer->a[l];
+    mlp_unit g = unit_of(s, l - 1), none = {.kind = MLP_IDENTITY};
+    int later = g.kind == MLP_SOFTMAX || g.kind == MLP_PRELU;
 
     await_others(s, by_rows(s, n_in));
     if (!given_up(s)) {
-        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, a, g, n_in, n_out,
-                                my_block(s, s->rows, 1, n_in), my_scratch(s));
+        s->kernels->delta_below(s->trainer->delta[l - 1], s->trainer->delta[l], layer->W, layer->stride, kept(s, l - 1),
+                                later ? none : g, n_in, n_out, my_block(s, s->rows, 1, n_in), my_scratch(s));
     }
-    if (g == MLP_SOFTMAX) {
-        int64_t i0, i1;
-        await_others(s, 1);
-        mlp_team_share(s->me, s->rows, 1, &i0, &i1);
-        s->kernels->softmax_backward(at(s, below, i0, n_in), at(s, a, i0, n_in), i1 - i0, n_in, my_scratch(s));
-    }
+    if (later) through_unit(s, l - 1);
 }
 
 // Where a parameter's velocity stands: as far into the velocities as the parameter into the parameters.
@@ -280,9 +301,16 @@ static void update(const step *s, int l) {
     s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, layer->stride, t->a[l],
                                t->delta[l], s->rows, n_in, n_out, mine, &rule, &ahead, my_scratch(s));
     int all_columns = by_rows(s, n_out);
-    if (!layer->b || (all_columns && s->me->rank < s->me->size - 1)) return;  // rank 0 is busy with the loss
-    s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
-                            mine.j0, mine.j1, &rule);
+    if (all_columns && s->me->rank < s->me->size - 1) return;  // rank 0 is busy with the loss
+    if (layer->b) {
+        s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
+                                mine.j0, mine.j1, &rule);
+    }
+    if (layer->slopes) {  // their gradient is there: one row of it
+        int64_t end = layer->spec.one_slope && mine.j1 > 1 ? 1 : mine.j1;
+        s->kernels->update_bias(layer->slopes, with_velocity ? velocity_of(t, layer->slopes) : NULL, t->slope[l], 1,
+                                n_out, mine.j0, end, &rule);
+    }
 }
 
 // ---- The walk ----
@@ -332,6 +360,11 @@ static size_t lay_out(mlp_trainer *t, char *block, int64_t rows, int threads) {
         if (block) t->a[l + 1] = block + offset;
         offset = mlp_reserve(&used, rows, net->layers[l].spec.n_out, real_size);
         if (block) t->delta[l] = block + offset;
+        int keeps_z = mlp_keeps_z(net->layers[l].spec.activation);
+        offset = mlp_reserve(&used, keeps_z ? rows : 0, net->layers[l].spec.n_out, real_size);
+        if (block && keeps_z) t->z[l] = block + offset;
+        offset = mlp_reserve(&used, net->layers[l].slopes != NULL, net->layers[l].spec.n_out, real_size);
+        if (block && net->layers[l].slopes) t->slope[l] = block + offset;
     }
     offset = mlp_reserve(&used, rows, 1, sizeof(double));
     if (block) t->row_loss = (double *)(void *)(block + offset);
@@ -412,9 +445,10 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 // ---- The public functions ----
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
-    if (batch_size < 1 || (unsigned)loss >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
+    if (batch_size < 1 || (unsigned)loss.kind >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
     mlp_trainer *t = calloc(1, sizeof *t);
-    void **buffers = calloc(2 * (size_t)net->n_layers + 1, sizeof *buffers);
+    size_t n_layers = (size_t)net->n_layers;
+    void **buffers = calloc(4 * n_layers + 1, sizeof *buffers);
     if (!t || !buffers) {
         free(t);
         free(buffers);
@@ -422,7 +456,9 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     }
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size, .buffers = buffers};
     t->a = buffers;
-    t->delta = buffers + net->n_layers + 1;
+    t->z = t->a + n_layers + 1;
+    t->delta = t->z + n_layers;
+    t->slope = t->delta + n_layers;
     while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
         t->lowest_trainable++;
     }

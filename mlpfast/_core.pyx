@@ -20,13 +20,17 @@ cdef extern from "mlpfast.h":
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_RELU, MLP_SIGMOID, MLP_TANH, MLP_SOFTMAX
-    ctypedef enum mlp_loss:
-        MLP_CROSS_ENTROPY, MLP_BINARY_CROSS_ENTROPY, MLP_HALF_SQUARED_ERROR, MLP_SQUARED_ERROR
+        MLP_IDENTITY, MLP_SOFTMAX, MLP_ACTIVATIONS
+    ctypedef enum mlp_loss_kind:
+        MLP_LOSSES
+    ctypedef struct mlp_loss:
+        mlp_loss_kind kind
+        double parameter, label_smoothing
     ctypedef struct mlp_layer_spec:
         int64_t n_in, n_out
         mlp_activation activation
-        int has_bias, trainable
+        double alpha
+        int one_slope, has_bias, trainable
     ctypedef struct mlp_network:
         pass
     ctypedef struct mlp_trainer:
@@ -62,6 +66,7 @@ cdef extern from "mlpfast.h":
     void mlp_network_destroy(mlp_network *) nogil
     void *mlp_network_weights(const mlp_network *, int)
     void *mlp_network_bias(const mlp_network *, int)
+    void *mlp_network_slopes(const mlp_network *, int)
     int64_t mlp_network_stride(const mlp_network *, int)
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
@@ -81,6 +86,13 @@ cdef extern from "mlpfast.h":
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
         int64_t i0, i1, j0, j1
+    ctypedef struct mlp_unit:
+        mlp_activation kind
+        double alpha
+        const void *slopes
+        int one_slope
+    bint mlp_keeps_z(mlp_activation)
+    bint mlp_loss_takes_z(mlp_loss_kind)
     ctypedef struct mlp_update:
         double scale, lr, momentum
         int nesterov
@@ -90,27 +102,49 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_kernels:
         size_t (*scratch_bytes)(int64_t, int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
-        void (*dense_forward)(void *, const void *, const void *, int64_t, const void *, mlp_activation, int64_t,
+        void (*dense_forward)(void *, void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t,
                               int64_t, mlp_block, void *) noexcept
-        void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_activation, int64_t,
-                            int64_t, mlp_block, void *) noexcept
+        void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
+                            mlp_block, void *) noexcept
         void (*update_weights)(void *, void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
                                mlp_block, const mlp_update *, mlp_ahead *, void *) noexcept
         void (*weight_gradient)(void *, const void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
                                 mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
-        void (*activation_forward)(void *, const void *, mlp_activation, int64_t) noexcept
-        void (*activation_backward)(void *, const void *, mlp_activation, int64_t) noexcept
+        void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
+        void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
+        void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
+        void (*sum_slopes)(void *, int64_t) noexcept
         void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
         void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        int (*loss)(void *, double *, double *, const void *, mlp_loss, const mlp_data *, const int64_t *, int64_t,
-                    int64_t, int64_t, void *) noexcept
+        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_data *,
+                    const int64_t *, int64_t, int64_t, int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
-ACTIVATIONS = {"identity": MLP_IDENTITY, "relu": MLP_RELU, "sigmoid": MLP_SIGMOID, "tanh": MLP_TANH,
-               "softmax": MLP_SOFTMAX}
-LOSSES = {"cross_entropy": MLP_CROSS_ENTROPY, "binary_cross_entropy": MLP_BINARY_CROSS_ENTROPY,
-          "half_squared_error": MLP_HALF_SQUARED_ERROR, "squared_error": MLP_SQUARED_ERROR}
+# Names, in the order of the enums in mlpfast.h.
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "selu", "hard_sigmoid", "sigmoid", "tanh", "exp", "sign",
+               "softmax", "prelu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "hard_swish")
+LOSSES = ("cross_entropy", "binary_cross_entropy", "half_squared_error", "squared_error", "absolute_error", "huber",
+          "quantile", "log_cosh", "poisson", "perceptron", "hinge")
+assert len(ACTIVATIONS) == MLP_ACTIVATIONS and len(LOSSES) == MLP_LOSSES
+
+
+cdef mlp_activation activation_kind(activation) except *:
+    return <mlp_activation><int>ACTIVATIONS.index(activation.name)
+
+
+cdef mlp_loss loss_spec(loss) except *:
+    return mlp_loss(<mlp_loss_kind><int>LOSSES.index(loss.name), loss.parameter, loss.label_smoothing)
+
+
+def keeps_z(activation):
+    """Whether the derivative is written in z; in a = g(z) otherwise."""
+    return mlp_keeps_z(activation_kind(activation))
+
+
+def takes_z(loss):
+    """Whether the loss contains the output's activation."""
+    return mlp_loss_takes_z(loss_spec(loss).kind)
 
 
 # ---- The machine ----
@@ -300,7 +334,7 @@ cdef class Workspace:
 
 
 cdef class Network:
-    """Owner of a network of the core. layers: (n_in, n_out, activation, has_bias, trainable) each."""
+    """Owner of a network of the core. layers: (n_in, n_out, Activation, has_bias, trainable) each."""
     cdef mlp_network *c
     cdef readonly object dtype, layers
     cdef public bint training          # one trainer at a time
@@ -321,7 +355,8 @@ cdef class Network:
             for l, (n_in, n_out, activation, has_bias, trainable) in enumerate(layers):
                 specs[l].n_in, specs[l].n_out = n_in, n_out
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
-                specs[l].activation = ACTIVATIONS[activation]
+                specs[l].activation = activation_kind(activation)
+                specs[l].alpha, specs[l].one_slope = activation.alpha, activation.shared
                 specs[l].has_bias, specs[l].trainable = has_bias, trainable
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
@@ -342,6 +377,10 @@ cdef class Network:
 
     def bias(self, int layer):
         return view(self, mlp_network_bias(self.c, layer), self.layers[layer][1:2], self.dtype)
+
+    def slopes(self, int layer):
+        n = 1 if self.layers[layer][2].shared else self.layers[layer][1]
+        return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
 
     cdef Workspace workspace(self, int64_t n, int threads):
         cdef Workspace space = self.idle.pop() if self.idle else Workspace()
@@ -393,16 +432,16 @@ cdef class Network:
         self.idle.append(space)
         raise_status(status, caught)
 
-    def evaluate(self, Data data, str loss, int threads):
+    def evaluate(self, Data data, loss, int threads):
         """(sum of losses, sum of weights, weight of the right ones) over all rows."""
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
-        cdef mlp_loss kind = LOSSES[loss]
+        cdef mlp_loss spec = loss_spec(loss)
         cdef mlp_result result
         cdef mlp_status status
         with nogil:
-            status = mlp_evaluate(self.c, &result, &data.c, kind, space.memory, threads, ask, &state)
+            status = mlp_evaluate(self.c, &result, &data.c, spec, space.memory, threads, ask, &state)
         self.idle.append(space)
         raise_status(status, caught)
         return result.loss_sum, result.weight_sum, result.correct
@@ -443,9 +482,9 @@ cdef class Trainer:
     cdef bint by_label
     cdef Workspace labels
 
-    def __cinit__(self, Network network, str loss, int64_t batch_size):
-        self.network, self.labels, self.by_label = network, Workspace(), loss == "cross_entropy"
-        raise_status(mlp_trainer_create(&self.c, network.c, LOSSES[loss], batch_size), None)
+    def __cinit__(self, Network network, loss, int64_t batch_size):
+        self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
+        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss), batch_size), None)
 
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
@@ -571,79 +610,102 @@ cdef Workspace product_scratch(const mlp_kernels *k, int64_t rows, cnp.ndarray W
     return scratch_for(k, max(rows, W.shape[0], W.shape[1]), 1)
 
 
+cdef mlp_unit identity = mlp_unit(MLP_IDENTITY, 0, NULL, 0)
+
+
+cdef mlp_unit unit_of(activation, slopes) except *:
+    return mlp_unit(activation_kind(activation), activation.alpha, address_or_null(slopes), activation.shared)
+
+
 def affine(cnp.ndarray x, cnp.ndarray W, b):
     """z (B, n_out) = x W + b."""
     z = np.empty((x.shape[0], W.shape[1]), x.dtype)
     cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.dense_forward(address(z), address(x), address(W), row_stride(W), address_or_null(b), MLP_IDENTITY, W.shape[0],
+    k.dense_forward(address(z), NULL, address(x), address(W), row_stride(W), address_or_null(b), identity, W.shape[0],
                     W.shape[1], all, scratch.memory)
     return z
 
 
-def activate(cnp.ndarray z, str activation):
+def activate(cnp.ndarray z, activation, slopes=None):
     """a = g(z)."""
     cdef cnp.ndarray a = np.empty_like(z)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
     cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
-    if activation == "softmax":
+    cdef mlp_unit g = unit_of(activation, slopes)
+    if g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
-        k.activation_forward(address(a), address(z), ACTIVATIONS[activation], z.size)
+        k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
     return a
 
 
-cdef int apply_derivative(cnp.ndarray delta, cnp.ndarray a, str activation) except -1:
+def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=None):
+    """delta (B, n), in place, through g'. kept is z if keeps_z(activation), else a = g(z)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
-    if activation == "softmax":
-        k.softmax_backward(address(delta), address(a), delta.shape[0], delta.shape[1], scratch.memory)
+    cdef mlp_unit g = unit_of(activation, slopes)
+    if g.kind == MLP_SOFTMAX:
+        k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
-        k.activation_backward(address(delta), address(a), ACTIVATIONS[activation], delta.size)
-    return 0
+        k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
 
 
-def loss_and_delta(cnp.ndarray out, Data data, str loss, activation):
-    """(losses (B,), delta_L (B, n)). out: z_L with activation None for the cross entropies, else a_L = activation(z_L)."""
+def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
+    """d J / d alpha of a prelu without the 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
+    cdef cnp.ndarray slope = np.empty(z.shape[1], z.dtype)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
+    k.slope_gradient(address(slope), address(d), address(z), z.shape[0], z.shape[1], 0, z.shape[1])
+    if one:
+        k.sum_slopes(address(slope), z.shape[1])
+        return slope[:1].copy()
+    return slope
+
+
+def loss_and_delta(cnp.ndarray out, Data data, loss, output):
+    """(losses (B,), d loss / d out (B, n)). out: z_L if takes_z(loss), else a_L; output: the activation of layer L."""
     cdef cnp.ndarray delta = np.empty_like(out)
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
-    k.loss(address(delta), &losses[0], &correct[0], address(out), LOSSES[loss], &data.c, NULL, 0, out.shape[0],
-           out.shape[1], scratch.memory)
-    if activation is not None:
-        apply_derivative(delta, out, activation)
+    k.loss(address(delta), &losses[0], &correct[0], address(out), loss_spec(loss), activation_kind(output), &data.c,
+           NULL, 0, out.shape[0], out.shape[1], scratch.memory)
     return losses.base[:-1], delta
 
 
-def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray a, str activation):
-    """(delta W^T) * g'(z), with a = g(z) (B, n_in)."""
-    cdef cnp.ndarray below = np.empty_like(a)
+def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
+    """(delta W^T) * g'(z) (B, n_in); kept as in through_derivative, None for the product alone."""
+    cdef cnp.ndarray below = np.empty((delta.shape[0], W.shape[0]), delta.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
-    cdef mlp_block all = mlp_block(0, a.shape[0], 0, a.shape[1])
-    cdef Workspace scratch = product_scratch(k, a.shape[0], W)
-    k.delta_below(address(below), address(delta), address(W), row_stride(W), address(a), ACTIVATIONS[activation], W.shape[0],
-                  W.shape[1], all, scratch.memory)
-    if activation == "softmax":
-        apply_derivative(below, a, activation)
+    cdef mlp_block all = mlp_block(0, delta.shape[0], 0, W.shape[0])
+    cdef Workspace scratch = product_scratch(k, delta.shape[0], W)
+    cdef mlp_unit g = identity if kept is None else unit_of(activation, None)
+    cdef const void *from_ = address(below) if kept is None else address(kept)
+    k.delta_below(address(below), address(delta), address(W), row_stride(W), from_, g, W.shape[0], W.shape[1], all,
+                  scratch.memory)
     return below
 
 
-def gradients(cnp.ndarray W, b, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
-    """(dW, db) = (scale x^T delta + l2 W + l1 sign(W), scale * sum of delta's rows); db is None without a bias."""
+def scaled_sum(cnp.ndarray rows, double scale):
+    """scale * the sum of rows (B, n), as a bias's gradient is formed."""
+    cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
+    cdef mlp_update update = mlp_update(scale, 0, 0, 0, 0, 0)
+    mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
+                                                  rows.shape[1], &update)
+    return out
+
+
+def weight_gradient(cnp.ndarray W, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
+    """dW = scale x^T delta + l2 W + l1 sign(W)."""
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], all,
-                      &update, scratch.memory)
-    if b is None:
-        return dW, None
-    db = np.empty_like(b)
-    k.bias_gradient(address(db), address(delta), x.shape[0], W.shape[1], 0, W.shape[1], &update)
-    return dW, db
+    k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
+                      W.shape[1], all, &update, scratch.memory)
+    return dW
 
 
 # ---- For benchmarks/: single kernels on one thread, into arrays that are there already. C-contiguous, of one dtype ----
@@ -666,32 +728,29 @@ def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, const int64_t[::1]
                                           out.shape[1])
 
 
-def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, str activation):
+def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, activation):
     """a (B, n_out) = g(x W + b); softmax counts as identity."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
-    k.dense_forward(address(a), address(x), address(W), row_stride(W), address_or_null(b), ACTIVATIONS[activation],
+    k.dense_forward(address(a), NULL, address(x), address(W), row_stride(W), address_or_null(b), unit_of(activation, None),
                     W.shape[0], W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
 
 
-def activate_into(cnp.ndarray a, cnp.ndarray z, str activation):
+def activate_into(cnp.ndarray a, cnp.ndarray z, activation):
     """a (B, n) = g(z)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
-    if activation == "softmax":
+    cdef mlp_unit g = unit_of(activation, None)
+    if g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), a.shape[0], a.shape[1], bench_scratch(k, a.shape[1]))
     else:
-        k.activation_forward(address(a), address(z), ACTIVATIONS[activation], a.size)
+        k.activation_forward(address(a), address(z), g, a.shape[0], a.shape[1])
 
 
-def through_derivative(cnp.ndarray delta, cnp.ndarray a, str activation):
-    """delta (B, n), in place, through g' at a = g(z)."""
-    apply_derivative(delta, a, activation)
-
-
-def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, cnp.ndarray out, Data data, str loss):
+def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, cnp.ndarray out, Data data, loss,
+              output):
     """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), LOSSES[loss], &data.c, NULL, 0, out.shape[0],
-           out.shape[1], bench_scratch(k, out.shape[1]))
+    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss), activation_kind(output), &data.c,
+           NULL, 0, out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):

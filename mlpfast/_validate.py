@@ -106,6 +106,9 @@ def class_labels(y, n_classes, name="y"):
     return np.array(y, np.int32, order="C")
 
 
+SIGNS = frozenset({"perceptron", "hinge"})  # their targets are -1 or +1
+
+
 def target_matrix(y, network, loss, name="y"):
     """y (n,) or (n, K) as a private (n, K) copy of the network's dtype."""
     n_out = network.n_out
@@ -113,23 +116,43 @@ def target_matrix(y, network, loss, name="y"):
         y = y.reshape(-1, 1)
     if y.ndim != 2 or y.shape[1] != n_out:
         forms = f"(n, {n_out})"
-        if loss == "cross_entropy":
+        if by_class(loss, network):
             forms = f"(n,) with class numbers, or {forms}"
         elif n_out == 1:
             forms = f"(n,) or {forms}"
-        raise ValueError(f"{name} must have shape {forms} for loss {loss!r}, got {y.shape}")
+        raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
         targets = np.array(y, network.dtype, order="C")
-    bad = ~np.isfinite(targets)
-    if loss in ("cross_entropy", "binary_cross_entropy"):
-        bad |= (targets < 0) | (targets > 1)
+    needs, bad = "finite numbers", ~np.isfinite(targets)
+    if loss.name == "cross_entropy":
+        needs, bad = "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
+    elif loss.name == "binary_cross_entropy" and not (np.abs(targets) == 1).all():
+        needs, bad = "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
+    elif loss.name in SIGNS:
+        low = 0 if (targets == 0).any() else -1
+        needs, bad = "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
+    elif loss.name == "poisson":
+        needs, bad = "finite numbers >= 0", bad | (targets < 0)
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
-        needs = "probabilities from 0 to 1" if loss.endswith("cross_entropy") else "finite numbers"
         raise ValueError(f"{name} must hold {needs}, got {y[i, j]} in row {i}, column {j}")
-    if loss == "cross_entropy":
+    if loss.name == "cross_entropy":
         _check_rows_sum_to_one(targets, name)
+    return _two_classes(targets, loss)
+
+
+def _two_classes(targets, loss):
+    """Two classes as the core takes them, in place: 0 and 1 for the binary cross entropy, else -1 and +1."""
+    if loss.name == "binary_cross_entropy" and (targets < 0).any():
+        targets[targets < 0] = 0
+    elif loss.name in SIGNS:
+        targets[targets == 0] = -1
     return targets
+
+
+def by_class(loss, network):
+    """Whether y (n,) means class numbers."""
+    return loss.name == "cross_entropy" or (loss.name == "hinge" and network.n_out > 1)
 
 
 def _check_rows_sum_to_one(targets, name):
@@ -206,7 +229,7 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
     if len(X) == 0:
         raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
     labels = targets = None
-    if loss == "cross_entropy" and y.ndim == 1:
+    if by_class(loss, network) and y.ndim == 1:
         labels = class_labels(y, network.n_out, names[1])
     else:
         targets = target_matrix(y, network, loss, names[1])

@@ -1,15 +1,98 @@
-"""Names of the activations; the arithmetic is in csrc/kernels/activation.inc.h.
+"""Activations a = g(z); csrc/kernels/activation.inc.h computes them and their derivatives.
 
-    identity  z        relu  max(z, 0), derivative 0 at 0        sigmoid  1 / (1 + exp(-z))
-    tanh  tanh(z)      softmax  exp(z_j) / sum_k exp(z_k), over a row
+A name stands for the usual parameter; an object carries another.
+
+    identity      z
+    relu          max(z, 0), derivative 0 at 0                                       Nair and Hinton (2010)
+    leaky_relu    z if z > 0, else alpha z;  LeakyReLU(alpha=0.01), alpha >= 0       Maas et al. (2013)
+    prelu         the same with learned alpha;  PReLU(alpha=0.25, shared=False)      He et al. (2015)
+    elu           z if z > 0, else alpha (e^z - 1);  ELU(alpha=1.0), alpha >= 0      Clevert et al. (2016)
+    selu          1.0507 (z if z > 0, else 1.6733 (e^z - 1))                         Klambauer et al. (2017)
+    gelu          z Phi(z), Phi the distribution of the standard normal              Hendrycks and Gimpel (2016)
+    gelu_tanh     z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))                      the same paper
+    silu          z sigmoid(z), also called swish                                    Elfwing et al. (2018)
+    mish          z tanh(log(1 + e^z))                                               Misra (2020)
+    softplus      log(1 + e^z)                                                       Dugas et al. (2001)
+    softsign      z / (1 + |z|)                                                      Bergstra et al. (2009)
+    hard_sigmoid  min(1, max(0, (z + 3) / 6)), derivative 0 at its corners           Howard et al. (2019)
+    hard_swish    z hard_sigmoid(z)                                                  Howard et al. (2019)
+    sigmoid       1 / (1 + e^-z)
+    tanh          tanh(z)
+    exp           e^z
+    sign          -1, 0 or 1: the threshold unit; its derivative is 0 everywhere     McCulloch and Pitts (1943)
+    softmax       e^z_j / sum_k e^z_k, over a row; its derivative is the full Jacobian
 """
 
 from ._core import ACTIVATIONS
-from ._validate import one_of
+from ._validate import flag, one_of, real_number
 
-RELU_FAMILY = frozenset({"relu"})  # "auto" starts these with He's weights
+RELU_FAMILY = frozenset(
+    {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
+)  # "auto" starts these with He's weights
+
+
+class Activation:
+    """An activation by name, with its parameter. Two are equal if they compute the same."""
+
+    alpha, shared = 0.0, False
+    parameters = ()
+
+    def __init__(self, name):
+        self.name = name
+
+    def _key(self):
+        return self.name, self.alpha, self.shared
+
+    def __eq__(self, other):
+        return self._key() == (other._key() if isinstance(other, Activation) else other)
+
+    def __hash__(self):
+        return hash(self._key())
+
+    def __repr__(self):
+        settings = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)
+        return f"{type(self).__name__}({settings})" if self.parameters else f"Activation({self.name!r})"
+
+
+class LeakyReLU(Activation):
+    """z if z > 0, else alpha z."""
+
+    parameters = ("alpha",)
+
+    def __init__(self, alpha=0.01):
+        super().__init__("leaky_relu")
+        self.alpha = real_number("alpha", alpha, least=0)
+
+
+class ELU(Activation):
+    """z if z > 0, else alpha (e^z - 1)."""
+
+    parameters = ("alpha",)
+
+    def __init__(self, alpha=1.0):
+        super().__init__("elu")
+        self.alpha = real_number("alpha", alpha, least=0)
+
+
+class PReLU(Activation):
+    """z if z > 0, else alpha z, with alpha learned: one for each unit, or shared by all units of the layer.
+
+    alpha is where they start; Layer.slopes holds them as they are. They are not penalised by l1 and l2.
+    """
+
+    parameters = ("alpha", "shared")
+
+    def __init__(self, alpha=0.25, shared=False):
+        super().__init__("prelu")
+        self.alpha, self.shared = real_number("alpha", alpha), flag("shared", shared)
+
+
+WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
 
 
 def checked(name, value):
-    """The activation's name, or ValueError."""
-    return one_of(name, value, ACTIVATIONS)
+    """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
+    if isinstance(value, Activation):
+        return value
+    value = one_of(name, value, ACTIVATIONS)
+    return WITH_PARAMETERS[value]() if value in WITH_PARAMETERS else Activation(value)

@@ -34,7 +34,7 @@ def _forward(net, X):
     tape = Tape(x, [], [])
     for layer in net.layers:
         z = _core.affine(x, layer.W, layer.b)
-        x = _core.activate(z, layer.activation)
+        x = _core.activate(z, layer._unit, layer.slopes)
         tape.z.append(z)
         tape.a.append(x)
     return tape
@@ -48,24 +48,44 @@ def residuals(net, X, y, loss):
 
 
 def _residuals(net, tape, data, loss):
-    delta = _output_residual(net, tape, data, loss)
+    return _backward(net, tape, data, loss)[0]
+
+
+def _backward(net, tape, data, loss):
+    """([delta_1, ..., delta_L], [gradient of the slopes of each layer, without the 1/B, or None])."""
+    last = net.layers[-1]
+    delta = _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, last._unit)[1]
+    slopes = [None]
+    if not loss.takes_z:
+        slopes = [_through_unit(last, delta, tape, len(net.layers) - 1)]
     deltas = [delta]
     for l in range(len(net.layers) - 1, 0, -1):
         below = net.layers[l - 1]
-        delta = _core.delta_below(delta, net.layers[l].W, tape.a[l - 1], below.activation)
+        if below._unit.name in ("softmax", "prelu"):  # needs whole rows, or d loss / d a first
+            delta = _core.delta_below(delta, net.layers[l].W, None, None)
+            slopes.insert(0, _through_unit(below, delta, tape, l - 1))
+        else:
+            delta = _core.delta_below(delta, net.layers[l].W, _kept(below, tape, l - 1), below._unit)
+            slopes.insert(0, None)
         deltas.insert(0, delta)
-    return deltas
+    return deltas, slopes
 
 
-def _output_residual(net, tape, data, loss):
-    """delta_L: yhat - y where the loss contains the output's activation, else (d loss / d yhat) through g_L'."""
-    if loss in losses.OUTPUTS:
-        return _core.loss_and_delta(tape.z[-1], data, loss, None)[1]
-    return _core.loss_and_delta(tape.a[-1], data, loss, net.layers[-1].activation)[1]
+def _kept(layer, tape, l):
+    """What the derivative of the layer's activation is written in."""
+    return tape.z[l] if _core.keeps_z(layer._unit) else tape.a[l]
+
+
+def _through_unit(layer, delta, tape, l):
+    """delta, d loss / d a, becomes d loss / d z in place -> the gradient of the slopes, or None."""
+    slopes = _core.slope_gradient(delta, tape.z[l], layer._unit.shared) if layer._unit.name == "prelu" else None
+    _core.through_derivative(delta, _kept(layer, tape, l), layer._unit, layer.slopes)
+    return slopes
 
 
 def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
-    """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias.
+    """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
+    the gradient of its slopes is third: (dW, db, dslopes).
 
     With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights).
     """
@@ -73,12 +93,14 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
     data = examples(X, y, net, loss, sample_weight=sample_weight)
     tape = _forward(net, data.X)
-    deltas = _residuals(net, tape, data, loss)
+    deltas, slopes = _backward(net, tape, data, loss)
     scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
-    return [
-        _core.gradients(layer.W, layer.b, a_below, delta, scale, l1, l2)
-        for layer, a_below, delta in zip(net.layers, [tape.X, *tape.a], deltas, strict=False)
-    ]
+    result = []
+    for layer, a_below, delta, slope in zip(net.layers, [tape.X, *tape.a], deltas, slopes, strict=False):
+        dW = _core.weight_gradient(layer.W, a_below, delta, scale, l1, l2)
+        db = None if layer.b is None else _core.scaled_sum(delta, scale)
+        result.append((dW, db) if slope is None else (dW, db, _core.scaled_sum(slope[None], scale)))
+    return result
 
 
 def _sum_in_order(weights):
@@ -99,7 +121,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
     errors = [
         _relative_error(copy, data, loss, parameter, gradient, step)
         for layer, pair in zip(copy.layers, gradients(copy, X, y, loss), strict=True)
-        for parameter, gradient in zip((layer.W, layer.b), pair, strict=True)
+        for parameter, gradient in zip((layer.W, layer.b, layer.slopes), pair, strict=False)
         if parameter is not None
     ]
     return float(np.max(errors))  # NaN if any is

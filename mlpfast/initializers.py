@@ -8,7 +8,7 @@
     normal          N(0, 1)
     uniform         U(-r, r), r^2 = 1 / n_in            the common heuristic named in Glorot and Bengio (2010)
     zeros           0
-    auto            he_normal for the ReLU family, xavier_normal otherwise
+    auto            he_normal for the ReLU family, lecun_normal for selu, xavier_normal otherwise
 
 The second argument of N is the variance.
 """
@@ -41,6 +41,8 @@ def resolve(init, activation):
     """The rule that "auto" stands for."""
     if init != "auto":
         return init
+    if activation == "selu":
+        return "lecun_normal"  # Klambauer et al. (2017)
     return "he_normal" if activation in RELU_FAMILY else "xavier_normal"
 
 

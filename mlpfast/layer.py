@@ -7,12 +7,12 @@ from ._validate import flag, real_number, whole_number
 class Layer:
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
-    activation: "identity", "relu", "sigmoid", "tanh" or "softmax".
+    activation: a name or an object of mlpfast.activations.
     init: a name of mlpfast.initializers for W; b starts at zero.
     bias=False leaves b out. trainable=False keeps the parameters as they are.
     dropout is reserved: anything but 0 is refused.
 
-    W and b exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
+    W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
     writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines (see
     W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
     """
@@ -22,7 +22,8 @@ class Layer:
     def __init__(self, n_in, n_out, activation="identity", *, init="auto", bias=True, dropout=0.0, trainable=True):
         self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
         self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
-        self.activation = activations.checked("activation", activation)
+        self.activation = activation
+        self._unit = activations.checked("activation", activation)
         self.init = initializers.checked(init)
         self.bias = flag("bias", bias)
         self.trainable = flag("trainable", trainable)
@@ -31,7 +32,7 @@ class Layer:
         self.dropout = 0.0
 
     def __setattr__(self, name, value):
-        if self._core is not None and name not in ("W", "b"):
+        if self._core is not None and name not in ("W", "b", "slopes"):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
 
@@ -68,8 +69,25 @@ class Layer:
         self._attached().bias(self._index)[...] = value
 
     @property
+    def slopes(self):
+        """The learned slopes of a prelu, (n_out,) or (1,) if they are shared: a view as W is. None for the others."""
+        return self._attached().slopes(self._index)
+
+    @slopes.setter
+    def slopes(self, value):
+        if self.slopes is None:
+            raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")
+        self.slopes[...] = value
+
+    @property
+    def parameters(self):
+        """[W, b, slopes], without those that the layer has not."""
+        return [p for p in (self.W, self.b, self.slopes) if p is not None]
+
+    @property
     def n_parameters(self):
-        return self.n_in * self.n_out + (self.n_out if self.bias else 0)
+        slopes = 0 if self._unit.name != "prelu" else 1 if self._unit.shared else self.n_out
+        return self.n_in * self.n_out + (self.n_out if self.bias else 0) + slopes
 
     def _settings(self):
         """What a copy of this layer is made from."""

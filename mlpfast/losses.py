@@ -1,34 +1,131 @@
 """The losses of one example, y its target and yhat = a_L its prediction; csrc/kernels/loss.inc.h computes them.
 
-    cross_entropy         -sum_j y_j log yhat_j                                 output softmax, or identity for logits
-    binary_cross_entropy  -sum_j y_j log yhat_j + (1 - y_j) log(1 - yhat_j)     output sigmoid, or identity for logits
-    half_squared_error    1/2 sum_j (yhat_j - y_j)^2                            any output
-    squared_error         sum_j (yhat_j - y_j)^2                                any output
+A name stands for the usual parameter; an object carries another. r = yhat - y, sums run over the outputs.
 
-With logits, softmax or sigmoid is part of the loss.
+    cross_entropy         -sum y log yhat                         output softmax, or identity for logits
+                          CrossEntropy(label_smoothing=e): y becomes (1 - e) y + e / K       Szegedy et al. (2016)
+    binary_cross_entropy  -sum y log yhat + (1 - y) log(1 - yhat) output sigmoid, or identity for logits
+                          BinaryCrossEntropy(label_smoothing=e): y becomes (1 - e) y + e / 2
+    half_squared_error    1/2 sum r^2                             any output
+    squared_error         sum r^2                                 any output
+    absolute_error        sum |r|, derivative 0 at 0              any output
+    huber                 sum 1/2 r^2 if |r| <= delta, else delta (|r| - delta/2)
+                          Huber(delta=1.0)                        any output                 Huber (1964)
+    quantile              sum max(-q r, (1 - q) r), derivative 0 at 0
+                          Quantile(q=0.5)                         any output                 Koenker and Bassett (1978)
+    log_cosh              sum log cosh r                          any output
+    poisson               sum yhat - y log yhat                   output exp or softplus, or identity for log yhat
+    perceptron            sum max(0, -y z), derivative -y at 0    output identity or sign    Rosenblatt (1958)
+    hinge                 sum max(0, 1 - y z)                     output identity or sign    Cortes and Vapnik (1995)
+                          with class numbers max(0, 1 + max_{j != y} z_j - z_y), output identity
+                                                                                             Crammer and Singer (2001)
+
+Where identity stands for logits, softmax, sigmoid or exp is part of the loss. perceptron and hinge are losses of z_L;
+their y is -1 or +1.
 """
 
-from ._core import LOSSES
-from ._validate import one_of
+from ._core import LOSSES, takes_z
+from ._validate import one_of, real_number
 
 OUTPUTS = {  # the output activations a loss makes sense with; every other takes any
     "cross_entropy": ("softmax", "identity"),
     "binary_cross_entropy": ("sigmoid", "identity"),
+    "poisson": ("exp", "softplus", "identity"),
+    "perceptron": ("identity", "sign"),
+    "hinge": ("identity", "sign"),
 }
 
-CLASSIFICATION = frozenset(OUTPUTS)  # these have an accuracy
+CLASSIFICATION = frozenset({"cross_entropy", "binary_cross_entropy", "perceptron", "hinge"})  # these have an accuracy
+
+
+class Loss:
+    """A loss by name, with its parameter."""
+
+    parameter = label_smoothing = 0.0
+    settings = ()
+
+    def __init__(self, name):
+        self.name = name
+
+    @property
+    def takes_z(self):
+        """Whether it contains the output's activation, and so is a function of z_L."""
+        return takes_z(self)
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
+        return f"{type(self).__name__}({settings})" if self.settings else f"Loss({self.name!r})"
+
+
+class CrossEntropy(Loss):
+    """-sum y log yhat; with label_smoothing e, y becomes (1 - e) y + e / K for K classes."""
+
+    settings = ("label_smoothing",)
+
+    def __init__(self, label_smoothing=0.0):
+        super().__init__("cross_entropy")
+        self.label_smoothing = _share("label_smoothing", label_smoothing)
+
+
+class BinaryCrossEntropy(Loss):
+    """-sum y log yhat + (1 - y) log(1 - yhat); with label_smoothing e, y becomes (1 - e) y + e / 2."""
+
+    settings = ("label_smoothing",)
+
+    def __init__(self, label_smoothing=0.0):
+        super().__init__("binary_cross_entropy")
+        self.label_smoothing = _share("label_smoothing", label_smoothing)
+
+
+class Huber(Loss):
+    """1/2 r^2 where |r| <= delta, delta (|r| - delta/2) beyond; delta > 0."""
+
+    settings = ("delta",)
+
+    def __init__(self, delta=1.0):
+        super().__init__("huber")
+        self.delta = self.parameter = real_number("delta", delta, above=0)
+
+
+class Quantile(Loss):
+    """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1."""
+
+    settings = ("q",)
+
+    def __init__(self, q=0.5):
+        super().__init__("quantile")
+        self.q = self.parameter = real_number("q", q, above=0, below=1)
+
+
+WITH_PARAMETERS = {
+    "cross_entropy": CrossEntropy, "binary_cross_entropy": BinaryCrossEntropy, "huber": Huber, "quantile": Quantile
+}
+
+
+def _share(name, value):
+    value = real_number(name, value, least=0)
+    if value > 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
+    return value
 
 
 def checked(loss, network):
-    """The loss's name; ValueError if it is unknown or makes no sense with the network's output."""
-    loss = one_of("loss", loss, LOSSES)
+    """loss, a name or an object, as a Loss; ValueError if it is unknown or makes no sense with the network's output."""
+    if not isinstance(loss, Loss):
+        loss = one_of("loss", loss, LOSSES)
+        loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
     last = network.layers[-1]
-    allowed = OUTPUTS.get(loss, (last.activation,))
-    if last.activation not in allowed:
-        raise ValueError(f"loss {loss!r} needs an output activation of {' or '.join(allowed)}, got {last.activation!r}")
-    if loss == "cross_entropy" and last.n_out < 2:
+    output = activation_name(last)
+    allowed = OUTPUTS.get(loss.name, (output,))
+    if output not in allowed:
+        raise ValueError(f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}")
+    if loss.name == "cross_entropy" and last.n_out < 2:
         raise ValueError(
             "loss 'cross_entropy' needs at least 2 outputs, one for each class, got 1; "
             "for two classes and one output use 'binary_cross_entropy'"
         )
     return loss
+
+
+def activation_name(layer):
+    return layer._unit.name

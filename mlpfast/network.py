@@ -31,10 +31,10 @@ class Network:
         dtype = float_dtype(dtype)
         self._layers = _layers(sizes_or_layers, activation, output)
         self._core = _core.Network(
-            dtype, [(x.n_in, x.n_out, x.activation, x.bias, x.trainable) for x in self.layers]
+            dtype, [(x.n_in, x.n_out, x._unit, x.bias, x.trainable) for x in self.layers]
         )
         for index, layer in enumerate(self.layers):
-            rule = initializers.resolve(layer.init, layer.activation)
+            rule = initializers.resolve(layer.init, layer._unit.name)
             initializers.fill(self._core.weights(index), rule, self.seed, index)
         for index, layer in enumerate(self.layers):  # last: an error before leaves the Layers free
             layer._attach(self._core, index)
@@ -61,8 +61,8 @@ class Network:
 
     @property
     def parameters(self):
-        """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b."""
-        return [p for layer in self.layers for p in (layer.W, layer.b) if p is not None]
+        """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b, and a prelu's slopes follow its b."""
+        return [p for layer in self.layers for p in layer.parameters]
 
     def predict(self, X, *, out=None, threads=None):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
@@ -96,7 +96,7 @@ class Network:
         for number, layer in enumerate(self.layers, 1):
             shape = f"{layer.n_in} -> {layer.n_out}"
             frozen = "" if layer.trainable else "  frozen"
-            lines.append(f"{number:>5}  {shape:>14}  {layer.activation:<10}  {layer.n_parameters:>10,}{frozen}")
+            lines.append(f"{number:>5}  {shape:>14}  {layer._unit.name:<10}  {layer.n_parameters:>10,}{frozen}")
         lines.append(f"{self.n_parameters:,} parameters, {self.dtype}")
         return "\n".join(lines)
 
@@ -127,8 +127,8 @@ def seed_or_fresh(seed):
 
 
 def _layers(sizes_or_layers, activation, output):
-    activation = activations.checked("activation", activation)
-    output = activations.checked("output", output)
+    activations.checked("activation", activation)
+    activations.checked("output", output)
     try:
         items = list(sizes_or_layers)
     except TypeError:

@@ -16,7 +16,7 @@ from .network import Network, seed_or_fresh
 class Trainer:
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
-    loss: "cross_entropy", "binary_cross_entropy", "half_squared_error" or "squared_error" (mlpfast.losses).
+    loss: a name or an object of mlpfast.losses.
     optimizer: "sgd", or an object such as SGD(lr=0.1, momentum=0.9).
     shuffle: a fresh order of the examples each epoch, fixed by seed (None takes a fresh one) and the epoch's number.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
@@ -152,7 +152,7 @@ class Trainer:
 
     def _means(self, loss_sum, weight_sum, correct):
         means = {"loss": loss_sum / weight_sum}
-        if self.loss in losses.CLASSIFICATION:
+        if self.loss.name in losses.CLASSIFICATION:
             means["accuracy"] = correct / weight_sum
         return means
 

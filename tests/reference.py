@@ -3,6 +3,8 @@
 A network is a list of (W, b, activation), b None for a layer without a bias. Labels are one-hot here.
 """
 
+import math
+
 import numpy as np
 
 # ---- gather
@@ -30,19 +32,68 @@ def sigmoid(z):
     return np.exp(-np.logaddexp(0, -z))
 
 
-ACTIVATIONS = {
+def normal_cdf(z):
+    return np.vectorize(lambda x: math.erfc(-x / math.sqrt(2)) / 2, otypes=[float])(z)
+
+
+def softplus(z):
+    return np.logaddexp(0, z)
+
+
+def hard_sigmoid(z):
+    return np.clip((z + 3) / 6, 0, 1)
+
+
+def gelu_u(z):
+    return math.sqrt(2 / math.pi) * (z + 0.044715 * z**3)
+
+
+SELU = 1.0507009873554805, 1.6732632423543772
+
+ACTIVATIONS = {  # g(z), or g(z, alpha)
     "identity": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),
+    "leaky_relu": lambda z, alpha=0.01: np.where(z > 0, z, alpha * z),
+    "prelu": lambda z, alpha=0.25: np.where(z > 0, z, alpha * z),
+    "elu": lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
+    "selu": lambda z: SELU[0] * np.where(z > 0, z, SELU[1] * np.expm1(np.minimum(z, 0))),
+    "gelu": lambda z: z * normal_cdf(z),
+    "gelu_tanh": lambda z: z / 2 * (1 + np.tanh(gelu_u(z))),
+    "silu": lambda z: z * sigmoid(z),
+    "mish": lambda z: z * np.tanh(softplus(z)),
+    "softplus": softplus,
+    "softsign": lambda z: z / (1 + np.abs(z)),
+    "hard_sigmoid": hard_sigmoid,
+    "hard_swish": lambda z: z * hard_sigmoid(z),
     "sigmoid": sigmoid,
     "tanh": np.tanh,
+    "exp": np.exp,
+    "sign": np.sign,
     "softmax": softmax,
 }
 
 DERIVATIVES = {  # g'(z), element by element
     "identity": np.ones_like,
     "relu": lambda z: (z > 0).astype(np.float64),
+    "leaky_relu": lambda z, alpha=0.01: np.where(z > 0, 1.0, alpha),
+    "prelu": lambda z, alpha=0.25: np.where(z > 0, 1.0, alpha),
+    "elu": lambda z, alpha=1.0: np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0))),
+    "selu": lambda z: SELU[0] * np.where(z > 0, 1.0, SELU[1] * np.exp(np.minimum(z, 0))),
+    "gelu": lambda z: normal_cdf(z) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+    "gelu_tanh": lambda z: (
+        (1 + np.tanh(gelu_u(z))) / 2
+        + z / 2 / np.cosh(gelu_u(z)) ** 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+    ),
+    "silu": lambda z: sigmoid(z) * (1 + z * sigmoid(-z)),
+    "mish": lambda z: np.tanh(softplus(z)) + z * sigmoid(z) / np.cosh(softplus(z)) ** 2,
+    "softplus": sigmoid,
+    "softsign": lambda z: 1 / (1 + np.abs(z)) ** 2,
+    "hard_sigmoid": lambda z: np.where(np.abs(z) < 3, 1 / 6, 0.0),
+    "hard_swish": lambda z: np.where(np.abs(z) < 3, (2 * z + 3) / 6, (z >= 3).astype(np.float64)),
     "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
     "tanh": lambda z: 1 - np.tanh(z) ** 2,
+    "exp": np.exp,
+    "sign": np.zeros_like,
 }
 
 
@@ -52,11 +103,11 @@ def softmax_jacobian(z):
     return a[:, :, None] * (np.eye(z.shape[1]) - a[:, None, :])
 
 
-def through(activation, z, d_a):
+def through(activation, z, d_a, *alpha):
     """d loss / d z from d loss / d a."""
     if activation == "softmax":
         return np.einsum("bi,bij->bj", d_a, softmax_jacobian(z))
-    return d_a * DERIVATIVES[activation](z)
+    return d_a * DERIVATIVES[activation](z, *alpha)
 
 
 # ---- losses of each example (B,), and their delta_L
@@ -67,24 +118,54 @@ def log_softmax(z):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def losses(loss, z, y, output):
+def log_rate(z, output):
+    """log yhat of a Poisson regression."""
+    return np.log(softplus(z)) if output == "softplus" else z
+
+
+TERMS = {  # of the losses of yhat = a: value and derivative for r = yhat - y
+    "half_squared_error": (lambda r, p: r**2 / 2, lambda r, p: r),
+    "squared_error": (lambda r, p: r**2, lambda r, p: 2 * r),
+    "absolute_error": (lambda r, p: np.abs(r), lambda r, p: np.sign(r)),
+    "huber": (
+        lambda r, d: np.where(np.abs(r) <= d, r**2 / 2, d * (np.abs(r) - d / 2)),
+        lambda r, d: np.clip(r, -d, d),
+    ),
+    "quantile": (lambda r, q: np.maximum(-q * r, (1 - q) * r), lambda r, q: np.where(r > 0, 1 - q, -q) * (r != 0)),
+    "log_cosh": (lambda r, p: np.logaddexp(r, -r) - math.log(2), lambda r, p: np.tanh(r)),
+}
+
+
+def losses(loss, z, y, output, parameter=0.0, smoothing=0.0):
     """loss(x_i, y_i) (B,) from z_L, the targets y (B, K) and the output's activation."""
     if loss == "cross_entropy":  # output softmax, or identity: logits
-        return -(y * log_softmax(z)).sum(axis=1)
+        return -(((1 - smoothing) * y + smoothing / y.shape[1]) * log_softmax(z)).sum(axis=1)
     if loss == "binary_cross_entropy":  # output sigmoid, or identity: logits
-        return (np.logaddexp(0, z) - y * z).sum(axis=1)
-    squares = ((ACTIVATIONS[output](z) - y) ** 2).sum(axis=1)
-    return squares / 2 if loss == "half_squared_error" else squares
+        return (np.logaddexp(0, z) - ((1 - smoothing) * y + smoothing / 2) * z).sum(axis=1)
+    if loss == "poisson":
+        return (np.exp(log_rate(z, output)) - y * log_rate(z, output)).sum(axis=1)
+    if loss == "perceptron":
+        return np.maximum(0, -y * z).sum(axis=1)
+    if loss == "hinge":
+        return np.maximum(0, 1 - y * z).sum(axis=1)
+    return TERMS[loss][0](ACTIVATIONS[output](z) - y, parameter).sum(axis=1)
 
 
-def last_residual(loss, z, y, output):
+def last_residual(loss, z, y, output, parameter=0.0, smoothing=0.0):
     """delta_L (B, K): yhat - y where the loss contains the activation, else (d loss / d yhat) through g_L'."""
     if loss == "cross_entropy":
-        return softmax(z) - y
+        return softmax(z) - ((1 - smoothing) * y + smoothing / y.shape[1])
     if loss == "binary_cross_entropy":
-        return sigmoid(z) - y
-    error = ACTIVATIONS[output](z) - y
-    return through(output, z, error if loss == "half_squared_error" else 2 * error)
+        return sigmoid(z) - ((1 - smoothing) * y + smoothing / 2)
+    if loss == "poisson" and output == "softplus":
+        return sigmoid(z) * (1 - y / softplus(z))
+    if loss == "poisson":
+        return np.exp(z) - y
+    if loss == "perceptron":
+        return np.where(y * z > 0, 0, -y)
+    if loss == "hinge":
+        return np.where(y * z < 1, -y, 0)
+    return through(output, z, TERMS[loss][1](ACTIVATIONS[output](z) - y, parameter))
 
 
 def correct(loss, z, y):

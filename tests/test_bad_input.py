@@ -266,7 +266,7 @@ BAD_SETTINGS = [
     (lambda: SGD(nesterov=True), ["nesterov", "momentum"]),
     (lambda: SGD(momentum=0.9, nesterov="yes"), ["nesterov", "'yes'"]),
     (lambda: Trainer("net"), ["network", "str"]),
-    (lambda: Trainer(make_network(), "hinge"), ["loss", "'hinge'", "cross_entropy", "squared_error"]),
+    (lambda: Trainer(make_network(), "focal"), ["loss", "'focal'", "cross_entropy", "squared_error"]),
     (lambda: Trainer(make_network(), None), ["loss", "NoneType"]),
     (lambda: Trainer(make_network(output="sigmoid")), ["cross_entropy", "softmax", "'sigmoid'"]),
     (lambda: Trainer(make_network(output="relu"), "binary_cross_entropy"), ["loss", "sigmoid", "'relu'"]),
@@ -329,7 +329,7 @@ def test_penalties_of_backprop(net, settings, parts):
 
 
 @pytest.mark.parametrize("loss, parts", [
-    ("hinge", ["loss", "'hinge'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "int"]),
+    ("focal", ["loss", "'focal'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "int"]),
 ])
 def test_losses_of_backprop(net, loss, parts):
     for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):

@@ -1,75 +1,262 @@
 // Activations g and their derivatives, on (rows, cols) with a row stride. Template parameters: a simd/*.h.
 //
-// The derivative is written in a = g(z), so that z need not be kept.
+// A derivative is written in a = g(z) wherever that says enough, so that z need not be kept; in z for the activations of
+// which mlp_keeps_z is true. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
+// times zero would come out as NaN; a NaN stays one.
 
-typedef vreal map_function(vreal z);
-typedef vreal derivative_function(vreal delta, vreal a);  // delta * g'(z)
+typedef struct {
+    vreal z, a, alpha;  // a function of z may use z and alpha; a derivative a or z (see above), and alpha
+} point;
+typedef vreal point_function(point p);
 
-SIMD vreal map_identity(vreal z) { return z; }
-SIMD vreal map_relu(vreal z) { return v_max(v_zero(), z); }  // the second operand wins for NaN
-SIMD vreal map_sigmoid(vreal z) { return v_sigmoid(z); }
-SIMD vreal map_tanh(vreal z) { return v_tanh(z); }
-
-// relu: 0 at 0.   sigmoid: a (1 - a).   tanh: 1 - a^2, rounded once.
-SIMD vreal back_identity(vreal delta, vreal a) {
-    (void)a;
-    return delta;
+SIMD vreal identity(point p) { return p.z; }
+SIMD vreal one(point p) {
+    (void)p;
+    return v_set1(1);
 }
-SIMD vreal back_relu(vreal delta, vreal a) {
-    return v_select(v_lt(v_zero(), a), delta, v_sub(a, a));  // a - a: 0, or NaN for NaN
-}
-SIMD vreal back_sigmoid(vreal delta, vreal a) { return v_mul(delta, v_mul(a, v_sub(v_set1(1), a))); }
-SIMD vreal back_tanh(vreal delta, vreal a) { return v_mul(delta, v_fma(v_sub(v_zero(), a), a, v_set1(1))); }
 
-SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols,
-                   map_function *g) {
+// ---- Rectifiers ----
+
+SIMD vreal relu(point p) { return v_max(v_zero(), p.z); }  // the second operand wins for NaN
+// y, or NaN where x is.
+SIMD vreal unless_nan(vreal x, vreal y) { return v_select(v_eq(x, x), y, x); }
+// below where x <= 0, above elsewhere, NaN for NaN.
+SIMD vreal either(vreal x, vreal below, vreal above) {
+    return unless_nan(x, v_select(v_lt(v_zero(), x), above, below));
+}
+SIMD vreal relu_slope(point p) { return either(p.a, v_zero(), v_set1(1)); }
+
+SIMD vreal leaky_relu(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
+SIMD vreal leaky_relu_slope(point p) { return either(p.a, p.alpha, v_set1(1)); }  // alpha >= 0: a has the sign of z
+SIMD vreal prelu_slope(point p) { return either(p.z, p.alpha, v_set1(1)); }
+
+SIMD vreal elu(point p) {
+    vreal below = v_mul(p.alpha, expm1_down(v_min(v_zero(), p.z)));
+    return v_select(v_lt(v_zero(), p.z), p.z, below);
+}
+SIMD vreal elu_slope(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_add(p.a, p.alpha)); }
+
+#define SELU_SCALE ((real)1.0507009873554804934193349852946)
+#define SELU_ALPHA ((real)1.6732632423543772848170429916717)
+SIMD vreal selu(point p) {
+    p.alpha = v_set1(SELU_ALPHA);
+    return v_mul(v_set1(SELU_SCALE), elu(p));
+}
+SIMD vreal selu_slope(point p) {
+    vreal scale = v_set1(SELU_SCALE);
+    return v_select(v_lt(v_zero(), p.a), scale, v_add(p.a, v_set1(SELU_SCALE * SELU_ALPHA)));
+}
+
+// ---- z times a gate ----
+
+#define GATE_CLOSED ((real)1000)  // every gate here is 0 or 1 beyond
+
+SIMD vreal bounded(vreal x, real limit) { return v_max(v_set1(-limit), v_min(v_set1(limit), x)); }
+SIMD vreal below_only(vreal z) { return v_max(v_set1(-GATE_CLOSED), z); }
+
+// z Phi(z), and Phi(z) + z phi(z): distribution and density of the standard normal.
+SIMD vreal gelu(point p) { return v_mul(below_only(p.z), normal_of(p.z).cdf); }
+SIMD vreal gelu_slope(point p) {
+    normal n = normal_of(p.z);
+    return v_fma(bounded(p.z, GATE_CLOSED), n.pdf, n.cdf);
+}
+
+// z sigmoid(u), u = 2 sqrt(2/pi) (z + 0.044715 z^3); 1/2 (1 + tanh(u/2)) is sigmoid(u).
+#define GELU_TANH_1 ((real)1.5957691216057307117597842397375)
+#define GELU_TANH_3 ((real)0.071354816272600247)
+SIMD vreal gelu_tanh_u(vreal z) {
+    return v_mul(z, v_fma(v_mul(z, z), v_set1(GELU_TANH_3), v_set1(GELU_TANH_1)));
+}
+// s + z s (1 - s) u'
+SIMD vreal gate_slope(vreal z, vreal s, vreal du) {
+    return v_fma(v_mul(z, v_mul(s, v_sub(v_set1(1), s))), du, s);
+}
+SIMD vreal gelu_tanh(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
+SIMD vreal gelu_tanh_slope(point p) {
+    vreal z = bounded(p.z, GATE_CLOSED);
+    return gate_slope(z, v_sigmoid(gelu_tanh_u(z)), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
+}
+
+SIMD vreal silu(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
+SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), v_sigmoid(p.z), v_set1(1)); }
+
+// tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2); with e = e^-|z| both are divided by e^2z for z > 0.
+SIMD vreal mish_gate(vreal z) {
+    vreal two = v_set1(2), e = exp_down(minus_size(z));
+    vreal low = v_mul(e, v_add(e, two)), high = v_fma(two, e, v_set1(1));
+    vreal is_high = v_fma(v_mul(two, e), e, high);  // n + 2 over e^2z
+    vmask positive = v_lt(v_zero(), z);
+    return v_div(v_select(positive, high, low), v_select(positive, is_high, v_add(low, two)));
+}
+SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate(p.z)); }
+// t + z (1 - t^2) sigmoid(z)
+SIMD vreal mish_slope(point p) {
+    vreal t = mish_gate(p.z), slope_of_t = v_mul(v_fma(v_sub(v_zero(), t), t, v_set1(1)), v_sigmoid(p.z));
+    return v_fma(bounded(p.z, GATE_CLOSED), slope_of_t, t);
+}
+
+// (z + 3) / 6 from 0 to 1; the ends belong to the constant parts.
+SIMD vreal hard_gate(vreal z) {
+    vreal line = v_mul(v_add(z, v_set1(3)), v_set1((real)1 / 6));  // exact at the corners
+    return v_max(v_zero(), v_min(v_set1(1), line));
+}
+SIMD vreal hard_sigmoid(point p) { return hard_gate(p.z); }
+SIMD vreal hard_sigmoid_slope(point p) {
+    vreal six = v_set1((real)1 / 6);
+    return either(p.a, v_zero(), v_select(v_lt(p.a, v_set1(1)), six, v_zero()));
+}
+SIMD vreal hard_swish(point p) { return v_mul(below_only(p.z), hard_gate(p.z)); }
+SIMD vreal hard_swish_slope(point p) {
+    vreal line = v_fma(p.z, v_set1((real)1 / 3), v_set1((real)0.5));
+    vreal up_to_3 = v_select(v_lt(p.z, v_set1(3)), line, v_set1(1));
+    return unless_nan(p.z, v_select(v_lt(v_set1(-3), p.z), up_to_3, v_zero()));
+}
+
+// ---- The others ----
+
+SIMD vreal sigmoid(point p) { return v_sigmoid(p.z); }
+SIMD vreal sigmoid_slope(point p) { return v_mul(p.a, v_sub(v_set1(1), p.a)); }
+SIMD vreal tanh_unit(point p) { return v_tanh(p.z); }
+SIMD vreal tanh_slope(point p) { return v_fma(v_sub(v_zero(), p.a), p.a, v_set1(1)); }  // 1 - a^2, rounded once
+SIMD vreal exponential(point p) { return v_exp(p.z); }
+SIMD vreal exponential_slope(point p) { return p.a; }
+SIMD vreal sign_unit(point p) { return unless_nan(p.z, v_sign(p.z)); }
+SIMD vreal sign_slope(point p) { return v_sub(p.a, p.a); }
+
+// log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
+SIMD vreal softplus(point p) {
+    return v_add(v_max(v_zero(), p.z), v_log1p_unit(exp_down(minus_size(p.z))));
+}
+SIMD vreal softplus_slope(point p) { return v_sigmoid(p.z); }
+
+// z / (1 + |z|), 1 / (1 + |z|)^2
+#define SOFTSIGN_ONE ((real)0x1p60)
+SIMD vreal softsign_below(vreal z) { return v_sub(v_set1(1), minus_size(z)); }
+SIMD vreal softsign(point p) {
+    vreal z = bounded(p.z, SOFTSIGN_ONE);
+    return v_div(z, softsign_below(z));
+}
+SIMD vreal softsign_slope(point p) {
+    vreal below = softsign_below(bounded(p.z, SOFTSIGN_ONE));
+    return v_div(v_set1(1), v_mul(below, below));
+}
+
+// All of them: g(z) and g'. A new one needs its two functions, its line here, and its name in mlp_activation.
+// Softmax counts as identity: it needs whole rows, see softmax_forward.
+#define ACTIVATIONS(X) \
+    X(MLP_IDENTITY, identity, one) \
+    X(MLP_RELU, relu, relu_slope) \
+    X(MLP_LEAKY_RELU, leaky_relu, leaky_relu_slope) \
+    X(MLP_ELU, elu, elu_slope) \
+    X(MLP_SELU, selu, selu_slope) \
+    X(MLP_HARD_SIGMOID, hard_sigmoid, hard_sigmoid_slope) \
+    X(MLP_SIGMOID, sigmoid, sigmoid_slope) \
+    X(MLP_TANH, tanh_unit, tanh_slope) \
+    X(MLP_EXP, exponential, exponential_slope) \
+    X(MLP_SIGN, sign_unit, sign_slope) \
+    X(MLP_SOFTMAX, identity, one) \
+    X(MLP_PRELU, leaky_relu, prelu_slope) \
+    X(MLP_GELU, gelu, gelu_slope) \
+    X(MLP_GELU_TANH, gelu_tanh, gelu_tanh_slope) \
+    X(MLP_SILU, silu, silu_slope) \
+    X(MLP_MISH, mish, mish_slope) \
+    X(MLP_SOFTPLUS, softplus, softplus_slope) \
+    X(MLP_SOFTSIGN, softsign, softsign_slope) \
+    X(MLP_HARD_SWISH, hard_swish, hard_swish_slope)
+
+// ---- Over rows ----
+
+// alpha of columns j..
+SIMD vreal alpha_at(mlp_unit g, int64_t j, int lanes) {
+    const real *slopes = g.slopes;
+    if (!slopes) return v_set1((real)g.alpha);
+    return g.one_slope ? v_set1(*slopes) : v_load_part(slopes + j, lanes);
+}
+
+SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, mlp_unit unit,
+                   point_function *g) {
     for (; rows > 0; rows--, out += out_ld, z += z_ld) {
         int64_t j = 0;
-        for (; j + VL <= cols; j += VL) v_store(out + j, g(v_load(z + j)));
+        for (; j + VL <= cols; j += VL) {
+            v_store(out + j, g((point){.z = v_load(z + j), .alpha = alpha_at(unit, j, VL)}));
+        }
         int rest = (int)(cols - j);
-        if (rest) v_store_part(out + j, rest, g(v_load_part(z + j, rest)));
+        if (rest) {
+            v_store_part(out + j, rest, g((point){.z = v_load_part(z + j, rest), .alpha = alpha_at(unit, j, rest)}));
+        }
     }
 }
 
-// out (rows, cols) = g(z). Softmax counts as identity: it needs whole rows, see softmax_forward.
-static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64_t z_ld, mlp_activation g,
-                                 int64_t rows, int64_t cols) {
-    switch (g) {
-    case MLP_RELU: map_rows(out, out_ld, z, z_ld, rows, cols, map_relu); break;
-    case MLP_SIGMOID: map_rows(out, out_ld, z, z_ld, rows, cols, map_sigmoid); break;
-    case MLP_TANH: map_rows(out, out_ld, z, z_ld, rows, cols, map_tanh); break;
-    default: map_rows(out, out_ld, z, z_ld, rows, cols, map_identity);
+// out (rows, cols) = g(z).
+static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64_t z_ld, mlp_unit g, int64_t rows,
+                                 int64_t cols) {
+    switch (g.kind) {
+#define CASE(kind, function, slope) \
+    case kind: map_rows(out, out_ld, z, z_ld, rows, cols, g, function); break;
+        ACTIVATIONS(CASE)
+#undef CASE
+    default: break;
     }
 }
 
-SIMD void derivative_rows(real *out, int64_t out_ld, const real *delta, int64_t delta_ld, const real *a, int64_t a_ld,
-                          int64_t rows, int64_t cols, derivative_function *back) {
-    for (; rows > 0; rows--, out += out_ld, delta += delta_ld, a += a_ld) {
+SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta_ld, const real *kept, int64_t kept_ld,
+                     int64_t rows, int64_t cols, mlp_unit unit, point_function *slope) {
+    for (; rows > 0; rows--, out += out_ld, delta += delta_ld, kept += kept_ld) {
         int64_t j = 0;
-        for (; j + VL <= cols; j += VL) v_store(out + j, back(v_load(delta + j), v_load(a + j)));
+        for (; j + VL <= cols; j += VL) {
+            vreal at = v_load(kept + j);
+            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, VL)};
+            v_store(out + j, v_mul(v_load(delta + j), slope(p)));
+        }
         int rest = (int)(cols - j);
-        if (rest) v_store_part(out + j, rest, back(v_load_part(delta + j, rest), v_load_part(a + j, rest)));
+        if (rest) {
+            vreal at = v_load_part(kept + j, rest);
+            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, rest)};
+            v_store_part(out + j, rest, v_mul(v_load_part(delta + j, rest), slope(p)));
+        }
     }
 }
 
-// out (rows, cols) = delta * g'(z), a = g(z). Softmax counts as identity, see softmax_backward.
+// out (rows, cols) = delta * g'(z), from what is kept: a = g(z), or z.
 static SIMD_TARGET void through_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
-                                           const real *a, int64_t a_ld, mlp_activation g, int64_t rows,
-                                           int64_t cols) {
-    switch (g) {
-    case MLP_RELU: derivative_rows(out, out_ld, delta, delta_ld, a, a_ld, rows, cols, back_relu); break;
-    case MLP_SIGMOID: derivative_rows(out, out_ld, delta, delta_ld, a, a_ld, rows, cols, back_sigmoid); break;
-    case MLP_TANH: derivative_rows(out, out_ld, delta, delta_ld, a, a_ld, rows, cols, back_tanh); break;
-    default: derivative_rows(out, out_ld, delta, delta_ld, a, a_ld, rows, cols, back_identity);
+                                           const real *kept, int64_t kept_ld, mlp_unit g, int64_t rows, int64_t cols) {
+    switch (g.kind) {
+#define CASE(kind, function, slope) \
+    case kind: slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, g, slope); break;
+        ACTIVATIONS(CASE)
+#undef CASE
+    default: break;
     }
 }
 
-static SIMD_TARGET void activation_forward(void *a, const void *z, mlp_activation g, int64_t n) {
-    activate(a, n, z, n, g, 1, n);
+static SIMD_TARGET void activation_forward(void *a, const void *z, mlp_unit g, int64_t rows, int64_t n) {
+    activate(a, n, z, n, g, rows, n);
 }
 
-static SIMD_TARGET void activation_backward(void *delta, const void *a, mlp_activation g, int64_t n) {
-    through_derivative(delta, n, delta, n, a, n, g, 1, n);
+static SIMD_TARGET void activation_backward(void *delta, const void *kept, mlp_unit g, int64_t rows, int64_t n) {
+    through_derivative(delta, n, delta, n, kept, n, g, rows, n);
+}
+
+// The first becomes the sum of all, formed in increasing order.
+static SIMD_TARGET void sum_slopes(void *dalpha, int64_t n) {
+    real *each = dalpha;
+    double sum = 0;
+    for (int64_t j = 0; j < n; j++) sum += (double)each[j];
+    each[0] = (real)sum;
+}
+
+// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in increasing row order.
+static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0,
+                                       int64_t j1) {
+    for (int64_t j = j0; j < j1; j += VL) {
+        int lanes = j1 - j < VL ? (int)(j1 - j) : VL;
+        vreal sum = v_zero();
+        for (int64_t i = 0; i < B; i++) {
+            vreal below = v_min(v_zero(), v_load_part((const real *)z + i * n + j, lanes));
+            sum = v_fma(v_load_part((const real *)d + i * n + j, lanes), below, sum);
+        }
+        v_store_part((real *)dalpha + j, lanes, sum);
+    }
 }
 
 // ---- Along a row: VL examples at once, each in a lane of its own ----
@@ -142,6 +329,17 @@ SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
             v_store(columns + j * VL, e);
             part = v_add(part, e);
         }
+        sum = v_add(sum, part);
+    }
+    return sum;
+}
+
+// sum_j (z_j - most)
+SIMD vreal column_sum_above(const real *columns, int64_t n, vreal most) {
+    vreal sum = v_zero();
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) part = v_add(part, v_sub(v_load(columns + j * VL), most));
         sum = v_add(sum, part);
     }
     return sum;

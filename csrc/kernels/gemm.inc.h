@@ -360,22 +360,30 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
 // ---- Forward: a = g(x W + b) ----
 
 typedef struct {
-    real *out;  // (.., ld)
-    const real *a_below;
+    real *out;         // (.., ld)
+    real *z;           // forward: the sums themselves, or NULL
+    const real *kept;  // backward: see mlp_keeps_z
     int64_t ld;
-    mlp_activation g;
+    mlp_unit g;
 } layer_job;
+
+SIMD mlp_unit unit_at(mlp_unit g, int64_t j) {
+    if (g.slopes && !g.one_slope) g.slopes = (const real *)g.slopes + j;
+    return g;
+}
 
 static SIMD_TARGET void finish_forward(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                        int cols) {
     const layer_job *layer = job;
-    activate(layer->out + i * layer->ld + j, layer->ld, sums, ld, layer->g, rows, cols);
+    int64_t at = i * layer->ld + j;
+    if (layer->z) activate(layer->z + at, layer->ld, sums, ld, (mlp_unit){.kind = MLP_IDENTITY}, rows, cols);
+    activate(layer->out + at, layer->ld, sums, ld, unit_at(layer->g, j), rows, cols);
 }
 
-static SIMD_TARGET void dense_forward(void *a, const void *x, const void *W, int64_t stride, const void *b,
-                                      mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
+static SIMD_TARGET void dense_forward(void *a, void *z, const void *x, const void *W, int64_t stride, const void *b,
+                                      mlp_unit g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
     operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = stride, .b_col = 1, .init = b, .k = n_in};
-    layer_job layer = {.out = a, .ld = n_out, .g = g};
+    layer_job layer = {.out = a, .z = z, .ld = n_out, .g = g};
     ending end = {.finish = finish_forward, .job = &layer};
     product(&o, block, scratch, &end);
 }
@@ -386,14 +394,14 @@ static SIMD_TARGET void finish_below(const void *job, const real *sums, int64_t 
                                      int cols) {
     const layer_job *layer = job;
     int64_t at = i * layer->ld + j;
-    through_derivative(layer->out + at, layer->ld, sums, ld, layer->a_below + at, layer->ld, layer->g, rows, cols);
+    through_derivative(layer->out + at, layer->ld, sums, ld, layer->kept + at, layer->ld, unit_at(layer->g, j), rows, cols);
 }
 
-static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, int64_t stride, const void *a_below,
-                                    mlp_activation g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
+static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, int64_t stride, const void *kept,
+                                    mlp_unit g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
     operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = stride, .k = n_out};
-    layer_job layer = {.out = out, .a_below = a_below, .ld = n_in, .g = g};
-    ending end = {.finish = finish_below, .job = &layer, .reads = a_below, .ld = n_in};
+    layer_job layer = {.out = out, .kept = kept, .ld = n_in, .g = g};
+    ending end = {.finish = finish_below, .job = &layer, .reads = kept, .ld = n_in};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
     product(&o, block, scratch, &end);
 }

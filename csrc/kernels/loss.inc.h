@@ -1,10 +1,10 @@
 // Losses: value and derivative of each row in one pass. Template parameters: a simd/*.h; see kernel_table.h for shapes.
 //
-// For the two cross entropies the row holds z_L and the derivative is the residual itself, delta_L = yhat - y:
+// A loss that contains the output's activation (mlp_loss_takes_z) gets z_L, and its derivative is the residual itself:
 //   softmax:  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1), so  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
 //   sigmoid:  loss = log(1 + e^z) - y z,                                 so  d loss / d z   = 1 / (1 + e^{-z}) - y
-// For the squared errors it holds a_L and the derivative is with respect to a_L.
-
+//   exp:      loss = e^z - y z,                                          so  d loss / d z   = e^z - y
+// The others get a_L, and their derivative is with respect to a_L.
 //
 // VL examples are worked on at once, each in a lane of its own; see activation.inc.h.
 
@@ -16,6 +16,8 @@ typedef struct {
     real *z, *y;          // (n, VL): columns of z_L or a_L, which become those of delta; and of the targets
     const int32_t *label; // of each example, or NULL where y counts
     vreal weight;         // multiplies delta
+    mlp_loss loss;
+    mlp_activation output;
 } examples;
 
 typedef struct {
@@ -70,59 +72,185 @@ SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot, i
 }
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
+// Smoothed labels, y' = (1 - e) y + e / K (Szegedy et al. 2016), are never formed.
 SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
     int64_t predicted[VL], wanted[VL] = {0};
     vreal most = column_max(e->z, e->n), mass, dot;
+    real smoothing = (real)e->loss.label_smoothing, each = smoothing / (real)e->n, share = 1 - smoothing;
     first_max(predicted, e->z, e->n);
     if (e->label) weigh_labels(e, most, &mass, &dot, wanted);
     else weigh_targets(e, most, &mass, &dot, wanted);
+    if (smoothing != 0) {
+        mass = v_fma(v_set1(share), mass, v_set1(smoothing));
+        dot = v_fma(v_set1(share), dot, v_mul(v_set1(each), column_sum_above(e->z, e->n, most)));
+    }
     vreal total = column_exps(e->z, e->n, most);
     v_store(to->loss, v_sub(v_mul(v_log(total), mass), dot));
     for (int i = 0; i < e->count; i++) to->right[i] = predicted[i] == wanted[i];
     if (!wants_delta) return;
+    vreal even = v_set1(each), rest = v_set1(share);
     for (int64_t j = 0; j < e->n * VL; j += VL) {
         vreal p = v_div(v_load(e->z + j), total);
-        v_store(e->z + j, e->label ? p : v_sub(p, v_load(e->y + j)));
+        if (smoothing != 0) p = v_sub(p, even);
+        v_store(e->z + j, e->label ? p : v_sub(p, smoothing != 0 ? v_mul(rest, v_load(e->y + j)) : v_load(e->y + j)));
     }
-    for (int i = 0; e->label && i < e->count; i++) e->z[wanted[i] * VL + i] -= 1;
+    for (int i = 0; e->label && i < e->count; i++) e->z[wanted[i] * VL + i] -= share;
 }
 
-// loss = max(z, 0) - y z + log(1 + e^{-|z|}), which neither overflows nor cancels.
-SIMD vreal sigmoid_cross_entropy(vreal z, vreal y, vreal *delta, vreal *wrong) {
-    vreal zero = v_zero(), one = v_set1(1);
-    vreal size = v_max(z, v_sub(zero, z)), tail = v_log1p_unit(v_exp(v_sub(zero, size)));
-    vreal predicted = v_select(v_lt(zero, z), one, zero), wanted = v_select(v_lt(v_set1((real)0.5), y), one, zero);
-    *wrong = v_select(v_eq(predicted, wanted), *wrong, one);
-    *delta = v_sub(v_sigmoid(z), y);
-    return v_add(v_sub(v_max(z, zero), v_mul(z, y)), tail);
+// max(0, 1 + max_{j != y} z_j - z_y), Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
+// vector machines", JMLR 2 (2001). The derivative is 0 where the margin is exactly 1.
+SIMD void multiclass_hinge(const examples *e, outcome *to) {
+    int64_t predicted[VL], rival[VL];
+    real of_label[VL] = {0}, of_rival[VL];
+    first_max(predicted, e->z, e->n);
+    for (int i = 0; i < e->count; i++) {
+        of_label[i] = e->z[e->label[i] * VL + i];
+        e->z[e->label[i] * VL + i] = (real)-INFINITY;
+        to->right[i] = predicted[i] == e->label[i];
+    }
+    first_max(rival, e->z, e->n);
+    v_store(of_rival, column_max(e->z, e->n));
+    for (int64_t j = 0; j < e->n * VL; j += VL) v_store(e->z + j, v_zero());
+    for (int i = 0; i < e->count; i++) {
+        real over = 1 + (of_rival[i] - of_label[i]);
+        to->loss[i] = over <= 0 ? 0 : over;  // NaN stays
+        if (over <= 0) continue;
+        e->z[rival[i] * VL + i] = 1;
+        e->z[e->label[i] * VL + i] = -1;
+    }
 }
 
-// factor / 2 * (yhat - y)^2, derivative factor * (yhat - y).
-SIMD vreal squared_error(vreal yhat, vreal y, vreal *delta, real factor) {
-    vreal r = v_sub(yhat, y);
-    *delta = v_mul(v_set1(factor), r);
-    return v_mul(v_set1(factor / 2), v_mul(r, r));
+// ---- Losses that are a sum of one term for each output ----
+
+typedef struct {
+    vreal out, y;  // out: z, or yhat = a
+    vreal parameter, smoothing;
+    mlp_activation output;
+} pair;
+typedef vreal term_function(pair p, vreal *slope);  // the term, and its derivative with respect to out
+
+// max(z, 0) - y z + log(1 + e^{-|z|}), which neither overflows nor cancels.
+SIMD vreal sigmoid_cross_entropy(pair p, vreal *slope) {
+    vreal y = v_fma(p.smoothing, v_sub(v_set1((real)0.5), p.y), p.y), tail = v_log1p_unit(exp_down(minus_size(p.out)));
+    *slope = v_sub(v_sigmoid(p.out), y);
+    return v_add(v_sub(v_max(p.out, v_zero()), v_mul(p.out, y)), tail);
 }
 
-// Losses that are a sum of one term for each output.
-SIMD void sum_of_terms(const examples *e, mlp_loss loss, outcome *to) {
-    vreal sum = v_zero(), wrong = v_zero(), delta;
-    real factor = loss == MLP_SQUARED_ERROR ? 2 : 1;
+SIMD vreal squared_error(pair p, vreal *slope) {
+    vreal r = v_sub(p.out, p.y);
+    *slope = v_add(r, r);
+    return v_mul(r, r);
+}
+SIMD vreal half_squared_error(pair p, vreal *slope) {
+    *slope = v_sub(p.out, p.y);
+    return v_mul(v_set1((real)0.5), v_mul(*slope, *slope));
+}
+SIMD vreal absolute_error(pair p, vreal *slope) {
+    vreal r = v_sub(p.out, p.y);
+    *slope = v_sign(r);  // 0 at 0
+    return v_sub(v_zero(), minus_size(r));
+}
+
+// 1/2 r^2 for |r| <= d, d (|r| - d/2) beyond: Huber, "Robust estimation of a location parameter" (1964).
+SIMD vreal huber(pair p, vreal *slope) {
+    vreal r = v_sub(p.out, p.y), size = v_sub(v_zero(), minus_size(r)), d = p.parameter, half = v_set1((real)0.5);
+    vmask far = v_lt(d, size);
+    *slope = v_select(far, v_mul(d, v_sign(r)), r);
+    return v_select(far, v_mul(d, v_sub(size, v_mul(half, d))), v_mul(half, v_mul(r, r)));
+}
+
+// q (y - yhat) below the target, (1 - q) (yhat - y) above: Koenker and Bassett, "Regression quantiles" (1978).
+SIMD vreal quantile(pair p, vreal *slope) {
+    vreal r = v_sub(p.out, p.y), zero = v_zero();
+    vreal above = v_sub(v_set1(1), p.parameter), below = v_sub(zero, p.parameter);
+    *slope = v_select(v_lt(zero, r), above, v_select(v_lt(r, zero), below, zero));
+    return v_mul(r, v_select(v_lt(zero, r), above, below));
+}
+
+// |r| + log(1 + e^{-2|r|}) - log 2; near zero, where that cancels, log(1 + m^2 / (2 (1 + m))) with m = e^{-|r|} - 1.
+SIMD vreal log_cosh(pair p, vreal *slope) {
+    vreal r = v_sub(p.out, p.y), down = minus_size(r), m = expm1_down(down);
+    vreal twice_exp = v_fma(v_set1(2), m, v_set1(2));
+    vreal near = v_log1p_unit(v_min(v_set1(1), v_div(v_mul(m, m), twice_exp)));
+    vreal far = v_sub(v_sub(v_log1p_unit(exp_down(v_add(down, down))), down), v_set1((real)0.69314718055994530942));
+    *slope = v_tanh(r);
+    return v_select(v_lt(v_set1((real)-0.5), down), near, far);
+}
+
+// yhat - y log yhat, the negative log likelihood but for log y!. exp, or logits of exp: e^z - y z.
+// softplus: s - y log s, s = log(1 + e^z); far below zero s = e^z, so that log s = z and s' / s = 1.
+#define SOFTPLUS_IS_EXP ((real)-40)
+SIMD vreal poisson(pair p, vreal *slope) {
+    if (p.output != MLP_SOFTPLUS) {
+        vreal rate = v_exp(p.out);
+        *slope = v_sub(rate, p.y);
+        return v_sub(rate, v_mul(p.y, p.out));
+    }
+    vmask is_exp = v_lt(p.out, v_set1(SOFTPLUS_IS_EXP));
+    vreal z = p.out, rate = softplus((point){.z = z}), s = v_sigmoid(z);
+    vreal log_rate = v_select(is_exp, z, v_log(rate)), ratio = v_select(is_exp, v_set1(1), v_div(s, rate));
+    *slope = v_sub(s, v_mul(p.y, ratio));
+    return v_sub(rate, v_mul(p.y, log_rate));
+}
+
+// max(0, -y z): Rosenblatt's error margin. On the boundary the example still counts as wrong, so that zero weights learn.
+SIMD vreal perceptron(pair p, vreal *slope) {
+    vreal minus_margin = v_sub(v_zero(), v_mul(p.y, p.out));
+    *slope = v_select(v_lt(minus_margin, v_zero()), v_zero(), v_sub(v_zero(), p.y));
+    return v_max(v_zero(), minus_margin);
+}
+
+// max(0, 1 - y z): Vapnik's hinge; the derivative is 0 at y z = 1.
+SIMD vreal hinge(pair p, vreal *slope) {
+    vreal over = v_fma(v_sub(v_zero(), p.y), p.out, v_set1(1));
+    *slope = v_select(v_lt(v_zero(), over), v_sub(v_zero(), p.y), v_zero());
+    return v_max(v_zero(), over);
+}
+
+// All of them: the term, and where y is cut into two classes (NaN where there are none). A new one needs its function,
+// its line here and its name in mlp_loss_kind.
+#define TERMS(X) \
+    X(MLP_BINARY_CROSS_ENTROPY, sigmoid_cross_entropy, 0.5) \
+    X(MLP_HALF_SQUARED_ERROR, half_squared_error, NAN) \
+    X(MLP_SQUARED_ERROR, squared_error, NAN) \
+    X(MLP_ABSOLUTE_ERROR, absolute_error, NAN) \
+    X(MLP_HUBER, huber, NAN) \
+    X(MLP_QUANTILE, quantile, NAN) \
+    X(MLP_LOG_COSH, log_cosh, NAN) \
+    X(MLP_POISSON, poisson, NAN) \
+    X(MLP_PERCEPTRON, perceptron, 0) \
+    X(MLP_HINGE, hinge, 0)
+
+SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cut) {
+    vreal sum = v_zero(), wrong = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
+    pair p = {.parameter = v_set1((real)e->loss.parameter), .smoothing = v_set1((real)e->loss.label_smoothing),
+              .output = e->output};
     for (int64_t run = 0; run < e->n; run += SUM_RUN) {
         vreal part = v_zero();
         for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
-            vreal out = v_load(e->z + j), y = v_load(e->y + j);
-            vreal term = loss == MLP_BINARY_CROSS_ENTROPY ? sigmoid_cross_entropy(out, y, &delta, &wrong)
-                                                          : squared_error(out, y, &delta, factor);
-            part = v_add(part, term);
-            v_store(e->z + j, delta);
+            vreal slope;
+            p.out = v_load(e->z + j), p.y = v_load(e->y + j);
+            part = v_add(part, term(p, &slope));
+            v_store(e->z + j, slope);
+            vreal predicted = v_select(v_lt(zero, p.out), one, zero), wanted = v_select(v_lt(boundary, p.y), one, zero);
+            wrong = v_select(v_eq(predicted, wanted), wrong, one);
         }
         sum = v_add(sum, part);
     }
     v_store(to->loss, sum);
     real lane[VL];
     v_store(lane, wrong);
-    for (int i = 0; i < VL; i++) to->right[i] = loss == MLP_BINARY_CROSS_ENTROPY && lane[i] == 0;
+    for (int i = 0; i < VL; i++) to->right[i] = cut == cut && lane[i] == 0;
+}
+
+SIMD void sum_of_terms(const examples *e, outcome *to) {
+    switch (e->loss.kind) {
+#define CASE(kind, term, cut) \
+    case kind: sum_terms(e, to, term, (real)(cut)); break;
+        TERMS(CASE)
+#undef CASE
+    default: break;
+    }
 }
 
 // Examples `row` of data: their labels or their targets' columns, and their weights.
@@ -139,11 +267,11 @@ SIMD void load_truth(examples *e, const mlp_data *data, const int64_t *row, int3
 }
 
 static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                                      const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
+                                      mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
                                       int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
-        examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch};
+        examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output};
         e.y = e.z + n * VL;
         int64_t row[VL];
         int32_t label[VL];
@@ -152,8 +280,9 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         load_truth(&e, data, row, label, weight);
         load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
         outcome o = {0};
-        if (loss == MLP_CROSS_ENTROPY) softmax_cross_entropy(&e, delta != NULL, &o);
-        else sum_of_terms(&e, loss, &o);
+        if (loss.kind == MLP_CROSS_ENTROPY) softmax_cross_entropy(&e, delta != NULL, &o);
+        else if (e.label) multiclass_hinge(&e, &o);
+        else sum_of_terms(&e, &o);
         for (int64_t j = 0; data->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
         if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
         for (int i = 0; i < e.count; i++) {

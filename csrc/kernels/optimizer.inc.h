@@ -21,11 +21,6 @@ SIMD update_rule rule_of(const mlp_update *u) {
     };
 }
 
-SIMD vreal v_sign(vreal x) {
-    vreal one = v_select(v_lt(v_zero(), x), v_set1(1), v_zero());
-    return v_select(v_lt(x, v_zero()), v_set1(-1), one);
-}
-
 SIMD vreal gradient_of(vreal sum, vreal W, const update_rule *rule) {
     vreal g = v_mul(sum, rule->scale);
     if (rule->has_l2) g = v_add(g, v_mul(rule->l2, W));

@@ -21,11 +21,24 @@
 #include "loss.inc.h"
 #include "peak.inc.h"
 
-static SIMD_TARGET void map_exp(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_exp); }
-static SIMD_TARGET void map_log(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_log); }
-static SIMD_TARGET void map_tanh_of(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_tanh); }
-static SIMD_TARGET void map_sigmoid_of(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_sigmoid); }
-static SIMD_TARGET void map_log1p(void *out, const void *x, int64_t n) { map_rows(out, n, x, n, 1, n, v_log1p_unit); }
+// For the tests.
+#define MAP(name, function) \
+    static SIMD_TARGET void name(void *out, const void *x, int64_t n) { \
+        for (int64_t i = 0; i < n; i += VL) { \
+            int lanes = lanes_at(i, n); \
+            v_store_part((real *)out + i, lanes, function(v_load_part((const real *)x + i, lanes))); \
+        } \
+    }
+SIMD vreal normal_cdf(vreal z) { return normal_of(z).cdf; }
+SIMD vreal normal_pdf(vreal z) { return normal_of(z).pdf; }
+MAP(map_exp, v_exp)
+MAP(map_log, v_log)
+MAP(map_tanh, v_tanh)
+MAP(map_sigmoid, v_sigmoid)
+MAP(map_log1p, v_log1p_unit)
+MAP(map_expm1, expm1_down)
+MAP(map_normal_cdf, normal_cdf)
+MAP(map_normal_pdf, normal_pdf)
 
 #define PASTE(isa, bits) mlp_kernels_##isa##_f##bits
 #define TABLE(isa, bits) PASTE(isa, bits)
@@ -49,13 +62,18 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .bias_gradient = bias_gradient,
     .activation_forward = activation_forward,
     .activation_backward = activation_backward,
+    .slope_gradient = slope_gradient,
+    .sum_slopes = sum_slopes,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .loss = loss_and_delta,
     .exp = map_exp,
     .log = map_log,
-    .tanh = map_tanh_of,
-    .sigmoid = map_sigmoid_of,
+    .tanh = map_tanh,
+    .sigmoid = map_sigmoid,
     .log1p_unit = map_log1p,
+    .expm1_down = map_expm1,
+    .normal_cdf = map_normal_cdf,
+    .normal_pdf = map_normal_pdf,
     .multiply_adds = multiply_adds,
 };
