@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from benchmarks.numpy_mlp import sigmoid, softmax
-from mlpfast import _core
+from mlpfast import _core, losses
+from mlpfast.activations import Activation as named
 
 B, N_IN, N_OUT, K = 128, 784, 256, 10
 LR, MOMENTUM = 1e-4, 0.9
@@ -63,7 +64,7 @@ def test_matmul_plus_bias(race, dtype, program):
         np.matmul(x, W, out=z["NumPy"])
         np.add(z["NumPy"], b, out=z["NumPy"])
 
-    functions = {"mlpfast": lambda: _core.dense_into(z["mlpfast"], x, W, b, "identity"), "NumPy": with_numpy}
+    functions = {"mlpfast": lambda: _core.dense_into(z["mlpfast"], x, W, b, named("identity")), "NumPy": with_numpy}
     race(program, f"matmul plus bias, {dtype}", functions, z, flops=2 * B * N_IN * N_OUT, dtype=dtype)
 
 
@@ -107,7 +108,7 @@ def test_activation_forward(race, activation, dtype, program):
     a = {name: np.empty_like(z) for name in PROGRAMS}
     zeros = np.zeros_like(z)  # np.maximum is four times as fast with an array as with a number
     functions = {
-        "mlpfast": lambda: _core.activate_into(a["mlpfast"], z, activation),
+        "mlpfast": lambda: _core.activate_into(a["mlpfast"], z, named(activation)),
         "NumPy": lambda: numpy_activation(a["NumPy"], z, activation, zeros),
     }
     race(program, f"{activation} forward, {dtype}", functions, a, moved=2 * z.nbytes)
@@ -127,7 +128,7 @@ def test_activation_backward(race, activation, dtype, program):
             np.copyto(array, fresh)
 
     functions = {
-        "mlpfast": lambda: _core.through_derivative(delta["mlpfast"], a, activation),
+        "mlpfast": lambda: _core.through_derivative(delta["mlpfast"], a, named(activation)),
         "NumPy": lambda: numpy_derivative(delta["NumPy"], a, activation, spare),
     }
     moved = 0 if activation == "identity" else 3 * a.nbytes
@@ -142,7 +143,7 @@ def test_softmax_cross_entropy(race, dtype, program):
     data = _core.Data(z, labels=labels)
     delta = {name: np.empty_like(z) for name in PROGRAMS}
     loss, right, rows = np.empty(B), np.empty(B), np.arange(B)
-    numpy_loss = np.empty(B, dtype)
+    numpy_loss, cross_entropy = np.empty(B, dtype), losses.CrossEntropy()
 
     def with_numpy():
         out = delta["NumPy"]
@@ -155,7 +156,7 @@ def test_softmax_cross_entropy(race, dtype, program):
         out[rows, labels] -= 1
 
     functions = {
-        "mlpfast": lambda: _core.loss_into(delta["mlpfast"], loss, right, z, data, "cross_entropy"),
+        "mlpfast": lambda: _core.loss_into(delta["mlpfast"], loss, right, z, data, cross_entropy, named("softmax")),
         "NumPy": with_numpy,
     }
     race(program, f"softmax and cross-entropy, {dtype}", functions, delta, moved=2 * z.nbytes)

@@ -1,6 +1,6 @@
 // The seam between the walk (train.c, predict.c) and the arithmetic (kernels/*.inc.h): one table of functions for each
 // instruction set and dtype. `real` below is the table's own type, float or double; every matrix is
-// C-contiguous, but for W and its velocity, whose rows are `stride` numbers apart.
+// C-contiguous, but for W, its state and its mask, whose rows are `stride` numbers apart.
 //
 // A kernel works on a block of its output: rows i in [i0, i1), columns j in [j0, j1). Blocks that do not overlap may
 // run at once on different threads, and how the output is cut into blocks never changes a bit of it.
@@ -27,10 +27,17 @@ typedef struct {
 
 typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
-    double lr, momentum;
-    int nesterov;
-    double l1, l2;
+    const mlp_settings *settings;
+    double l1, l2;          // of this parameter
+    int64_t steps;          // t: this step included
 } mlp_update;
+
+// A parameter with what the optimizer keeps of it, all of the same layout.
+typedef struct {
+    void *values;
+    void *state[MLP_MOST_STATES];  // NULL where the optimizer has none
+    const void *mask;              // numbers that the gradient is multiplied by, or NULL
+} mlp_parameter;
 
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
 // fetched towards this core. What has been asked for is counted in `row` and `byte`.
@@ -68,11 +75,11 @@ typedef struct {
                         int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
-    // V (n_in, n_out) is the velocity, with the stride of W; NULL without momentum. ahead may be NULL.
-    void (*update_weights)(void *W, void *V, int64_t stride, const void *x, const void *delta, int64_t B, int64_t n_in,
+    // ahead may be NULL.
+    void (*update_weights)(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B, int64_t n_in,
                            int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead, void *scratch);
-    // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1 and l2 do not touch biases.
-    void (*update_bias)(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
+    // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1, l2 and weight decay do not touch biases.
+    void (*update_bias)(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
 
     // The same gradients, stored instead of used; dW is dense.

@@ -162,30 +162,51 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
 
 // ---- Training ----
 
-typedef struct {
-    double lr, momentum;
-    int nesterov;
-    double l1, l2;
-    int check_finite;   // stop before a minibatch whose input or loss is not finite changes the parameters
-} mlp_sgd;
+// How a gradient g moves a parameter W; t counts the steps, from 1. Formulas in mlpfast/optimizers.py.
+typedef enum {
+    MLP_SGD,      // momentum, nesterov                        state: velocity, if momentum is used
+    MLP_ADAM,     // beta1, beta2, epsilon, weight_decay       state: means of g and of g^2
+    MLP_RMSPROP,  // beta2, epsilon                            state: mean of g^2
+    MLP_ADAGRAD,  // epsilon                                   state: sum of g^2
+    MLP_OPTIMIZERS,
+} mlp_optimizer;
+#define MLP_MOST_STATES 2
 
-typedef struct mlp_trainer mlp_trainer;  // activations, residuals and velocities of one network in training
+typedef struct {
+    mlp_optimizer optimizer;
+    double lr;
+    double momentum;
+    int nesterov;
+    double beta1, beta2, epsilon;
+    double weight_decay;  // decoupled: W shrinks by lr weight_decay W a step
+    double clip_value;    // each number of a gradient is cut to at most that size; 0: not
+    double l1, l2;
+    int check_finite;     // stop before a minibatch whose input or loss is not finite changes the parameters
+} mlp_settings;
+
+typedef struct mlp_trainer mlp_trainer;  // activations, residuals and the optimizer's state of one network in training
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);
 void mlp_trainer_destroy(mlp_trainer *trainer);
-void *mlp_trainer_weight_velocity(mlp_trainer *trainer, int layer);  // as the weights; NULL before momentum was used
-void *mlp_trainer_bias_velocity(mlp_trainer *trainer, int layer);
+
+// The optimizer's state. It begins with zeros when a step first needs it, and anew when another optimizer takes over.
+mlp_status mlp_trainer_prepare(mlp_trainer *trainer, const mlp_settings *settings);  // makes it now
+int mlp_trainer_states(const mlp_trainer *trainer);  // how many arrays each parameter has
+// State number i of a parameter, a pointer that mlp_network_weights, _bias or _slopes returned: of the same layout.
+void *mlp_trainer_state(const mlp_trainer *trainer, int i, const void *parameter);
+int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // t: whole minibatches since the state began
+void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 
 // A fresh permutation of 0..n-1, fixed by seed and epoch.
 void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
-// One epoch of stochastic gradient descent over the minibatches of data in the given order ((n) indices, or NULL for
-// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's velocities.
+// One epoch over the minibatches of data in the given order ((n) indices, or NULL for
+// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's state.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_sgd *sgd, int threads, mlp_poll poll, void *context);
+                           const mlp_settings *settings, int threads, mlp_poll poll, void *context);
 
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
-mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd,
+mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context);
 
 // ---- Random numbers for initial weights: out (n) doubles, fixed by seed and stream ----

@@ -25,8 +25,10 @@ struct mlp_trainer {
     size_t scratch_bytes;            // for each thread
     char *scratch;
 
-    void *velocities;  // laid out as the network's parameters; NULL until momentum is used
-    void **buffers;    // the one allocation behind the next four
+    mlp_optimizer optimizer;         // whose state it is
+    void *state[MLP_MOST_STATES];    // each laid out as the network's parameters; NULL until they are needed
+    int64_t steps;                   // since the state began
+    void **buffers;  // the one allocation behind the next four
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
     void **z;          // z[l] (rows, n_out of layer l) where the derivative is written in it, else NULL
     void **delta;      // delta[l] (rows, n_out of layer l)
@@ -38,14 +40,15 @@ typedef struct {
     mlp_trainer *trainer;
     const mlp_data *data;
     const int64_t *order;
-    const mlp_sgd *sgd;
+    const mlp_settings *settings;
     int64_t batch_size;
     mlp_result *result;
     mlp_poll poll;
     void *context;
     double flops_per_row, flops_since_poll;
     int steps_since_poll;
-    double weight_sum;  // of the minibatch
+    double weight_sum;     // of the minibatch
+    int64_t steps_before;  // this epoch
     atomic_int stop;    // an mlp_status; written before a barrier, read after it
 } epoch;
 
@@ -57,7 +60,7 @@ typedef struct {
     const mlp_kernels *kernels;
     mlp_member *me;
     const int64_t *index;  // of its examples, or NULL
-    int64_t first, rows;
+    int64_t first, rows, number;  // number: of the minibatch in the epoch
     int own_rows;          // since the last barrier this member has worked on its own rows alone
 } step;
 
@@ -153,7 +156,7 @@ static void gather(step *s) {
     const void *X = s->index ? data->X : mlp_row(data->X, data->x_type, s->first + i0, n_in);
     int finite = s->kernels->gather(at(s, s->trainer->a[0], i0, n_in), X, data->x_type, data->x_scale,
                                     s->index ? s->index + i0 : NULL, i1 - i0, n_in);
-    if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
+    if (!finite && s->epoch->settings->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
 }
 
 // The activation of layer l in this step: none for the last, if the loss contains it.
@@ -215,7 +218,7 @@ static void loss_and_residual(step *s) {
     int finite = s->kernels->loss(at(s, t->delta[last], i0, n), t->row_loss + i0, t->row_correct + i0,
                                   at(s, t->a[last + 1], i0, n), t->loss, layer->activation, s->epoch->data,
                                   s->index ? s->index + i0 : NULL, s->first + i0, i1 - i0, n, my_scratch(s));
-    if (!finite && s->epoch->sgd->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
+    if (!finite && s->epoch->settings->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
     if (unit_of(s, last).kind != MLP_IDENTITY) through_unit(s, last);
 }
 
@@ -254,10 +257,11 @@ static void residual_below(step *s, int l) {
     if (later) through_unit(s, l - 1);
 }
 
-// Where a parameter's velocity stands: as far into the velocities as the parameter into the parameters.
-static void *velocity_of(const mlp_trainer *t, const void *parameter) {
-    if (!t->velocities || !parameter) return NULL;
-    return (char *)t->velocities + ((const char *)parameter - (const char *)t->net->parameters);
+// A parameter with its state: as far into each block of states as the parameter into the parameters.
+static mlp_parameter with_state(const mlp_trainer *t, void *values, const void *mask) {
+    mlp_parameter p = {.values = values, .mask = mask};
+    for (int i = 0; i < MLP_MOST_STATES; i++) p.state[i] = mlp_trainer_state(t, i, values);
+    return p;
 }
 
 #define AHEAD_BYTES 32768  // a smaller minibatch is in the first-level cache before it can matter
@@ -282,34 +286,31 @@ static int64_t tiles_of(const step *s, mlp_block block) {
 }
 
 static mlp_update update_rule(const step *s) {
-    const mlp_sgd *sgd = s->epoch->sgd;
+    const mlp_settings *settings = s->epoch->settings;
     // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
     // has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
-    return (mlp_update){scale, sgd->lr, sgd->momentum, sgd->nesterov, sgd->l1, sgd->l2};
+    return (mlp_update){scale, settings, settings->l1, settings->l2, s->epoch->steps_before + s->number + 1};
 }
 
 static void update(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_trainer *t = s->trainer;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    int with_velocity = s->epoch->sgd->momentum != 0;
     mlp_update rule = update_rule(s);
     mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
     mlp_ahead ahead = {0};
     if (l == 0) ahead = rows_ahead(s, tiles_of(s, mine));
-    s->kernels->update_weights(layer->W, with_velocity ? velocity_of(t, layer->W) : NULL, layer->stride, t->a[l],
-                               t->delta[l], s->rows, n_in, n_out, mine, &rule, &ahead, my_scratch(s));
+    s->kernels->update_weights(with_state(t, layer->W, NULL), layer->stride, t->a[l], t->delta[l], s->rows, n_in, n_out,
+                               mine, &rule, &ahead, my_scratch(s));
     int all_columns = by_rows(s, n_out);
     if (all_columns && s->me->rank < s->me->size - 1) return;  // rank 0 is busy with the loss
     if (layer->b) {
-        s->kernels->update_bias(layer->b, with_velocity ? velocity_of(t, layer->b) : NULL, t->delta[l], s->rows, n_out,
-                                mine.j0, mine.j1, &rule);
+        s->kernels->update_bias(with_state(t, layer->b, NULL), t->delta[l], s->rows, n_out, mine.j0, mine.j1, &rule);
     }
     if (layer->slopes) {  // their gradient is there: one row of it
         int64_t end = layer->spec.one_slope && mine.j1 > 1 ? 1 : mine.j1;
-        s->kernels->update_bias(layer->slopes, with_velocity ? velocity_of(t, layer->slopes) : NULL, t->slope[l], 1,
-                                n_out, mine.j0, end, &rule);
+        s->kernels->update_bias(with_state(t, layer->slopes, NULL), t->slope[l], 1, n_out, mine.j0, end, &rule);
     }
 }
 
@@ -344,6 +345,7 @@ static void run_epoch(void *context, mlp_member *me) {
         s.rows = e->data->n - s.first < e->batch_size ? e->data->n - s.first : e->batch_size;
         s.index = e->order ? e->order + s.first : NULL;
         whole = one_step(&s);
+        s.number++;
     }
 }
 
@@ -395,10 +397,29 @@ static mlp_status ensure_workspace(mlp_trainer *t, int64_t rows, int threads) {
     return MLP_OK;
 }
 
-static mlp_status ensure_velocities(mlp_trainer *t, const mlp_sgd *sgd) {
-    if (sgd->momentum == 0 || t->velocities) return MLP_OK;
-    t->velocities = mlp_aligned_block(t->net->bytes);
-    return t->velocities ? MLP_OK : MLP_NO_MEMORY;
+static int states_of(const mlp_settings *settings) {
+    return settings->optimizer == MLP_SGD ? settings->momentum != 0 : settings->optimizer == MLP_ADAM ? 2 : 1;
+}
+
+mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
+    if ((unsigned)settings->optimizer >= MLP_OPTIMIZERS) return MLP_BAD_ARGUMENT;
+    int needed = states_of(settings);
+    void *fresh[MLP_MOST_STATES] = {0};
+    int other = settings->optimizer != t->optimizer;
+    for (int i = 0; i < needed; i++) {
+        if (t->state[i] && !other) continue;
+        fresh[i] = mlp_aligned_block(t->net->bytes);
+        if (fresh[i]) continue;
+        while (i-- > 0) free(fresh[i]);
+        return MLP_NO_MEMORY;
+    }
+    for (int i = 0; i < MLP_MOST_STATES; i++) {
+        if (other) free(t->state[i]), t->state[i] = NULL;
+        if (fresh[i]) t->state[i] = fresh[i];
+    }
+    if (other) t->steps = 0;
+    t->optimizer = settings->optimizer;
+    return MLP_OK;
 }
 
 static mlp_status check_order(const int64_t *order, int64_t n) {
@@ -419,7 +440,7 @@ static double flops_per_row(const mlp_trainer *t) {
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_sgd *sgd, int threads, mlp_poll poll, void *context) {
+                        int64_t batch_size, const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
@@ -428,17 +449,18 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     epoch e = {
-        .trainer = t, .data = data, .order = order, .sgd = sgd, .batch_size = rows, .result = result, .poll = poll,
-        .context = context, .flops_per_row = flops_per_row(t),
+        .trainer = t, .data = data, .order = order, .settings = settings, .batch_size = rows, .result = result, .poll = poll,
+        .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
     };
     atomic_init(&e.stop, MLP_OK);
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_team_size(threads, e.flops_per_row * (double)rows / phases);
     status = ensure_workspace(t, rows, threads);
-    if (!status) status = ensure_velocities(t, sgd);
+    if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
 
     mlp_team_run(threads, run_epoch, &e);
+    t->steps += result->minibatches;
     return (mlp_status)atomic_load(&e.stop);
 }
 
@@ -469,20 +491,31 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
 void mlp_trainer_destroy(mlp_trainer *t) {
     if (!t) return;
     free(t->block);
-    free(t->velocities);
+    for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
     free(t->buffers);
     free(t);
 }
 
-void *mlp_trainer_weight_velocity(mlp_trainer *t, int layer) { return velocity_of(t, t->net->layers[layer].W); }
-void *mlp_trainer_bias_velocity(mlp_trainer *t, int layer) { return velocity_of(t, t->net->layers[layer].b); }
-
-mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_sgd *sgd, int threads, mlp_poll poll, void *context) {
-    return train(t, result, data, order, t->batch_size, sgd, threads, poll, context);
+int mlp_trainer_states(const mlp_trainer *t) {
+    int n = 0;
+    while (n < MLP_MOST_STATES && t->state[n]) n++;
+    return n;
 }
 
-mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_sgd *sgd, int threads,
+void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
+    if (!t->state[i] || !parameter) return NULL;
+    return (char *)t->state[i] + ((const char *)parameter - (const char *)t->net->parameters);
+}
+
+int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
+void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
+
+mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                           const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
+    return train(t, result, data, order, t->batch_size, settings, threads, poll, context);
+}
+
+mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, sgd, threads, poll, context);
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, threads, poll, context);
 }

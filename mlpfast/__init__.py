@@ -20,17 +20,18 @@ except ImportError as error:
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 _core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/team.c
 
-from . import backprop, benchmark, initializers, optimizers  # noqa: E402
+from . import activations, backprop, benchmark, initializers, losses, optimizers  # noqa: E402
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import SGD  # noqa: E402
+from .optimizers import SGD, Adagrad, Adam, AdamW, RMSprop  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
 __all__ = [
-    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "benchmark", "datasets",
-    "get_num_threads", "initializers", "optimizers", "set_num_threads", "show_config",
+    "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "Network", "RMSprop", "Trainer", "__version__",
+    "activations", "backprop", "benchmark", "datasets", "get_num_threads", "initializers", "losses", "optimizers",
+    "set_num_threads", "show_config",
 ]
 
 

@@ -47,10 +47,13 @@ cdef extern from "mlpfast.h":
         double loss_sum, weight_sum, correct
         int64_t rows, minibatches
         double bad_loss
-    ctypedef struct mlp_sgd:
+    ctypedef enum mlp_optimizer:
+        MLP_SGD
+    ctypedef struct mlp_settings:
+        mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double l1, l2
+        double beta1, beta2, epsilon, weight_decay, clip_value, l1, l2
         int check_finite
     ctypedef int (*mlp_poll)(void *) noexcept nogil
 
@@ -75,10 +78,15 @@ cdef extern from "mlpfast.h":
                             void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
     void mlp_trainer_destroy(mlp_trainer *) nogil
+    mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
+    int mlp_trainer_states(const mlp_trainer *)
+    void *mlp_trainer_state(const mlp_trainer *, int, const void *)
+    int64_t mlp_trainer_steps(const mlp_trainer *)
+    void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_sgd *, int,
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, int,
                                mlp_poll, void *) nogil
-    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_sgd *, int, mlp_poll,
+    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
@@ -94,9 +102,14 @@ cdef extern from "kernel_table.h":
     bint mlp_keeps_z(mlp_activation)
     bint mlp_loss_takes_z(mlp_loss_kind)
     ctypedef struct mlp_update:
-        double scale, lr, momentum
-        int nesterov
+        double scale
+        const mlp_settings *settings
         double l1, l2
+        int64_t steps
+    ctypedef struct mlp_parameter:
+        void *values
+        void *state[2]
+        const void *mask
     ctypedef struct mlp_ahead:
         pass
     ctypedef struct mlp_kernels:
@@ -106,8 +119,8 @@ cdef extern from "kernel_table.h":
                               int64_t, mlp_block, void *) noexcept
         void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
                             mlp_block, void *) noexcept
-        void (*update_weights)(void *, void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
-                               mlp_block, const mlp_update *, mlp_ahead *, void *) noexcept
+        void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
+                               const mlp_update *, mlp_ahead *, void *) noexcept
         void (*weight_gradient)(void *, const void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
                                 mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
@@ -478,7 +491,7 @@ cdef class Trainer:
     """Owner of a trainer of the core."""
     cdef mlp_trainer *c
     cdef readonly Network network
-    cdef mlp_sgd sgd                   # as `use` set it, for step_ready
+    cdef mlp_settings settings         # as `use` set it, for step_ready
     cdef bint by_label
     cdef Workspace labels
 
@@ -495,9 +508,32 @@ cdef class Trainer:
         self.network.training = True
         return 0
 
-    def use(self, mlp_sgd sgd):
+    def use(self, mlp_settings settings):
         """The settings of step_ready from now on."""
-        self.sgd = sgd
+        self.settings = settings
+
+    def prepare(self, mlp_settings settings):
+        """Make the optimizer's state, if it is not there."""
+        raise_status(mlp_trainer_prepare(self.c, &settings), None)
+
+    def states(self):
+        """The optimizer's state: lists of views, each list with an array for each parameter, in their order."""
+        return [[self.state_of(i, p) for p in parameters(self.network)] for i in range(mlp_trainer_states(self.c))]
+
+    cdef state_of(self, int i, cnp.ndarray parameter):
+        cdef char *start = <char *>mlp_trainer_state(self.c, i, address(parameter))
+        if cnp.PyArray_NDIM(parameter) == 1:
+            return view(self, start, (parameter.shape[0],), parameter.dtype)
+        rows = view(self, start, (parameter.shape[0], row_stride(parameter)), parameter.dtype)
+        return rows[:, :parameter.shape[1]]
+
+    @property
+    def steps(self):
+        return mlp_trainer_steps(self.c)
+
+    @steps.setter
+    def steps(self, int64_t steps):
+        mlp_trainer_set_steps(self.c, steps)
 
     def step_ready(self, X, y, double scale, int threads):
         """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
@@ -526,13 +562,13 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
-        cdef mlp_sgd sgd = self.sgd  # a call that is refused meanwhile may have brought other settings
+        cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
         with nogil:
-            status = mlp_train_step(self.c, &result, data, &sgd, threads, ask, &state)
+            status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_sgd sgd, int threads):
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads):
         """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result)."""
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
@@ -541,12 +577,12 @@ cdef class Trainer:
         cdef mlp_status status
         self.enter()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &sgd, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, threads, ask, &state)
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
 
-    def step(self, Data data, mlp_sgd sgd, int threads):
+    def step(self, Data data, mlp_settings settings, int threads):
         """Train on all rows as one minibatch -> (status name, result)."""
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
@@ -554,10 +590,16 @@ cdef class Trainer:
         cdef mlp_status status
         self.enter()
         with nogil:
-            status = mlp_train_step(self.c, &result, &data.c, &sgd, threads, ask, &state)
+            status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
+
+
+cdef parameters(Network network):
+    """[W_1, b_1, slopes_1, W_2, ...], without those that there are not."""
+    every = [(network.weights(l), network.bias(l), network.slopes(l)) for l in range(len(network.layers))]
+    return [p for layer in every for p in layer if p is not None]
 
 
 cdef status_name(mlp_status status):
@@ -690,7 +732,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
 def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, 0, 0, 0, 0, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0)
     mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
                                                   rows.shape[1], &update)
     return out
@@ -701,7 +743,7 @@ def weight_gradient(cnp.ndarray W, cnp.ndarray x, cnp.ndarray delta, double scal
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, 0, 0, 0, l1, l2)
+    cdef mlp_update update = mlp_update(scale, NULL, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
@@ -755,10 +797,14 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], lr, momentum, 0, 0, 0)
+    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, 0, 0, 1)
+    cdef mlp_parameter parameter
+    parameter.values, parameter.mask = address(W), NULL
+    parameter.state[0], parameter.state[1] = <void *>address_or_null(V), NULL
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
-    k.update_weights(address(W), <void *>address_or_null(V), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
-                     W.shape[1], whole(W), &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))
+    k.update_weights(parameter, row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], whole(W),
+                     &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))
 
 
 def predict_seconds(Network network, cnp.ndarray out, Data data, int64_t calls):

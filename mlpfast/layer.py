@@ -12,9 +12,9 @@ class Layer:
     bias=False leaves b out. trainable=False keeps the parameters as they are.
     dropout is reserved: anything but 0 is refused.
 
-    W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the core trains, and
-    writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines (see
-    W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
+    W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the
+    core trains, and writing to them changes the network. b is None without a bias. Rows of W may be padded to whole
+    cache lines (see W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
     """
 
     _core = None  # the owner of the parameters, once there is one

@@ -12,12 +12,16 @@ from ._validate import Data, examples, flag, real_number, whole_number
 from .history import History
 from .network import Network, seed_or_fresh
 
+ALL_ROWS = 2**62
+
 
 class Trainer:
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
-    optimizer: "sgd", or an object such as SGD(lr=0.1, momentum=0.9).
+    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9).
+    batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
+    clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     shuffle: a fresh order of the examples each epoch, fixed by seed (None takes a fresh one) and the epoch's number.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
@@ -39,6 +43,7 @@ class Trainer:
         threads=None,
         l1=0.0,
         l2=0.0,
+        clip_value=None,
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -46,16 +51,17 @@ class Trainer:
         self._network = network
         self._loss = losses.checked(loss, network)
         self.optimizer = optimizers.from_name(optimizer)
-        self._batch_size = whole_number("batch_size", batch_size, least=1)
+        self._batch_size = None if batch_size is None else whole_number("batch_size", batch_size, least=1)
         self.shuffle = flag("shuffle", shuffle)
         self.seed = seed_or_fresh(seed)
         self.threads = threads
         checked_threads(threads)
         self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+        self.clip_value = clip_value
         self.check_finite = flag("check_finite", check_finite)
         self.epoch = 0  # whole epochs done
         self.history = History()  # of the last call of fit, also after an exception
-        self._core = _core.Trainer(network._core, self.loss, self.batch_size)
+        self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._given, self._checked = (), None  # settings as they were last checked
 
     @property
@@ -69,6 +75,28 @@ class Trainer:
     @property
     def batch_size(self):
         return self._batch_size
+
+    @property
+    def state(self):
+        """What the optimizer keeps, as {"steps": t, name: [an array for each of network.parameters]}: views, so that
+        writing to them changes the state. The names are those of the optimizer's `states`. Setting it copies."""
+        self._core.prepare(self._settings())
+        return {"steps": self._core.steps, **dict(zip(self.optimizer.states, self._core.states(), strict=False))}
+
+    @state.setter
+    def state(self, state):
+        mine = self.state
+        if set(state) != set(mine):
+            raise ValueError(f"state must have the entries {', '.join(mine)}, got {', '.join(state)}")
+        steps = whole_number("state['steps']", state["steps"], least=0)
+        for name in set(mine) - {"steps"}:
+            shapes = [np.shape(array) for array in state[name]]
+            if shapes != [array.shape for array in mine[name]]:
+                raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
+        for name in set(mine) - {"steps"}:
+            for array, value in zip(mine[name], state[name], strict=True):
+                array[...] = value
+        self._core.steps = steps
 
     def fit(
         self,
@@ -159,7 +187,7 @@ class Trainer:
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
-        given = (*self.optimizer.settings(), self.l1, self.l2, self.check_finite)
+        given = (*self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.check_finite)
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
@@ -172,11 +200,12 @@ class Trainer:
             **self.optimizer.checked(),
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
+            "clip_value": 0.0 if self.clip_value is None else real_number("clip_value", self.clip_value, above=0),
         }
         limits = np.finfo(self.network.dtype)
         least, most = float(limits.tiny), float(limits.max)
         for name, value in settings.items():
-            if value and not least <= value <= most:
+            if isinstance(value, float) and value and not least <= value <= most:
                 dtype = self.network.dtype
                 raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
         return {**settings, "check_finite": flag("check_finite", self.check_finite)}

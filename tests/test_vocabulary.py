@@ -11,10 +11,12 @@ from mlpfast import SGD, Layer, Network, Trainer, _core, activations, backprop, 
 
 ACTIVATIONS = [*reference.ACTIVATIONS, activations.LeakyReLU(0.3), activations.ELU(0.7), activations.PReLU(0.1),
                activations.PReLU(-0.2, shared=True)]
-ANY_OUTPUT = ["half_squared_error", "squared_error", "absolute_error", losses.Huber(0.4), losses.Quantile(0.9), "log_cosh"]
+ANY_OUTPUT = ["half_squared_error", "squared_error", "absolute_error", losses.Huber(0.4), losses.Quantile(0.9),
+              "log_cosh"]
+SMOOTHED = losses.CrossEntropy(label_smoothing=0.1)
 PAIRS = [
     *((loss, output) for loss in ANY_OUTPUT for output in ("identity", "tanh", "softplus", "softmax")),
-    *((loss, o) for loss in ("cross_entropy", losses.CrossEntropy(label_smoothing=0.1)) for o in ("softmax", "identity")),
+    *((loss, o) for loss in ("cross_entropy", SMOOTHED) for o in ("softmax", "identity")),
     *((loss, o) for loss in ("binary_cross_entropy", losses.BinaryCrossEntropy(0.2)) for o in ("sigmoid", "identity")),
     *(("poisson", output) for output in ("exp", "softplus", "identity")),
     *((loss, output) for loss in ("perceptron", "hinge") for output in ("identity", "sign")),
@@ -133,7 +135,8 @@ def torch_function(torch, g, slopes):
         "identity": lambda z: z, "relu": f.relu, "leaky_relu": lambda z: f.leaky_relu(z, g.alpha),
         "prelu": lambda z: torch.where(z > 0, z, slopes * z), "elu": lambda z: f.elu(z, g.alpha), "selu": f.selu,
         "gelu": f.gelu, "gelu_tanh": lambda z: f.gelu(z, approximate="tanh"), "silu": f.silu, "mish": f.mish,
-        "softplus": f.softplus, "softsign": f.softsign, "hard_sigmoid": lambda z: torch.clamp((z + 3) / 6, 0, 1), "hard_swish": f.hardswish,
+        "softplus": f.softplus, "softsign": f.softsign, "hard_swish": f.hardswish,
+        "hard_sigmoid": lambda z: torch.clamp((z + 3) / 6, 0, 1),  # its own has the derivative float32(1/6)
         "sigmoid": torch.sigmoid, "tanh": torch.tanh, "exp": torch.exp, "sign": torch.sign,
         "softmax": lambda z: torch.softmax(z, dim=1),
     }[g.name]

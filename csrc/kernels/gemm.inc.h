@@ -47,12 +47,12 @@ typedef struct {
 // What becomes of a finished tile: sums (rows, cols), row stride ld, belong at row i, column j of the output.
 typedef void tile_finish(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows, int cols);
 
-// The commonest ending, W = W - lr * (scale * sum), happens without leaving the registers: at k = 64 the way through the
-// cache costs six percent.
+// The commonest ending, W = W - lr * g, happens without leaving the registers: at k = 64 the way through the cache costs
+// six percent.
 typedef struct {
     real *W;  // (.., ld)
     int64_t ld;
-    vreal scale, lr;
+    const update_rule *rule;
 } plain_update;
 
 typedef struct {
@@ -104,12 +104,12 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
         }
         o.b += o.b_step;
     }
-    vreal scale = plain ? plain->scale : v_zero(), lr = plain ? plain->lr : v_zero();
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) {
             if (plain) {
                 real *W = sums + r * plain->ld + v * VL;
-                v_store(W, v_sub(v_load(W), v_mul(lr, v_mul(sum[r][v], scale))));
+                moved p = {.W = v_load(W)};
+                v_store(W, sgd(p, gradient_of(sum[r][v], p.W, plain->rule), plain->rule).W);
             } else {
                 v_store(sums + r * ld + v * VL, sum[r][v]);
             }
@@ -410,39 +410,40 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
 
 typedef struct {
     const update_rule *rule;
-    real *W, *V, *dW;   // W and V (.., ld), dW (.., n_out)
+    mlp_parameter W;  // (.., ld)
+    real *dW;         // (.., n_out)
     int64_t ld, n_out;
 } update_job;
 
 static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                       int cols) {
     const update_job *to = job;
-    int64_t at = i * to->ld + j;
-    update_rows(to->W + at, to->V ? to->V + at : NULL, to->ld, sums, ld, to->rule, rows, cols);
+    update_rows(&to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
 static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
-    gradient_rows(to->dW + i * to->n_out + j, to->n_out, to->W + i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
+    gradient_rows(to->dW + i * to->n_out + j, to->n_out, (const real *)to->W.values + i * to->ld + j, to->ld, sums, ld,
+                  to->rule, rows, cols);
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
                                          mlp_ahead *ahead, const void *x, const void *delta, int64_t B, int64_t n_in,
                                          mlp_block block, void *scratch) {
     operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->n_out, .b_col = 1, .k = B};
-    ending end = {.finish = finish, .job = to, .reads = to->W, .ld = to->ld, .plain = plain, .ahead = ahead};
+    ending end = {.finish = finish, .job = to, .reads = to->W.values, .ld = to->ld, .plain = plain, .ahead = ahead};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
     product(&o, block, scratch, &end);
 }
 
-static SIMD_TARGET void update_weights(void *W, void *V, int64_t stride, const void *x, const void *delta, int64_t B,
+static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B,
                                        int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead,
                                        void *scratch) {
     update_rule rule = rule_of(update);
-    update_job to = {.rule = &rule, .W = W, .V = V, .ld = stride, .n_out = n_out};
-    plain_update plain = {.W = W, .ld = stride, .scale = rule.scale, .lr = rule.lr};
-    int is_plain = !V && !rule.has_l1 && !rule.has_l2;
+    update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
+    plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};
+    int is_plain = rule.optimizer == MLP_SGD && !rule.has_momentum && !rule.has_clip && !W.mask;
     gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
@@ -451,6 +452,6 @@ static SIMD_TARGET void weight_gradient(void *dW, const void *W, int64_t stride,
                                         void *scratch) {
     update_rule rule = rule_of(update);
     // W is only read through this job.
-    update_job to = {.rule = &rule, .W = (real *)(uintptr_t)W, .dW = dW, .ld = stride, .n_out = n_out};
+    update_job to = {.rule = &rule, .W.values = (void *)(uintptr_t)W, .dW = dW, .ld = stride, .n_out = n_out};
     gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

@@ -2,23 +2,44 @@
 // simd/*.h.
 //
 //   g = scale * sum + l2 W + l1 sign(W)          sign(0) = 0: the subgradient 0 at 0
-//   W = W - lr * g                               without momentum
-//   V = momentum * V + g;  W = W - lr * V        momentum:  Polyak (1964), in the form of Sutskever et al. (2013)
-//   ...                    W = W - lr * (g + momentum * V)                 nesterov, the same source
 //
-// Products and sums are rounded one by one, not fused, so that the same lines in NumPy give the same bits.
+// and then the optimizer's rule. Products and sums are rounded one by one, not fused, so that the same lines in NumPy
+// give the same bits.
 
 typedef struct {
-    vreal scale, lr, momentum, l1, l2;
-    int nesterov, has_l1, has_l2;
+    vreal scale, l1, l2, clip;
+    int has_l1, has_l2, has_clip;
+    mlp_optimizer optimizer;
+    int has_momentum, nesterov;
+    vreal lr, momentum, beta1, rest1, beta2, rest2, epsilon, kept;  // rest = 1 - beta, kept = 1 - lr weight_decay
+    vreal step, correction;  // ADAM: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 } update_rule;
 
+// x^n by squaring: the same bits everywhere, which pow does not promise.
+SIMD double whole_power(double x, int64_t n) {
+    double power = 1;
+    for (; n > 0; n >>= 1, x *= x) {
+        if (n & 1) power *= x;
+    }
+    return power;
+}
+
 SIMD update_rule rule_of(const mlp_update *u) {
-    return (update_rule){
-        .scale = v_set1((real)u->scale), .lr = v_set1((real)u->lr), .momentum = v_set1((real)u->momentum),
-        .l1 = v_set1((real)u->l1), .l2 = v_set1((real)u->l2),
-        .nesterov = u->nesterov, .has_l1 = u->l1 != 0, .has_l2 = u->l2 != 0,
+    const mlp_settings *s = u->settings;
+    update_rule rule = {
+        .scale = v_set1((real)u->scale), .l1 = v_set1((real)u->l1), .l2 = v_set1((real)u->l2),
+        .has_l1 = u->l1 != 0, .has_l2 = u->l2 != 0,
     };
+    if (!s) return rule;  // the gradient alone
+    rule.clip = v_set1((real)s->clip_value), rule.has_clip = s->clip_value != 0;
+    rule.optimizer = s->optimizer, rule.has_momentum = s->momentum != 0, rule.nesterov = s->nesterov;
+    rule.lr = v_set1((real)s->lr), rule.momentum = v_set1((real)s->momentum), rule.epsilon = v_set1((real)s->epsilon);
+    rule.beta1 = v_set1((real)s->beta1), rule.rest1 = v_set1((real)(1 - s->beta1));
+    rule.beta2 = v_set1((real)s->beta2), rule.rest2 = v_set1((real)(1 - s->beta2));
+    rule.kept = v_set1((real)(1 - s->lr * s->weight_decay));
+    rule.step = v_set1((real)(s->lr / (1 - whole_power(s->beta1, u->steps))));
+    rule.correction = v_set1((real)(1 / sqrt(1 - whole_power(s->beta2, u->steps))));
+    return rule;
 }
 
 SIMD vreal gradient_of(vreal sum, vreal W, const update_rule *rule) {
@@ -28,30 +49,108 @@ SIMD vreal gradient_of(vreal sum, vreal W, const update_rule *rule) {
     return g;
 }
 
-// One vector of W, or its first `lanes` numbers; V is NULL without momentum.
-SIMD void update_lanes(real *W, real *V, vreal sum, const update_rule *rule, const int part, int lanes) {
-    vreal w = part ? v_load_part(W, lanes) : v_load(W);
-    vreal g = gradient_of(sum, w, rule);
-    if (V) {
-        vreal v = v_add(v_mul(rule->momentum, part ? v_load_part(V, lanes) : v_load(V)), g);
-        if (part) v_store_part(V, lanes, v);
-        else v_store(V, v);
-        g = rule->nesterov ? v_add(g, v_mul(rule->momentum, v)) : v;
+// ---- The optimizers ----
+
+typedef struct {
+    vreal W, state[MLP_MOST_STATES];
+} moved;
+typedef moved optimizer_function(moved p, vreal g, const update_rule *rule);
+
+//   W = W - lr * g                               without momentum
+//   V = momentum * V + g;  W = W - lr * V        momentum:  Polyak (1964), in the form of Sutskever et al. (2013)
+//   ...                    W = W - lr * (g + momentum * V)                 nesterov, the same source
+SIMD moved sgd(moved p, vreal g, const update_rule *rule) {
+    if (rule->has_momentum) {
+        vreal V = p.state[0] = v_add(v_mul(rule->momentum, p.state[0]), g);
+        g = rule->nesterov ? v_add(g, v_mul(rule->momentum, V)) : V;
     }
-    w = v_sub(w, v_mul(rule->lr, g));
-    if (part) v_store_part(W, lanes, w);
-    else v_store(W, w);
+    p.W = v_sub(p.W, v_mul(rule->lr, g));
+    return p;
 }
 
-// W, V (rows, cols), row stride ld, from the sums in tile (rows, cols), row stride tile_ld.
-static SIMD_TARGET void update_rows(real *W, real *V, int64_t ld, const real *tile, int64_t tile_ld,
-                                    const update_rule *rule_in, int rows, int cols) {
+//   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2         Kingma and Ba (2015), algorithm 1
+//   W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+// weight_decay: before, W = W - lr weight_decay W                       Loshchilov and Hutter (2019), AdamW
+SIMD moved adam(moved p, vreal g, const update_rule *rule) {
+    vreal m = p.state[0] = v_add(v_mul(rule->beta1, p.state[0]), v_mul(rule->rest1, g));
+    vreal v = p.state[1] = v_add(v_mul(rule->beta2, p.state[1]), v_mul(rule->rest2, v_mul(g, g)));
+    vreal size = v_add(v_mul(v_sqrt(v), rule->correction), rule->epsilon);
+    p.W = v_sub(v_mul(rule->kept, p.W), v_div(v_mul(rule->step, m), size));
+    return p;
+}
+
+//   v = beta2 v + (1 - beta2) g^2,  W = W - lr g / (sqrt(v) + epsilon)  Tieleman and Hinton (2012)
+SIMD moved rmsprop(moved p, vreal g, const update_rule *rule) {
+    vreal v = p.state[0] = v_add(v_mul(rule->beta2, p.state[0]), v_mul(rule->rest2, v_mul(g, g)));
+    p.W = v_sub(p.W, v_div(v_mul(rule->lr, g), v_add(v_sqrt(v), rule->epsilon)));
+    return p;
+}
+
+//   v = v + g^2,  W = W - lr g / (sqrt(v) + epsilon)                    Duchi, Hazan and Singer (2011)
+SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
+    vreal v = p.state[0] = v_add(p.state[0], v_mul(g, g));
+    p.W = v_sub(p.W, v_div(v_mul(rule->lr, g), v_add(v_sqrt(v), rule->epsilon)));
+    return p;
+}
+
+// All of them. A new one needs its function, its line here, its name in mlp_optimizer and the number of its states in
+// train.c.
+#define OPTIMIZERS(X) X(MLP_SGD, sgd) X(MLP_ADAM, adam) X(MLP_RMSPROP, rmsprop) X(MLP_ADAGRAD, adagrad)
+
+// ---- Over rows ----
+
+// Row by row pointers into a parameter, its state and its mask.
+typedef struct {
+    real *W, *state[MLP_MOST_STATES];
+    const real *mask;
+} parameter_row;
+
+SIMD parameter_row row_of(const mlp_parameter *p, int64_t at) {
+    parameter_row row = {.W = (real *)p->values + at, .mask = p->mask ? (const real *)p->mask + at : NULL};
+    for (int i = 0; i < MLP_MOST_STATES; i++) row.state[i] = p->state[i] ? (real *)p->state[i] + at : NULL;
+    return row;
+}
+
+// `lanes` numbers from column j on; part tells that they are fewer than VL.
+SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part, int lanes,
+                       optimizer_function *step) {
+    moved p = {.W = part ? v_load_part(row->W + j, lanes) : v_load(row->W + j)};
+    for (int i = 0; i < MLP_MOST_STATES; i++) {
+        if (row->state[i]) p.state[i] = part ? v_load_part(row->state[i] + j, lanes) : v_load(row->state[i] + j);
+    }
+    vreal g = gradient_of(sum, p.W, rule);
+    if (rule->has_clip) g = v_max(v_sub(v_zero(), rule->clip), v_min(rule->clip, g));
+    if (row->mask) g = v_mul(g, v_load_part(row->mask + j, lanes));
+    p = step(p, g, rule);
+    if (part) v_store_part(row->W + j, lanes, p.W);
+    else v_store(row->W + j, p.W);
+    for (int i = 0; i < MLP_MOST_STATES; i++) {
+        if (!row->state[i]) continue;
+        if (part) v_store_part(row->state[i] + j, lanes, p.state[i]);
+        else v_store(row->state[i] + j, p.state[i]);
+    }
+}
+
+SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
+                         const update_rule *rule_in, int rows, int64_t cols, optimizer_function *step) {
     const update_rule rule = *rule_in;
     for (int r = 0; r < rows; r++, tile += tile_ld) {
-        real *w = W + r * ld, *v = V ? V + r * ld : NULL;
-        int j = 0;
-        for (; j + VL <= cols; j += VL) update_lanes(w + j, v ? v + j : NULL, v_load(tile + j), &rule, 0, VL);
-        if (j < cols) update_lanes(w + j, v ? v + j : NULL, v_load(tile + j), &rule, 1, cols - j);
+        parameter_row row = row_of(to, at + r * ld);
+        int64_t j = 0;
+        for (; j + VL <= cols; j += VL) update_lanes(&row, j, v_load(tile + j), &rule, 0, VL, step);
+        if (j < cols) update_lanes(&row, j, v_load_part(tile + j, (int)(cols - j)), &rule, 1, (int)(cols - j), step);
+    }
+}
+
+// (rows, cols) of a parameter from number `at` on, row stride ld, from the sums in tile (rows, cols), row stride tile_ld.
+static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
+                                    const update_rule *rule, int rows, int64_t cols) {
+    switch (rule->optimizer) {
+#define CASE(kind, step) \
+    case kind: update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, step); break;
+        OPTIMIZERS(CASE)
+#undef CASE
+    default: break;
     }
 }
 
@@ -74,15 +173,19 @@ SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
     return sum;
 }
 
-static SIMD_TARGET void update_bias(void *b, void *v, const void *delta, int64_t B, int64_t n_out, int64_t j0,
-                                    int64_t j1, const mlp_update *update) {
-    mlp_update unpenalised = *update;
-    unpenalised.l1 = unpenalised.l2 = 0;
-    update_rule rule = rule_of(&unpenalised);
+static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
+                                    const mlp_update *update) {
+    mlp_settings unpenalised = *update->settings;
+    unpenalised.weight_decay = 0;
+    mlp_update of_bias = *update;
+    of_bias.settings = &unpenalised;
+    of_bias.l1 = of_bias.l2 = 0;
+    update_rule rule = rule_of(&of_bias);
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = lanes_at(j, j1);
-        vreal sum = column_sum((const real *)delta + j, B, n_out, lanes);
-        update_lanes((real *)b + j, v ? (real *)v + j : NULL, sum, &rule, 1, lanes);
+        real sum[VL];
+        v_store(sum, column_sum((const real *)delta + j, B, n_out, lanes));
+        update_rows(&b, j, 0, sum, 0, &rule, 1, lanes);
     }
 }
 

@@ -33,6 +33,7 @@ SIMD vreal v_add(vreal a, vreal b) { return _mm256_add_ps(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm256_sub_ps(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return _mm256_mul_ps(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return _mm256_div_ps(a, b); }
+SIMD vreal v_sqrt(vreal a) { return _mm256_sqrt_ps(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return _mm256_fmadd_ps(a, b, c); }
 SIMD vreal v_max(vreal a, vreal b) { return _mm256_max_ps(a, b); }
 SIMD vreal v_min(vreal a, vreal b) { return _mm256_min_ps(a, b); }
@@ -89,6 +90,7 @@ SIMD vreal v_add(vreal a, vreal b) { return _mm256_add_pd(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm256_sub_pd(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return _mm256_mul_pd(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return _mm256_div_pd(a, b); }
+SIMD vreal v_sqrt(vreal a) { return _mm256_sqrt_pd(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return _mm256_fmadd_pd(a, b, c); }
 SIMD vreal v_max(vreal a, vreal b) { return _mm256_max_pd(a, b); }
 SIMD vreal v_min(vreal a, vreal b) { return _mm256_min_pd(a, b); }

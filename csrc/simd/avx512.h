@@ -29,6 +29,7 @@ SIMD vreal v_add(vreal a, vreal b) { return _mm512_add_ps(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm512_sub_ps(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return _mm512_mul_ps(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return _mm512_div_ps(a, b); }
+SIMD vreal v_sqrt(vreal a) { return _mm512_sqrt_ps(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return _mm512_fmadd_ps(a, b, c); }
 SIMD vreal v_max(vreal a, vreal b) { return _mm512_max_ps(a, b); }
 SIMD vreal v_min(vreal a, vreal b) { return _mm512_min_ps(a, b); }
@@ -86,6 +87,7 @@ SIMD vreal v_add(vreal a, vreal b) { return _mm512_add_pd(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return _mm512_sub_pd(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return _mm512_mul_pd(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return _mm512_div_pd(a, b); }
+SIMD vreal v_sqrt(vreal a) { return _mm512_sqrt_pd(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return _mm512_fmadd_pd(a, b, c); }
 SIMD vreal v_max(vreal a, vreal b) { return _mm512_max_pd(a, b); }
 SIMD vreal v_min(vreal a, vreal b) { return _mm512_min_pd(a, b); }

@@ -40,6 +40,11 @@ SIMD vreal v_add(vreal a, vreal b) { return a + b; }
 SIMD vreal v_sub(vreal a, vreal b) { return a - b; }
 SIMD vreal v_mul(vreal a, vreal b) { return a * b; }
 SIMD vreal v_div(vreal a, vreal b) { return a / b; }
+#if REAL_BITS == 32
+SIMD vreal v_sqrt(vreal a) { return sqrtf(a); }
+#else
+SIMD vreal v_sqrt(vreal a) { return sqrt(a); }
+#endif
 // a * b + c, rounded once.
 #if REAL_BITS == 32
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return fmaf(a, b, c); }

@@ -27,6 +27,7 @@ SIMD vreal v_add(vreal a, vreal b) { return vaddq_f32(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return vsubq_f32(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return vmulq_f32(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return vdivq_f32(a, b); }
+SIMD vreal v_sqrt(vreal a) { return vsqrtq_f32(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f32(c, a, b); }
 
 SIMD vmask v_lt(vreal a, vreal b) { return vcltq_f32(a, b); }
@@ -69,6 +70,7 @@ SIMD vreal v_add(vreal a, vreal b) { return vaddq_f64(a, b); }
 SIMD vreal v_sub(vreal a, vreal b) { return vsubq_f64(a, b); }
 SIMD vreal v_mul(vreal a, vreal b) { return vmulq_f64(a, b); }
 SIMD vreal v_div(vreal a, vreal b) { return vdivq_f64(a, b); }
+SIMD vreal v_sqrt(vreal a) { return vsqrtq_f64(a); }
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return vfmaq_f64(c, a, b); }
 
 SIMD vmask v_lt(vreal a, vreal b) { return vcltq_f64(a, b); }

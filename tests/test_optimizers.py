@@ -1,0 +1,227 @@
+"""The optimizers: bit for bit the lines of their docstrings in NumPy, and PyTorch's; their state, read and set."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, activations, backprop, optimizers
+
+OPTIMIZERS = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02), Adam(0.02, 0.8, 0.95, 1e-3),
+              AdamW(0.02, weight_decay=0.3), RMSprop(0.01), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05),
+              Adagrad(0.05, 1e-3)]
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+LOSS = "cross_entropy"
+
+
+def network(dtype="float64"):
+    layers = [Layer(7, 19, activations.PReLU(0.1)), Layer(19, 33, "gelu"), Layer(33, 4, "softmax")]
+    return Network(layers, dtype=dtype, seed=2)
+
+
+def examples(n=24, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
+
+
+class InNumPy:
+    """The update rules as they stand in the docstrings, each operation rounded in the parameter's dtype."""
+
+    def __init__(self, optimizer, shapes, dtype):
+        self.o, self.t, self.r = optimizer, 0, np.dtype(dtype).type
+        self.state = [[np.zeros(shape, dtype) for shape in shapes] for _ in range(2)]
+
+    def step(self, parameters, grads, decays):
+        self.t += 1
+        for W, g, s, v, decay in zip(parameters, grads, *self.state, decays, strict=True):
+            getattr(self, type(self.o).__name__)(W, g, s, v, decay)
+
+    def SGD(self, W, g, V, _, __):
+        o, r = self.o, self.r
+        if o.momentum:
+            V[...] = r(o.momentum) * V + g
+            g = g + r(o.momentum) * V if o.nesterov else V
+        W -= r(o.lr) * g
+
+    def Adam(self, W, g, m, v, decay):
+        o, r = self.o, self.r
+        m[...] = r(o.beta1) * m + r(1 - o.beta1) * g
+        v[...] = r(o.beta2) * v + r(1 - o.beta2) * (g * g)
+        size = np.sqrt(v) * r(1 / np.sqrt(1 - power(o.beta2, self.t))) + r(o.eps)
+        kept = r(1 - o.lr * getattr(o, "weight_decay", 0)) if decay else r(1)
+        W[...] = kept * W - r(o.lr / (1 - power(o.beta1, self.t))) * m / size
+
+    AdamW = Adam
+
+    def RMSprop(self, W, g, v, _, __):
+        o, r = self.o, self.r
+        v[...] = r(o.rho) * v + r(1 - o.rho) * (g * g)
+        W -= r(o.lr) * g / (np.sqrt(v) + r(o.eps))
+
+    def Adagrad(self, W, g, v, _, __):
+        o, r = self.o, self.r
+        v += g * g
+        W -= r(o.lr) * g / (np.sqrt(v) + r(o.eps))
+
+
+def power(x, n):
+    """x^n by squaring, as csrc/kernels/optimizer.inc.h has it."""
+    result = 1.0
+    while n:
+        result, x, n = result * x if n % 2 else result, x * x, n // 2
+    return result
+
+
+@both_types
+@every_optimizer
+def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
+    net, (X, y) = network(dtype), examples()
+    X = X.astype(dtype)
+    parameters = [np.array(p) for p in net.parameters]
+    twin = InNumPy(optimizer, [p.shape for p in parameters], dtype)
+    trainer = Trainer(net, LOSS, optimizer, l2=0.01, l1=0.003, threads=2)
+    for _ in range(7):
+        grads = [g for pair in backprop.gradients(net, X, y, LOSS, l1=0.003, l2=0.01) for g in pair]
+        trainer.step(X, y)
+        twin.step(parameters, grads, [p.ndim == 2 for p in parameters])
+        for got, wanted in zip(net.parameters, parameters, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    state = trainer.state
+    assert state["steps"] == 7
+    for name, wanted in zip(optimizer.states, twin.state, strict=False):
+        for got, want in zip(state.get(name, []), wanted, strict=False):
+            np.testing.assert_array_equal(got, want)
+
+
+@every_optimizer
+def test_steps_are_those_of_pytorch(optimizer):
+    torch = pytest.importorskip("torch")
+    net, (X, y) = network(), examples()
+    trainer = Trainer(net, LOSS, optimizer)
+    o = optimizer
+    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
+    theirs = {
+        SGD: lambda ps: torch.optim.SGD(ps, o.lr, o.momentum, nesterov=o.nesterov),
+        Adam: lambda ps: torch.optim.Adam(ps, o.lr, (o.beta1, o.beta2), o.eps),
+        AdamW: lambda ps: torch.optim.AdamW(
+            [{"params": [p for p in ps if p.ndim == 2]}, {"params": [p for p in ps if p.ndim == 1], "weight_decay": 0}],
+            o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay),
+        RMSprop: lambda ps: torch.optim.RMSprop(ps, o.lr, o.rho, o.eps),
+        Adagrad: lambda ps: torch.optim.Adagrad(ps, o.lr, eps=o.eps),
+    }[type(o)](parameters)
+    for _ in range(10):
+        for p, g in zip(parameters, (g for pair in backprop.gradients(net, X, y, LOSS) for g in pair), strict=True):
+            p.grad = torch.tensor(g)
+        trainer.step(X, y)
+        theirs.step()
+        for got, wanted in zip(net.parameters, parameters, strict=True):
+            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
+@every_optimizer
+def test_a_state_read_and_set_goes_on_where_it_was(optimizer):
+    X, y = examples(50)
+    one = Trainer(network(), LOSS, optimizer, batch_size=8, seed=1)
+    one.fit(X, y, epochs=2)
+    saved = pickle.loads(pickle.dumps((one.network, one.state)))
+    one.step(X, y)
+    other = Trainer(saved[0], LOSS, optimizer, batch_size=8, seed=1)
+    other.state = saved[1]
+    assert other.state["steps"] == 14
+    other.step(X, y)
+    for got, wanted in zip(other.network.parameters, one.network.parameters, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), Adam(0.01), RMSprop(0.01), Adagrad(0.05)], ids=str)
+def test_the_same_bits_on_any_number_of_threads(optimizer):
+    X, y = examples(60)
+    results = []
+    for threads in (1, 2, 3, 5):
+        net = network("float32")
+        settings = {"batch_size": 16, "seed": 1, "l2": 1e-3, "clip_value": 0.05, "threads": threads}
+        Trainer(net, LOSS, optimizer, **settings).fit(X, y, epochs=3)
+        results.append([np.array(p) for p in net.parameters])
+    for other in results[1:]:
+        for got, wanted in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_another_optimizer_begins_anew():
+    X, y = examples()
+    trainer = Trainer(network(), LOSS, Adam())
+    trainer.step(X, y)
+    assert trainer.state["steps"] == 1 and trainer.state["m"][0].any()
+    trainer.optimizer = RMSprop()
+    assert trainer.state["steps"] == 0 and list(trainer.state) == ["steps", "v"]
+    trainer.step(X, y)
+    wanted = Trainer(network(), LOSS, Adam())
+    wanted.step(X, y)
+    wanted.optimizer = RMSprop()
+    wanted.step(X, y)
+    for got, want in zip(trainer.network.parameters, wanted.network.parameters, strict=True):
+        np.testing.assert_array_equal(got, want)
+
+
+def test_the_state_is_a_view():
+    X, y = examples()
+    trainer = Trainer(network(), LOSS, SGD(0.1, 0.9))
+    trainer.step(X, y)
+    for p, v in zip(trainer.network.parameters, trainer.state["velocity"], strict=True):
+        assert p.shape == v.shape
+        v[...] = 0
+    assert not any(v.any() for v in trainer.state["velocity"])
+
+
+def test_a_clipped_gradient_is_at_most_that_large():
+    X, y = examples()
+    net = network()
+    before = [np.array(p) for p in net.parameters]
+    grads = [g for pair in backprop.gradients(net, X, y, LOSS) for g in pair]
+    Trainer(net, LOSS, SGD(1.0), clip_value=0.01).step(X, y)
+    assert max(np.abs(g).max() for g in grads) > 0.01
+    for p, old, g in zip(net.parameters, before, grads, strict=True):
+        np.testing.assert_array_equal(p, old - np.clip(g, -0.01, 0.01))
+
+
+def test_all_rows_at_once_is_gradient_descent():
+    X, y = examples(50)
+    one, other = network(), network()
+    history = Trainer(one, LOSS, SGD(0.3), batch_size=None, shuffle=False).fit(X, y, epochs=4)
+    trainer = Trainer(other, LOSS, SGD(0.3))
+    assert history["loss"] == [trainer.step(X, y) for _ in range(4)]
+    for p, q in zip(one.parameters, other.parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: Adam(lr=0), "lr must be > 0"),
+    (lambda: Adam(beta1=1.0), "beta1 must be < 1"),
+    (lambda: Adam(beta2=-0.1), "beta2 must be >= 0"),
+    (lambda: Adam(eps=0), "eps must be > 0"),
+    (lambda: AdamW(weight_decay=-1), "weight_decay must be >= 0"),
+    (lambda: AdamW(lr=0.5, weight_decay=2.0), "weight_decay must be < 1 / lr"),
+    (lambda: RMSprop(rho="x"), "rho must be a number"),
+    (lambda: Adagrad(eps=-1), "eps must be > 0"),
+    (lambda: optimizers.from_name("lion"), "optimizer must be one of"),
+    (lambda: optimizers.from_name(3), "optimizer must be a name or an optimizer object"),
+    (lambda: Trainer(network(), LOSS, clip_value=0).step(*examples()), "clip_value must be > 0"),
+])
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
+def test_a_state_that_does_not_fit_changes_nothing():
+    X, y = examples()
+    trainer = Trainer(network(), LOSS, Adam())
+    trainer.step(X, y)
+    before = [np.array(m) for m in trainer.state["m"]]
+    good = {name: value if name == "steps" else [2 * a for a in value] for name, value in trainer.state.items()}
+    for bad in ({"steps": 1}, {**good, "v": good["v"][:-1]}, {**good, "steps": -1}, {**good, "m": [0] * 7}):
+        with pytest.raises((ValueError, TypeError)):
+            trainer.state = bad
+    assert trainer.state["steps"] == 1
+    for got, wanted in zip(trainer.state["m"], before, strict=True):
+        np.testing.assert_array_equal(got, wanted)
