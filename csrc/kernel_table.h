@@ -39,6 +39,13 @@ typedef struct {
     const void *mask;              // numbers that the gradient is multiplied by, or NULL
 } mlp_parameter;
 
+// What the random numbers of one minibatch and one use depend on.
+typedef struct {
+    uint64_t seed;
+    int64_t step;
+    uint32_t stream;  // MLP_STREAM_* of rng.h, plus the layer
+} mlp_draw;
+
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
 // fetched towards this core. What has been asked for is counted in `row` and `byte`.
 typedef struct {
@@ -108,6 +115,12 @@ typedef struct {
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                 mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
+
+    // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
+    // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `draw`, its row
+    // and its column alone.
+    void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_draw *draw);
+    void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draw);
 
     // Element by element, for the tests: out (n) = f(x).
     void (*exp)(void *out, const void *x, int64_t n);

@@ -110,6 +110,9 @@ typedef struct {
     int one_slope;              // MLP_PRELU: one slope for all units
     int has_bias;
     int trainable;              // 0: its parameters stay as they are
+    double dropout;             // in training each output is zero with this probability; 0 <= dropout < 1
+    double l1, l2;              // penalties of W, in addition to those of mlp_settings
+    int has_mask;               // the gradient of W is multiplied by mlp_network_mask
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;
@@ -119,6 +122,9 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a row of the weights to the next, >= n_out
+// (n_in, n_out) with the stride of the weights, NULL without a mask: ones, until zeros are written where W is to stay as
+// it is.
+void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
@@ -181,6 +187,8 @@ typedef struct {
     double weight_decay;  // decoupled: W shrinks by lr weight_decay W a step
     double clip_value;    // each number of a gradient is cut to at most that size; 0: not
     double l1, l2;
+    double input_dropout, input_noise;  // probability; standard deviation of normal noise that is added to X
+    uint64_t seed;        // of dropout and noise
     int check_finite;     // stop before a minibatch whose input or loss is not finite changes the parameters
 } mlp_settings;
 

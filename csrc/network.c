@@ -41,6 +41,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
         if ((unsigned)s->activation >= MLP_ACTIVATIONS || s->alpha != s->alpha) return MLP_BAD_ARGUMENT;
         if (s->alpha < 0 && s->activation != MLP_PRELU) return MLP_BAD_ARGUMENT;
+        if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
@@ -48,6 +49,26 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
 
 static int64_t slopes_of(const mlp_layer_spec *layer) {
     return layer->activation != MLP_PRELU ? 0 : layer->one_slope ? 1 : layer->n_out;
+}
+
+// Ones wherever a W that has a mask has a number.
+static mlp_status make_masks(mlp_network *net) {
+    size_t bytes = 0, used = 0;
+    for (int l = 0; l < net->n_layers; l++) {
+        if (net->layers[l].spec.has_mask) {
+            mlp_reserve(&bytes, net->layers[l].spec.n_in, net->layers[l].stride, net->kernels->real_size);
+        }
+    }
+    if (!bytes) return MLP_OK;
+    net->masks = mlp_aligned_block(bytes);
+    if (!net->masks) return MLP_NO_MEMORY;
+    for (int l = 0; l < net->n_layers; l++) {
+        mlp_layer *layer = &net->layers[l];
+        if (!layer->spec.has_mask) continue;
+        layer->mask = (char *)net->masks + mlp_reserve(&used, layer->spec.n_in, layer->stride, net->kernels->real_size);
+        for (int64_t i = 0; i < layer->spec.n_in * layer->stride; i++) mlp_set_number(layer->mask, net->dtype, i, 1);
+    }
+    return MLP_OK;
 }
 
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
@@ -85,6 +106,11 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         for (int64_t j = 0; j < slopes; j++) mlp_set_number(layer->slopes, dtype, j, layers[l].alpha);
         if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
+    status = make_masks(net);
+    if (status) {
+        mlp_network_destroy(net);
+        return status;
+    }
     net->widest = layers[0].n_in > net->widest_out ? layers[0].n_in : net->widest_out;
     *out = net;
     return MLP_OK;
@@ -93,10 +119,12 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 void mlp_network_destroy(mlp_network *net) {
     if (!net) return;
     free(net->parameters);
+    free(net->masks);
     free(net);
 }
 
 void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
+void *mlp_network_mask(const mlp_network *net, int layer) { return net->layers[layer].mask; }
 void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }

@@ -7,6 +7,7 @@
 typedef struct {
     mlp_layer_spec spec;
     void *W;         // (n_in, n_out), its rows `stride` numbers apart
+    void *mask;      // as W, or NULL
     int64_t stride;
     void *b;       // (n_out) or NULL
     void *slopes;  // (n_out) of a prelu, or one if they are all the same; NULL for other activations
@@ -17,6 +18,7 @@ struct mlp_network {
     mlp_dtype dtype;
     int n_layers;
     int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
+    void *masks;         // one block, or NULL
     void *parameters;    // one block that holds every W and b, each on a cache line of its own
     size_t bytes;
     mlp_layer layers[];

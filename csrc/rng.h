@@ -5,16 +5,21 @@
 
 #include <stdint.h>
 
+#define MLP_PHILOX_0 0xD2511F53u  // multipliers
+#define MLP_PHILOX_1 0xCD9E8D57u
+#define MLP_PHILOX_WEYL_0 0x9E3779B9u  // the Weyl constants of the paper: the golden ratio and sqrt(3) - 1
+#define MLP_PHILOX_WEYL_1 0xBB67AE85u
+
 static inline void mlp_philox(uint32_t out[4], const uint32_t counter[4], const uint32_t key[2]) {
     uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3], k0 = key[0], k1 = key[1];
     for (int round = 0; round < 10; round++) {
-        uint64_t product0 = (uint64_t)0xD2511F53u * c0, product1 = (uint64_t)0xCD9E8D57u * c2;
+        uint64_t product0 = (uint64_t)MLP_PHILOX_0 * c0, product1 = (uint64_t)MLP_PHILOX_1 * c2;
         c0 = (uint32_t)(product1 >> 32) ^ c1 ^ k0;
         c1 = (uint32_t)product1;
         c2 = (uint32_t)(product0 >> 32) ^ c3 ^ k1;
         c3 = (uint32_t)product0;
-        k0 += 0x9E3779B9u;  // the Weyl constants of the paper: the golden ratio and sqrt(3) - 1
-        k1 += 0xBB67AE85u;
+        k0 += MLP_PHILOX_WEYL_0;
+        k1 += MLP_PHILOX_WEYL_1;
     }
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
@@ -32,5 +37,7 @@ static inline void mlp_random_pair(uint64_t out[2], uint64_t seed, uint64_t stre
 #define MLP_STREAM_SHUFFLE (UINT64_C(1) << 56)
 #define MLP_STREAM_UNIFORM (UINT64_C(2) << 56)
 #define MLP_STREAM_NORMAL (UINT64_C(3) << 56)
+#define MLP_STREAM_DROPOUT (UINT32_C(4) << 24)  // 32 bits of their own, see kernels/random.inc.h; plus the layer
+#define MLP_STREAM_NOISE (UINT32_C(5) << 24)
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "network.h"
+#include "rng.h"
 #include "team.h"
 
 struct mlp_trainer {
@@ -28,8 +29,10 @@ struct mlp_trainer {
     mlp_optimizer optimizer;         // whose state it is
     void *state[MLP_MOST_STATES];    // each laid out as the network's parameters; NULL until they are needed
     int64_t steps;                   // since the state began
-    void **buffers;  // the one allocation behind the next four
+    int64_t drawn;                   // minibatches ever trained on: dropout and noise differ from one to the next
+    void **buffers;  // the one allocation behind the next five
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
+    void **u;          // u[l] is a[l + 1] before dropout, where layer l has it; else NULL
     void **z;          // z[l] (rows, n_out of layer l) where the derivative is written in it, else NULL
     void **delta;      // delta[l] (rows, n_out of layer l)
     void **slope;      // slope[l] (n_out of layer l), the gradient of a prelu's slopes, or NULL
@@ -48,7 +51,7 @@ typedef struct {
     double flops_per_row, flops_since_poll;
     int steps_since_poll;
     double weight_sum;     // of the minibatch
-    int64_t steps_before;  // this epoch
+    int64_t steps_before, drawn_before;  // this epoch
     atomic_int stop;    // an mlp_status; written before a barrier, read after it
 } epoch;
 
@@ -80,6 +83,12 @@ static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t
     mlp_block mine = {0, rows, 0, cols};
     if (by_rows(s, cols)) mlp_team_share(s->me, rows, row_unit, &mine.i0, &mine.i1);
     else mlp_team_share(s->me, cols, line_or(s, s->kernels->tile_cols / 2), &mine.j0, &mine.j1);
+    return mine;
+}
+
+static mlp_block my_rows(const step *s, int64_t cols) {
+    mlp_block mine = {0, 0, 0, cols};
+    mlp_team_share(s->me, s->rows, 1, &mine.i0, &mine.i1);
     return mine;
 }
 
@@ -144,6 +153,28 @@ static double sum_of_weights(const step *s) {
     return sum;
 }
 
+static mlp_draw draw_for(const step *s, uint32_t stream) {
+    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream};
+}
+
+// The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
+static void drop(const step *s, int l, void *out, const void *in, mlp_block block) {
+    mlp_draw from = draw_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
+    s->kernels->dropout(out, in, s->net->layers[l].spec.n_out, block, s->net->layers[l].spec.dropout, &from);
+}
+
+// In training; evaluation and prediction know nothing of it.
+static void disturb_input(const step *s, int64_t i0, int64_t i1) {
+    const mlp_settings *settings = s->epoch->settings;
+    int64_t n = s->net->layers[0].spec.n_in;
+    void *x = s->trainer->a[0];
+    mlp_draw noise = draw_for(s, MLP_STREAM_NOISE), drop = draw_for(s, MLP_STREAM_DROPOUT);
+    if (settings->input_noise != 0) s->kernels->add_noise(x, n, i0, i1, settings->input_noise, &noise);
+    if (settings->input_dropout != 0) {
+        s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, settings->input_dropout, &drop);
+    }
+}
+
 static void gather(step *s) {
     const mlp_data *data = s->epoch->data;
     int64_t n_in = s->net->layers[0].spec.n_in, i0, i1;
@@ -157,6 +188,7 @@ static void gather(step *s) {
     int finite = s->kernels->gather(at(s, s->trainer->a[0], i0, n_in), X, data->x_type, data->x_scale,
                                     s->index ? s->index + i0 : NULL, i1 - i0, n_in);
     if (!finite && s->epoch->settings->check_finite) raise_stop(s->epoch, MLP_INPUT_NOT_FINITE);
+    disturb_input(s, i0, i1);
 }
 
 // The activation of layer l in this step: none for the last, if the loss contains it.
@@ -166,7 +198,8 @@ static mlp_unit unit_of(const step *s, int l) {
 
 // What the derivative of layer l's activation is written in.
 static void *kept(const step *s, int l) {
-    return mlp_keeps_z(s->net->layers[l].spec.activation) ? s->trainer->z[l] : s->trainer->a[l + 1];
+    if (mlp_keeps_z(s->net->layers[l].spec.activation)) return s->trainer->z[l];
+    return s->trainer->u[l] ? s->trainer->u[l] : s->trainer->a[l + 1];
 }
 
 static void forward(step *s, int l) {
@@ -174,19 +207,21 @@ static void forward(step *s, int l) {
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_unit g = unit_of(s, l);
 
+    mlp_block mine = my_block(s, s->rows, 1, n_out);
+    void *out = s->trainer->u[l] ? s->trainer->u[l] : s->trainer->a[l + 1];
     await_others(s, by_rows(s, n_out));
     if (!given_up(s)) {
         void *z = mlp_keeps_z(g.kind) ? s->trainer->z[l] : NULL;
-        s->kernels->dense_forward(s->trainer->a[l + 1], z, s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in,
-                                  n_out, my_block(s, s->rows, 1, n_out), my_scratch(s));
+        s->kernels->dense_forward(out, z, s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in, n_out, mine,
+                                  my_scratch(s));
     }
     if (g.kind == MLP_SOFTMAX) {
-        int64_t i0, i1;
         await_others(s, 1);
-        mlp_team_share(s->me, s->rows, 1, &i0, &i1);
-        void *a = at(s, s->trainer->a[l + 1], i0, n_out);
-        s->kernels->softmax_forward(a, a, i1 - i0, n_out, my_scratch(s));
+        mine = my_rows(s, n_out);
+        void *rows = at(s, out, mine.i0, n_out);
+        s->kernels->softmax_forward(rows, rows, mine.i1 - mine.i0, n_out, my_scratch(s));
     }
+    if (s->trainer->u[l]) drop(s, l, s->trainer->a[l + 1], out, mine);
 }
 
 // delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way: at
@@ -249,11 +284,14 @@ static void residual_below(step *s, int l) {
     mlp_unit g = unit_of(s, l - 1), none = {.kind = MLP_IDENTITY};
     int later = g.kind == MLP_SOFTMAX || g.kind == MLP_PRELU;
 
+    mlp_block mine = my_block(s, s->rows, 1, n_in);
+    void *below = s->trainer->delta[l - 1];
     await_others(s, by_rows(s, n_in));
     if (!given_up(s)) {
-        s->kernels->delta_below(s->trainer->delta[l - 1], s->trainer->delta[l], layer->W, layer->stride, kept(s, l - 1),
-                                later ? none : g, n_in, n_out, my_block(s, s->rows, 1, n_in), my_scratch(s));
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, kept(s, l - 1), later ? none : g,
+                                n_in, n_out, mine, my_scratch(s));
     }
+    if (s->trainer->u[l - 1]) drop(s, l - 1, below, below, mine);
     if (later) through_unit(s, l - 1);
 }
 
@@ -285,23 +323,25 @@ static int64_t tiles_of(const step *s, mlp_block block) {
     return ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
 }
 
-static mlp_update update_rule(const step *s) {
+static mlp_update update_rule(const step *s, int l) {
     const mlp_settings *settings = s->epoch->settings;
     // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
     // has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
-    return (mlp_update){scale, settings, settings->l1, settings->l2, s->epoch->steps_before + s->number + 1};
+    const mlp_layer_spec *spec = &s->net->layers[l].spec;
+    return (mlp_update){scale, settings, settings->l1 + spec->l1, settings->l2 + spec->l2,
+                        s->epoch->steps_before + s->number + 1};
 }
 
 static void update(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_trainer *t = s->trainer;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_update rule = update_rule(s);
+    mlp_update rule = update_rule(s, l);
     mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
     mlp_ahead ahead = {0};
     if (l == 0) ahead = rows_ahead(s, tiles_of(s, mine));
-    s->kernels->update_weights(with_state(t, layer->W, NULL), layer->stride, t->a[l], t->delta[l], s->rows, n_in, n_out,
+    s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, t->a[l], t->delta[l], s->rows, n_in, n_out,
                                mine, &rule, &ahead, my_scratch(s));
     int all_columns = by_rows(s, n_out);
     if (all_columns && s->me->rank < s->me->size - 1) return;  // rank 0 is busy with the loss
@@ -362,6 +402,9 @@ static size_t lay_out(mlp_trainer *t, char *block, int64_t rows, int threads) {
         if (block) t->a[l + 1] = block + offset;
         offset = mlp_reserve(&used, rows, net->layers[l].spec.n_out, real_size);
         if (block) t->delta[l] = block + offset;
+        int drops = net->layers[l].spec.dropout > 0 && l < net->n_layers - 1;
+        offset = mlp_reserve(&used, drops ? rows : 0, net->layers[l].spec.n_out, real_size);
+        if (block && drops) t->u[l] = block + offset;
         int keeps_z = mlp_keeps_z(net->layers[l].spec.activation);
         offset = mlp_reserve(&used, keeps_z ? rows : 0, net->layers[l].spec.n_out, real_size);
         if (block && keeps_z) t->z[l] = block + offset;
@@ -451,6 +494,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     epoch e = {
         .trainer = t, .data = data, .order = order, .settings = settings, .batch_size = rows, .result = result, .poll = poll,
         .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
+        .drawn_before = t->drawn,
     };
     atomic_init(&e.stop, MLP_OK);
     int phases = 2 * t->net->n_layers + 2;
@@ -461,6 +505,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     mlp_team_run(threads, run_epoch, &e);
     t->steps += result->minibatches;
+    t->drawn += result->minibatches;
     return (mlp_status)atomic_load(&e.stop);
 }
 
@@ -470,7 +515,7 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     if (batch_size < 1 || (unsigned)loss.kind >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
     mlp_trainer *t = calloc(1, sizeof *t);
     size_t n_layers = (size_t)net->n_layers;
-    void **buffers = calloc(4 * n_layers + 1, sizeof *buffers);
+    void **buffers = calloc(5 * n_layers + 1, sizeof *buffers);
     if (!t || !buffers) {
         free(t);
         free(buffers);
@@ -478,7 +523,8 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     }
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size, .buffers = buffers};
     t->a = buffers;
-    t->z = t->a + n_layers + 1;
+    t->u = t->a + n_layers + 1;
+    t->z = t->u + n_layers;
     t->delta = t->z + n_layers;
     t->slope = t->delta + n_layers;
     while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {

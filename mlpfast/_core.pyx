@@ -31,6 +31,8 @@ cdef extern from "mlpfast.h":
         mlp_activation activation
         double alpha
         int one_slope, has_bias, trainable
+        double dropout, l1, l2
+        int has_mask
     ctypedef struct mlp_network:
         pass
     ctypedef struct mlp_trainer:
@@ -53,7 +55,8 @@ cdef extern from "mlpfast.h":
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, l1, l2
+        double beta1, beta2, epsilon, weight_decay, clip_value, l1, l2, input_dropout, input_noise
+        uint64_t seed
         int check_finite
     ctypedef int (*mlp_poll)(void *) noexcept nogil
 
@@ -70,6 +73,7 @@ cdef extern from "mlpfast.h":
     void *mlp_network_weights(const mlp_network *, int)
     void *mlp_network_bias(const mlp_network *, int)
     void *mlp_network_slopes(const mlp_network *, int)
+    void *mlp_network_mask(const mlp_network *, int)
     int64_t mlp_network_stride(const mlp_network *, int)
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
@@ -346,8 +350,12 @@ cdef class Workspace:
         return 0
 
 
+cdef int64_t specs_out(list layers) except -1:
+    return layers[len(layers) - 1]["n_out"]
+
+
 cdef class Network:
-    """Owner of a network of the core. layers: (n_in, n_out, Activation, has_bias, trainable) each."""
+    """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
     cdef mlp_network *c
     cdef readonly object dtype, layers
     cdef public bint training          # one trainer at a time
@@ -365,18 +373,20 @@ cdef class Network:
             raise MemoryError()
         cdef mlp_status status
         try:
-            for l, (n_in, n_out, activation, has_bias, trainable) in enumerate(layers):
-                specs[l].n_in, specs[l].n_out = n_in, n_out
+            for l, layer in enumerate(layers):
+                activation = layer["activation"]
+                specs[l].n_in, specs[l].n_out = layer["n_in"], layer["n_out"]
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = activation_kind(activation)
                 specs[l].alpha, specs[l].one_slope = activation.alpha, activation.shared
-                specs[l].has_bias, specs[l].trainable = has_bias, trainable
+                specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
+                specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
         finally:
             free(specs)
         raise_status(status, None)
-        self.n_in, self.n_out, self.is_float32 = layers[0][0], layers[len(layers) - 1][1], self.dtype == np.float32
+        self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)
         self.parameters_end = self.parameters + mlp_network_bytes(self.c)
 
@@ -384,15 +394,22 @@ cdef class Network:
         mlp_network_destroy(self.c)
 
     def weights(self, int layer):
-        n_in, n_out = self.layers[layer][:2]
-        rows = view(self, mlp_network_weights(self.c, layer), (n_in, mlp_network_stride(self.c, layer)), self.dtype)
-        return rows[:, :n_out]
+        return self.like_weights(layer, mlp_network_weights(self.c, layer))
+
+    def mask(self, int layer):
+        return self.like_weights(layer, mlp_network_mask(self.c, layer))
+
+    cdef like_weights(self, int layer, void *start):
+        if start == NULL:
+            return None
+        rows = view(self, start, (self.layers[layer]["n_in"], mlp_network_stride(self.c, layer)), self.dtype)
+        return rows[:, :self.layers[layer]["n_out"]]
 
     def bias(self, int layer):
-        return view(self, mlp_network_bias(self.c, layer), self.layers[layer][1:2], self.dtype)
+        return view(self, mlp_network_bias(self.c, layer), (self.layers[layer]["n_out"],), self.dtype)
 
     def slopes(self, int layer):
-        n = 1 if self.layers[layer][2].shared else self.layers[layer][1]
+        n = 1 if self.layers[layer]["activation"].shared else self.layers[layer]["n_out"]
         return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
 
     cdef Workspace workspace(self, int64_t n, int threads):
@@ -797,7 +814,7 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, 0, 0, 1)
     cdef mlp_parameter parameter
     parameter.values, parameter.mask = address(W), NULL

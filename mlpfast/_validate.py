@@ -73,6 +73,15 @@ def number_array(name, value):
     return array
 
 
+def mask_matrix(mask, shape):
+    """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
+    array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
+    if array.shape != shape or array.dtype != bool:
+        raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
+    array.flags.writeable = False
+    return array
+
+
 def inputs(X, network, name="X"):
     """X as a C-contiguous (n, n_in) array of a type the core reads; the caller's own where it is one."""
     X = number_array(name, X)

@@ -97,7 +97,9 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
     result = []
     for layer, a_below, delta, slope in zip(net.layers, [tape.X, *tape.a], deltas, slopes, strict=False):
-        dW = _core.weight_gradient(layer.W, a_below, delta, scale, l1, l2)
+        dW = _core.weight_gradient(layer.W, a_below, delta, scale, l1 + layer.l1, l2 + layer.l2)
+        if layer.mask is not None:
+            dW *= layer.mask
         db = None if layer.b is None else _core.scaled_sum(delta, scale)
         result.append((dW, db) if slope is None else (dW, db, _core.scaled_sum(slope[None], scale)))
     return result
@@ -119,7 +121,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
     loss = losses.checked(loss, copy)
     data = examples(np.array(inputs(X, net)), y, copy, loss)
     errors = [
-        _relative_error(copy, data, loss, parameter, gradient, step)
+        _relative_error(copy, data, loss, layer, parameter, gradient, step)
         for layer, pair in zip(copy.layers, gradients(copy, X, y, loss), strict=True)
         for parameter, gradient in zip((layer.W, layer.b, layer.slopes), pair, strict=False)
         if parameter is not None
@@ -127,7 +129,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
     return float(np.max(errors))  # NaN if any is
 
 
-def _relative_error(net, data, loss, parameter, gradient, step):
+def _relative_error(net, data, loss, layer, parameter, gradient, step):
     def loss_at(index, value):
         parameter[index] = value
         loss_sum, weight_sum, _ = net._core.evaluate(data, loss, 1)
@@ -139,6 +141,9 @@ def _relative_error(net, data, loss, parameter, gradient, step):
         h = step * max(1.0, abs(w))
         numeric[index] = (loss_at(index, w + h) - loss_at(index, w - h)) / (2 * h)
         parameter[index] = w
+    if parameter.ndim == 2:  # the layer's own penalty, and its mask
+        numeric += layer.l2 * parameter + layer.l1 * np.sign(parameter)
+        numeric = numeric if layer.mask is None else numeric * layer.mask
     size = np.maximum(np.abs(gradient), np.abs(numeric))
     floor = max(1e-3 * size.max(), np.finfo(np.float64).tiny)
     return float((np.abs(gradient - numeric) / np.maximum(size, floor)).max())

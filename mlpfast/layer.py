@@ -1,7 +1,9 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
 from . import activations, initializers
-from ._validate import flag, real_number, whole_number
+from ._validate import flag, mask_matrix, real_number, whole_number
+
+USUAL = {"init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
 
 
 class Layer:
@@ -10,7 +12,11 @@ class Layer:
     activation: a name or an object of mlpfast.activations.
     init: a name of mlpfast.initializers for W; b starts at zero.
     bias=False leaves b out. trainable=False keeps the parameters as they are.
-    dropout is reserved: anything but 0 is refused.
+    dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
+        al. (2014). predict and evaluate know nothing of it. Not for the last layer.
+    l1, l2: penalties of this W, in addition to the Trainer's.
+    mask: a boolean matrix (n_in, n_out), or a scipy.sparse one: where it is False, or has no entry, W is zero and stays
+        zero under every optimizer.
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the
     core trains, and writing to them changes the network. b is None without a bias. Rows of W may be padded to whole
@@ -19,7 +25,20 @@ class Layer:
 
     _core = None  # the owner of the parameters, once there is one
 
-    def __init__(self, n_in, n_out, activation="identity", *, init="auto", bias=True, dropout=0.0, trainable=True):
+    def __init__(
+        self,
+        n_in,
+        n_out,
+        activation="identity",
+        *,
+        init="auto",
+        bias=True,
+        dropout=0.0,
+        trainable=True,
+        l1=0.0,
+        l2=0.0,
+        mask=None,
+    ):
         self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
         self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
         self.activation = activation
@@ -27,9 +46,9 @@ class Layer:
         self.init = initializers.checked(init)
         self.bias = flag("bias", bias)
         self.trainable = flag("trainable", trainable)
-        if real_number("dropout", dropout, least=0, below=1) != 0:
-            raise ValueError(f"dropout must be 0 in this version, got {dropout!r}")
-        self.dropout = 0.0
+        self.dropout = real_number("dropout", dropout, least=0, below=1)
+        self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+        self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
 
     def __setattr__(self, name, value):
         if self._core is not None and name not in ("W", "b", "slopes"):
@@ -56,7 +75,10 @@ class Layer:
 
     @W.setter
     def W(self, value):
-        self._attached().weights(self._index)[...] = value
+        W = self._attached().weights(self._index)
+        W[...] = value
+        if self.mask is not None:
+            W[~self.mask] = 0
 
     @property
     def b(self):
@@ -91,14 +113,20 @@ class Layer:
 
     def _settings(self):
         """What a copy of this layer is made from."""
-        return (self.n_in, self.n_out, self.activation), {
-            "init": self.init, "bias": self.bias, "trainable": self.trainable
-        }
+        names = ("init", "bias", "dropout", "trainable", "l1", "l2", "mask")
+        return (self.n_in, self.n_out, self.activation), {name: getattr(self, name) for name in names}
+
+    def _for_core(self):
+        names = ("n_in", "n_out", "bias", "trainable", "dropout", "l1", "l2")
+        settings = {name: getattr(self, name) for name in names}
+        return {**settings, "activation": self._unit, "mask": self.mask is not None}
 
     def __repr__(self):
         extras = "".join(
             f", {name}={getattr(self, name)!r}"
-            for name, usual in (("init", "auto"), ("bias", True), ("trainable", True))
+            for name, usual in USUAL.items()
             if getattr(self, name) != usual
         )
+        if self.mask is not None:
+            extras += f", mask=<{self.mask.sum()} of {self.mask.size}>"
         return f"Layer({self.n_in}, {self.n_out}, {self.activation!r}{extras})"

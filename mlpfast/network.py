@@ -21,21 +21,37 @@ class Network:
     seed: fixes the initial weights; None takes a fresh one, kept in .seed.
     input_scale: inputs of dtype uint8 (images), and only those, are multiplied by it as they are read, so that
         input_scale=1/255 needs no float copy of the images.
+    dropout: of the hidden layers, when widths are given; see Layer.
+    input_dropout, input_noise: in training each input is zero with this probability (and divided by 1 - it otherwise),
+        after normal numbers of this standard deviation were added.
     """
 
     def __init__(
-        self, sizes_or_layers, *, activation="relu", output="identity", dtype="float32", seed=None, input_scale=1.0
+        self,
+        sizes_or_layers,
+        *,
+        activation="relu",
+        output="identity",
+        dropout=0.0,
+        dtype="float32",
+        seed=None,
+        input_scale=1.0,
+        input_dropout=0.0,
+        input_noise=0.0,
     ):
         self.seed = seed_or_fresh(seed)
         self.input_scale = real_number("input_scale", input_scale)
+        self.input_dropout, self.input_noise = input_dropout, input_noise
+        self._input_settings()
         dtype = float_dtype(dtype)
-        self._layers = _layers(sizes_or_layers, activation, output)
-        self._core = _core.Network(
-            dtype, [(x.n_in, x.n_out, x._unit, x.bias, x.trainable) for x in self.layers]
-        )
+        self._layers = _layers(sizes_or_layers, activation, output, dropout)
+        self._core = _core.Network(dtype, [layer._for_core() for layer in self.layers])
         for index, layer in enumerate(self.layers):
             rule = initializers.resolve(layer.init, layer._unit.name)
             initializers.fill(self._core.weights(index), rule, self.seed, index)
+            if layer.mask is not None:
+                self._core.mask(index)[...] = layer.mask
+                self._core.weights(index)[~layer.mask] = 0
         for index, layer in enumerate(self.layers):  # last: an error before leaves the Layers free
             layer._attach(self._core, index)
 
@@ -90,6 +106,12 @@ class Network:
 
     __call__ = predict
 
+    def _input_settings(self):
+        return {
+            "input_dropout": real_number("input_dropout", self.input_dropout, least=0, below=1),
+            "input_noise": real_number("input_noise", self.input_noise, least=0),
+        }
+
     def summary(self):
         """A table of the layers, as text."""
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
@@ -111,12 +133,15 @@ class Network:
             "dtype": self.dtype.name,
             "seed": self.seed,
             "input_scale": self.input_scale,
+            "input_dropout": self.input_dropout,
+            "input_noise": self.input_noise,
             "parameters": [p.copy() for p in self.parameters],
         }
 
     def __setstate__(self, state):
         layers = [Layer(*args, **kwargs) for args, kwargs in state["layers"]]
-        self.__init__(layers, dtype=state["dtype"], seed=state["seed"], input_scale=state["input_scale"])
+        names = ("dtype", "seed", "input_scale", "input_dropout", "input_noise")
+        self.__init__(layers, **{name: state[name] for name in names if name in state})
         for mine, saved in zip(self.parameters, state["parameters"], strict=True):
             mine[...] = saved
 
@@ -126,7 +151,7 @@ def seed_or_fresh(seed):
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
 
 
-def _layers(sizes_or_layers, activation, output):
+def _layers(sizes_or_layers, activation, output, dropout):
     activations.checked("activation", activation)
     activations.checked("output", output)
     try:
@@ -141,7 +166,8 @@ def _layers(sizes_or_layers, activation, output):
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
     sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
     last = len(sizes) - 2
-    return [Layer(sizes[i], sizes[i + 1], output if i == last else activation) for i in range(last + 1)]
+    hidden = [Layer(sizes[i], sizes[i + 1], activation, dropout=dropout) for i in range(last)]
+    return [*hidden, Layer(sizes[last], sizes[last + 1], output)]
 
 
 def _checked_chain(layers):
@@ -154,4 +180,6 @@ def _checked_chain(layers):
             raise ValueError(
                 f"sizes_or_layers[{i}] takes {layer.n_in} inputs, but the layer below has {layers[i - 1].n_out} outputs"
             )
+    if layers[-1].dropout:
+        raise ValueError(f"dropout must be 0 for the last layer, got {layers[-1].dropout!r}")
     return layers

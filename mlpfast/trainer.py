@@ -22,7 +22,8 @@ class Trainer:
     optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
-    shuffle: a fresh order of the examples each epoch, fixed by seed (None takes a fresh one) and the epoch's number.
+    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number.
+    seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
@@ -187,7 +188,9 @@ class Trainer:
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
-        given = (*self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.check_finite)
+        net = self._network
+        own = (self.l1, self.l2, self.clip_value, self.check_finite, net.input_dropout, net.input_noise)
+        given = (*self.optimizer.settings(), *own)
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
@@ -201,6 +204,7 @@ class Trainer:
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
             "clip_value": 0.0 if self.clip_value is None else real_number("clip_value", self.clip_value, above=0),
+            **self.network._input_settings(),
         }
         limits = np.finfo(self.network.dtype)
         least, most = float(limits.tiny), float(limits.max)
@@ -208,7 +212,7 @@ class Trainer:
             if isinstance(value, float) and value and not least <= value <= most:
                 dtype = self.network.dtype
                 raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
-        return {**settings, "check_finite": flag("check_finite", self.check_finite)}
+        return {**settings, "seed": self.seed, "check_finite": flag("check_finite", self.check_finite)}
 
     def _check(self, failure, result):
         if failure is None:

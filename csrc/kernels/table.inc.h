@@ -6,6 +6,7 @@
 #endif
 
 #include "../kernel_table.h"
+#include "../rng.h"
 
 #if defined(__clang__)
 #define UNROLL _Pragma("clang loop unroll(full)")
@@ -18,6 +19,7 @@
 #include "optimizer.inc.h"
 #include "gemm.inc.h"
 #include "gather.inc.h"
+#include "random.inc.h"
 #include "loss.inc.h"
 #include "peak.inc.h"
 
@@ -67,6 +69,8 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .loss = loss_and_delta,
+    .dropout = dropout,
+    .add_noise = add_noise,
     .exp = map_exp,
     .log = map_log,
     .tanh = map_tanh,

@@ -1,0 +1,81 @@
+// Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a simd/*.h.
+//
+// The numbers of row i are drawn in blocks of DRAWN columns: DRAWN / 4 generators, whose counters name the use, the step,
+// the row and the block, give four words each; word k of generator g belongs to column k DRAWN / 4 + g. So each number
+// depends on (seed, stream, step, row, column) alone, and is drawn again in the backward pass instead of being kept.
+
+#include <string.h>
+
+#define DRAWN 64
+#define GENERATORS (DRAWN / 4)
+
+static SIMD_TARGET void draw(uint32_t *word, const mlp_draw *from, int64_t row, int64_t block) {
+    uint32_t c[4][GENERATORS], k0 = (uint32_t)from->seed, k1 = (uint32_t)(from->seed >> 32);
+    for (int g = 0; g < GENERATORS; g++) {
+        c[0][g] = (uint32_t)(block * GENERATORS + g), c[1][g] = (uint32_t)row;
+        c[2][g] = (uint32_t)from->step, c[3][g] = from->stream;
+    }
+    for (int round = 0; round < 10; round++, k0 += MLP_PHILOX_WEYL_0, k1 += MLP_PHILOX_WEYL_1) {
+        for (int g = 0; g < GENERATORS; g++) {
+            uint64_t product0 = (uint64_t)MLP_PHILOX_0 * c[0][g], product1 = (uint64_t)MLP_PHILOX_1 * c[2][g];
+            c[0][g] = (uint32_t)(product1 >> 32) ^ c[1][g] ^ k0;
+            c[2][g] = (uint32_t)(product0 >> 32) ^ c[3][g] ^ k1;
+            c[1][g] = (uint32_t)product1;
+            c[3][g] = (uint32_t)product0;
+        }
+    }
+    for (int k = 0; k < 4; k++) memcpy(word + k * GENERATORS, c[k], sizeof c[k]);
+}
+
+// Columns [*from, *to) of the drawn block that lie in [j0, j1).
+SIMD void drawn_part(int64_t block, int64_t j0, int64_t j1, int64_t *from, int64_t *to) {
+    *from = block * DRAWN < j0 ? j0 - block * DRAWN : 0;
+    *to = (block + 1) * DRAWN > j1 ? j1 - block * DRAWN : DRAWN;
+}
+
+// out (.., n) = in, each number zero with probability p and divided by 1 - p otherwise: Srivastava et al. (2014).
+static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p, const mlp_draw *draws) {
+    uint32_t word[DRAWN], kept_below = (uint32_t)((1 - p) * 0x1p32);
+    real scale = (real)(1 / (1 - p));
+    for (int64_t i = part.i0; i < part.i1; i++) {
+        for (int64_t block = part.j0 / DRAWN; block * DRAWN < part.j1; block++) {
+            int64_t from, to;
+            draw(word, draws, i, block);
+            drawn_part(block, part.j0, part.j1, &from, &to);
+            const real *x = (const real *)in + i * n + block * DRAWN;
+            real *y = (real *)out + i * n + block * DRAWN;
+            for (int64_t j = from; j < to; j++) y[j] = word[j] < kept_below ? x[j] * scale : 0;
+        }
+    }
+}
+
+// The z > 0 with a probability of v < 1/2 beyond it: Wichura, "Algorithm AS 241: the percentage points of the normal
+// distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of its
+// three ranges is never reached.
+SIMD vreal normal_beyond(vreal v) {
+    static const real a[] = {(real)3.3871327179, (real)50.434271938, (real)159.29113202, (real)59.109374720};
+    static const real b[] = {1, (real)17.895169469, (real)78.757757664, (real)67.187563600};
+    static const real c[] = {(real)1.4234372777, (real)2.7568153900, (real)1.3067284816, (real)0.17023821103};
+    static const real d[] = {1, (real)0.73700164250, (real)0.12021132975};
+    vreal q = v_sub(v_set1((real)0.5), v), r = v_fma(v_sub(v_zero(), q), q, v_set1((real)0.180625));
+    vreal central = v_div(v_mul(q, POLY(r, a)), POLY(r, b));
+    vreal s = v_sub(v_sqrt(v_sub(v_zero(), v_log(v))), v_set1((real)1.6));
+    return v_select(v_lt(v_set1((real)0.425), q), v_div(POLY(s, c), POLY(s, d)), central);
+}
+
+// rows [i0, i1) of x (.., n) += deviation times normal numbers.
+static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draws) {
+    uint32_t word[DRAWN];
+    real beyond[DRAWN];
+    for (int64_t i = i0; i < i1; i++) {
+        for (int64_t block = 0; block * DRAWN < n; block++) {
+            int64_t from, to;
+            draw(word, draws, i, block);
+            drawn_part(block, 0, n, &from, &to);
+            for (int j = 0; j < DRAWN; j++) beyond[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
+            for (int j = 0; j < DRAWN; j += VL) v_store(beyond + j, normal_beyond(v_load(beyond + j)));
+            real *to_row = (real *)x + i * n + block * DRAWN;
+            for (int64_t j = 0; j < to; j++) to_row[j] += (real)deviation * (word[j] & 1 ? -beyond[j] : beyond[j]);
+        }
+    }
+}

@@ -1,0 +1,222 @@
+"""Dropout, noise on the input, penalties of a layer, masks: what they do to a step, and that they do it the same way
+everywhere."""
+
+import pickle
+import statistics
+
+import numpy as np
+import pytest
+
+from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, backprop
+
+LOSS = "half_squared_error"
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+
+def philox(counter, key):
+    """Philox4x32-10 of Salmon et al. (2011), one counter at a time."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [p1 >> 32 ^ c[1] ^ k[0], p1 & 0xFFFFFFFF, p0 >> 32 ^ c[3] ^ k[1], p0 & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def words(seed, step, stream, rows, cols):
+    """The words of csrc/kernels/random.inc.h for a matrix."""
+    key = seed & 0xFFFFFFFF, seed >> 32
+    return np.array([
+        [philox((j // 64 * 16 + j % 16, i, step, stream), key)[j % 64 // 16] for j in range(cols)] for i in range(rows)
+    ])
+
+
+def kept(seed, step, layer, shape, p):
+    """What dropout multiplies the outputs of that layer (-1: the input) by."""
+    drawn = words(seed, step, (4 << 24) + layer + 1, *shape)
+    return np.where(drawn < int((1 - p) * 2**32), 1 / (1 - p), 0)
+
+
+def test_philox_is_that_of_the_paper():
+    """The known answers of the authors' Random123 library."""
+    assert philox((0, 0, 0, 0), (0, 0)) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+    full = 0xFFFFFFFF
+    assert philox([full] * 4, [full] * 2) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
+
+
+def twin_step(net, X, y, seed, step, lr, input_keep=None):
+    """One step of plain SGD on the half squared error, with dropout after the hidden layers, in NumPy."""
+    x = X if input_keep is None else X * input_keep
+    a, inputs, gs = x, [], []
+    layers = net.layers
+    for l, layer in enumerate(layers):
+        inputs.append(a)
+        z = a @ layer.W + layer.b
+        g = np.tanh(z) if layer.activation == "tanh" else z
+        keep = kept(seed, step, l, g.shape, layer.dropout) if layer.dropout else 1
+        gs.append(((1 - g**2) if layer.activation == "tanh" else 1) * keep)
+        a = g * keep
+    delta = (a - y) * gs[-1]
+    result = []
+    for l in range(len(layers) - 1, -1, -1):
+        layer = layers[l]
+        dW = inputs[l].T @ delta / len(X) + layer.l2 * layer.W + layer.l1 * np.sign(layer.W)
+        db = delta.sum(axis=0) / len(X)
+        if l:
+            below = delta @ layer.W.T * gs[l - 1]
+        result.insert(0, (layer.W - lr * dW, layer.b - lr * db))
+        delta = below
+    return [p for pair in result for p in pair]
+
+
+@pytest.mark.parametrize("hidden", ["tanh", "identity"])
+def test_a_step_with_dropout_is_the_papers(hidden):
+    rng = np.random.default_rng(0)
+    layers = [Layer(9, 70, hidden, dropout=0.5), Layer(70, 33, hidden, dropout=0.2, l2=0.1, l1=0.01), Layer(33, 4)]
+    net = Network(layers, dtype="float64", seed=1)
+    X, y = rng.normal(size=(17, 9)), rng.normal(size=(17, 4))
+    trainer = Trainer(net, LOSS, SGD(0.1), seed=12345678901234)
+    for step in range(3):
+        wanted = twin_step(net, X, y, 12345678901234, step, 0.1)
+        trainer.step(X, y)
+        for got, want in zip(net.parameters, wanted, strict=True):
+            np.testing.assert_allclose(got, want, rtol=1e-11, atol=1e-13)
+
+
+def test_dropout_of_the_input():
+    rng = np.random.default_rng(1)
+    net = Network([Layer(70, 5, "tanh"), Layer(5, 2)], dtype="float64", seed=1, input_dropout=0.3)
+    X, y = rng.normal(size=(6, 70)), rng.normal(size=(6, 2))
+    wanted = twin_step(net, X, y, 7, 0, 0.1, kept(7, 0, -1, X.shape, 0.3))
+    Trainer(net, LOSS, SGD(0.1), seed=7).step(X, y)
+    for got, want in zip(net.parameters, wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-12, atol=1e-14)
+
+
+def noise_of(dtype, rows=200, cols=130, deviation=1.0):
+    """The noise itself: a linear network on zeros, whose gradient is the sum of its inputs."""
+    net = Network([Layer(cols, 1, bias=False, init="zeros")], dtype=dtype, input_noise=deviation)
+    out, trainer = np.empty((rows, cols)), Trainer(net, LOSS, SGD(1.0), seed=3)
+    for i in range(rows):  # one row at a time: step i has row 0 of draw i
+        net.layers[0].W[...] = 0
+        trainer.step(np.zeros((1, cols)), [[-1.0]])
+        out[i] = -net.layers[0].W[:, 0]
+    return out
+
+
+@both_types
+def test_noise_is_normal(dtype):
+    noise = noise_of(dtype)
+    inverse = np.vectorize(statistics.NormalDist().inv_cdf)
+    drawn = np.array([words(3, i, 5 << 24, 1, 130)[0] for i in range(200)])
+    beyond = ((drawn >> 1) + 0.5) / 2**32  # of the tail, on the side that the last bit says
+    wanted = np.where(drawn & 1, 1, -1) * inverse(beyond)
+    np.testing.assert_allclose(noise, wanted, rtol=3e-6 if dtype == "float32" else 3e-7, atol=2e-7)
+    assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
+    np.testing.assert_allclose(noise_of(dtype, 2, deviation=0.25), 0.25 * noise[:2], rtol=1e-6)
+
+
+def trained(dtype="float32", optimizer=None, threads=1, seed=5, **network):
+    rng = np.random.default_rng(2)
+    X, y = rng.normal(size=(90, 11)), rng.normal(size=(90, 3))
+    layers = [Layer(11, 100, "relu", dropout=0.5), Layer(100, 9, "softmax", dropout=0.1),
+              Layer(9, 66, "prelu", dropout=0.3), Layer(66, 3)]
+    net = Network(layers, dtype=dtype, seed=1, **network)
+    trainer = Trainer(net, LOSS, optimizer or Adam(0.01), batch_size=16, seed=seed, threads=threads)
+    history = trainer.fit(X, y, epochs=2)
+    return [history["loss"], *(np.array(p) for p in net.parameters)]
+
+
+@both_types
+def test_the_same_bits_on_any_number_of_threads(dtype):
+    first = trained(dtype, input_dropout=0.1, input_noise=0.2)
+    for threads in (2, 3, 7):
+        for got, wanted in zip(trained(dtype, threads=threads, input_dropout=0.1, input_noise=0.2), first, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
+def test_another_seed_or_step_draws_other_numbers():
+    assert trained(seed=5)[0] != trained(seed=6)[0]
+    a = words(1, 0, 4 << 24, 1, 64)
+    for other in (words(2, 0, 4 << 24, 1, 64), words(1, 1, 4 << 24, 1, 64), words(1, 0, 5 << 24, 1, 64)):
+        assert (a != other).all()
+
+
+def test_predict_and_evaluate_know_nothing_of_dropout():
+    X = np.random.default_rng(3).normal(size=(5, 4))
+    with_it = Network([Layer(4, 8, "tanh", dropout=0.5), Layer(8, 2)], seed=1, input_dropout=0.5, input_noise=1.0)
+    without = Network([Layer(4, 8, "tanh"), Layer(8, 2)], seed=1)
+    np.testing.assert_array_equal(with_it.predict(X), without.predict(X))
+    assert Trainer(with_it, LOSS).evaluate(X, X[:, :2]) == Trainer(without, LOSS).evaluate(X, X[:, :2])
+
+
+# ---- masks
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), SGD(0.1, 0.9), Adam(0.1), AdamW(0.1, weight_decay=0.5), RMSprop(0.1),
+                                       Adagrad(0.1)], ids=str)
+def test_masked_weights_stay_zero_under_every_optimizer(optimizer):
+    rng = np.random.default_rng(4)
+    mask = rng.random((6, 40)) < 0.3
+    net = Network([Layer(6, 40, "tanh", mask=mask), Layer(40, 2)], dtype="float64", seed=0)
+    X, y = rng.normal(size=(30, 6)), rng.normal(size=(30, 2))
+    before = np.array(net.layers[0].W)
+    assert not before[~mask].any() and before[mask].all()
+    dW = backprop.gradients(net, X, y, LOSS, l2=0.1)[0][0]
+    assert not dW[~mask].any() and dW[mask].all()
+    assert backprop.check_gradients(net, X, y, LOSS) < 5e-6
+    Trainer(net, LOSS, optimizer, batch_size=7, l1=0.01, l2=0.01).fit(X, y, epochs=3)
+    after = net.layers[0].W
+    assert not after[~mask].any() and (after != before)[mask].all()
+
+
+def test_a_mask_may_be_sparse_and_a_written_W_is_masked():
+    sparse = pytest.importorskip("scipy.sparse")
+    dense = np.random.default_rng(5).random((5, 7)) < 0.4
+    layer = Layer(5, 7, mask=sparse.csr_matrix(dense))
+    net = Network([layer], seed=0)
+    np.testing.assert_array_equal(layer.mask, dense)
+    layer.W = 1
+    np.testing.assert_array_equal(layer.W, dense)
+    assert repr(layer) == f"Layer(5, 7, 'identity', mask=<{dense.sum()} of 35>)"
+    assert net.n_parameters == 42
+
+
+@pytest.mark.parametrize("settings", [{"dropout": 0.3}, {"l1": 0.2, "l2": 0.1}, {"mask": np.eye(3, 4, dtype=bool)}],
+                         ids=lambda settings: "-".join(settings))
+def test_settings_of_a_layer_survive_a_pickle(settings):
+    net = Network([Layer(3, 4, "relu", **settings), Layer(4, 2)], seed=0, input_noise=0.5, input_dropout=0.25)
+    again = pickle.loads(pickle.dumps(net))
+    for name, value in settings.items():
+        np.testing.assert_array_equal(getattr(again.layers[0], name), value)
+    assert (again.input_noise, again.input_dropout) == (0.5, 0.25)
+
+
+def test_penalties_of_a_layer_add_to_the_trainers():
+    rng = np.random.default_rng(6)
+    X, y = rng.normal(size=(8, 3)), rng.normal(size=(8, 2))
+
+    def after(layer_l2, trainer_l2):
+        net = Network([Layer(3, 2, l2=layer_l2, l1=layer_l2)], dtype="float64", seed=0)
+        Trainer(net, LOSS, l2=trainer_l2, l1=trainer_l2).step(X, y)
+        return np.array(net.layers[0].W)
+
+    np.testing.assert_array_equal(after(0.25, 0.5), after(0.0, 0.75))
+    assert (after(0.25, 0.5) != after(0.25, 0.0)).all()
+
+
+@pytest.mark.parametrize("make, message", [
+    (lambda: Layer(2, 2, dropout=1.0), "dropout must be < 1"),
+    (lambda: Layer(2, 2, l2=-1), "l2 must be >= 0"),
+    (lambda: Layer(2, 3, mask=np.ones((3, 2), bool)), "mask must be a boolean matrix of shape .2, 3., got bool of"),
+    (lambda: Layer(2, 3, mask=np.ones((2, 3))), "mask must be a boolean matrix of shape .2, 3., got float64"),
+    (lambda: Network([Layer(2, 3), Layer(3, 1, dropout=0.5)]), "dropout must be 0 for the last layer"),
+    (lambda: Network([2, 3], input_noise=-1), "input_noise must be >= 0"),
+    (lambda: Network([2, 3], input_dropout=1), "input_dropout must be < 1"),
+    (lambda: Network([2, 3, 1], dropout="x"), "dropout must be a number"),
+])
+def test_what_makes_no_sense_is_refused(make, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        make()
+
+
