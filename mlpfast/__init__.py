@@ -20,7 +20,7 @@ except ImportError as error:
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 _core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/team.c
 
-from . import backprop, benchmark, initializers, optimizers  # noqa: E402
+from . import backprop, benchmark, callbacks, initializers, metrics, optimizers, schedules  # noqa: E402
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
@@ -29,8 +29,8 @@ from .optimizers import SGD  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
 __all__ = [
-    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "benchmark", "datasets",
-    "get_num_threads", "initializers", "optimizers", "set_num_threads", "show_config",
+    "SGD", "History", "Layer", "Network", "Trainer", "__version__", "backprop", "benchmark", "callbacks", "datasets",
+    "get_num_threads", "initializers", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
 ]
 
 

@@ -442,6 +442,7 @@ cdef class Trainer:
     cdef mlp_sgd sgd                   # as `use` set it, for step_ready
     cdef bint by_label
     cdef Workspace labels
+    cdef readonly int64_t steps        # minibatches done, also those before an interrupt
 
     def __cinit__(self, Network network, str loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss == "cross_entropy"
@@ -490,6 +491,7 @@ cdef class Trainer:
         cdef mlp_sgd sgd = self.sgd  # a call that is refused meanwhile may have brought other settings
         with nogil:
             status = mlp_train_step(self.c, &result, data, &sgd, threads, ask, &state)
+        self.steps += result.minibatches
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
@@ -503,6 +505,7 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_epoch(self.c, &result, &data.c, indices, &sgd, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -516,6 +519,7 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &sgd, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result

@@ -1,6 +1,7 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h."""
 
 from ._validate import flag, one_of, real_number
+from .schedules import rate
 
 
 class SGD:
@@ -10,7 +11,8 @@ class SGD:
         V = momentum V + g,   W = W - lr V                     Polyak (1964)
         V = momentum V + g,   W = W - lr (g + momentum V)      nesterov: Sutskever et al. (2013)
 
-    lr > 0, 0 <= momentum < 1; nesterov needs momentum > 0. The attributes may be changed between calls of fit.
+    lr > 0, or a schedule (mlpfast.schedules); 0 <= momentum < 1; nesterov needs momentum > 0. The attributes may be
+    changed between calls of fit.
     """
 
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False):
@@ -23,7 +25,7 @@ class SGD:
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
-        lr = real_number("lr", self.lr, above=0)
+        lr = rate(self.lr)  # of a schedule the first one; the Trainer knows the present one
         momentum = real_number("momentum", self.momentum, least=0, below=1)
         nesterov = flag("nesterov", self.nesterov)
         if nesterov and momentum == 0:
