@@ -38,9 +38,8 @@ class Monitor:
         name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
         value = number_of(logs, "monitor", name)
         rises = greater_is_better(name) if self.mode is None else self.mode == "max"
-        gain = value - self.best if rises else self.best - value
-        first = math.isnan(self.best) and not math.isnan(value)
-        better = first or gain > self.min_delta  # NaN never is
+        better = value > self.best + self.min_delta if rises else value < self.best - self.min_delta
+        better = better or (math.isnan(self.best) and not math.isnan(value))  # the first; NaN never is
         if better:
             self.best = value
         self.waited = 0 if better else self.waited + 1
