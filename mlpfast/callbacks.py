@@ -51,7 +51,7 @@ class EarlyStopping:
         return True
 
     def on_fit_end(self, trainer):
-        if self.restore_best and self._parameters is not None:
+        if self._parameters is not None:
             for parameter, best in zip(trainer.network.parameters, self._parameters, strict=True):
                 parameter[...] = best
 

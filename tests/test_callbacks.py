@@ -58,9 +58,10 @@ def test_early_stopping(values, settings, epochs, best):
     assert bits(trainer.network) == says.parameters[best]
 
 
-def test_early_stopping_without_restoring():
+@pytest.mark.parametrize("never", [False, np.bool_(False)])
+def test_early_stopping_without_restoring(never):
     says, trainer = Says(FALLING), trainer_with()
-    trainer.fit(*problem(), epochs=10, callbacks=[says, EarlyStopping("score", 2, restore_best=False)])
+    trainer.fit(*problem(), epochs=10, callbacks=[says, EarlyStopping("score", 2, restore_best=never)])
     assert bits(trainer.network) == says.parameters[5]
 
 
@@ -239,6 +240,14 @@ def test_a_list_of_the_history_has_an_entry_for_every_epoch():
 
     history = trainer_with().fit(*problem(), epochs=4, callbacks=[late])
     np.testing.assert_array_equal(history["rare"], [np.nan, 1, np.nan, 3])
+
+
+def test_a_penalty_that_begins_later_has_its_objective_in_its_epochs():
+    def begin(trainer, epoch, logs):
+        trainer.l2 = 0.1
+
+    history = trainer_with().fit(*problem(), epochs=3, callbacks=[begin])
+    assert np.isnan(history["objective"]).tolist() == [True, False, False]
 
 
 def test_a_callback_may_change_the_rate():

@@ -17,7 +17,6 @@ from mlpfast.schedules import (
     ReduceOnPlateau,
     Step,
     Warmup,
-    rate,
 )
 
 
@@ -286,12 +285,13 @@ def test_the_present_rate():
 
 def test_a_schedule_may_be_replaced_by_a_number_and_back():
     X, y = problem()
-    trainer, by_hand = trainer_with(Constant(0.3, per="step")), trainer_with(0.3)
-    for lr in (0.1, Step(0.2, 0.5, 1), 0.3):
-        for each, given in ((trainer, lr), (by_hand, rate(lr))):
-            each.step(X, y)
-            each.optimizer.lr = given
-            each.step(X, y)
+    trainer, by_hand = trainer_with(0.3), trainer_with(0.3)
+    for lr in (0.1, InverseTime(0.4, 1.0, per="step"), 0.3, Step(0.2, 0.5, 1)):
+        trainer.optimizer.lr = lr
+        for _ in range(2):
+            by_hand.optimizer.lr = trainer.lr
+            trainer.step(X, y)
+            by_hand.step(X, y)
     assert bits(trainer.network) == bits(by_hand.network)
 
 
@@ -359,6 +359,7 @@ BAD = [
     (lambda: ReduceOnPlateau(0.1, monitor=3), ["monitor", "int"]),
     (lambda: ReduceOnPlateau(0.1, mode="auto"), ["mode", "min, max", "'auto'"]),
     (lambda: SGD(lr=Cosine), ["lr", "number", "class"]),
+    (lambda: SGD(lr=ReduceOnPlateau), ["lr", "number", "class"]),
     (lambda: SGD(lr="cosine"), ["lr", "'cosine'"]),
     (lambda: SGD(lr=Times("minute")), ["lr.per", "'minute'"]),
     (lambda: SGD(lr=Times("step", lr=-1)), ["lr at step 0", "-1"]),
