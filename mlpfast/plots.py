@@ -13,11 +13,13 @@ def plot_history(history, path=None, ax=None):
     lines = _draw(ax, history, losses, first_color=0)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    front = ax
     if others:
-        right = ax.twinx()
-        lines += _draw(right, history, others, first_color=len(losses))
-        right.set_ylabel("metrics")
-    ax.legend(lines, [line.get_label() for line in lines])
+        front = ax.twinx()
+        lines += _draw(front, history, others, first_color=len(losses))
+        front.set_ylabel("metrics")
+    front.legend(lines, [line.get_label() for line in lines])  # in front, or lines would cross it
     if path is not None:
         (figure or ax.figure).savefig(path)
     return ax

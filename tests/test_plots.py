@@ -30,7 +30,7 @@ def test_losses_on_one_axis_and_metrics_on_the_other():
     assert lines(right) == {"accuracy": ([1, 2, 3], [0, 0.25, 0.5])}
     colors = [line.get_color() for each in figure.axes for line in each.get_lines()]
     assert len(set(colors)) == 4
-    assert [text.get_text() for text in left.get_legend().get_texts()] == ["loss", "objective", "val_loss", "accuracy"]
+    assert [text.get_text() for text in right.get_legend().get_texts()] == ["loss", "objective", "val_loss", "accuracy"]
 
 
 def test_losses_alone_have_one_axis():
