@@ -44,6 +44,7 @@ typedef struct {
     const mlp_data *data;
     const int64_t *order;
     const mlp_settings *settings;
+    const double *rates;  // of each minibatch, or NULL
     int64_t batch_size;
     mlp_result *result;
     mlp_poll poll;
@@ -329,7 +330,8 @@ static mlp_update update_rule(const step *s, int l) {
     // has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    return (mlp_update){scale, settings, settings->l1 + spec->l1, settings->l2 + spec->l2,
+    double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
+    return (mlp_update){scale, settings, lr, settings->l1 + spec->l1, settings->l2 + spec->l2,
                         s->epoch->steps_before + s->number + 1};
 }
 
@@ -483,7 +485,7 @@ static double flops_per_row(const mlp_trainer *t) {
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
+                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
@@ -492,7 +494,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .batch_size = rows, .result = result, .poll = poll,
+        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows, .result = result, .poll = poll,
         .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
         .drawn_before = t->drawn,
     };
@@ -557,11 +559,12 @@ int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
 
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
-    return train(t, result, data, order, t->batch_size, settings, threads, poll, context);
+                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
+                           void *context) {
+    return train(t, result, data, order, t->batch_size, settings, rates, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, threads, poll, context);
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, threads, poll, context);
 }

@@ -88,7 +88,7 @@ cdef extern from "mlpfast.h":
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, int,
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, const double *, int,
                                mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
@@ -108,7 +108,7 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
-        double l1, l2
+        double lr, l1, l2
         int64_t steps
     ctypedef struct mlp_parameter:
         void *values
@@ -511,6 +511,7 @@ cdef class Trainer:
     cdef mlp_settings settings         # as `use` set it, for step_ready
     cdef bint by_label
     cdef Workspace labels
+    cdef readonly int64_t steps        # minibatches done, also those before an interrupt
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
@@ -545,11 +546,11 @@ cdef class Trainer:
         return rows[:, :parameter.shape[1]]
 
     @property
-    def steps(self):
+    def state_steps(self):
         return mlp_trainer_steps(self.c)
 
-    @steps.setter
-    def steps(self, int64_t steps):
+    @state_steps.setter
+    def state_steps(self, int64_t steps):
         mlp_trainer_set_steps(self.c, steps)
 
     def step_ready(self, X, y, double scale, int threads):
@@ -582,11 +583,16 @@ cdef class Trainer:
         cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
+        self.steps += result.minibatches
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads):
-        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result)."""
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None):
+        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
+
+        rates: the learning rate of each minibatch (float64), or None for that of the settings.
+        """
+        cdef const double *each = <const double *>address_or_null(rates)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
@@ -594,7 +600,8 @@ cdef class Trainer:
         cdef mlp_status status
         self.enter()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -608,6 +615,7 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -749,7 +757,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
 def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0)
     mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
                                                   rows.shape[1], &update)
     return out
@@ -760,7 +768,7 @@ def weight_gradient(cnp.ndarray W, cnp.ndarray x, cnp.ndarray delta, double scal
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, NULL, l1, l2, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
@@ -815,7 +823,7 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
     cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, 0, 0, 1)
+    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 1)
     cdef mlp_parameter parameter
     parameter.values, parameter.mask = address(W), NULL
     parameter.state[0], parameter.state[1] = <void *>address_or_null(V), NULL

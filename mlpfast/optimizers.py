@@ -1,10 +1,11 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h.
 
-g is the gradient of a parameter W, t the number of the step, from 1. The attributes may be changed between calls of
-fit.
+g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is a number or a schedule
+(mlpfast.schedules). The attributes may be changed between calls of fit.
 """
 
 from ._validate import flag, one_of, real_number
+from .schedules import rate
 
 # What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
 UNUSED = {
@@ -24,7 +25,7 @@ class Optimizer:
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
-        return {**UNUSED, "optimizer": self.number, "lr": real_number("lr", self.lr, above=0), **self._own()}
+        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own()}
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
@@ -37,7 +38,7 @@ class SGD(Optimizer):
         V = momentum V + g,   W = W - lr V                     Polyak (1964)
         V = momentum V + g,   W = W - lr (g + momentum V)      nesterov: Sutskever et al. (2013)
 
-    lr > 0, 0 <= momentum < 1; nesterov needs momentum > 0.
+    0 <= momentum < 1; nesterov needs momentum > 0.
     """
 
     names = ("lr", "momentum", "nesterov")
@@ -62,7 +63,7 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    lr > 0, 0 <= beta1, beta2 < 1, eps > 0.
+    0 <= beta1, beta2 < 1, eps > 0.
     """
 
     names = ("lr", "beta1", "beta2", "eps")
@@ -97,8 +98,8 @@ class AdamW(Adam):
 
     def _own(self):
         decay = real_number("weight_decay", self.weight_decay, least=0)
-        if decay * self.lr >= 1:
-            raise ValueError(f"weight_decay must be < 1 / lr = {1 / self.lr:.6g}, got {decay!r}")
+        if decay * rate(self.lr) >= 1:
+            raise ValueError(f"weight_decay must be < 1 / lr = {1 / rate(self.lr):.6g}, got {decay!r}")
         return {**super()._own(), "weight_decay": decay}
 
 
@@ -107,7 +108,7 @@ class RMSprop(Optimizer):
 
         v = rho v + (1 - rho) g^2,   W = W - lr g / (sqrt(v) + eps)
 
-    lr > 0, 0 <= rho < 1, eps > 0.
+    0 <= rho < 1, eps > 0.
     """
 
     names = ("lr", "rho", "eps")
@@ -128,7 +129,7 @@ class Adagrad(Optimizer):
 
         v = v + g^2,   W = W - lr g / (sqrt(v) + eps)
 
-    lr > 0, eps > 0.
+    eps > 0.
     """
 
     names = ("lr", "eps")

@@ -33,11 +33,11 @@ SIMD update_rule rule_of(const mlp_update *u) {
     if (!s) return rule;  // the gradient alone
     rule.clip = v_set1((real)s->clip_value), rule.has_clip = s->clip_value != 0;
     rule.optimizer = s->optimizer, rule.has_momentum = s->momentum != 0, rule.nesterov = s->nesterov;
-    rule.lr = v_set1((real)s->lr), rule.momentum = v_set1((real)s->momentum), rule.epsilon = v_set1((real)s->epsilon);
+    rule.lr = v_set1((real)u->lr), rule.momentum = v_set1((real)s->momentum), rule.epsilon = v_set1((real)s->epsilon);
     rule.beta1 = v_set1((real)s->beta1), rule.rest1 = v_set1((real)(1 - s->beta1));
     rule.beta2 = v_set1((real)s->beta2), rule.rest2 = v_set1((real)(1 - s->beta2));
-    rule.kept = v_set1((real)(1 - s->lr * s->weight_decay));
-    rule.step = v_set1((real)(s->lr / (1 - whole_power(s->beta1, u->steps))));
+    rule.kept = v_set1((real)(1 - u->lr * s->weight_decay));
+    rule.step = v_set1((real)(u->lr / (1 - whole_power(s->beta1, u->steps))));
     rule.correction = v_set1((real)(1 / sqrt(1 - whole_power(s->beta2, u->steps))));
     return rule;
 }
