@@ -86,10 +86,12 @@ static void check_problem(problem p, int samples) {
 }
 
 static void test_table(const mlp_kernels *k, int quick) {
-    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, and a few rows of wide tiles.
-    static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2700}, {90, 512, 1500}, {1024, 70, 513}};
+    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, evenly and not, a few rows of wide
+    // tiles, and a single row.
+    static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2699},
+                                       {90, 512, 1501},   {1024, 70, 513}, {2, 700, 2699}};
     for (int kind = 0; kind < KINDS; kind++) {
-        for (int s = 0; s < 5; s++) {
+        for (int s = 0; s < 6; s++) {
             problem p = {.k = k, .kind = (product)kind, .m = sizes[s][0], .n = sizes[s][1], .depth = sizes[s][2]};
             p.block = (mlp_block){1, p.m, 3, p.n};
             check_problem(p, quick ? 100 : 1000);
