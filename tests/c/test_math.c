@@ -59,9 +59,6 @@ static map *function_of(const mlp_kernels *k, function f) {
 
 // ---- The truth ----
 
-#define ONE_OVER_SQRT_2 0.707106781186547524400844362104849039L
-#define ONE_OVER_SQRT_2_PI 0.398942280401432677939946059934381868L
-
 // Most floats are so small or large that the result is plain; libm sees the others. |x - x^3 / 3 - tanh(x)| < x^5 / 7.
 // The rounding of x / sqrt 2 and of x^2 changes erfc and exp by at most 200 units in the last place of a double.
 static double truth_f32(function f, double x) {
@@ -80,22 +77,6 @@ static double truth_f32(function f, double x) {
     }
 }
 
-// In the tails the rounding of what erfc and exp are taken of, even to a long double, would show: it is put back to first
-// order. high holds the upper 11 bits of 1 / sqrt 2, or of x its upper 32, so that products with it are exact.
-static long double normal_cdf(long double x) {
-    const long double high = 0x1.6ap-1L, low = ONE_OVER_SQRT_2 - high;
-    if (fabsl(x) > 40) return x > 0;
-    long double a = -x * high, b = -x * low, y = a + b, lost = b - (y - a);  // |a| > |b|
-    return 0.5L * erfcl(y) - lost * expl(-y * y) * 0.564189583547756286948079451560772586L;
-}
-
-static long double normal_pdf(long double x) {
-    if (fabsl(x) > 40) return 0;
-    long double high = (float)x, low = x - high, square = x * x;
-    long double lost = ((high * high - square) + 2 * high * low) + low * low;
-    return expl(-0.5L * square) * (1 - 0.5L * lost) * ONE_OVER_SQRT_2_PI;
-}
-
 static long double truth_f64(function f, long double x) {
     switch (f) {
     case EXP: return expl(x);
@@ -106,8 +87,8 @@ static long double truth_f64(function f, long double x) {
         return x < 0 ? t / (1 + t) : 1 / (1 + t);
     }
     case EXPM1_DOWN: return expm1l(x);
-    case NORMAL_CDF: return isnan(x) ? x : normal_cdf(x);
-    case NORMAL_PDF: return isnan(x) ? x : normal_pdf(x);
+    case NORMAL_CDF: return normal_cdf(x);
+    case NORMAL_PDF: return normal_pdf(x);
     default: return log1pl(x);
     }
 }
