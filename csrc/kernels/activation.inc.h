@@ -68,31 +68,37 @@ SIMD vreal gelu_tanh_u(vreal z) {
     return v_mul(z, v_fma(v_mul(z, z), v_set1(GELU_TANH_3), v_set1(GELU_TANH_1)));
 }
 // s + z s (1 - s) u'
-SIMD vreal gate_slope(vreal z, vreal s, vreal du) {
-    return v_fma(v_mul(z, v_mul(s, v_sub(v_set1(1), s))), du, s);
+SIMD vreal gate_slope(vreal z, vreal u, vreal du) {
+    sigmoid_parts g = sigmoid_split(u);
+    return v_fma(v_mul(z, v_mul(g.s, g.rest)), du, g.s);
 }
 SIMD vreal gelu_tanh(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
 SIMD vreal gelu_tanh_slope(point p) {
     vreal z = bounded(p.z, GATE_CLOSED);
-    return gate_slope(z, v_sigmoid(gelu_tanh_u(z)), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
+    return gate_slope(z, gelu_tanh_u(z), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
 }
 
 SIMD vreal silu(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
-SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), v_sigmoid(p.z), v_set1(1)); }
+SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
 
-// tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2); with e = e^-|z| both are divided by e^2z for z > 0.
-SIMD vreal mish_gate(vreal z) {
-    vreal two = v_set1(2), e = exp_down(minus_size(z));
-    vreal low = v_mul(e, v_add(e, two)), high = v_fma(two, e, v_set1(1));
-    vreal is_high = v_fma(v_mul(two, e), e, high);  // n + 2 over e^2z
+// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators and
+// denominators are divided by powers of e^z, so that e = e^-|z| is enough.
+typedef struct {
+    vreal t, slope;
+} mish_gate;
+SIMD mish_gate mish_gate_of(vreal z) {
+    vreal one = v_set1(1), two = v_set1(2), e = exp_down(minus_size(z));
+    vreal low = v_mul(e, v_add(e, two)), high = v_fma(two, e, one);
     vmask positive = v_lt(v_zero(), z);
-    return v_div(v_select(positive, high, low), v_select(positive, is_high, v_add(low, two)));
+    vreal below = v_select(positive, v_fma(v_mul(two, e), e, high), v_add(low, two));
+    vreal above = v_mul(v_fma(e, e, e), v_select(positive, e, one));
+    return (mish_gate){v_div(v_select(positive, high, low), below),
+                       v_div(v_mul(v_set1(4), above), v_mul(below, below))};
 }
-SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate(p.z)); }
-// t + z (1 - t^2) sigmoid(z)
+SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate_of(p.z).t); }
 SIMD vreal mish_slope(point p) {
-    vreal t = mish_gate(p.z), slope_of_t = v_mul(v_fma(v_sub(v_zero(), t), t, v_set1(1)), v_sigmoid(p.z));
-    return v_fma(bounded(p.z, GATE_CLOSED), slope_of_t, t);
+    mish_gate g = mish_gate_of(p.z);
+    return v_fma(bounded(p.z, GATE_CLOSED), g.slope, g.t);
 }
 
 // (z + 3) / 6 from 0 to 1; the ends belong to the constant parts.

@@ -7,7 +7,7 @@
 
 typedef enum { FORWARD, BELOW, GRADIENT, UPDATE, KINDS } product;
 
-enum { LEFT, RIGHT, INIT, OUT, SCRATCH, BUFFERS };
+enum { LEFT, RIGHT, INIT, OUT, Z, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 
@@ -43,13 +43,14 @@ static double element(const problem *p, int64_t i, int64_t j) {
 static void call(const problem *p) {
     const mlp_kernels *k = p->k;
     mlp_update rule = {.scale = 1, .lr = 1};
+    mlp_unit none = {.kind = MLP_IDENTITY};
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(array[OUT], array[LEFT], array[RIGHT], p->stride, array[INIT], MLP_IDENTITY, p->depth, p->n, p->block,
+        k->dense_forward(array[OUT], array[Z], array[LEFT], array[RIGHT], p->stride, array[INIT], none, p->depth, p->n, p->block,
                          array[SCRATCH]);
         break;
     case BELOW:
-        k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], MLP_IDENTITY, p->n, p->depth, p->block,
+        k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], none, p->n, p->depth, p->block,
                        array[SCRATCH]);
         break;
     case GRADIENT:
@@ -72,6 +73,7 @@ static void check_problem(problem p, int samples) {
     place(&p, RIGHT, p.kind == FORWARD ? p.depth * p.stride : p.kind == BELOW ? p.n * p.stride : p.depth * p.n);
     place(&p, INIT, p.n);
     place(&p, OUT, p.m * ld);
+    place(&p, Z, p.m * ld);
     place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth, 1) / p.k->real_size));
     if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * ld) * p.k->real_size);
     double outside = get(p.k, array[OUT], 0);  // not part of the block
@@ -81,6 +83,7 @@ static void check_problem(problem p, int samples) {
         int64_t j = p.block.j0 + random_below(p.block.j1 - p.block.j0);
         double sum = element(&p, i, j);
         CHECK(same(get(p.k, array[OUT], i * ld + j), p.kind == UPDATE ? 0 - sum : sum));
+        if (p.kind == FORWARD) CHECK(same(get(p.k, array[Z], i * ld + j), sum));
     }
     CHECK(same(get(p.k, array[OUT], 0), outside));
 }
