@@ -186,6 +186,8 @@ typedef struct {
     double beta1, beta2, epsilon;
     double weight_decay;  // decoupled: W shrinks by lr weight_decay W a step
     double clip_value;    // each number of a gradient is cut to at most that size; 0: not
+    double clip_norm;     // the whole gradient is shortened to at most that length; 0: not
+    double max_norm;      // after a step the weights into each unit are shortened to at most that length; 0: not
     double l1, l2;
     double input_dropout, input_noise;  // probability; standard deviation of normal noise that is added to X
     uint64_t seed;        // of dropout and noise

@@ -55,7 +55,7 @@ cdef extern from "mlpfast.h":
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, l1, l2, input_dropout, input_noise
+        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         uint64_t seed
         int check_finite
     ctypedef int (*mlp_poll)(void *) noexcept nogil
@@ -125,8 +125,8 @@ cdef extern from "kernel_table.h":
                             mlp_block, void *) noexcept
         void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
                                const mlp_update *, mlp_ahead *, void *) noexcept
-        void (*weight_gradient)(void *, const void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
-                                mlp_block, const mlp_update *, void *) noexcept
+        void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
+                                int64_t, mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
         void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
         void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
@@ -763,14 +763,21 @@ def scaled_sum(cnp.ndarray rows, double scale):
     return out
 
 
-def weight_gradient(cnp.ndarray W, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
-    """dW = scale x^T delta + l2 W + l1 sign(W)."""
+cdef mlp_parameter without_state(cnp.ndarray values, mask) noexcept:
+    cdef mlp_parameter parameter
+    parameter.values, parameter.mask = address(values), NULL if mask is None else address(<cnp.ndarray>mask)
+    parameter.state[0] = parameter.state[1] = NULL
+    return parameter
+
+
+def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
+    """dW = scale x^T delta + l2 W + l1 sign(W), times the mask (of W's strides) unless that is None."""
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, NULL, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
+    k.weight_gradient(address(dW), W.shape[1], without_state(W, mask), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
     return dW
 
@@ -822,11 +829,10 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
     cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 1)
-    cdef mlp_parameter parameter
-    parameter.values, parameter.mask = address(W), NULL
-    parameter.state[0], parameter.state[1] = <void *>address_or_null(V), NULL
+    cdef mlp_parameter parameter = without_state(W, None)
+    parameter.state[0] = <void *>address_or_null(V)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     k.update_weights(parameter, row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], whole(W),
                      &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))

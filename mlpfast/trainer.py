@@ -26,6 +26,9 @@ class Trainer:
         may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
+    clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
+    max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
+        al. (2005).
     shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number.
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
@@ -49,6 +52,8 @@ class Trainer:
         l1=0.0,
         l2=0.0,
         clip_value=None,
+        clip_norm=None,
+        max_norm=None,
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -62,7 +67,7 @@ class Trainer:
         self.threads = threads
         checked_threads(threads)
         self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
-        self.clip_value = clip_value
+        self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         self.check_finite = flag("check_finite", check_finite)
         self.epoch = 0  # whole epochs done
         self.history = History()  # of the last call of fit, also after an exception
@@ -256,8 +261,9 @@ class Trainer:
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         net = self._network
-        own = (self.l1, self.l2, self.clip_value, self.check_finite, net.input_dropout, net.input_noise)
-        given = (*self.optimizer.settings(), *own)
+        limits = self.clip_value, self.clip_norm, self.max_norm
+        own = (self.l1, self.l2, self.check_finite, net.input_dropout, net.input_noise)
+        given = (*self.optimizer.settings(), *limits, *own)
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
@@ -273,7 +279,7 @@ class Trainer:
             "lr": self.lr,
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
-            "clip_value": 0.0 if self.clip_value is None else real_number("clip_value", self.clip_value, above=0),
+            **{name: _limit(name, getattr(self, name)) for name in ("clip_value", "clip_norm", "max_norm")},
             **self.network._input_settings(),
         }
         limits = np.finfo(self.network.dtype)
@@ -325,6 +331,11 @@ class Trainer:
 
     def __reduce__(self):
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
+
+
+def _limit(name, value):
+    """A limit as the core takes it: 0 for none."""
+    return 0.0 if value is None else real_number(name, value, above=0)
 
 
 def _nothing(*_):

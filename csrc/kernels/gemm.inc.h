@@ -411,8 +411,8 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
 typedef struct {
     const update_rule *rule;
     mlp_parameter W;  // (.., ld)
-    real *dW;         // (.., n_out)
-    int64_t ld, n_out;
+    real *dW;         // (.., dW_ld)
+    int64_t ld, dW_ld, n_out;
 } update_job;
 
 static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
@@ -424,8 +424,7 @@ static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t
 static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
-    gradient_rows(to->dW + i * to->n_out + j, to->n_out, (const real *)to->W.values + i * to->ld + j, to->ld, sums, ld,
-                  to->rule, rows, cols);
+    gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
@@ -447,11 +446,10 @@ static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const vo
     gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
-static SIMD_TARGET void weight_gradient(void *dW, const void *W, int64_t stride, const void *x, const void *delta,
-                                        int64_t B, int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
-                                        void *scratch) {
+static SIMD_TARGET void weight_gradient(void *dW, int64_t dW_stride, mlp_parameter W, int64_t stride, const void *x,
+                                        const void *delta, int64_t B, int64_t n_in, int64_t n_out, mlp_block block,
+                                        const mlp_update *update, void *scratch) {
     update_rule rule = rule_of(update);
-    // W is only read through this job.
-    update_job to = {.rule = &rule, .W.values = (void *)(uintptr_t)W, .dW = dW, .ld = stride, .n_out = n_out};
+    update_job to = {.rule = &rule, .W = W, .dW = dW, .ld = stride, .dW_ld = dW_stride, .n_out = n_out};
     gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

@@ -154,13 +154,53 @@ static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t
     }
 }
 
-static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const real *W, int64_t W_ld, const real *tile,
-                                      int64_t tile_ld, const update_rule *rule, int rows, int cols) {
+static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_parameter *W, int64_t at, int64_t W_ld,
+                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
+        parameter_row row = row_of(W, at + r * W_ld);
         for (int j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
-            vreal w = v_load_part(W + r * W_ld + j, lanes);
-            v_store_part(dW + r * dW_ld + j, lanes, gradient_of(v_load(tile + j), w, rule));
+            vreal g = gradient_of(v_load(tile + j), v_load_part(row.W + j, lanes), rule);
+            if (row.mask) g = v_mul(g, v_load_part(row.mask + j, lanes));
+            v_store_part(dW + r * dW_ld + j, lanes, g);
+        }
+    }
+}
+
+// ---- From a gradient that is stored ----
+
+static SIMD_TARGET void apply_gradient(mlp_parameter p, const void *g, int64_t stride, mlp_block block,
+                                       const mlp_update *update) {
+    update_rule rule = rule_of(update);
+    for (int64_t i = block.i0; i < block.i1; i++) {
+        int64_t at = i * stride + block.j0;
+        update_rows(&p, at, stride, (const real *)g + at, stride, &rule, 1, block.j1 - block.j0);
+    }
+}
+
+// In increasing order: rows may be shared out among threads.
+static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols) {
+    for (int64_t i = i0; i < i1; i++) {
+        const real *row = (const real *)g + i * stride;
+        double sum = 0;
+        for (int64_t j = 0; j < cols; j++) sum += (double)row[j] * (double)row[j];
+        squares[i] = sum;
+    }
+}
+
+static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most) {
+    vreal one = v_set1(1), limit = v_set1((real)most);
+    for (int64_t j = j0; j < j1; j += VL) {
+        int lanes = lanes_at(j, j1);
+        real *column = (real *)W + j;
+        vreal sum = v_zero();
+        for (int64_t i = 0; i < n_in; i++) {
+            vreal w = v_load_part(column + i * stride, lanes);
+            sum = v_fma(w, w, sum);
+        }
+        vreal norm = v_sqrt(sum), factor = v_select(v_lt(limit, norm), v_div(limit, norm), one);
+        for (int64_t i = 0; i < n_in; i++) {
+            v_store_part(column + i * stride, lanes, v_mul(v_load_part(column + i * stride, lanes), factor));
         }
     }
 }
