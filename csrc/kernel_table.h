@@ -43,7 +43,8 @@ typedef struct {
 typedef struct {
     uint64_t seed;
     int64_t step;
-    uint32_t stream;  // MLP_STREAM_* of rng.h, plus the layer
+    uint32_t stream;    // MLP_STREAM_* of rng.h, plus the layer
+    int64_t first_row;  // of the matrix that the rows are part of
 } mlp_draw;
 
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are

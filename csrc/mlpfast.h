@@ -153,6 +153,10 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads);
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context);
 
+// The same with dropout, as in training: sample number `sample` of a_L. input_dropout is the probability for X.
+mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
+                              int64_t sample, void *workspace, int threads, mlp_poll poll, void *context);
+
 typedef struct {
     double loss_sum;     // sum over examples of weight * loss
     double weight_sum;   // sum of the weights; n without weights

@@ -158,7 +158,7 @@ static double sum_of_weights(const step *s) {
 }
 
 static mlp_draw draw_for(const step *s, uint32_t stream) {
-    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream};
+    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream, 0};
 }
 
 // The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.

@@ -78,6 +78,8 @@ cdef extern from "mlpfast.h":
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
+    mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
+                                  mlp_poll, void *) nogil
     mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
                             void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
@@ -459,6 +461,19 @@ cdef class Network:
         cdef mlp_status status
         with nogil:
             status = mlp_predict(self.c, to, &data.c, space.memory, threads, ask, &state)
+        self.idle.append(space)
+        raise_status(status, caught)
+
+    def predict_sample(self, cnp.ndarray out, Data data, int threads, double input_dropout, uint64_t seed, int64_t sample):
+        """out (n, n_out) = a_L with dropout, as the numbers of that seed and sample have it."""
+        cdef Workspace space = self.workspace(data.c.n, threads)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef void *to = address(out)
+        cdef mlp_status status
+        with nogil:
+            status = mlp_predict_sample(self.c, to, &data.c, input_dropout, seed, sample, space.memory, threads, ask,
+                                        &state)
         self.idle.append(space)
         raise_status(status, caught)
 

@@ -236,7 +236,8 @@ def test_no_unit_has_longer_weights_than_max_norm(dtype):
         assert (norm > 0.9).any()
 
 
-@pytest.mark.parametrize("limits", [{"clip_norm": 0.3}, {"max_norm": 0.8}, {"clip_norm": 0.3, "max_norm": 0.8}], ids=str)
+@pytest.mark.parametrize("limits", [{"clip_norm": 0.3}, {"max_norm": 0.8}, {"clip_norm": 0.3, "max_norm": 0.8}],
+                         ids="-".join)
 def test_limits_have_the_same_bits_on_any_number_of_threads(limits):
     X, y = examples(60)
     rng = np.random.default_rng(3)
