@@ -334,7 +334,7 @@ static mlp_update update_rule(const step *s, int l) {
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
-    return (mlp_update){scale, settings, lr, settings->l1 + spec->l1, settings->l2 + spec->l2,
+    return (mlp_update){scale, settings, lr, settings->weight_decay, settings->l1 + spec->l1, settings->l2 + spec->l2,
                         s->epoch->steps_before + s->number + 1};
 }
 
@@ -429,14 +429,12 @@ static void use_gradient(const step *s, int l, double factor) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_trainer *t = s->trainer;
     mlp_update rule = update_rule(s, l);
-    mlp_settings undecayed = *rule.settings;
     rule.scale = factor;
     rule.l1 = rule.l2 = 0;  // they are in it
     mlp_block mine = my_block(s, layer->spec.n_in, s->kernels->tile_rows, layer->spec.n_out);
     s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), gradient_of(t, layer->W), layer->stride, mine, &rule);
     if (!has_vectors(s, l)) return;
-    undecayed.weight_decay = 0;
-    rule.settings = &undecayed;
+    rule.weight_decay = 0;
     mlp_block vector = {0, 1, mine.j0, mine.j1};
     if (layer->b) s->kernels->apply_gradient(with_state(t, layer->b, NULL), gradient_of(t, layer->b), 0, vector, &rule);
     vector.j1 = end_of_slopes(layer, mine);

@@ -110,7 +110,7 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
-        double lr, l1, l2
+        double lr, weight_decay, l1, l2
         int64_t steps
     ctypedef struct mlp_parameter:
         void *values
@@ -772,7 +772,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
 def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0)
     mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
                                                   rows.shape[1], &update)
     return out
@@ -790,7 +790,7 @@ def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, doubl
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, NULL, 0, l1, l2, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.weight_gradient(address(dW), W.shape[1], without_state(W, mask), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
@@ -845,7 +845,7 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
     cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 1)
+    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 0, 1)
     cdef mlp_parameter parameter = without_state(W, None)
     parameter.state[0] = <void *>address_or_null(V)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))

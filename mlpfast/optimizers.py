@@ -4,6 +4,8 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 (mlpfast.schedules). The attributes may be changed between calls of fit.
 """
 
+from operator import attrgetter
+
 from ._validate import flag, one_of, real_number
 from .schedules import rate
 
@@ -19,9 +21,12 @@ class Optimizer:
     names = ("lr",)
     states = ()
 
+    def __init_subclass__(cls):
+        cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
+
     def settings(self):
         """What may be changed, as it stands."""
-        return (type(self), *(getattr(self, name) for name in self.names))
+        return (self.number, *self._values(self))
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""

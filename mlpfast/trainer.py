@@ -261,9 +261,10 @@ class Trainer:
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         net = self._network
-        limits = self.clip_value, self.clip_norm, self.max_norm
-        own = (self.l1, self.l2, self.check_finite, net.input_dropout, net.input_noise)
-        given = (*self.optimizer.settings(), *limits, *own)
+        given = (
+            *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
+            self.check_finite, net.input_dropout, net.input_noise,
+        )
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()

@@ -24,7 +24,7 @@ SIMD vreal unless_nan(vreal x, vreal y) { return v_select(v_eq(x, x), y, x); }
 SIMD vreal either(vreal x, vreal below, vreal above) {
     return unless_nan(x, v_select(v_lt(v_zero(), x), above, below));
 }
-SIMD vreal relu_slope(point p) { return either(p.a, v_zero(), v_set1(1)); }
+SIMD vreal relu_slope(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_sub(p.a, p.a)); }
 
 SIMD vreal leaky_relu(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
 SIMD vreal leaky_relu_slope(point p) { return either(p.a, p.alpha, v_set1(1)); }  // alpha >= 0: a has the sign of z
@@ -172,23 +172,24 @@ SIMD vreal softsign_slope(point p) {
 
 // ---- Over rows ----
 
-// alpha of columns j..
-SIMD vreal alpha_at(mlp_unit g, int64_t j, int lanes) {
-    const real *slopes = g.slopes;
-    if (!slopes) return v_set1((real)g.alpha);
-    return g.one_slope ? v_set1(*slopes) : v_load_part(slopes + j, lanes);
+// alpha of columns j..: `each`, the one for all, unless the columns have slopes of their own.
+SIMD vreal alpha_at(const real *slopes, vreal each, int64_t j, int lanes) {
+    return slopes ? v_load_part(slopes + j, lanes) : each;
 }
+SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.one_slope ? *(const real *)g.slopes : (real)g.alpha); }
 
-SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, mlp_unit unit,
-                   point_function *g) {
+// slopes is the constant NULL for all activations but prelu.
+SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, vreal alpha,
+                   const real *slopes, point_function *g) {
     for (; rows > 0; rows--, out += out_ld, z += z_ld) {
         int64_t j = 0;
         for (; j + VL <= cols; j += VL) {
-            v_store(out + j, g((point){.z = v_load(z + j), .alpha = alpha_at(unit, j, VL)}));
+            v_store(out + j, g((point){.z = v_load(z + j), .alpha = alpha_at(slopes, alpha, j, VL)}));
         }
         int rest = (int)(cols - j);
         if (rest) {
-            v_store_part(out + j, rest, g((point){.z = v_load_part(z + j, rest), .alpha = alpha_at(unit, j, rest)}));
+            point p = {.z = v_load_part(z + j, rest), .alpha = alpha_at(slopes, alpha, j, rest)};
+            v_store_part(out + j, rest, g(p));
         }
     }
 }
@@ -196,9 +197,13 @@ SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64
 // out (rows, cols) = g(z).
 static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64_t z_ld, mlp_unit g, int64_t rows,
                                  int64_t cols) {
+    const real *slopes = g.one_slope ? NULL : g.slopes;
+    vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(kind, function, slope) \
-    case kind: map_rows(out, out_ld, z, z_ld, rows, cols, g, function); break;
+    case kind: \
+        map_rows(out, out_ld, z, z_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, function); \
+        break;
         ACTIVATIONS(CASE)
 #undef CASE
     default: break;
@@ -206,18 +211,18 @@ static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64
 }
 
 SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta_ld, const real *kept, int64_t kept_ld,
-                     int64_t rows, int64_t cols, mlp_unit unit, point_function *slope) {
+                     int64_t rows, int64_t cols, vreal alpha, const real *slopes, point_function *slope) {
     for (; rows > 0; rows--, out += out_ld, delta += delta_ld, kept += kept_ld) {
         int64_t j = 0;
         for (; j + VL <= cols; j += VL) {
             vreal at = v_load(kept + j);
-            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, VL)};
+            point p = {.z = at, .a = at, .alpha = alpha_at(slopes, alpha, j, VL)};
             v_store(out + j, v_mul(v_load(delta + j), slope(p)));
         }
         int rest = (int)(cols - j);
         if (rest) {
             vreal at = v_load_part(kept + j, rest);
-            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, rest)};
+            point p = {.z = at, .a = at, .alpha = alpha_at(slopes, alpha, j, rest)};
             v_store_part(out + j, rest, v_mul(v_load_part(delta + j, rest), slope(p)));
         }
     }
@@ -226,9 +231,13 @@ SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta
 // out (rows, cols) = delta * g'(z), from what is kept: a = g(z), or z.
 static SIMD_TARGET void through_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
                                            const real *kept, int64_t kept_ld, mlp_unit g, int64_t rows, int64_t cols) {
+    const real *slopes = g.one_slope ? NULL : g.slopes;
+    vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(kind, function, slope) \
-    case kind: slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, g, slope); break;
+    case kind: \
+        slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, slope); \
+        break;
         ACTIVATIONS(CASE)
 #undef CASE
     default: break;

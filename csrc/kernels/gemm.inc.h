@@ -67,6 +67,11 @@ typedef struct {
 
 // ---- The tile ----
 
+SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int penalised) {
+    vreal w = v_load(W), g = penalised ? gradient_of(sum, w, rule) : v_mul(sum, v_set1(rule->scale));
+    v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
+}
+
 // The heart. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
 // vector exist in memory. a, b and init point at the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
@@ -104,15 +109,17 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
         }
         o.b += o.b_step;
     }
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vecs; v++) {
-            if (plain) {
-                real *W = sums + r * plain->ld + v * VL;
-                moved p = {.W = v_load(W)};
-                v_store(W, sgd(p, gradient_of(sum[r][v], p.W, plain->rule), plain->rule).W);
-            } else {
-                v_store(sums + r * ld + v * VL, sum[r][v]);
-            }
+    if (plain && (plain->rule->l1 != 0 || plain->rule->l2 != 0)) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) plain_step(sums + r * plain->ld + v * VL, sum[r][v], plain->rule, 1);
+        }
+    } else if (plain) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) plain_step(sums + r * plain->ld + v * VL, sum[r][v], plain->rule, 0);
+        }
+    } else {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) v_store(sums + r * ld + v * VL, sum[r][v]);
         }
     }
 }
@@ -442,7 +449,7 @@ static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const vo
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
     plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};
-    int is_plain = rule.optimizer == MLP_SGD && !rule.has_momentum && !rule.has_clip && !W.mask;
+    int is_plain = rule.optimizer == MLP_SGD && rule.momentum == 0 && rule.clip == 0 && !W.mask;
     gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
