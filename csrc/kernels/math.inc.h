@@ -8,7 +8,8 @@
 // Where the polynomials come from: each is the minimax polynomial of the relative error of the whole function on the
 // interval given, from Remez' exchange algorithm with 50 decimal digits (normal_poly: nearly, from Lawson's weighted
 // least squares). Its coefficients were rounded to `real` from the lowest on, and after each rounding the higher ones
-// were fitted again; the error given is that of the rounded polynomial in exact arithmetic. An ulp is 2^-23 or 2^-52 relative to a power of two.
+// were fitted again; the error given is that of the rounded polynomial in exact arithmetic. An ulp is 2^-23 or 2^-52
+// relative to a power of two.
 
 #include <math.h>
 
@@ -44,7 +45,7 @@ static const real log_poly[] = {-0.5f,        0.33333462f,  -0.25000194f, 0.1999
                                 0.14475346f, -0.13204864f, 0.10578406f,  -0.04592913f};
 // (tanh(x) / x - 1) / x^2 in x^2, on 0 <= x <= 0.625. Error of tanh 2^-27.7.
 static const real tanh_poly[] = {-0.3333328f, 0.13331406f, -0.053736515f, 0.020628167f, -0.005692296f};
-// (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 14.5, see normal_of. Error 2^-25.7, for which the first term is to blame.
+// (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 14.5, see normal_of. Error 2^-25.7, that of the first term.
 static const real normal_poly[] = {0.75528514f,   -0.6078966f,    0.38713646f,   -0.18652223f,
                                    0.06040847f,  -0.007533938f, -0.0035314201f, 0.0015902141f,
                                    0.00021253362f, -0.0001452062f, -1.899576e-05f};
@@ -195,10 +196,10 @@ typedef struct {
     vreal cdf, pdf;  // Phi(z) and phi(z) = exp(-z^2 / 2) / sqrt(2 pi)
 } normal;
 
-// Below zero Phi(-w) = exp(-w^2 / 2) M(w), where (w + K) M(w), K = NORMAL_K, is a smooth function of t = 1 / (w + K): the
-// idea of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < infinity", Math.
-// Comp. 36 (1981). What is lost when w^2, w + K and t are rounded would show, in the exponential and in q = 1 - 2 K t, whose
-// error is that of t times 2 K: it is put back to first order.
+// Below zero Phi(-w) = exp(-w^2 / 2) M(w), where (w + K) M(w), K = NORMAL_K, is a smooth function of t = 1 / (w + K):
+// the idea of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < infinity",
+// Math. Comp. 36 (1981). What is lost when w^2, w + K and t are rounded would show, in the exponential and in
+// q = 1 - 2 K t, whose error is that of t times 2 K: it is put back to first order.
 SIMD normal normal_of(vreal z) {
     vreal zero = v_zero(), one = v_set1(1), minus_half = v_set1((real)-0.5);
     vreal minus_w = v_max(v_set1(-NORMAL_MOST), minus_size(z)), square = v_mul(minus_w, minus_w);

@@ -46,8 +46,8 @@ static void call(const problem *p) {
     mlp_unit none = {.kind = MLP_IDENTITY};
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(array[OUT], array[Z], array[LEFT], array[RIGHT], p->stride, array[INIT], none, p->depth, p->n, p->block,
-                         array[SCRATCH]);
+        k->dense_forward(array[OUT], array[Z], array[LEFT], array[RIGHT], p->stride, array[INIT], none, p->depth, p->n,
+                         p->block, array[SCRATCH]);
         break;
     case BELOW:
         k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], none, p->n, p->depth, p->block,

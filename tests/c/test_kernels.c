@@ -44,8 +44,8 @@ static void *place(const problem *p, int which, int64_t count) {
 }
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s", p->k->isa,
-          dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
+    doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s",
+          p->k->isa, dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
           (int)p->alpha, p->with_z, p->has_init, p->rule.momentum, p->rule.nesterov, p->rule.l1, p->rule.l2,
           p->side == AT_END ? "page behind" : "page in front");
 }

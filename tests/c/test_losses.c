@@ -39,7 +39,8 @@ static void describe(const problem *p, const char *what) {
                                        "absolute error", "huber",                "quantile",           "log cosh",
                                        "poisson",        "perceptron",           "hinge"};
     doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
-          what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows, (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
+          what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
+          (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
           p->indexed ? ", index" : "");
 }
 

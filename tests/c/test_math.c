@@ -1,8 +1,8 @@
-// exp, log, tanh, sigmoid, log1p_unit, expm1_down, and the normal distribution and its density, of every table this machine
-// can run: right to so many ulp, and the same bits in all.
+// exp, log, tanh, sigmoid, log1p_unit, expm1_down, and the normal distribution and its density, of every table this
+// machine can run: right to most_ulp, and the same bits in all.
 //
-// float32: every one of the 2^32 inputs (sigmoid and the last two: every third), against libm in double. float64: millions of samples,
-// against libm in long double. The fastest table is measured, the others are compared with it bit for bit; the generic
+// float32: every one of the 2^32 inputs (sigmoid, distribution and density: every third), against libm in double.
+// float64: millions of samples, against libm in long double. The fastest table is measured, the others are compared with it bit for bit; the generic
 // one, which may have to call fma(), on every 61st input. --quick takes every 257th input, or fewer samples.
 #include "check.h"
 #include "reals.h"

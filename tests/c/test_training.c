@@ -8,8 +8,8 @@ static const int team_sizes[] = {1, 2, 3, 7};
 #define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
 
 static const setting trained[] = {
-    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = {.kind = MLP_CROSS_ENTROPY},
-     .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX},
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
     {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
      .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .sgd = PLAIN},
     {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 33,
@@ -19,8 +19,8 @@ static const setting trained[] = {
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
      .loss = {.kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .sgd = ALL_TERMS},
     {.name = "20-70-40-30-3, frozen and without bias", .n_layers = 4, .width = {20, 70, 40, 30, 3}, .frozen = 5,
-     .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1,
-     .n = 97, .batch = 32, .sgd = ALL_TERMS},
+     .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .by_label = 1,
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
     {.name = "20-70-160-9-4, slopes", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .without_bias = 2, .weighted = 1,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
      .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
@@ -184,8 +184,8 @@ static void test_xor(void) {
 
 // Two minibatches are more work than passes between two polls (1e6 operations).
 static const setting stoppable = {
-    .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = {.kind = MLP_CROSS_ENTROPY},
-    .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
+    .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX},
+    .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
 };
 
 typedef struct {
