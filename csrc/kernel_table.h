@@ -21,8 +21,8 @@ static inline int mlp_loss_takes_z(mlp_loss_kind loss) { return loss <= MLP_BINA
 typedef struct {
     mlp_activation kind;
     double alpha;
-    const void *slopes;  // instead of alpha: one for each column, or one for all; or NULL
-    int one_slope;
+    const void *slopes;  // MLP_PRELU, instead of alpha: one for each column, or one for all; or NULL
+    int one_slope;       // only with slopes
 } mlp_unit;
 
 typedef struct {

@@ -131,7 +131,7 @@ void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
 mlp_unit mlp_unit_of(const mlp_layer *layer) {
-    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->spec.one_slope};
+    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->slopes && layer->spec.one_slope};
 }
 
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {

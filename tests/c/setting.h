@@ -17,7 +17,7 @@ typedef struct {
     mlp_loss loss;
     int by_label, weighted, pixels;  // pixels: X is uint8
     int64_t n, batch;
-    mlp_sgd sgd;
+    mlp_settings settings;
 } setting;
 
 typedef struct {
@@ -127,7 +127,7 @@ static inline mlp_trainer *make_trainer(const setting *s, mlp_network *net) {
     return trainer;
 }
 
-// All parameters, and with a trainer all velocities, layer after layer, as doubles in fresh memory.
+// All parameters, and with a trainer all states, layer after layer, as doubles in fresh memory.
 typedef struct {
     double *values;
     int64_t n;
@@ -140,7 +140,7 @@ static inline void append(snapshot *to, const mlp_kernels *k, const void *array,
 static inline snapshot take_snapshot(const setting *s, const mlp_network *net, mlp_trainer *trainer, mlp_dtype dtype) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     int64_t most = 0;
-    for (int l = 0; l < s->n_layers; l++) most += 2 * (s->width[l] + 2) * s->width[l + 1];
+    for (int l = 0; l < s->n_layers; l++) most += (1 + MLP_MOST_STATES) * (s->width[l] + 2) * s->width[l + 1];
     snapshot taken = {allocate((size_t)most * sizeof(double)), 0};
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_out = s->width[l + 1], weights = s->width[l] * n_out;
@@ -148,8 +148,11 @@ static inline snapshot take_snapshot(const setting *s, const mlp_network *net, m
         append(&taken, k, mlp_network_bias(net, l), n_out);
         append(&taken, k, mlp_network_slopes(net, l), slopes_of(s, l));
         if (!trainer) continue;
-        append(&taken, k, mlp_trainer_weight_velocity(trainer, l), weights);
-        append(&taken, k, mlp_trainer_bias_velocity(trainer, l), n_out);
+        for (int i = 0; i < mlp_trainer_states(trainer); i++) {
+            append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_weights(net, l)), weights);
+            append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_bias(net, l)), n_out);
+            append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_slopes(net, l)), slopes_of(s, l));
+        }
     }
     return taken;
 }

@@ -285,7 +285,7 @@ static void check_backward(const problem *p) {
 
 static void test_elements(const mlp_kernels *k, const mlp_kernels *first) {
     for (int g = 0; g < MLP_ACTIVATIONS; g++) {
-        for (int way = 0; way < (has_alpha((mlp_activation)g) ? WAYS : 1); way++) {
+        for (int way = 0; way < (g == MLP_PRELU ? WAYS : 1); way++) {
             for (int64_t n = 0; n <= MOST_COLS; n++) {
                 problem p = make_problem(k, first, (mlp_activation)g, (alpha_way)way, n % 4, n);
                 check_forward(&p);

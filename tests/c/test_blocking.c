@@ -42,7 +42,9 @@ static double element(const problem *p, int64_t i, int64_t j) {
 
 static void call(const problem *p) {
     const mlp_kernels *k = p->k;
-    mlp_update rule = {.scale = 1, .lr = 1};
+    mlp_settings plain = {.lr = 1};
+    mlp_update rule = {.scale = 1, .settings = &plain, .lr = 1}, gradient = {.scale = 1};
+    mlp_parameter W = {.values = array[OUT]};
     mlp_unit none = {.kind = MLP_IDENTITY};
     switch (p->kind) {
     case FORWARD:
@@ -54,11 +56,11 @@ static void call(const problem *p) {
                        array[SCRATCH]);
         break;
     case GRADIENT:
-        k->weight_gradient(array[OUT], array[OUT], p->n, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule,
+        k->weight_gradient(array[OUT], p->n, W, p->n, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &gradient,
                            array[SCRATCH]);
         break;
     default:
-        k->update_weights(array[OUT], NULL, p->stride, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
+        k->update_weights(W, p->stride, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
                           array[SCRATCH]);
     }
 }

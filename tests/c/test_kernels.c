@@ -14,6 +14,13 @@ typedef enum { FORWARD, BELOW, UPDATE, GRADIENT, PRODUCTS } product;
 static const char *const product_name[] = {"dense_forward", "delta_below", "update_weights", "weight_gradient"};
 
 typedef struct {
+    double scale, l1, l2;
+    int masked;
+    mlp_settings settings;
+} rule;
+#define STEPS 3  // done before this one and with it
+
+typedef struct {
     const mlp_kernels *k;
     product kind;
     int integers;
@@ -21,19 +28,20 @@ typedef struct {
     mlp_activation g;  // for FORWARD and BELOW; alpha is a number, or slopes for each column, or one
     enum { NUMBER, PER_COLUMN, ONE_FOR_ALL, WAYS } alpha;
     int with_z;        // FORWARD stores z too
-    mlp_update rule;   // for UPDATE and GRADIENT
+    rule rule;         // for UPDATE and GRADIENT
     guarded_side side;
     int64_t m, n, depth;
 } problem;
 
 // The numbers of the problems at hand; smaller ones take the upper left corners.
 static double left[MOST_ROWS][MOST_DEPTH], right[MOST_DEPTH][MOST_COLS], init[MOST_COLS];
-static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], kept[MOST_ROWS][MOST_COLS], slopes[MOST_COLS];
+static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], old_U[MOST_ROWS][MOST_COLS];  // U is not negative
+static double mask[MOST_ROWS][MOST_COLS], kept[MOST_ROWS][MOST_COLS], slopes[MOST_COLS];
 static double sum[MOST_ROWS][MOST_COLS];  // the reference, for the depth of the moment
-static void *expected, *expected_V, *expected_z;  // (m, n) of the table's dtype: what output, velocity and z should hold
+static void *expected, *expected_V, *expected_U, *expected_z;  // (m, n) of the table's dtype: what output, states and z hold
 
 // The arrays a kernel sees, in its own layout and dtype, flush with unreadable pages.
-enum { LEFT, RIGHT, INIT, OUT, VELOCITY, OTHER, Z, SLOPES, SCRATCH, BUFFERS };
+enum { LEFT, RIGHT, INIT, OUT, STATE, STATE2, MASK, OTHER, Z, SLOPES, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
@@ -44,9 +52,11 @@ static void *place(const problem *p, int which, int64_t count) {
 }
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s",
+    doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, "
+          "optimizer %d momentum %g nesterov %d clip %g mask %d l1 %g l2 %g, %s",
           p->k->isa, dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
-          (int)p->alpha, p->with_z, p->has_init, p->rule.momentum, p->rule.nesterov, p->rule.l1, p->rule.l2,
+          (int)p->alpha, p->with_z, p->has_init, (int)p->rule.settings.optimizer, p->rule.settings.momentum,
+          p->rule.settings.nesterov, p->rule.settings.clip_value, p->rule.masked, p->rule.l1, p->rule.l2,
           p->side == AT_END ? "page behind" : "page in front");
 }
 
@@ -60,6 +70,8 @@ static void draw_numbers(const problem *p) {
         for (int j = 0; j < MOST_COLS; j++) {
             old_W[i][j] = random_below(8) ? draw(p) : 0;  // zeros for sign(0) and relu'(0)
             old_V[i][j] = draw(p);
+            old_U[i][j] = fabs(draw(p));
+            mask[i][j] = (double)random_below(2);
             kept[i][j] = random_below(8) ? draw(p) : 0;
         }
     }
@@ -85,40 +97,102 @@ static void extend_sums(const problem *p, int64_t d) {
     }
 }
 
-static mlp_update rule_number(int number, int integers) {
-    mlp_update rule = {.scale = 0.5, .lr = 0.25, .momentum = 0.5, .l1 = 0.25, .l2 = 0.125};
-    if (!integers) rule = (mlp_update){.scale = 1.0 / 7, .lr = 0.1, .momentum = 0.9, .l1 = 0.003, .l2 = 0.02};
-    rule.nesterov = number & 1;
-    if (!(number & 2)) rule.momentum = 0;
-    if (!(number & 4)) rule.l1 = 0;
-    if (!(number & 8)) rule.l2 = 0;
-    return rule;
+// Optimizers in turn, but integers stay exact under SGD alone.
+static rule rule_number(int number, int integers) {
+    rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {.lr = 0.25, .momentum = 0.5, .clip_value = 2}};
+    if (!integers) {
+        r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02, .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05,
+                   .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .weight_decay = 0.5}};
+        r.settings.optimizer = (mlp_optimizer)(number / 16 % MLP_OPTIMIZERS);
+    }
+    r.settings.nesterov = number & 1;
+    if (!(number & 2)) r.settings.momentum = 0;
+    if (!(number & 4)) r.l1 = 0;
+    if (!(number & 8)) r.l2 = 0;
+    if (number % 5) r.settings.clip_value = 0;
+    r.masked = number % 3 == 1;
+    return r;
 }
+
+static mlp_update update_of(const rule *r) {
+    return (mlp_update){r->scale, &r->settings, r->settings.lr, r->settings.weight_decay, r->l1, r->l2, STEPS};
+}
+
+static int states_of(const rule *r) {
+    if (r->settings.optimizer == MLP_SGD) return r->settings.momentum != 0;
+    return r->settings.optimizer == MLP_ADAM ? 2 : 1;
+}
+
+// The first state is the mean of g under SGD and Adam, and of g^2 under the others.
+static int is_signed(const rule *r) { return r->settings.optimizer <= MLP_ADAM; }
 
 // ---- References ----
 
-static double gradient_of(const mlp_kernels *k, double total, double W, const mlp_update *rule) {
-    double g = rounded(k, total * rounded(k, rule->scale)), sign = W > 0 ? 1 : W < 0 ? -1 : 0;
-    if (rule->l2 != 0) g = rounded(k, g + rounded(k, rounded(k, rule->l2) * W));
-    if (rule->l1 != 0) g = rounded(k, g + rounded(k, rule->l1) * sign);
+static double gradient_of(const mlp_kernels *k, double total, double W, const rule *r) {
+    double g = rounded(k, total * rounded(k, r->scale)), sign = W > 0 ? 1 : W < 0 ? -1 : 0;
+    if (r->l2 != 0) g = rounded(k, g + rounded(k, rounded(k, r->l2) * W));
+    if (r->l1 != 0) g = rounded(k, g + rounded(k, r->l1) * sign);
     return g;
 }
 
-// V is NULL without momentum.
-static void update_one(const mlp_kernels *k, double *W, double *V, double g, const mlp_update *rule) {
-    double momentum = rounded(k, rule->momentum), step = g;
-    if (V) {
-        *V = rounded(k, rounded(k, momentum * *V) + g);
-        step = rule->nesterov ? rounded(k, g + rounded(k, momentum * *V)) : *V;
+typedef struct {
+    double W, state[2];
+} moved;
+
+// GCC 12 at -O2 leaves out the rounding of the two betas where both states are written as one expression each.
+static double decayed(const mlp_kernels *k, double beta, double old, double fresh) {
+    volatile double share = rounded(k, beta);
+    return rounded(k, rounded(k, share * old) + rounded(k, rounded(k, 1 - beta) * fresh));
+}
+
+static void step_of_adam(const mlp_kernels *k, moved *p, double g, const mlp_settings *s, int decays) {
+    double power1 = s->beta1 * (s->beta1 * s->beta1), power2 = s->beta2 * (s->beta2 * s->beta2);  // STEPS is 3
+    double kept_share = rounded(k, 1 - s->lr * (decays ? s->weight_decay : 0));
+    p->state[0] = decayed(k, s->beta1, p->state[0], g);
+    p->state[1] = decayed(k, s->beta2, p->state[1], rounded(k, g * g));
+    double size = rounded(k, rounded(k, sqrt(p->state[1])) * rounded(k, 1 / sqrt(1 - power2)));
+    size = rounded(k, size + rounded(k, s->epsilon));
+    double step = rounded(k, rounded(k, rounded(k, s->lr / (1 - power1)) * p->state[0]) / size);
+    p->W = rounded(k, rounded(k, kept_share * p->W) - step);
+}
+
+static void step_of(const mlp_kernels *k, moved *p, double g, const rule *r, int decays) {
+    const mlp_settings *s = &r->settings;
+    double momentum = rounded(k, s->momentum), step = g, clip = rounded(k, s->clip_value), *v = p->state;
+    if (s->clip_value != 0) step = g = g > clip ? clip : g < -clip ? -clip : g;
+    if (s->optimizer == MLP_ADAM) {
+        step_of_adam(k, p, g, s, decays);
+        return;
     }
-    *W = rounded(k, *W - rounded(k, rounded(k, rule->lr) * step));
+    if (s->optimizer == MLP_SGD) {
+        if (momentum != 0) {
+            *v = rounded(k, rounded(k, momentum * *v) + g);
+            step = s->nesterov ? rounded(k, g + rounded(k, momentum * *v)) : *v;
+        }
+        p->W = rounded(k, p->W - rounded(k, rounded(k, s->lr) * step));
+        return;
+    }
+    double square = rounded(k, g * g);
+    *v = s->optimizer == MLP_ADAGRAD ? rounded(k, *v + square) : decayed(k, s->beta2, *v, square);
+    double size = rounded(k, rounded(k, sqrt(*v)) + rounded(k, s->epsilon));
+    p->W = rounded(k, p->W - rounded(k, rounded(k, rounded(k, s->lr) * g) / size));
 }
 
 static void expect_update(const problem *p, int64_t i, int64_t j) {
-    double g = gradient_of(p->k, sum[i][j], old_W[i][j], &p->rule), W = old_W[i][j], V = old_V[i][j];
-    update_one(p->k, &W, p->rule.momentum != 0 ? &V : NULL, g, &p->rule);
-    put(p->k, expected, i * p->n + j, p->kind == GRADIENT ? g : W);
-    put(p->k, expected_V, i * p->n + j, V);
+    const rule *r = &p->rule;
+    double g = gradient_of(p->k, sum[i][j], old_W[i][j], r);
+    moved at = {old_W[i][j], {is_signed(r) ? old_V[i][j] : old_U[i][j], old_U[i][j]}};
+    if (r->masked && (p->kind == GRADIENT || r->settings.clip_value == 0)) g *= mask[i][j];
+    if (p->kind == UPDATE) {
+        rule unclipped = *r;
+        double clip = rounded(p->k, r->settings.clip_value);
+        if (clip != 0) g = (g > clip ? clip : g < -clip ? -clip : g) * (r->masked ? mask[i][j] : 1);
+        unclipped.settings.clip_value = 0;
+        step_of(p->k, &at, g, &unclipped, 1);
+    }
+    put(p->k, expected, i * p->n + j, p->kind == GRADIENT ? g : at.W);
+    put(p->k, expected_V, i * p->n + j, at.state[0]);
+    put(p->k, expected_U, i * p->n + j, at.state[1]);
 }
 
 static mlp_unit unit_of(const problem *p) {
@@ -160,13 +234,14 @@ static void lay_out(const problem *p) {
     if (p->kind == BELOW) fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 1, n, depth);
     else fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 0, depth, n);
 
-    array[INIT] = array[VELOCITY] = array[Z] = array[SLOPES] = NULL;
+    array[INIT] = array[STATE] = array[STATE2] = array[MASK] = array[Z] = array[SLOPES] = NULL;
     if (p->has_init) fill(p, place(p, INIT, n), init, 0, 0, 1, n);
     memset(place(p, OUT, m * n), CANARY, (size_t)(m * n) * p->k->real_size);
     if (p->kind == UPDATE) fill(p, array[OUT], old_W[0], MOST_COLS, 0, m, n);
-    if (p->kind == UPDATE && p->rule.momentum != 0) {
-        fill(p, place(p, VELOCITY, m * n), old_V[0], MOST_COLS, 0, m, n);
-    }
+    int states = p->kind == UPDATE ? states_of(&p->rule) : 0;
+    if (states > 0) fill(p, place(p, STATE, m * n), is_signed(&p->rule) ? old_V[0] : old_U[0], MOST_COLS, 0, m, n);
+    if (states > 1) fill(p, place(p, STATE2, m * n), old_U[0], MOST_COLS, 0, m, n);
+    if (of_gradient && p->rule.masked) fill(p, place(p, MASK, m * n), mask[0], MOST_COLS, 0, m, n);
     fill(p, place(p, OTHER, m * n), p->kind == BELOW ? kept[0] : old_W[0], MOST_COLS, 0, m, n);
     if (p->with_z) memset(place(p, Z, m * n), CANARY, (size_t)(m * n) * p->k->real_size);
     int64_t n_slopes = p->alpha == PER_COLUMN ? n : 1;
@@ -179,6 +254,9 @@ static void lay_out(const problem *p) {
 static void call(const problem *p, mlp_block block) {
     const mlp_kernels *k = p->k;
     void **a = array;
+    mlp_update update = update_of(&p->rule), gradient = update;
+    gradient.settings = NULL;
+    mlp_parameter W = {.values = p->kind == UPDATE ? a[OUT] : a[OTHER], .state = {a[STATE], a[STATE2]}, .mask = a[MASK]};
     switch (p->kind) {
     case FORWARD:
         k->dense_forward(a[OUT], a[Z], a[LEFT], a[RIGHT], p->n, a[INIT], unit_of(p), p->depth, p->n, block, a[SCRATCH]);
@@ -187,11 +265,10 @@ static void call(const problem *p, mlp_block block) {
         k->delta_below(a[OUT], a[LEFT], a[RIGHT], p->depth, a[OTHER], unit_of(p), p->n, p->depth, block, a[SCRATCH]);
         break;
     case UPDATE:
-        k->update_weights(a[OUT], a[VELOCITY], p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule, NULL,
-                          a[SCRATCH]);
+        k->update_weights(W, p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &update, NULL, a[SCRATCH]);
         break;
-    default: k->weight_gradient(a[OUT], a[OTHER], p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule,
-                          a[SCRATCH]);
+    default:
+        k->weight_gradient(a[OUT], p->n, W, p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &gradient, a[SCRATCH]);
     }
 }
 
@@ -211,7 +288,8 @@ static void check_whole(const problem *p) {
     expect(p);
     call(p, (mlp_block){0, p->m, 0, p->n});
     CHECK(equal_bytes(array[OUT], expected, p->m * p->n, p->k));
-    if (array[VELOCITY]) CHECK(equal_bytes(array[VELOCITY], expected_V, p->m * p->n, p->k));
+    if (array[STATE]) CHECK(equal_bytes(array[STATE], expected_V, p->m * p->n, p->k));
+    if (array[STATE2]) CHECK(equal_bytes(array[STATE2], expected_U, p->m * p->n, p->k));
     if (array[Z]) CHECK(equal_bytes(array[Z], expected_z, p->m * p->n, p->k));
     check_canaries(p);
 }
@@ -225,7 +303,7 @@ static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
 // What else varies turns with a count, so that all of it meets every size class.
 static void vary(problem *p, unsigned count) {
     static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX, MLP_PRELU, MLP_SIGN};
-    p->rule = rule_number((int)(count % 16), p->integers);
+    p->rule = rule_number((int)(count % 64), p->integers);
     p->g = p->integers ? exact[count % 5] : (mlp_activation)(count % MLP_ACTIVATIONS);
     p->alpha = count / 3 % WAYS;
     p->with_z = p->kind == FORWARD && count / 5 % 2;
@@ -296,7 +374,8 @@ static mlp_block random_block(const problem *p) {
 }
 
 static void check_block(const problem *p, mlp_block block) {
-    static char before[MOST_ROWS * MOST_COLS * sizeof(double)], before_V[sizeof before], before_z[sizeof before];
+    static char before[MOST_ROWS * MOST_COLS * sizeof(double)], before_V[sizeof before], before_U[sizeof before],
+        before_z[sizeof before];
     size_t bytes = (size_t)(p->m * p->n) * p->k->real_size;
     char what[80];
     snprintf(what, sizeof what, "%s [%d, %d) x [%d, %d)", product_name[p->kind], (int)block.i0, (int)block.i1,
@@ -304,12 +383,14 @@ static void check_block(const problem *p, mlp_block block) {
     describe(p, what);
     lay_out(p);
     memcpy(before, array[OUT], bytes);
-    if (array[VELOCITY]) memcpy(before_V, array[VELOCITY], bytes);
+    if (array[STATE]) memcpy(before_V, array[STATE], bytes);
+    if (array[STATE2]) memcpy(before_U, array[STATE2], bytes);
     if (array[Z]) memcpy(before_z, array[Z], bytes);
     expect(p);
     call(p, block);
     CHECK(holds_block(p, array[OUT], expected, before, block));
-    if (array[VELOCITY]) CHECK(holds_block(p, array[VELOCITY], expected_V, before_V, block));
+    if (array[STATE]) CHECK(holds_block(p, array[STATE], expected_V, before_V, block));
+    if (array[STATE2]) CHECK(holds_block(p, array[STATE2], expected_U, before_U, block));
     if (array[Z]) CHECK(holds_block(p, array[Z], expected_z, before_z, block));
     check_canaries(p);
 }
@@ -348,20 +429,24 @@ static void check_bias(const problem *p, int64_t j0, int64_t j1) {
     char what[80];
     snprintf(what, sizeof what, "biases [%d, %d)", (int)j0, (int)j1);
     describe(p, what);
-    lay_out(p);  // RIGHT is delta (depth, n); OUT and VELOCITY get the first row of their matrices
-    mlp_update without_penalty = p->rule;
+    lay_out(p);  // RIGHT is delta (depth, n); OUT and the states get the first row of their matrices
+    rule without_penalty = p->rule;
     without_penalty.l1 = without_penalty.l2 = 0;
-    p->k->update_bias(array[OUT], array[VELOCITY], array[RIGHT], p->depth, p->n, j0, j1, &p->rule);
-    p->k->bias_gradient(array[OTHER], array[RIGHT], p->depth, p->n, j0, j1, &p->rule);
+    mlp_update update = update_of(&p->rule);
+    mlp_parameter bias = {.values = array[OUT], .state = {array[STATE], array[STATE2]}};
+    p->k->update_bias(bias, array[RIGHT], p->depth, p->n, j0, j1, &update);
+    p->k->bias_gradient(array[OTHER], array[RIGHT], p->depth, p->n, j0, j1, &update);
     int good = 1;
     for (int64_t j = 0; j < p->n; j++) {
-        double b = old_W[0][j], v = old_V[0][j], gradient = old_W[0][j];
+        moved b = {old_W[0][j], {is_signed(&p->rule) ? old_V[0][j] : old_U[0][j], old_U[0][j]}};
+        double gradient = old_W[0][j];
         if (j >= j0 && j < j1) {
             gradient = gradient_of(p->k, column_sum[j], 0, &without_penalty);
-            update_one(p->k, &b, array[VELOCITY] ? &v : NULL, gradient, &p->rule);
+            step_of(p->k, &b, gradient, &p->rule, 0);
         }
-        good &= same(get(p->k, array[OUT], j), b) && same(get(p->k, array[OTHER], j), gradient);
-        if (array[VELOCITY]) good &= same(get(p->k, array[VELOCITY], j), v);
+        good &= same(get(p->k, array[OUT], j), b.W) && same(get(p->k, array[OTHER], j), gradient);
+        if (array[STATE]) good &= same(get(p->k, array[STATE], j), b.state[0]);
+        if (array[STATE2]) good &= same(get(p->k, array[STATE2], j), b.state[1]);
     }
     CHECK(good);
     check_canaries(p);
@@ -521,11 +606,13 @@ int main(int argc, char **argv) {
     }
     expected = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
     expected_V = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
+    expected_U = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
     expected_z = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
-    if (!expected || !expected_V || !expected_z) return 3;
+    if (!expected || !expected_V || !expected_U || !expected_z) return 3;
     for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, quick);
     free(expected);
     free(expected_V);
+    free(expected_U);
     free(expected_z);
     for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
     return check_end("test_kernels");

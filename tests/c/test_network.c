@@ -217,7 +217,7 @@ static double objective(const setting *s, const mlp_network *net, const mlp_data
     for (int l = 0; l < s->n_layers; l++) {
         const double *W = mlp_network_weights(net, l);
         for (int64_t i = 0; i < s->width[l] * mlp_network_stride(net, l); i++) {  // beyond n_out: zeros
-            penalty += s->sgd.l2 / 2 * W[i] * W[i] + s->sgd.l1 * fabs(W[i]);
+            penalty += s->settings.l2 / 2 * W[i] * W[i] + s->settings.l1 * fabs(W[i]);
         }
     }
     return r.loss_sum / r.weight_sum + penalty;
@@ -244,7 +244,7 @@ static void check_gradient(const setting *s) {
     mlp_trainer *trainer = make_trainer(s, stepped);
     mlp_result r, before;
     mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_OK);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
     double largest = 0;
     for (int l = 0; l < s->n_layers; l++) {
@@ -283,7 +283,7 @@ static void check_refused(const setting *s) {
     snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT64);
     void *workspace = workspace_for(net, s->n, 1);
     CHECK(mlp_evaluate(net, &r, &d.data, s->loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
@@ -313,7 +313,7 @@ static void set_unit(setting *s, int layer, int unit) {
 // Every hidden activation with every output and loss that go together; others are refused.
 static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
-                 .sgd = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
+                 .settings = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
     for (int combination = 0; combination < EVERY_LOSS * UNITS * UNITS; combination++) {
         int hidden = combination / EVERY_LOSS / UNITS, output = combination / EVERY_LOSS % UNITS;
         s.loss = every_loss[combination % EVERY_LOSS];
@@ -329,7 +329,7 @@ static void test_gradients(int quick) {
 
 static void test_gradients_by_label(void) {
     setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1, .n = 7,
-                 .batch = 7, .sgd = {.lr = 1, .check_finite = 1}};
+                 .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
     for (int loss = 0; loss < EVERY_LOSS; loss++) {
         s.loss = every_loss[loss];
         doing("gradient by label, loss %d", (int)s.loss.kind);
@@ -352,7 +352,7 @@ static void test_bad_losses(void) {
         {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1.1}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = NAN},
         {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
     };
-    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .sgd = {.lr = 1}};
+    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
         s.loss = bad[i];
         doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);

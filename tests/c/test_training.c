@@ -9,27 +9,27 @@ static const int team_sizes[] = {1, 2, 3, 7};
 
 static const setting trained[] = {
     {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX},
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .settings = ALL_TERMS},
     {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .sgd = PLAIN},
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .settings = PLAIN},
     {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 33,
-     .batch = 8, .sgd = {.lr = 0.1, .momentum = 0.5}},
+     .batch = 8, .settings = {.lr = 0.1, .momentum = 0.5}},
     {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .settings = ALL_TERMS},
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
-     .loss = {.kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .settings = ALL_TERMS},
     {.name = "20-70-40-30-3, frozen and without bias", .n_layers = 4, .width = {20, 70, 40, 30, 3}, .frozen = 5,
      .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .by_label = 1,
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-70-160-9-4, slopes", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .without_bias = 2, .weighted = 1,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
-     .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-70-160-9-4, one slope each", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .one_slope = 15,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
-     .loss = {.kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5}, .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU},
      .alpha = {0.25, 0.1, 0.2}, .one_slope = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
-     .batch = 32, .sgd = PLAIN},
+     .batch = 32, .settings = PLAIN},
 };
 #define TRAINED ((int)(sizeof trained / sizeof *trained))
 
@@ -48,7 +48,7 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
         mlp_shuffle(order, s->n, 5, e);
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->sgd, threads, NULL, NULL) == MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, threads, NULL, NULL) == MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     free(order);
@@ -112,7 +112,7 @@ static void test_every_unit_and_loss(void) {
         char name[80];
         setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, ends[i % ENDS].output},
                      .alpha = {0.3, 0.2}, .one_slope = 2, .loss = ends[i % ENDS].loss, .weighted = i % 2, .n = 50,
-                     .batch = 20, .sgd = {.lr = 0.01, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
+                     .batch = 20, .settings = {.lr = 0.01, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
         s.by_label = s.loss.kind == MLP_HINGE || (s.loss.kind == MLP_CROSS_ENTROPY && i % 3 == 0);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
         snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2], (int)s.loss.kind);
@@ -128,7 +128,7 @@ static void check_frozen(const setting *s) {
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->sgd, 1, NULL, NULL) == MLP_OK);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
@@ -156,7 +156,7 @@ static int learns_xor(uint64_t seed) {
         {.n_in = 2, .n_out = 8, .activation = MLP_TANH, .has_bias = 1, .trainable = 1},
         {.n_in = 8, .n_out = 1, .activation = MLP_SIGMOID, .has_bias = 1, .trainable = 1}};
     mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .targets = y, .n = 4};
-    mlp_sgd sgd = {.lr = 0.3, .momentum = 0.9, .check_finite = 1};
+    mlp_settings settings = {.lr = 0.3, .momentum = 0.9, .check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;
     double z[16];
@@ -167,7 +167,7 @@ static int learns_xor(uint64_t seed) {
         mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
     }
-    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &sgd, 1, NULL, NULL) == MLP_OK);
+    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, 1, NULL, NULL) == MLP_OK);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     return r.correct == 4 && r.loss_sum < 0.4;
@@ -185,7 +185,7 @@ static void test_xor(void) {
 // Two minibatches are more work than passes between two polls (1e6 operations).
 static const setting stoppable = {
     .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX},
-    .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
+    .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .settings = ALL_TERMS,
 };
 
 typedef struct {
@@ -198,7 +198,7 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o;
-    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->sgd, threads, poll, context);
+    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, threads, poll, context);
     o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
@@ -243,7 +243,7 @@ static void test_interrupt(int repeats) {
 // A value of X that is not finite, in the first, some, and the last minibatch.
 static void test_bad_input(int repeats) {
     setting unchecked = stoppable;
-    unchecked.sgd.check_finite = 0;
+    unchecked.settings.check_finite = 0;
     dataset d = make_data(&stoppable, MLP_FLOAT32);
     for (int repeat = 0; repeat < repeats; repeat++) {
         int threads = team_sizes[repeat % 4];
@@ -290,8 +290,8 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->sgd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(order || mlp_train_step(trainer, &r, data, &s->sgd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
