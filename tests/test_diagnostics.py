@@ -1,11 +1,13 @@
 """The sizes of what flows through a network, the verdict on it, and the plots of both."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Layer, Network, Trainer
+from mlpfast import SGD, Layer, Network, Trainer, backprop
 from mlpfast.diagnostics import GradientFlow, gradient_flow
 
 LOSS = "half_squared_error"
@@ -175,3 +177,102 @@ def test_the_last_report_is_of_the_network_as_it_is():
     net, watch = Network([6, 8, 3], seed=0), GradientFlow(X, y)
     Trainer(net, LOSS, SGD(0.1), seed=0).fit(X, y, epochs=2, callbacks=[watch])
     assert str(watch.reports[-1]) == str(gradient_flow(net, X, y, LOSS)) and watch.epochs == [0, 1]
+
+
+# ---- plots
+
+
+@pytest.fixture
+def plots():
+    matplotlib = pytest.importorskip("matplotlib")
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    from mlpfast import plots
+
+    yield plots
+    pyplot.close("all")
+
+
+def legend(ax):
+    return [text.get_text() for text in ax.get_legend().get_texts()]
+
+
+def test_residuals_are_drawn_as_a_histogram_for_each_layer(plots):
+    X, y = data()
+    net = Network([6, 9, 5, 3], activation="relu", dtype="float64", seed=1)
+    ax = plots.residuals(net, X, y, LOSS, bins=20)
+    deltas = backprop.residuals(net, X, y, LOSS)
+    assert len(ax.patches) == 3 and ax.get_xscale() == "log"
+    zeros = [np.mean(delta == 0) for delta in deltas]
+    assert legend(ax) == [f"layer 1, {100 * zeros[0]:.0f} % zero", f"layer 2, {100 * zeros[1]:.0f} % zero", "layer 3"]
+    for patch, zero in zip(ax.patches, zeros, strict=True):
+        shares, edges, _ = patch.get_data()
+        assert len(shares) == 20 and shares.sum() == pytest.approx(1 - zero)  # none falls off the edges
+    last, edges, _ = ax.patches[2].get_data()
+    np.testing.assert_allclose(last, np.histogram(np.abs(deltas[2]), edges)[0] / deltas[2].size)
+    with pytest.raises(ValueError, match="a residual that is finite and not zero"):
+        plots.residuals(net, X, net.predict(X), LOSS)
+
+
+def test_gradient_flow_is_drawn_as_lines_of_delta_and_dW(plots):
+    flow = flow_of(deep("sigmoid", layers=6))
+    ax = plots.gradient_flow(flow)
+    drawn = [line.get_ydata() for line in ax.lines]
+    np.testing.assert_array_equal(drawn, [[l.delta for l in flow.layers], [l.dW for l in flow.layers]])
+    assert legend(ax) == [r"$\delta$", "dW"] and ax.get_title().startswith("vanishing") and ax.get_yscale() == "log"
+    assert ax.get_xlabel() == "layer" and list(ax.lines[0].get_xdata()) == [1, 2, 3, 4, 5, 6]
+
+
+@pytest.mark.parametrize("output, n_out, y", [
+    ("sigmoid", 1, [0, 1, 1, 1]), ("identity", 1, [-1, 1, 1, 1]), ("softmax", 2, [0, 1, 1, 1]),
+    ("softmax", 2, [[1, 0], [0, 1], [0, 1], [0, 1]]),
+], ids=["sigmoid", "identity", "softmax", "one-hot"])
+def test_the_boundary_lies_where_the_network_parts(plots, output, n_out, y):
+    """x_1 > 0 is class 1, by hand."""
+    net = Network([2, n_out], output=output, seed=0)
+    net.layers[0].W[...] = [[1.0] if n_out == 1 else [-1.0, 1.0], [0.0] * n_out]
+    X = np.array([[-1, 0], [1, 0], [1, 1], [0.5, 0.5]])
+    own = plots.pyplot().subplots()[1]
+    ax = plots.decision_boundary(net, X, y, own, resolution=100)
+    assert ax is own and legend(ax) == ["class 0", "class 1"]
+    regions, *points = ax.collections
+    assert [len(scatter.get_offsets()) for scatter in points] == [1, 3]
+    left, right = regions.get_paths()
+    assert left.vertices[:, 0].max() < 0.03 and right.vertices[:, 0].min() > -0.03
+    assert left.vertices[:, 0].min() < -1 and right.vertices[:, 0].max() > 1  # with a margin
+
+
+def test_three_classes_have_three_regions(plots):
+    net = Network([2, 3], output="softmax", seed=0)
+    net.layers[0].W[...] = [[-1, 0, 1], [0, 1, 0]]
+    ax = plots.decision_boundary(net, [[-1, -1], [0, 1], [1, -1]], [0, 1, 2])
+    assert legend(ax) == ["class 0", "class 1", "class 2"]
+    assert [len(path.vertices) > 3 for path in ax.collections[0].get_paths()] == [True] * 3
+
+
+def test_what_cannot_be_drawn_is_refused(plots):
+    with pytest.raises(ValueError, match="net must have 2 inputs to be drawn, got 6"):
+        plots.decision_boundary(Network([6, 2]), *data())
+    with pytest.raises(ValueError, match="X has 2, y has 1"):
+        plots.decision_boundary(Network([2, 2]), np.eye(2), [0])
+
+
+def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
+    from mlpfast import plots
+
+    monkeypatch.setitem(sys.modules, "matplotlib.pyplot", None)
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r'pip install "mlpfast\[plots\]"'):
+        plots.gradient_flow(flow_of(deep("relu", layers=2)))
+
+
+def test_importing_mlpfast_does_not_import_what_it_may_never_need():
+    program = """
+import sys, mlpfast
+late = [m for m in ("matplotlib", "mlpfast.plots", "mlpfast.diagnostics", "mlpfast.datasets") if m in sys.modules]
+mlpfast.plots.pyplot, mlpfast.diagnostics.GradientFlow
+print(late, "matplotlib" in sys.modules, {"plots", "diagnostics"} <= set(dir(mlpfast)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.split("\n")[0] == "[] False True"

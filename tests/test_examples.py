@@ -1,8 +1,11 @@
 """Every example runs, in its quick form, and the number it prints is what its docstring promises."""
 
+import functools
+import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -28,7 +31,19 @@ OTHERS = {"mnist": "needs its four files", "shared": "no example"}
 
 def run(name, *arguments, cwd):
     command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, timeout=120, check=False)
+    calm = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # NumPy's threads would wait for mlpfast's, and for other tests
+    return subprocess.run(command, cwd=cwd, env=calm, capture_output=True, text=True, timeout=300, check=False)
+
+
+@functools.cache
+def quick(name):
+    """The finished process, and the files it left."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(name, "--quick", cwd=folder), os.listdir(folder)
+
+
+def lines_of(name):
+    return quick(name)[0].stdout.splitlines()
 
 
 def result_of(done, name):
@@ -44,11 +59,11 @@ def test_every_example_has_bounds():
 
 
 @pytest.mark.parametrize("name", BOUNDS)
-def test_the_number(name, tmp_path):
-    done = run(name, "--quick", cwd=tmp_path)
+def test_the_number(name):
+    done, files = quick(name)
     least, most = BOUNDS[name]
     assert least <= result_of(done, name) <= most
-    assert not list(tmp_path.iterdir())
+    assert not files
 
 
 @pytest.mark.parametrize("name", BOUNDS)
@@ -59,8 +74,8 @@ def test_the_plot(name, tmp_path):
     assert image.startswith(b"\x89PNG") and len(image) > 5000
 
 
-def test_double_descent_falls_rises_and_falls(tmp_path):
-    lines = run("double_descent", "--quick", cwd=tmp_path).stdout.splitlines()[1:-1]
+def test_double_descent_falls_rises_and_falls():
+    lines = lines_of("double_descent")[1:-1]
     width, train, test = zip(*(map(float, line.split()) for line in lines), strict=True)
     peak = test.index(max(test))
     assert 150 <= width[peak] <= 250  # as many as examples
@@ -69,15 +84,15 @@ def test_double_descent_falls_rises_and_falls(tmp_path):
     assert all(error < 1e-9 for w, error in zip(width, train, strict=True) if w > 200) and train[0] > 0.01
 
 
-def test_learning_rates_are_too_small_good_and_diverging(tmp_path):
-    lines = run("learning_rates", "--quick", cwd=tmp_path).stdout.splitlines()
+def test_learning_rates_are_too_small_good_and_diverging():
+    lines = lines_of("learning_rates")
     verdicts = [line.split(maxsplit=4)[4] for line in lines if line.startswith("lr ")]
     assert verdicts[0] == "too small" and "good" in verdicts and verdicts[-1] == "diverged"
     assert any("the loss is inf" in line for line in lines)  # the FloatingPointError, handled
 
 
-def test_vanishing_gradients_tells_the_three_apart(tmp_path):
-    lines = run("vanishing_gradients", "--quick", cwd=tmp_path).stdout.splitlines()
+def test_vanishing_gradients_tells_the_three_apart():
+    lines = lines_of("vanishing_gradients")
     verdicts = {tuple(line.split(": ")[0].split(" + ")): line for line in lines if "|delta_1|" in line}
     assert ": vanishing: " in verdicts["sigmoid", "xavier_normal"]
     assert ": healthy: " in verdicts["relu", "he_normal"]
@@ -87,8 +102,8 @@ def test_vanishing_gradients_tells_the_three_apart(tmp_path):
     assert norm > 1e10
 
 
-def test_two_layers_agree_step_by_step(tmp_path):
-    lines = run("two_layer_numpy", "--quick", cwd=tmp_path).stdout.splitlines()
+def test_two_layers_agree_step_by_step():
+    lines = lines_of("two_layer_numpy")
     pairs = [(float(f[3]), float(f[5])) for f in map(str.split, lines) if f[0] == "step"]
     assert len(pairs) == 10 and pairs[-1][0] < 0.1 * pairs[0][0]
     assert all(abs(a - b) < 1e-12 * a for a, b in pairs)
