@@ -7,6 +7,10 @@
 delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) multiplies L - 1 matrices: its size changes by a factor a layer, and so
 geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
 
+Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere: an entry of a is
+saturated where g' is at most FLAT = 5 % of the largest g' (for hard_sigmoid outside of its corners). Of the ReLU family
+and selu a unit is dead on X if it is never active there, z <= 0 on all rows.
+
 The verdict compares the first trainable layer f with the last layer L,
 
     ratio = |delta_f| / |delta_L|,   |delta_l| = sqrt(n_l) * RMS of delta_l
@@ -45,9 +49,8 @@ CAN_DIE = RELU_FAMILY | {"selu"}
 
 class LayerFlow(NamedTuple):
     """One layer on all of X. a, z, delta, dW: root mean squares, of delta without the 1/B and of dW with it and without
-    penalties. saturated: the share of a's entries where g' has become flat, see SATURATED. dead: the share of units
-    that are active (z > 0) on no row of X; of these relu alone has no gradient at all, the others of its family a small
-    one. NaN where the activation knows no such thing."""
+    penalties. saturated: a share of the entries of a; dead: a share of the units, of which relu's have no gradient at
+    all, the others of its family a small one. NaN where the activation knows no such thing."""
 
     shape: tuple
     activation: str

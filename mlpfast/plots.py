@@ -43,7 +43,8 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
 
 
 def gradient_flow(report, ax=None):
-    """RMS of delta and dW in each layer of a diagnostics.Report, and its verdict as the title."""
+    """RMS of delta and dW in each layer of a diagnostics.Report, and as the title its verdict, which goes by |delta|: a
+    wide layer may have a lower RMS and the same length."""
     ax = _axes(ax)
     numbers = range(1, len(report.layers) + 1)
     for name, label in (("delta", r"$\delta$"), ("dW", "dW")):
