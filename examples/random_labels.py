@@ -11,7 +11,7 @@ import mlpfast
 chosen = options(__doc__)
 X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
 if chosen.quick:
-    X, y = X[:400], y[:400]
+    X, y = X[:200], y[:200]
 random = np.random.default_rng(0).integers(10, size=len(y))
 
 histories = {}

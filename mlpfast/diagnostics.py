@@ -63,8 +63,8 @@ class LayerFlow(NamedTuple):
 
 
 class Report:
-    """layers: a LayerFlow for each. ratio: |delta_f| / |delta_L|; per_layer: its (L - f)-th root, the factor of one
-    layer. verdict: "vanishing", "exploding" or "healthy", by thresholds = (VANISHING, EXPLODING)."""
+    """layers: a LayerFlow for each; first: the index of layer f. ratio: |delta_f| / |delta_L|; per_layer: its (L - f)-th
+    root, the factor of one layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
 
     thresholds = VANISHING, EXPLODING
 
