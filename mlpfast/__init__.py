@@ -40,18 +40,20 @@ from .trainer import Trainer  # noqa: E402
 
 __all__ = [
     "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "Network", "RMSprop", "Trainer", "__version__",
-    "activations", "backprop", "benchmark", "callbacks", "datasets", "get_num_threads", "initializers", "losses",
-    "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
+    "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads", "initializers",
+    "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]
+
+_LATER = ("datasets", "diagnostics", "plots")  # loaded when first used: that is a third of the time to import
 
 
 def __getattr__(name):
-    if name == "datasets":  # loaded when first used: it needs gzip and pathlib, a third of the time to import mlpfast
+    if name in _LATER:
         import importlib
 
-        return importlib.import_module("mlpfast.datasets")
+        return importlib.import_module(f"mlpfast.{name}")
     raise AttributeError(f"module 'mlpfast' has no attribute {name!r}")
 
 
 def __dir__():
-    return [*globals(), "datasets"]
+    return [*globals(), *_LATER]

@@ -1,4 +1,94 @@
-"""Pictures, with matplotlib."""
+"""Pictures of training, residuals, gradient flow and decisions, with matplotlib: pip install "mlpfast[plots]".
+
+Each function draws into ax, or into a new figure, and returns the Axes.
+"""
+
+import numpy as np
+
+from . import backprop
+from ._validate import inputs, number_array
+
+
+def pyplot():
+    """matplotlib.pyplot, imported when first asked for."""
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "mlpfast[plots]"') from error
+    return plt
+
+
+def _axes(ax):
+    return pyplot().subplots()[1] if ax is None else ax
+
+
+def residuals(net, X, y, loss, ax=None, *, bins=50):
+    """The distribution of |delta_l| over examples and units: a histogram on a logarithmic axis for each layer. Zeros,
+    which have no place there, are in the legend. Arguments as in backprop.residuals."""
+    sizes = [np.abs(delta).ravel() for delta in backprop.residuals(net, X, y, loss)]
+    positive = [size[np.isfinite(size) & (size > 0)].astype(np.float64) for size in sizes]
+    if not any(map(len, positive)):
+        raise ValueError("net must have a residual that is finite and not zero to be drawn, got none on X, y")
+    exponents = np.log10(np.concatenate(positive))
+    low, high = exponents.min(), exponents.max()
+    edges = np.logspace(low - 0.01, high + 0.01, bins + 1)
+    ax = _axes(ax)
+    for number, (size, kept) in enumerate(zip(sizes, positive, strict=True), 1):
+        zero = 100 * np.mean(size == 0)
+        label = f"layer {number}" + (f", {zero:.0f} % zero" if zero else "")
+        ax.stairs(np.histogram(kept, edges)[0] / len(size), edges, label=label)
+    ax.set(xscale="log", xlabel=r"$|\delta|$", ylabel="share of entries")
+    ax.legend()
+    return ax
+
+
+def gradient_flow(report, ax=None):
+    """RMS of delta and dW in each layer of a diagnostics.Report, and as the title its verdict, which goes by |delta|: a
+    wide layer may have a lower RMS and the same length."""
+    ax = _axes(ax)
+    numbers = range(1, len(report.layers) + 1)
+    for name, label in (("delta", r"$\delta$"), ("dW", "dW")):
+        ax.plot(numbers, [getattr(layer, name) for layer in report.layers], "o-", label=label)
+    ax.set(yscale="log", xlabel="layer", ylabel="RMS", xticks=numbers)
+    ax.set_title(f"{report.verdict}, a factor of {report.per_layer:.3g} a layer")
+    ax.legend()
+    return ax
+
+
+def decision_boundary(net, X, y, ax=None, *, resolution=200):
+    """What a network of two inputs decides around X (n, 2), and the points by their class y: class numbers (n,) or
+    one-hot rows; with one output two classes, parted at 1/2 for a sigmoid and at 0 for other activations."""
+    if net.n_in != 2:
+        raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
+    X, y = np.asarray(inputs(X, net), np.float64), number_array("y", y)
+    if len(y) != len(X):
+        raise ValueError(f"y must have one entry for each row of X: X has {len(X)}, y has {len(y)}")
+    low, high = X.min(axis=0), X.max(axis=0)
+    margin = 0.1 * (high - low) + 1e-3
+    x0, x1 = np.linspace(low - margin, high + margin, resolution).T
+    grid = np.stack(np.meshgrid(x0, x1), axis=-1)  # [row, column] is the point (x0[column], x1[row])
+    decided = _classes(net, net.predict(grid.reshape(-1, 2))).reshape(resolution, resolution)
+    truth = _classes(net, y) if y.ndim == 2 or net.n_out == 1 else y.astype(np.int64)
+    n_classes = max(net.n_out, 2)
+    ax = _axes(ax)
+    colours = [f"C{k % 10}" for k in range(n_classes)]
+    ax.contourf(x0, x1, decided, levels=np.arange(n_classes + 1) - 0.5, colors=colours, alpha=0.3)
+    for k in np.unique(truth):
+        ax.scatter(*X[truth == k].T, s=12, color=colours[k], edgecolors="k", linewidths=0.3, label=f"class {k}")
+    ax.set(xlabel="$x_1$", ylabel="$x_2$")
+    ax.legend()
+    return ax
+
+
+def _classes(net, a):
+    """Class numbers from outputs or targets (n, K), or (n,) for one output."""
+    if net.n_out > 1:
+        return a.argmax(axis=1)
+    threshold = 0.5 if net.layers[-1]._unit.name in ("sigmoid", "hard_sigmoid") else 0
+    return (a.reshape(len(a)) > threshold).astype(np.int64)
+
+
+# ---- History.plot
 
 
 def plot_history(history, path=None, ax=None):

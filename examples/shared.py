@@ -1,0 +1,22 @@
+"""What the examples have in common: two options, and the file of a plot."""
+
+import argparse
+
+
+def options(doc):
+    """--quick and --plot FILE; doc, the example's own docstring, is the help."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="a few seconds instead of up to a minute")
+    parser.add_argument("--plot", metavar="FILE.png", help='draw it; needs pip install "mlpfast[plots]"')
+    return parser.parse_args()
+
+
+def figure(columns=1):
+    """The Axes of a new figure, one or a row of them."""
+    from mlpfast.plots import pyplot
+
+    return pyplot().subplots(1, columns, figsize=(5 * columns, 4), layout="constrained")[1]
+
+
+def save(ax, path):
+    ax.figure.savefig(path, dpi=150)

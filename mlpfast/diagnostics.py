@@ -1,0 +1,156 @@
+"""How the gradient fares on its way down: sizes of a, z, delta and dW in each layer, and units that no longer learn.
+
+    flow = gradient_flow(net, X, y, "cross_entropy")
+    print(flow)                                     # a table, and a verdict: vanishing, exploding or healthy
+    watch = GradientFlow(X, y, every=5)             # the same as a callback of Trainer.fit, kept in watch.reports
+
+delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) multiplies L - 1 matrices: its size changes by a factor a layer, and so
+geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
+
+Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere: an entry of a is
+saturated where g' is at most FLAT = 5 % of the largest g' (for hard_sigmoid outside of its corners). Of the ReLU family
+and selu a unit is dead on X if it is never active there, z <= 0 on all rows.
+
+The verdict compares the first trainable layer f with the last layer L,
+
+    ratio = |delta_f| / |delta_L|,   |delta_l| = sqrt(n_l) * RMS of delta_l
+
+and is "vanishing" below VANISHING = 1/100, "exploding" above EXPLODING = 100. Lengths and not RMS: weights started with
+He's rule keep the length of delta from layer to layer whatever the widths, while the RMS falls from a narrow layer to
+a wide one below it. 100, since all layers share one learning rate: one that suits the last layer moves the first a
+hundredth as far, or a hundred times too far. A factor of 1/4 a layer, the most that sigmoid's derivative allows, gets
+there in 4 layers, one of 0.9 in 44; a random walk of healthy layers does not: 40 networks of 50 layers of 64 relu
+units had ratios from 0.12 to 3.5. Numbers that are not finite are "exploding". Where delta_L is zero everywhere nothing
+is left to learn: the ratio is NaN and the verdict "healthy".
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _core, backprop, losses
+from ._validate import examples, whole_number
+from .activations import RELU_FAMILY
+
+VANISHING, EXPLODING = 1e-2, 1e2
+
+FLAT = 0.05  # a unit is saturated where g'(z) is at most this share of the largest g'
+
+SATURATED = {  # a -> whether it is so, with g' written in a
+    "sigmoid": lambda a: 4 * a * (1 - a) <= FLAT,  # a <= 0.0127 or a >= 0.9873
+    "tanh": lambda a: 1 - a * a <= FLAT,  # |a| >= 0.9747
+    "softsign": lambda a: (1 - np.abs(a)) ** 2 <= FLAT,  # |a| >= 0.7764
+    "hard_sigmoid": lambda a: (a <= 0) | (a >= 1),  # outside of its corners g' is 0
+    "sign": lambda a: np.ones(a.shape, bool),  # g' is 0 everywhere
+}
+
+CAN_DIE = RELU_FAMILY | {"selu"}
+
+
+class LayerFlow(NamedTuple):
+    """One layer on all of X. a, z, delta, dW: root mean squares, of delta without the 1/B and of dW with it and without
+    penalties. saturated: a share of the entries of a; dead: a share of the units, of which relu's have no gradient at
+    all, the others of its family a small one. NaN where the activation knows no such thing."""
+
+    shape: tuple
+    activation: str
+    a: float
+    z: float
+    delta: float
+    dW: float
+    saturated: float
+    dead: float
+
+
+class Report:
+    """layers: a LayerFlow for each; first: the index of layer f. ratio: |delta_f| / |delta_L|; per_layer: its (L - f)-th
+    root, the factor of one layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
+
+    thresholds = VANISHING, EXPLODING
+
+    def __init__(self, layers, first):
+        self.layers, self.first = layers, first
+        lengths = [layer.delta * layer.shape[1] ** 0.5 for layer in layers]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            self.ratio = float(np.float64(lengths[first]) / lengths[-1])
+        self.per_layer = self.ratio ** (1 / max(1, len(layers) - 1 - first))
+        self.verdict = self._verdict()
+
+    def _verdict(self):
+        low, high = self.thresholds
+        sizes = [size for layer in self.layers for size in (layer.z, layer.a, layer.delta, layer.dW)]
+        if not np.isfinite(sizes).all() or self.ratio > high:
+            return "exploding"
+        return "vanishing" if self.ratio < low else "healthy"
+
+    def __str__(self):
+        names = ("rms a", "rms z", "rms delta", "rms dW")
+        lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<12}"
+                 + "".join(f"{name:>11}" for name in names) + f"{'saturated':>11}{'dead':>7}"]
+        for number, layer in enumerate(self.layers, 1):
+            shape = f"{layer.shape[0]} -> {layer.shape[1]}"
+            sizes = "".join(f"{size:>11.3g}" for size in (layer.a, layer.z, layer.delta, layer.dW))
+            lines.append(f"{number:>5}  {shape:>14}  {layer.activation:<12}{sizes}"
+                         f"{_share(layer.saturated):>11}{_share(layer.dead):>7}")
+        return "\n".join([*lines, self.reason()])
+
+    def reason(self):
+        """The verdict, and the numbers it rests on, as one line."""
+        low, high = self.thresholds
+        ratio = f"|delta_{self.first + 1}| / |delta_{len(self.layers)}| = {self.ratio:.3g}"
+        return (f"{self.verdict}: {ratio}, a factor of {self.per_layer:.3g} a layer; "
+                f"vanishing below {low:g}, exploding above {high:g}")
+
+    def __repr__(self):
+        return f"<gradient flow of {len(self.layers)} layers: {self.verdict}, ratio {self.ratio:.3g}>"
+
+
+def _share(value):
+    return "-" if np.isnan(value) else f"{100 * value:.0f} %"
+
+
+def gradient_flow(net, X, y, loss):
+    """Report on one pass up and down with X (n, n_in); y and loss as in Trainer. A few hundred rows tell enough; the
+    network is not changed. Dropout and noise of the input are left out."""
+    loss = losses.checked(loss, net)
+    data = examples(X, y, net, loss)
+    tape = backprop._forward(net, data.X)
+    deltas = backprop._residuals(net, tape, data, loss)
+    layers = [
+        _layer_flow(layer, *arrays)
+        for layer, *arrays in zip(net.layers, [tape.X, *tape.a[:-1]], tape.z, tape.a, deltas, strict=True)
+    ]
+    trained = [l for l, layer in enumerate(net.layers) if layer.trainable]
+    return Report(layers, trained[0] if trained else 0)
+
+
+def _layer_flow(layer, a_below, z, a, delta):
+    name, nan = layer._unit.name, float("nan")
+    dW = _core.weight_gradient(layer.W, a_below, delta, 1 / len(delta), 0.0, 0.0)
+    if layer.mask is not None:
+        dW *= layer.mask
+    saturated = float(SATURATED[name](a).mean()) if name in SATURATED else nan
+    dead = float((~(z > 0).any(axis=0)).mean()) if name in CAN_DIE else nan
+    shape = layer.n_in, layer.n_out
+    return LayerFlow(shape, name, _rms(a), _rms(z), _rms(delta), _rms(dW), saturated, dead)
+
+
+def _rms(array):
+    return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))  # squares of float32 may overflow
+
+
+class GradientFlow:
+    """A callback of Trainer.fit: gradient_flow on X, y after every so many epochs, with the trainer's loss.
+
+    reports: the Reports so far; epochs: the numbers of the epochs, from 0, that they were made after.
+    """
+
+    def __init__(self, X, y, *, every=1):
+        self.X, self.y = X, y
+        self.every = whole_number("every", every, least=1)
+        self.reports, self.epochs = [], []
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        if (epoch + 1) % self.every == 0:
+            self.reports.append(gradient_flow(trainer.network, self.X, self.y, trainer.loss))
+            self.epochs.append(epoch)

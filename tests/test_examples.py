@@ -1,0 +1,109 @@
+"""Every example runs, in its quick form, and the number it prints is what its docstring promises."""
+
+import functools
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
+BOUNDS = {  # least and most
+    "xor": (0, 0),
+    "boolean_function": (0, 0),
+    "two_layer_numpy": (0, 1e-12),  # the same sums in another order: some 1e-16 each
+    "universal_approximation": (0, 0.03),  # of a function whose RMS is 0.8
+    "vanishing_gradients": (4.0**15, 4.0**25),  # a factor of about 4 in each of 19 steps
+    "decision_boundary": (0.98, 1),
+    "regularisation": (0, 0.85),  # all four narrow the gap
+    "random_labels": (1, 1),
+    "double_descent": (5, float("inf")),  # the peak is far above what lies behind it
+    "random_projection": (0.89, 1),  # a linear layer alone: 0.82
+    "learning_rates": (0, 0.2),  # of 2 before training
+    "optimizers": (0, 0.1),  # chance is 2.3
+}
+OTHERS = {"mnist": "needs its four files", "shared": "no example"}
+
+
+def run(name, *arguments, cwd):
+    command = [sys.executable, str(EXAMPLES / f"{name}.py"), *arguments]
+    calm = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}  # NumPy's threads would wait for mlpfast's, and for other tests
+    return subprocess.run(command, cwd=cwd, env=calm, capture_output=True, text=True, timeout=300, check=False)
+
+
+@functools.cache
+def quick(name):
+    """The finished process, and the files it left."""
+    with tempfile.TemporaryDirectory() as folder:
+        return run(name, "--quick", cwd=folder), os.listdir(folder)
+
+
+def lines_of(name):
+    return quick(name)[0].stdout.splitlines()
+
+
+def result_of(done, name):
+    """The number in the last line."""
+    assert done.returncode == 0, done.stderr
+    found = re.fullmatch(r"result: (\w+) (\S+)", done.stdout.splitlines()[-1])
+    assert found and found[1] == name and done.stdout.count("result: ") == 1, done.stdout
+    return float(found[2])
+
+
+def test_every_example_has_bounds():
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == {*BOUNDS, *OTHERS}
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_number(name):
+    done, files = quick(name)
+    least, most = BOUNDS[name]
+    assert least <= result_of(done, name) <= most
+    assert not files
+
+
+@pytest.mark.parametrize("name", BOUNDS)
+def test_the_plot(name, tmp_path):
+    pytest.importorskip("matplotlib")
+    result_of(run(name, "--quick", "--plot", "it.png", cwd=tmp_path), name)
+    image = (tmp_path / "it.png").read_bytes()
+    assert image.startswith(b"\x89PNG") and len(image) > 5000
+
+
+def test_double_descent_falls_rises_and_falls():
+    lines = lines_of("double_descent")[1:-1]
+    width, train, test = zip(*(map(float, line.split()) for line in lines), strict=True)
+    peak = test.index(max(test))
+    assert 150 <= width[peak] <= 250  # as many as examples
+    before = min(test[:peak])
+    assert before < test[0] and test[-1] < before  # the second valley is the deeper one
+    assert all(error < 1e-9 for w, error in zip(width, train, strict=True) if w > 200) and train[0] > 0.01
+
+
+def test_learning_rates_are_too_small_good_and_diverging():
+    lines = lines_of("learning_rates")
+    verdicts = [line.split(maxsplit=4)[4] for line in lines if line.startswith("lr ")]
+    assert verdicts[0] == "too small" and "good" in verdicts and verdicts[-1] == "diverged"
+    assert any("the loss is inf" in line for line in lines)  # the FloatingPointError, handled
+
+
+def test_vanishing_gradients_tells_the_three_apart():
+    lines = lines_of("vanishing_gradients")
+    verdicts = {tuple(line.split(": ")[0].split(" + ")): line for line in lines if "|delta_1|" in line}
+    assert ": vanishing: " in verdicts["sigmoid", "xavier_normal"]
+    assert ": healthy: " in verdicts["relu", "he_normal"]
+    saturated = {key: float(re.search(r"(\d+) % saturated", line)[1]) for key, line in verdicts.items()}
+    assert saturated["sigmoid", "normal"] > 50 and saturated["sigmoid", "xavier_normal"] < 5
+    norm = float(next(line for line in lines if line.startswith("the norm")).split()[-1])
+    assert norm > 1e10
+
+
+def test_two_layers_agree_step_by_step():
+    lines = lines_of("two_layer_numpy")
+    pairs = [(float(f[3]), float(f[5])) for f in map(str.split, lines) if f[0] == "step"]
+    assert len(pairs) == 10 and pairs[-1][0] < 0.1 * pairs[0][0]
+    assert all(abs(a - b) < 1e-12 * a for a, b in pairs)
