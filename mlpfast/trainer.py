@@ -5,7 +5,7 @@ import operator
 
 import numpy as np
 
-from . import _core, losses, optimizers
+from . import _core, full_batch, losses, optimizers
 from ._config import checked_threads
 from ._progress import Progress
 from ._validate import Data, examples, flag, real_number, whole_number
@@ -19,7 +19,8 @@ class Trainer:
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
-    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9).
+    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9); with
+        batch_size=None also "lbfgs" or "natural_gradient".
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number.
@@ -135,19 +136,30 @@ class Trainer:
         order = np.empty(len(data), np.int64) if self.shuffle else None
         history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
-            for _ in range(epochs):
-                for begin, _end in callbacks:
-                    begin(self, self.epoch)
-                logs = self._one_epoch(data, order, validation)
+
+            def begin():
+                for begin_epoch, _ in callbacks:
+                    begin_epoch(self, self.epoch)
+
+            def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end(self, self.epoch - 1, logs) for _begin, end in callbacks]
-                if any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes):
+                wishes = [end_epoch(self, self.epoch - 1, logs) for _, end_epoch in callbacks]
+                return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
+
+            if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
+                full_batch.lbfgs(self, data, epochs, begin, lambda: end(self._ended(self._evaluate(data), validation)))
+                return history
+            for _ in range(epochs):
+                begin()
+                if end(self._one_epoch(data, order, validation)):
                     break
         return history
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            return full_batch.step(self, examples(X, y, self.network, self.loss, sample_weight=sample_weight))["loss"]
         if sample_weight is None:
             self._settings()
             loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
@@ -163,11 +175,16 @@ class Trainer:
         return self._evaluate(examples(X, y, self.network, self.loss, sample_weight=sample_weight))
 
     def _one_epoch(self, data, order, validation):
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            return self._ended(full_batch.step(self, data), validation)
         if order is not None:
             _core.shuffle(order, self.seed, self.epoch)
         failure, result = self._core.epoch(data, order, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
-        logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
+        return self._ended(self._means(result["loss_sum"], result["weight_sum"], result["correct"]), validation)
+
+    def _ended(self, logs, validation):
+        """One more epoch is done: its numbers, with those of the validation."""
         self.epoch += 1
         if validation is not None:
             for name, value in self._evaluate(validation).items():
@@ -199,6 +216,8 @@ class Trainer:
         return self._checked
 
     def _checked_settings(self):
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            full_batch.check(self)
         settings = {
             **self.optimizer.checked(),
             "l1": real_number("l1", self.l1, least=0),
