@@ -9,8 +9,7 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from . import _core, activations, backprop
-from ._config import checked_threads
+from . import _core, activations, backprop, optimizers
 from ._validate import Data
 
 CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
@@ -33,7 +32,7 @@ def check(trainer):
         raise ValueError(f"clip_value must be None for {name}, got {trainer.clip_value!r}")
     if not any(layer.trainable for layer in net.layers):
         raise ValueError(f"network must have a trainable layer for {name}, got none")
-    if name == "NaturalGradient":
+    if isinstance(trainer.optimizer, optimizers.NaturalGradient):
         _check_canonical(net, trainer.loss)
 
 
@@ -66,8 +65,9 @@ class Variables:
         return np.concatenate([p.ravel() for *_, own in self.layers for p in own], dtype=np.float64)
 
     def write(self, theta):
-        for (_, layer, own), parts in zip(self.layers, self.split(theta)[self.lowest :], strict=False):
-            for p, part in zip(own, parts, strict=True):
+        parts = self.split(theta)
+        for l, layer, own in self.layers:
+            for p, part in zip(own, parts[l], strict=True):
                 p[...] = part if p.ndim == 1 or layer.mask is None else part * layer.mask
 
     def split(self, vector):
@@ -103,27 +103,34 @@ class Objective:
         self.variables = Variables(self.net, trainer.l2)
         self.check_finite = trainer.check_finite
         self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
-        self.scale = 1 / (len(data) if data.weights is None else backprop._sum_in_order(data.weights))
+        self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
+        self.scale = 1 / self.weight_sum
 
     def value_and_gradient(self, keep=None):
         """(J, dJ/dtheta). keep: a list that gets the (Tape, weights) of each chunk."""
-        v = self.variables
+        v, self.rows = self.variables, ([], [])
         theta = v.read()
-        total, g = 0.0, v.penalties * theta
+        g = v.penalties * theta
         for chunk in self.chunks:
             tape = backprop._forward(self.net, chunk.X)
             if self.check_finite and not np.isfinite(tape.X).all():
                 raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
                                          f"{self.net.dtype}); the parameters are those before this epoch")
             out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
-            losses, delta = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
-            total += backprop._sum_in_order(losses)
+            losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
             g += v.gradient(tape, *backprop._below_loss(self.net, tape, delta, self.loss, v.lowest), self.scale)
+            for rows, own in zip(self.rows, (losses, correct), strict=True):
+                rows.append(own)
             if keep is not None:
                 keep.append((tape, chunk.weights))
-        J = total * self.scale + dot(v.penalties * theta, theta) / 2
+        J = self.sums()[0] * self.scale + dot(v.penalties * theta, theta) / 2
         self.check(J, g)
         return J, g
+
+    def sums(self):
+        """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
+        losses, correct = (backprop._sum_in_order(np.concatenate(rows)) for rows in self.rows)
+        return losses, self.weight_sum, correct
 
     def check(self, J, vector):
         """FloatingPointError for J, or a vector, with NaN or infinity."""
@@ -168,7 +175,7 @@ class _Anew(Exception):
 
 
 def lbfgs(trainer, data, epochs, begin, end):
-    """Up to that many iterations. begin(): before each; end(): after each -> whether to stop."""
+    """Up to that many iterations. begin(): before each; end(logs): after each -> whether to stop."""
     try:
         from scipy.optimize import minimize
     except ImportError as error:
@@ -185,6 +192,7 @@ class _Search:
         self.objective = Objective(trainer, data)
         self.variables = self.objective.variables
         self.accepted = self.variables.read()  # the parameters after the last whole iteration
+        self.seen = None  # the parameters that the objective has seen last
         self.begun = False  # whether this epoch's `begin` was called
         self.searching = False  # whether the network may hold a trial point of the line search
 
@@ -221,6 +229,7 @@ class _Search:
             self.objective.where = f"epoch {self.trainer.epoch}"
             self.searching = True
             self.variables.write(theta)
+            self.seen = self.variables.read()
             return self.objective.value_and_gradient()
 
     def iteration(self, theta):
@@ -237,7 +246,11 @@ class _Search:
     def ended(self):
         self.begun = False
         self.trainer._core.steps += 1
-        return self.outside(self.end)
+        if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
+            with alone(self.net):
+                self.objective.value_and_gradient()
+        logs = self.trainer._means(*self.objective.sums())
+        return self.outside(lambda: self.end(logs))
 
     def outside(self, call):
         """(what call returns, whether it changed the parameters)"""
@@ -258,20 +271,13 @@ class _Search:
 def step(trainer, data):
     """One step of NaturalGradient -> {"loss": before it, ...}."""
     settings, optimizer = trainer._settings(), trainer.optimizer
-    if type(optimizer).__name__ == "LBFGS":
+    if isinstance(optimizer, optimizers.LBFGS):
         raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
     trainer._core.prepare(settings)
-    threads = checked_threads(trainer.threads)
     with alone(trainer.network):
-        objective, tapes = Objective(trainer, data), []
+        objective = Objective(trainer, data)
+        J, d = direction(objective, optimizer)
         variables = objective.variables
-        logs = trainer._means(*trainer.network._core.evaluate(data, trainer.loss, threads))
-        J, g = objective.value_and_gradient(keep=tapes)
-        fisher = Fisher(variables, tapes, trainer.loss, objective.scale)
-        diagonal = variables.penalties + optimizer.damping
-        d = conjugate_gradients(
-            lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
-        )
         before = variables.read()
         try:
             variables.write(before - optimizer.lr * d)
@@ -280,7 +286,18 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.steps += 1
-    return logs
+    return trainer._means(*objective.sums())
+
+
+def direction(objective, optimizer):
+    """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
+    tapes = []
+    J, g = objective.value_and_gradient(keep=tapes)
+    fisher = Fisher(objective.variables, tapes, objective.loss, objective.scale)
+    diagonal = objective.variables.penalties + optimizer.damping
+    return J, conjugate_gradients(
+        lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
+    )
 
 
 class Fisher:

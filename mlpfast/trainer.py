@@ -148,7 +148,7 @@ class Trainer:
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
 
             if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
-                full_batch.lbfgs(self, data, epochs, begin, lambda: end(self._ended(self._evaluate(data), validation)))
+                full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation)))
                 return history
             for _ in range(epochs):
                 begin()
