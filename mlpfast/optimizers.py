@@ -201,7 +201,7 @@ class NaturalGradient(FullBatch):
     backward pass each, on the activations of all examples, which stay in memory. They end where the residual is
     <= cg_tolerance |g|, or after cg_iterations. An epoch of fit, or a call of Trainer.step, is one step; the loss in
     History is the one before it. Nothing is kept between steps. Nothing watches over the loss either: where it rises,
-    raise damping. A smaller one converges faster, but from random weights with lr=1 0.01 often diverges (on the digits).
+    raise damping. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
 
     lr > 0, damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
     """

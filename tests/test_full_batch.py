@@ -185,22 +185,38 @@ def test_epochs_of_lbfgs_are_like_all_others():
     assert trainer.fit(X, y, epochs=10).n_epochs == 2
 
 
-def test_lbfgs_begins_anew_from_parameters_that_a_callback_has_set():
+class Reset:
+    """Sets the parameters at the end of epoch 2, or at the beginning of epoch 3."""
+
+    def __init__(self, values, at_begin):
+        self.values, self.at_begin = values, at_begin
+
+    def on_epoch_begin(self, trainer, epoch):
+        if self.at_begin and epoch == 3:
+            self.reset(trainer.network)
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        if not self.at_begin and epoch == 2:
+            self.reset(trainer.network)
+
+    def reset(self, net):
+        for p, value in zip(net.parameters, self.values, strict=True):
+            p[...] = value
+
+
+@pytest.mark.parametrize("at_begin", [True, False])
+def test_lbfgs_begins_anew_from_parameters_that_a_callback_has_set(at_begin):
     X, y = examples(CE)
     start, net, other = copies(network()), network(), network()
-
-    def reset(trainer, epoch, logs):
-        if epoch == 2:
-            for p, value in zip(trainer.network.parameters, start, strict=True):
-                p[...] = value
-
+    reset = Reset(start, at_begin)
     history = lbfgs(net, CE).fit(X, y, epochs=7, callbacks=[reset])
     wanted = lbfgs(other, CE).fit(X, y, epochs=4)
     assert history["loss"][3:] == wanted["loss"]
     assert_same(net, copies(other))
-    other = network()
-    lbfgs(other, CE).fit(X, y, epochs=3, callbacks=[reset])  # nor does the end undo it
-    assert_same(other, start)
+    if not at_begin:
+        other = network()
+        lbfgs(other, CE).fit(X, y, epochs=3, callbacks=[reset])  # nor does the end undo it
+        assert_same(other, start)
 
 
 @pytest.mark.parametrize("make", [lbfgs, natural])
@@ -217,6 +233,23 @@ def test_frozen_layers_and_masked_weights_stay(make):
     same = [np.array_equal(p, q) for p, q in zip(net.parameters, before, strict=True)]
     assert same == [True, True, False, False, True, True, False, False]
     assert not net.layers[1].W[~mask].any() and (net.layers[1].W[mask] != before[2][mask]).all()
+
+
+def test_a_line_search_that_fails_ends_the_fit(monkeypatch):
+    optimize = pytest.importorskip("scipy.optimize")
+    (X, y), net, whole = examples(CE), network(), []
+
+    def minimize(fun, x, callback, **_):
+        callback(x - 0.1 * fun(x)[1])
+        fun(x + 1)
+        return optimize.OptimizeResult(message="ABNORMAL")
+
+    monkeypatch.setattr(optimize, "minimize", minimize)
+    trainer = lbfgs(net, CE)
+    history = trainer.fit(X, y, epochs=50, callbacks=[lambda *_: whole.append(copies(net))])
+    assert history.n_epochs == len(whole) == 2 and trainer.optimizer.message == "ABNORMAL"
+    assert history["loss"] == [trainer.evaluate(X, y)["loss"]] * 2
+    assert_same(net, whole[0])
 
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
@@ -308,7 +341,8 @@ def test_fisher_products_with_every_hidden_activation(hidden):
 
 
 @every_pair
-def test_fisher_products_with_every_output(output, loss):
+def test_fisher_products_with_every_output(output, loss, monkeypatch):
+    monkeypatch.setattr(full_batch, "CHUNK", 5)
     X, y = examples(loss, n=12)
     weights = np.random.default_rng(6).random(12)
     layers = [Layer(5, 4, "tanh", trainable=False), Layer(4, 6, "softmax"), Layer(6, 5, "gelu", trainable=False),
