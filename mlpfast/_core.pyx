@@ -560,6 +560,11 @@ cdef class Trainer:
         rows = view(self, start, (parameter.shape[0], row_stride(parameter)), parameter.dtype)
         return rows[:, :parameter.shape[1]]
 
+    def count_step(self):
+        """One that was done elsewhere."""
+        self.steps += 1
+        mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
+
     @property
     def state_steps(self):
         return mlp_trainer_steps(self.c)
@@ -746,14 +751,17 @@ def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
 
 
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
-    """(losses (B,), d loss / d out (B, n)). out: z_L if takes_z(loss), else a_L; output: the activation of layer L."""
+    """(losses (B,), d loss / d out (B, n), weights of the examples that are right, else 0 (B,)), all times the weights.
+
+    out: z_L if takes_z(loss), else a_L; output: the activation of layer L.
+    """
     cdef cnp.ndarray delta = np.empty_like(out)
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
     k.loss(address(delta), &losses[0], &correct[0], address(out), loss_spec(loss), activation_kind(output), &data.c,
            NULL, 0, out.shape[0], out.shape[1], scratch.memory)
-    return losses.base[:-1], delta
+    return losses.base[:-1], delta, correct.base[:-1]
 
 
 def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):

@@ -55,11 +55,20 @@ def _backward(net, tape, data, loss):
     """([delta_1, ..., delta_L], [gradient of the slopes of each layer, without the 1/B, or None])."""
     last = net.layers[-1]
     delta = _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, last._unit)[1]
-    slopes = [None]
-    if not loss.takes_z:
-        slopes = [_through_unit(last, delta, tape, len(net.layers) - 1)]
-    deltas = [delta]
-    for l in range(len(net.layers) - 1, 0, -1):
+    return _below_loss(net, tape, delta, loss)
+
+
+def _below_loss(net, tape, delta, loss, lowest=0):
+    """The same, from what loss_and_delta makes of the loss."""
+    last = net.layers[-1]
+    slopes = None if loss.takes_z else _through_unit(last, delta, tape, len(net.layers) - 1)
+    return _down(net, tape, delta, slopes, lowest)
+
+
+def _down(net, tape, delta, slopes=None, lowest=0):
+    """delta_L and the gradient of layer L's slopes -> the lists of _backward; None for the layers below `lowest`."""
+    deltas, slopes = [delta], [slopes]
+    for l in range(len(net.layers) - 1, lowest, -1):
         below = net.layers[l - 1]
         if below._unit.name in ("softmax", "prelu"):  # needs whole rows, or d loss / d a first
             delta = _core.delta_below(delta, net.layers[l].W, None, None)
@@ -68,7 +77,7 @@ def _backward(net, tape, data, loss):
             delta = _core.delta_below(delta, net.layers[l].W, _kept(below, tape, l - 1), below._unit)
             slopes.insert(0, None)
         deltas.insert(0, delta)
-    return deltas, slopes
+    return [None] * lowest + deltas, [None] * lowest + slopes
 
 
 def _kept(layer, tape, l):

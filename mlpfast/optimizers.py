@@ -6,7 +6,7 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 
 from operator import attrgetter
 
-from ._validate import flag, one_of, real_number
+from ._validate import flag, one_of, real_number, whole_number
 from .schedules import rate
 
 # What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
@@ -149,7 +149,87 @@ class Adagrad(Optimizer):
         return {"epsilon": real_number("eps", self.eps, above=0)}
 
 
-BY_NAME = {"sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad}
+class FullBatch(Optimizer):
+    """One that takes all examples at once: Trainer(..., batch_size=None). full_batch.py drives it on the core's
+    kernels, on one thread. It refuses dropout and noise, l1 and clip_value: its gradient must be that of one smooth
+    function. To the core it is the plain SGD, which never runs."""
+
+    number = SGD.number
+    lr = 1.0
+
+    def checked(self):
+        return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._own()}
+
+
+class LBFGS(FullBatch):
+    """Limited-memory BFGS, by scipy.optimize.minimize(method="L-BFGS-B"); Liu and Nocedal (1989), Byrd et al. (1995).
+
+        W = W - alpha H g      H from the last `history` pairs (change of W, change of g), alpha by a line search for
+                               the strong Wolfe conditions
+
+    on J = L + penalties of all examples. An epoch of fit is one such iteration; its entry in History is the loss after
+    it. fit ends before its epochs are over where the largest |g| is <= tolerance, J no longer falls by more than
+    rounding, or after max_iterations (None: `epochs` alone decides); that last epoch may have changed nothing, and
+    `message` then holds SciPy's reason. Parameters and epoch numbers survive from one call of fit to the next, the
+    pairs do not: they begin anew, also where a callback changed the parameters. Trainer.step is refused.
+
+    history >= 1, tolerance >= 0. Needs SciPy: pip install "mlpfast[lbfgs]". Its arithmetic is SciPy's: the same bits
+    for any number of threads of mlpfast, but not for any build of SciPy.
+    """
+
+    names = ("max_iterations", "history", "tolerance")
+    message = None  # why the last call of fit ended early
+
+    def __init__(self, max_iterations=None, history=10, tolerance=1e-5):
+        self.max_iterations, self.history, self.tolerance = max_iterations, history, tolerance
+        self.checked()
+
+    def _own(self):
+        if self.max_iterations is not None:
+            whole_number("max_iterations", self.max_iterations, least=1)
+        whole_number("history", self.history, least=1, most=10_000)
+        real_number("tolerance", self.tolerance, least=0)
+        return {}
+
+
+class NaturalGradient(FullBatch):
+    """Damped natural gradient; Amari (1998), Martens (2014, "New insights and perspectives on the natural gradient").
+
+        W = W - lr d,   (F + l2 + damping I) d = g       F = (1/B) sum over examples of J^T H J
+
+    with J the Jacobian of z_L in the parameters and H the Hessian of the loss in z_L: diag(p) - p p^T for softmax and
+    cross_entropy, diag(p (1 - p)) for sigmoid and binary_cross_entropy, I for identity and half_squared_error (a
+    Gaussian output); logits count as their softmax or sigmoid. F is the Fisher matrix of the model and the generalised
+    Gauss-Newton matrix of L; where z_L is linear in the parameters it is the Hessian, and lr=1, damping=0 is Newton's
+    method. l2 stands for the diagonal with the penalties of the weights, which are in g too. sample_weight weighs the
+    examples in F as in g.
+
+    The system is solved by conjugate gradients from d = 0 with products F v (Schraudolph 2002): a forward and a
+    backward pass each, on the activations of all examples, which stay in memory. They end where the residual is
+    <= cg_tolerance |g|, or after cg_iterations. An epoch of fit, or a call of Trainer.step, is one step; the loss in
+    History is the one before it. Nothing is kept between steps. Nothing watches over the loss either: where it rises,
+    raise damping. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
+
+    lr > 0, damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
+    """
+
+    names = ("lr", "damping", "cg_iterations", "cg_tolerance")
+
+    def __init__(self, lr=1.0, damping=0.1, cg_iterations=100, cg_tolerance=1e-6):
+        self.lr, self.damping, self.cg_iterations, self.cg_tolerance = lr, damping, cg_iterations, cg_tolerance
+        self.checked()
+
+    def _own(self):
+        real_number("damping", self.damping, least=0)
+        whole_number("cg_iterations", self.cg_iterations, least=1)
+        real_number("cg_tolerance", self.cg_tolerance, least=0, below=1)
+        return {"lr": rate(self.lr)}
+
+
+BY_NAME = {
+    "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad, "lbfgs": LBFGS,
+    "natural_gradient": NaturalGradient,
+}
 
 
 def from_name(optimizer):

@@ -5,7 +5,7 @@ import operator
 
 import numpy as np
 
-from . import _core, losses, optimizers, schedules
+from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
 from ._config import checked_threads
 from ._progress import Progress
@@ -22,8 +22,8 @@ class Trainer:
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
-    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9). Its lr
-        may be a schedule (mlpfast.schedules).
+    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9), whose lr
+        may be a schedule (mlpfast.schedules); with batch_size=None also "lbfgs" or "natural_gradient".
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
@@ -163,16 +163,25 @@ class Trainer:
         order = np.empty(len(data), np.int64) if self.shuffle else None
         history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
-            for _ in range(epochs):
-                for begin, _end, _finish in callbacks:
-                    begin(self, self.epoch)
-                logs = self._one_epoch(data, order, validation, metrics)
+
+            def begin():
+                for begin_epoch, _, _ in callbacks:
+                    begin_epoch(self, self.epoch)
+
+            def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end(self, self.epoch - 1, logs) for _begin, end, _finish in callbacks]
+                wishes = [end_epoch(self, self.epoch - 1, logs) for _, end_epoch, _ in callbacks]
                 history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
-                if any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes):
+                return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
+
+            if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
+                full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation, metrics)))
+                epochs = 0
+            for _ in range(epochs):
+                begin()
+                if end(self._one_epoch(data, order, validation, metrics)):
                     break
             for _begin, _end, finish in callbacks:
                 finish(self)
@@ -180,6 +189,8 @@ class Trainer:
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            return full_batch.step(self, examples(X, y, self.network, self.loss, sample_weight=sample_weight))["loss"]
         if sample_weight is None:
             self._settings()
             loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
@@ -197,11 +208,17 @@ class Trainer:
         return self._evaluate(data, self._chosen(metrics, data))
 
     def _one_epoch(self, data, order, validation, metrics):
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            return self._ended(full_batch.step(self, data), validation, metrics)
         if order is not None:
             _core.shuffle(order, self.seed, self.epoch)
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
+        return self._ended(logs, validation, metrics)
+
+    def _ended(self, logs, validation, metrics):
+        """One more epoch is done: its numbers, with those of the validation."""
         self.epoch += 1
         if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self.network.layers):
             logs["objective"] = logs["loss"] + self._penalty()
@@ -275,6 +292,8 @@ class Trainer:
         return self._checked
 
     def _checked_settings(self):
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            full_batch.check(self)
         settings = {
             **self.optimizer.checked(),
             "lr": self.lr,

@@ -1,0 +1,364 @@
+"""The optimizers of all examples at once, LBFGS and NaturalGradient, on the kernels of backprop.py.
+
+Both see the trainable parameters as one float64 vector, `Variables`; the kernels run in the network's dtype, on chunks
+of CHUNK rows whose sums are added in float64 in their order. The formulas are in optimizers.py.
+"""
+
+import math
+from contextlib import contextmanager
+
+import numpy as np
+
+from . import _core, activations, backprop, optimizers
+from ._validate import Data
+
+CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
+
+OUTPUTS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "half_squared_error": "identity"}
+
+
+def check(trainer):
+    """ValueError if trainer asks for what its full-batch optimizer cannot do."""
+    net, name = trainer.network, type(trainer.optimizer).__name__
+    if trainer.batch_size is not None:
+        raise ValueError(f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}")
+    zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
+    for number, layer in enumerate(net.layers, 1):
+        zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
+    for setting, value in zeros:
+        if value:
+            raise ValueError(f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}")
+    for limit in ("clip_value", "clip_norm", "max_norm"):
+        if getattr(trainer, limit) is not None:
+            raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
+    if not any(layer.trainable for layer in net.layers):
+        raise ValueError(f"network must have a trainable layer for {name}, got none")
+    if isinstance(trainer.optimizer, optimizers.NaturalGradient):
+        _check_canonical(net, trainer.loss)
+
+
+def _check_canonical(net, loss):
+    output = net.layers[-1]._unit.name
+    if loss.name not in OUTPUTS or loss.name == "half_squared_error" and output != "identity":
+        pairs = ", ".join(f"{output} + {name}" for name, output in OUTPUTS.items())
+        raise ValueError(f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}")
+
+
+# ---- What both use ----
+
+
+class Variables:
+    """The parameters of the trainable layers, [W, b, slopes] of each in turn, as one float64 vector theta.
+
+    penalties: of its length, the l2 of each number: J = L + 1/2 sum penalties theta^2. Masked weights are among them,
+    and every gradient is 0 there.
+    """
+
+    def __init__(self, net, l2):
+        self.net = net
+        self.layers = [(l, layer, layer.parameters) for l, layer in enumerate(net.layers) if layer.trainable]
+        self.lowest = self.layers[0][0]
+        self.penalties = np.concatenate([
+            np.full(p.size, l2 + layer.l2 if p.ndim == 2 else 0.0) for _, layer, own in self.layers for p in own
+        ])
+
+    def read(self):
+        return np.concatenate([p.ravel() for *_, own in self.layers for p in own], dtype=np.float64)
+
+    def write(self, theta):
+        parts = self.split(theta)
+        for l, layer, own in self.layers:
+            for p, part in zip(own, parts[l], strict=True):
+                p[...] = part if p.ndim == 1 or layer.mask is None else part * layer.mask
+
+    def split(self, vector):
+        """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
+        with np.errstate(over="ignore"):  # infinity in float32: the loss will tell
+            vector = vector.astype(self.net.dtype)
+        parts, at = [None] * len(self.net.layers), 0
+        for l, _, own in self.layers:
+            parts[l] = []
+            for p in own:
+                parts[l].append(vector[at : at + p.size].reshape(p.shape))
+                at += p.size
+        return parts
+
+    def gradient(self, tape, deltas, slopes, scale):
+        """scale times the sum over the tape's rows of d loss / d theta, as a vector."""
+        a_below, parts = [tape.X, *tape.a], []
+        for l, layer, _ in self.layers:
+            parts.append(_core.weight_gradient(layer.W, self.net._core.mask(l), a_below[l], deltas[l], scale, 0, 0))
+            if layer.bias:
+                parts.append(_core.scaled_sum(deltas[l], scale))
+            if slopes[l] is not None:
+                parts.append(_core.scaled_sum(slopes[l][None], scale))
+        return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
+
+
+class Objective:
+    """J of all examples, and what belongs to it, at the parameters that the network holds."""
+
+    def __init__(self, trainer, data):
+        self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
+        self.variables = Variables(self.net, trainer.l2)
+        self.check_finite = trainer.check_finite
+        self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
+        self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
+        self.scale = 1 / self.weight_sum
+
+    def value_and_gradient(self, keep=None):
+        """(J, dJ/dtheta). keep: a list that gets the (Tape, weights) of each chunk."""
+        v, self.rows = self.variables, ([], [])
+        theta = v.read()
+        g = v.penalties * theta
+        for chunk in self.chunks:
+            tape = backprop._forward(self.net, chunk.X)
+            if self.check_finite and not np.isfinite(tape.X).all():
+                raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
+                                         f"{self.net.dtype}); the parameters are those before this epoch")
+            out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
+            losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
+            g += v.gradient(tape, *backprop._below_loss(self.net, tape, delta, self.loss, v.lowest), self.scale)
+            for rows, own in zip(self.rows, (losses, correct), strict=True):
+                rows.append(own)
+            if keep is not None:
+                keep.append((tape, chunk.weights))
+        J = self.sums()[0] * self.scale + dot(v.penalties * theta, theta) / 2
+        self.check(J, g)
+        return J, g
+
+    def sums(self):
+        """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
+        losses, correct = (backprop._sum_in_order(np.concatenate(rows)) for rows in self.rows)
+        return losses, self.weight_sum, correct
+
+    def check(self, J, vector):
+        """FloatingPointError for J, or a vector, with NaN or infinity."""
+        if self.check_finite and not (math.isfinite(J) and np.isfinite(vector).all()):
+            what = "gradient or step is not finite" if math.isfinite(J) else f"loss is {J}"
+            raise FloatingPointError(f"{self.where}: the {what}; the parameters are those before this epoch")
+
+
+def _rows(data, net, start, stop):
+    labels, targets, weights = (
+        None if part is None else part[start:stop] for part in (data.labels, data.targets, data.weights)
+    )
+    return Data(data.X[start:stop], net.input_scale, labels, targets, weights)
+
+
+def dot(u, v):
+    """u . v, in an order that is NumPy's own: BLAS's depends on its threads."""
+    return float(np.sum(u * v))
+
+
+@contextmanager
+def alone(net):
+    """One trainer at a time, as in the core."""
+    if net._core.training:
+        raise RuntimeError("network is being trained by another thread")
+    net._core.training = True
+    try:
+        yield
+    finally:
+        net._core.training = False
+
+
+# ---- L-BFGS: SciPy has the loop, the epochs' beginnings and ends are put into it ----
+
+
+class _Enough(Exception):
+    """No more iterations are wanted."""
+
+
+class _Anew(Exception):
+    """A callback has changed the parameters."""
+
+
+def lbfgs(trainer, data, epochs, begin, end):
+    """Up to that many iterations. begin(): before each; end(logs): after each -> whether to stop."""
+    try:
+        from scipy.optimize import minimize
+    except ImportError as error:
+        raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
+    _Search(trainer, data, epochs, begin, end).run(minimize)
+
+
+class _Search:
+    def __init__(self, trainer, data, epochs, begin, end):
+        self.trainer, self.begin, self.end = trainer, begin, end
+        self.optimizer, self.net = trainer.optimizer, trainer.network
+        self.left = min(epochs, self.optimizer.max_iterations or epochs)
+        trainer._core.prepare(trainer._settings())
+        self.objective = Objective(trainer, data)
+        self.variables = self.objective.variables
+        self.accepted = self.variables.read()  # the parameters after the last whole iteration
+        self.seen = None  # the parameters that the objective has seen last
+        self.begun = False  # whether this epoch's `begin` was called
+        self.searching = False  # whether the network may hold a trial point of the line search
+
+    def run(self, minimize):
+        self.optimizer.message = None
+        options = {
+            "maxcor": self.optimizer.history, "gtol": self.optimizer.tolerance, "maxls": 50, "maxiter": 10**9,
+            "maxfun": 10**9, "ftol": float(np.finfo(self.net.dtype).eps),
+        }
+        while True:
+            try:
+                result = minimize(self.at, self.accepted, jac=True, method="L-BFGS-B", callback=self.iteration,
+                                  options=options)
+            except _Anew:
+                continue
+            except _Enough:
+                return
+            except BaseException:
+                self.back()
+                raise
+            break
+        self.back()
+        self.optimizer.message = str(result.message)
+        if self.begun:  # the search has ended in the middle of an epoch
+            self.ended()
+
+    def at(self, theta):
+        """J and its gradient at theta, which the network holds from now on."""
+        if not self.begun:  # SciPy asks for more: it has not converged
+            self.begun = True
+            if self.outside(self.begin)[1]:
+                raise _Anew
+        with alone(self.net):
+            self.objective.where = f"epoch {self.trainer.epoch}"
+            self.searching = True
+            self.variables.write(theta)
+            self.seen = self.variables.read()
+            return self.objective.value_and_gradient()
+
+    def iteration(self, theta):
+        """SciPy has accepted theta."""
+        self.variables.write(theta)
+        self.accepted = self.variables.read()
+        self.left -= 1
+        stop, changed = self.ended()
+        if stop or self.left == 0:
+            raise _Enough
+        if changed:
+            raise _Anew
+
+    def ended(self):
+        self.begun = False
+        self.trainer._core.count_step()
+        if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
+            with alone(self.net):
+                self.objective.value_and_gradient()
+        logs = self.trainer._means(*self.objective.sums())
+        return self.outside(lambda: self.end(logs))
+
+    def outside(self, call):
+        """(what call returns, whether it changed the parameters)"""
+        self.searching = False
+        result = call()
+        before, self.accepted = self.accepted, self.variables.read()
+        return result, not np.array_equal(before, self.accepted)
+
+    def back(self):
+        """To the last whole iteration, unless callbacks have the word."""
+        if self.searching:
+            self.variables.write(self.accepted)
+
+
+# ---- Natural gradient ----
+
+
+def step(trainer, data):
+    """One step of NaturalGradient -> {"loss": before it, ...}."""
+    settings, optimizer = trainer._settings(), trainer.optimizer
+    if isinstance(optimizer, optimizers.LBFGS):
+        raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
+    trainer._core.prepare(settings)
+    with alone(trainer.network):
+        objective = Objective(trainer, data)
+        J, d = direction(objective, optimizer)
+        variables = objective.variables
+        before = variables.read()
+        try:
+            variables.write(before - trainer.lr * d)
+            objective.check(J, variables.read())
+        except BaseException:
+            variables.write(before)
+            raise
+    trainer._core.count_step()
+    return trainer._means(*objective.sums())
+
+
+def direction(objective, optimizer):
+    """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
+    tapes = []
+    J, g = objective.value_and_gradient(keep=tapes)
+    fisher = Fisher(objective.variables, tapes, objective.loss, objective.scale)
+    diagonal = objective.variables.penalties + optimizer.damping
+    return J, conjugate_gradients(
+        lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
+    )
+
+
+class Fisher:
+    """v -> F v = (1/B) sum over examples of J^T H J v. tapes: the (Tape, weights) pairs of all chunks."""
+
+    def __init__(self, variables, tapes, loss, scale):
+        self.variables, self.net, self.tapes, self.scale = variables, variables.net, tapes, scale
+        # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
+        self.output = activations.Activation(OUTPUTS[loss.name])
+        self.p = [_core.activate(tape.z[-1], self.output) for tape, _ in tapes]
+
+    def __call__(self, v):
+        parts, total = self.variables.split(v), np.zeros(len(v))
+        for (tape, weights), p in zip(self.tapes, self.p, strict=True):
+            u = jacobian_product(self.net, tape, parts)
+            _core.through_derivative(u, p, self.output)
+            if weights is not None:
+                u *= weights[:, None]
+            deltas, slopes = backprop._down(self.net, tape, u, lowest=self.variables.lowest)
+            total += self.variables.gradient(tape, deltas, slopes, self.scale)
+        return total
+
+
+def jacobian_product(net, tape, parts):
+    """J v (B, n_L), the derivative of z_L in the direction v = parts, as from Variables.split: Pearlmutter's R.
+
+        R z_l = (R a_{l-1}) W_l + a_{l-1} V_l + v_b,   R a_l = g_l'(z_l) R z_l + min(z_l, 0) v_slopes,   R a_0 = 0
+    """
+    Ra = None
+    for l, (layer, part) in enumerate(zip(net.layers, parts, strict=True)):
+        Rz = None if Ra is None else _core.affine(Ra, layer.W, None)
+        if part is not None:
+            v_b = part[1] if layer.bias else None
+            own = _core.affine(tape.a[l - 1] if l else tape.X, part[0], v_b)
+            Rz = own if Rz is None else Rz + own
+        if l == len(net.layers) - 1 or Rz is None:
+            Ra = Rz
+            continue
+        # Elementwise, or softmax, whose Jacobian is symmetric: the way back is also the way forward.
+        _core.through_derivative(Rz, backprop._kept(layer, tape, l), layer._unit, layer.slopes)
+        if part is not None and layer.slopes is not None:
+            Rz += np.minimum(tape.z[l], 0) * part[-1]
+        Ra = Rz
+    return Ra
+
+
+def conjugate_gradients(product, g, iterations, tolerance):
+    """d with product(d) = g up to |residual| <= tolerance |g|, from d = 0; Hestenes and Stiefel (1952)."""
+    d, r, p = np.zeros_like(g), g.copy(), g.copy()
+    rr = dot(r, r)
+    least = tolerance**2 * rr
+    for _ in range(iterations):
+        if rr <= least:
+            break
+        Ap = product(p)
+        curvature = dot(p, Ap)
+        if curvature <= 0:  # nothing left but rounding
+            break
+        alpha = rr / curvature
+        d += alpha * p
+        r -= alpha * Ap
+        rr, before = dot(r, r), rr
+        p = r + rr / before * p
+    return d
