@@ -63,7 +63,7 @@ class LayerFlow(NamedTuple):
 
 
 class Report:
-    """layers: a LayerFlow for each; first: the index of layer f. ratio: |delta_f| / |delta_L|; per_layer: its (L - f)-th
+    """layers: a LayerFlow for each. ratio: |delta_f| / |delta_L|, first being the index of f; per_layer: its (L - f)-th
     root, the factor of one layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
 
     thresholds = VANISHING, EXPLODING
