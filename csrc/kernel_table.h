@@ -27,8 +27,8 @@ typedef struct {
 
 typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
-    const mlp_settings *settings;
-    double l1, l2;          // of this parameter
+    const mlp_settings *settings;      // but for the numbers that follow
+    double lr, weight_decay, l1, l2;   // of this step and parameter
     int64_t steps;          // t: this step included
 } mlp_update;
 
@@ -43,7 +43,8 @@ typedef struct {
 typedef struct {
     uint64_t seed;
     int64_t step;
-    uint32_t stream;  // MLP_STREAM_* of rng.h, plus the layer
+    uint32_t stream;    // MLP_STREAM_* of rng.h, plus the layer
+    int64_t first_row;  // of the matrix that the rows are part of
 } mlp_draw;
 
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
@@ -89,11 +90,20 @@ typedef struct {
     void (*update_bias)(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
 
-    // The same gradients, stored instead of used; dW is dense.
-    void (*weight_gradient)(void *dW, const void *W, int64_t stride, const void *x, const void *delta, int64_t B,
-                            int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, void *scratch);
+    // The same gradients, stored instead of used; dW's rows are dW_stride apart. Of W the values and the mask count.
+    void (*weight_gradient)(void *dW, int64_t dW_stride, mlp_parameter W, int64_t stride, const void *x, const void *delta,
+                            int64_t B, int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
+                            void *scratch);
     void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                           const mlp_update *update);
+
+    // Block of a parameter (.., cols), and of its gradient g with the same stride, one step: from scale * g, without
+    // penalties, which are in g.
+    void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
+    // squares[i] = sum of the squares of row i of g (.., cols), rows [i0, i1).
+    void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols);
+    // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.
+    void (*limit_columns)(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most);
 
     // a (rows, n) = g(z), element by element; not softmax. a may be z.
     void (*activation_forward)(void *a, const void *z, mlp_unit g, int64_t rows, int64_t n);

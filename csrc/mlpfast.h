@@ -153,6 +153,10 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads);
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context);
 
+// The same with dropout, as in training: sample number `sample` of a_L. input_dropout is the probability for X.
+mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
+                              int64_t sample, void *workspace, int threads, mlp_poll poll, void *context);
+
 typedef struct {
     double loss_sum;     // sum over examples of weight * loss
     double weight_sum;   // sum of the weights; n without weights
@@ -186,6 +190,8 @@ typedef struct {
     double beta1, beta2, epsilon;
     double weight_decay;  // decoupled: W shrinks by lr weight_decay W a step
     double clip_value;    // each number of a gradient is cut to at most that size; 0: not
+    double clip_norm;     // the whole gradient is shortened to at most that length; 0: not
+    double max_norm;      // after a step the weights into each unit are shortened to at most that length; 0: not
     double l1, l2;
     double input_dropout, input_noise;  // probability; standard deviation of normal noise that is added to X
     uint64_t seed;        // of dropout and noise
@@ -209,9 +215,10 @@ void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order ((n) indices, or NULL for
-// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's state.
+// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
+// learning rate of each minibatch, or NULL for settings->lr.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, int threads, mlp_poll poll, void *context);
+                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll, void *context);
 
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "network.h"
+#include "rng.h"
 #include "team.h"
 
 // The buffers of a thread, as offsets: the kernels' scratch, converted inputs, and two that the layers write in turn.
@@ -18,6 +19,9 @@ typedef struct {
     int evaluates;          // loss instead of out
     mlp_loss loss;
     void *out;              // (n, n_out)
+    int drops;              // with dropout, drawn from
+    mlp_draw draw;
+    double input_dropout;
     double *row_loss, *row_correct;  // (n)
     char *buffers;          // of all threads
     thread_buffers at;      // in a thread's own
@@ -75,12 +79,26 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     return used == SIZE_MAX ? 0 : used;
 }
 
+// Layer l's output, or with l = -1 the input, loses some of its numbers.
+static void drop(const job *j, int l, void *out, const void *in, int64_t first, int64_t rows) {
+    double p = l < 0 ? j->input_dropout : j->net->layers[l].spec.dropout;
+    int64_t n = l < 0 ? j->net->layers[0].spec.n_in : j->net->layers[l].spec.n_out;
+    mlp_draw draw = j->draw;
+    draw.stream = MLP_STREAM_DROPOUT + (uint32_t)(l + 1);
+    draw.first_row = first;
+    j->net->kernels->dropout(out, in, n, (mlp_block){0, rows, 0, n}, p, &draw);
+}
+
 // The chunk's input, in place where it has the network's type.
 static const void *input(const job *j, int64_t first, int64_t rows, void *converted) {
     int64_t n_in = j->net->layers[0].spec.n_in;
     const void *X = mlp_row(j->data->X, j->data->x_type, first, n_in);
-    if (j->data->x_type == j->net->dtype) return X;
-    j->net->kernels->gather(converted, X, j->data->x_type, j->data->x_scale, NULL, rows, n_in);
+    if (j->data->x_type != j->net->dtype) {
+        j->net->kernels->gather(converted, X, j->data->x_type, j->data->x_scale, NULL, rows, n_in);
+        X = converted;
+    }
+    if (!(j->drops && j->input_dropout > 0)) return X;
+    drop(j, -1, converted, X, first, rows);
     return converted;
 }
 
@@ -101,6 +119,7 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         k->dense_forward(a, NULL, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
                          buffer + at->scratch);
         if (g.kind == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
+        if (j->drops && l < last && layer->spec.dropout > 0) drop(j, l, a, a, first, rows);
         x = a;
     }
     if (j->evaluates) {
@@ -142,6 +161,16 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     mlp_status status = mlp_check_data(data);
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context};
+    return run_all(&j, workspace, threads);
+}
+
+mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
+                              int64_t sample, void *workspace, int threads, mlp_poll poll, void *context) {
+    mlp_status status = mlp_check_data(data);
+    if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
+    if (status || data->n == 0) return status;
+    job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context, .drops = 1,
+             .draw = {.seed = seed, .step = sample}, .input_dropout = input_dropout};
     return run_all(&j, workspace, threads);
 }
 

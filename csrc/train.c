@@ -5,6 +5,7 @@
 //
 // A team of threads enters once for the epoch. Each phase splits its output among the members (never the sum inside a
 // product), and ends in a barrier where another member's part is read next. No phase allocates.
+#include <math.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
@@ -29,6 +30,8 @@ struct mlp_trainer {
     mlp_optimizer optimizer;         // whose state it is
     void *state[MLP_MOST_STATES];    // each laid out as the network's parameters; NULL until they are needed
     int64_t steps;                   // since the state began
+    void *gradient;                  // of the parameters, laid out as they are; NULL until clip_norm needs it
+    double *squares;                 // of its rows
     int64_t drawn;                   // minibatches ever trained on: dropout and noise differ from one to the next
     void **buffers;  // the one allocation behind the next five
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
@@ -44,6 +47,7 @@ typedef struct {
     const mlp_data *data;
     const int64_t *order;
     const mlp_settings *settings;
+    const double *rates;  // of each minibatch, or NULL
     int64_t batch_size;
     mlp_result *result;
     mlp_poll poll;
@@ -154,7 +158,7 @@ static double sum_of_weights(const step *s) {
 }
 
 static mlp_draw draw_for(const step *s, uint32_t stream) {
-    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream};
+    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream, 0};
 }
 
 // The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
@@ -329,8 +333,18 @@ static mlp_update update_rule(const step *s, int l) {
     // has no gradient; momentum and penalties still act.
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    return (mlp_update){scale, settings, settings->l1 + spec->l1, settings->l2 + spec->l2,
+    double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
+    return (mlp_update){scale, settings, lr, settings->weight_decay, settings->l1 + spec->l1, settings->l2 + spec->l2,
                         s->epoch->steps_before + s->number + 1};
+}
+
+// Biases and slopes go with the columns, or, where W is split by rows, to the last member: rank 0 is busy with the loss.
+static int has_vectors(const step *s, int l) {
+    return !by_rows(s, s->net->layers[l].spec.n_out) || s->me->rank == s->me->size - 1;
+}
+
+static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
+    return layer->spec.one_slope && mine.j1 > 1 ? 1 : mine.j1;
 }
 
 static void update(const step *s, int l) {
@@ -343,15 +357,114 @@ static void update(const step *s, int l) {
     if (l == 0) ahead = rows_ahead(s, tiles_of(s, mine));
     s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, t->a[l], t->delta[l], s->rows, n_in, n_out,
                                mine, &rule, &ahead, my_scratch(s));
-    int all_columns = by_rows(s, n_out);
-    if (all_columns && s->me->rank < s->me->size - 1) return;  // rank 0 is busy with the loss
+    if (!has_vectors(s, l)) return;
     if (layer->b) {
         s->kernels->update_bias(with_state(t, layer->b, NULL), t->delta[l], s->rows, n_out, mine.j0, mine.j1, &rule);
     }
     if (layer->slopes) {  // their gradient is there: one row of it
-        int64_t end = layer->spec.one_slope && mine.j1 > 1 ? 1 : mine.j1;
-        s->kernels->update_bias(with_state(t, layer->slopes, NULL), t->slope[l], 1, n_out, mine.j0, end, &rule);
+        s->kernels->update_bias(with_state(t, layer->slopes, NULL), t->slope[l], 1, n_out, mine.j0,
+                                end_of_slopes(layer, mine), &rule);
     }
+}
+
+// The same in two passes, where the length of the whole gradient decides: it is stored, measured, and then used.
+
+static void *gradient_of(const mlp_trainer *t, const void *parameter) {
+    return (char *)t->gradient + ((const char *)parameter - (const char *)t->net->parameters);
+}
+
+static void store_gradient(const step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    const mlp_trainer *t = s->trainer;
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
+    mlp_update rule = update_rule(s, l);
+    rule.settings = NULL;
+    mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    mlp_parameter W = {.values = layer->W, .mask = layer->mask};
+    s->kernels->weight_gradient(gradient_of(t, layer->W), layer->stride, W, layer->stride, t->a[l], t->delta[l], s->rows,
+                                n_in, n_out, mine, &rule, my_scratch(s));
+    if (!has_vectors(s, l)) return;
+    if (layer->b) {
+        s->kernels->bias_gradient(gradient_of(t, layer->b), t->delta[l], s->rows, n_out, mine.j0, mine.j1, &rule);
+    }
+    if (layer->slopes) {
+        s->kernels->bias_gradient(gradient_of(t, layer->slopes), t->slope[l], 1, n_out, mine.j0,
+                                  end_of_slopes(layer, mine), &rule);
+    }
+}
+
+// Squares of the rows of W, then of b and the slopes: n_in + 2 numbers for each layer.
+static double *squares_of(const step *s, int l) {
+    double *squares = s->trainer->squares;
+    for (int i = 0; i < l; i++) squares += s->net->layers[i].spec.n_in + 2;
+    return squares;
+}
+
+static void measure_gradient(const step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    const mlp_trainer *t = s->trainer;
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, i0, i1;
+    double *squares = squares_of(s, l);
+    mlp_team_share(s->me, n_in, 1, &i0, &i1);
+    s->kernels->sum_squares(squares, gradient_of(t, layer->W), layer->stride, i0, i1, n_out);
+    if (s->me->rank > 0) return;
+    squares[n_in] = squares[n_in + 1] = 0;
+    if (layer->b) s->kernels->sum_squares(squares + n_in, gradient_of(t, layer->b), n_out, 0, 1, n_out);
+    int64_t slopes = layer->spec.one_slope ? 1 : n_out;
+    if (layer->slopes) s->kernels->sum_squares(squares + n_in + 1, gradient_of(t, layer->slopes), n_out, 0, 1, slopes);
+}
+
+// What the gradient is multiplied by; every member comes to the same.
+static double shortening(const step *s) {
+    double sum = 0, most = s->epoch->settings->clip_norm;
+    for (int l = 0; l < s->net->n_layers; l++) {
+        const double *squares = squares_of(s, l);
+        for (int64_t i = 0; s->net->layers[l].spec.trainable && i < s->net->layers[l].spec.n_in + 2; i++) sum += squares[i];
+    }
+    double norm = sqrt(sum);
+    return norm > most ? most / norm : 1;
+}
+
+static void use_gradient(const step *s, int l, double factor) {
+    const mlp_layer *layer = &s->net->layers[l];
+    const mlp_trainer *t = s->trainer;
+    mlp_update rule = update_rule(s, l);
+    rule.scale = factor;
+    rule.l1 = rule.l2 = 0;  // they are in it
+    mlp_block mine = my_block(s, layer->spec.n_in, s->kernels->tile_rows, layer->spec.n_out);
+    s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), gradient_of(t, layer->W), layer->stride, mine, &rule);
+    if (!has_vectors(s, l)) return;
+    rule.weight_decay = 0;
+    mlp_block vector = {0, 1, mine.j0, mine.j1};
+    if (layer->b) s->kernels->apply_gradient(with_state(t, layer->b, NULL), gradient_of(t, layer->b), 0, vector, &rule);
+    vector.j1 = end_of_slopes(layer, mine);
+    if (layer->slopes) {
+        s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), gradient_of(t, layer->slopes), 0, vector, &rule);
+    }
+}
+
+static void clipped_updates(step *s, int lowest) {
+    int last = s->net->n_layers - 1;
+    for (int l = last; l >= lowest; l--) store_gradient(s, l);
+    await_others(s, 0);
+    for (int l = last; l >= lowest; l--) measure_gradient(s, l);
+    await_others(s, 0);
+    double factor = shortening(s);
+    for (int l = last; l >= lowest; l--) {
+        if (s->net->layers[l].spec.trainable) use_gradient(s, l, factor);
+    }
+}
+
+// Srebro, Rennie and Jaakkola (2005): no unit's weights become longer than max_norm.
+static void limit_weights(step *s, int l) {
+    const mlp_layer *layer = &s->net->layers[l];
+    int64_t n_out = layer->spec.n_out;
+    mlp_block mine = my_block(s, layer->spec.n_in, 1, n_out);
+    if (by_rows(s, n_out)) {
+        await_others(s, 0);
+        mlp_team_share(s->me, n_out, line_or(s, 1), &mine.j0, &mine.j1);
+    }
+    s->kernels->limit_columns(layer->W, layer->stride, layer->spec.n_in, mine.j0, mine.j1, s->epoch->settings->max_norm);
 }
 
 // ---- The walk ----
@@ -370,8 +483,15 @@ static int one_step(step *s) {
     int whole = !stopped(s);
     account(s, whole);
     if (!whole) return 0;
-    for (int l = last; l >= lowest; l--) {
-        if (s->net->layers[l].spec.trainable) update(s, l);
+    if (s->epoch->settings->clip_norm > 0) {
+        clipped_updates(s, lowest);
+    } else {
+        for (int l = last; l >= lowest; l--) {
+            if (s->net->layers[l].spec.trainable) update(s, l);
+        }
+    }
+    for (int l = last; s->epoch->settings->max_norm > 0 && l >= lowest; l--) {
+        if (s->net->layers[l].spec.trainable) limit_weights(s, l);
     }
     return 1;
 }
@@ -465,6 +585,21 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
     return MLP_OK;
 }
 
+static mlp_status ensure_gradient(mlp_trainer *t, const mlp_settings *settings) {
+    if (!(settings->clip_norm > 0) || t->gradient) return MLP_OK;
+    size_t bytes = 0;
+    for (int l = 0; l < t->net->n_layers; l++) bytes += (size_t)(t->net->layers[l].spec.n_in + 2) * sizeof(double);
+    void *gradient = mlp_aligned_block(t->net->bytes), *squares = mlp_aligned_block(bytes);
+    if (!gradient || !squares) {
+        free(gradient);
+        free(squares);
+        return MLP_NO_MEMORY;
+    }
+    t->gradient = gradient;
+    t->squares = squares;
+    return MLP_OK;
+}
+
 static mlp_status check_order(const int64_t *order, int64_t n) {
     for (int64_t i = 0; order && i < n; i++) {
         if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
@@ -483,7 +618,7 @@ static double flops_per_row(const mlp_trainer *t) {
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
+                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
@@ -492,7 +627,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .batch_size = rows, .result = result, .poll = poll,
+        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows, .result = result, .poll = poll,
         .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
         .drawn_before = t->drawn,
     };
@@ -500,6 +635,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_team_size(threads, e.flops_per_row * (double)rows / phases);
     status = ensure_workspace(t, rows, threads);
+    if (!status) status = ensure_gradient(t, settings);
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
 
@@ -538,6 +674,8 @@ void mlp_trainer_destroy(mlp_trainer *t) {
     if (!t) return;
     free(t->block);
     for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
+    free(t->gradient);
+    free(t->squares);
     free(t->buffers);
     free(t);
 }
@@ -557,11 +695,12 @@ int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
 
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, int threads, mlp_poll poll, void *context) {
-    return train(t, result, data, order, t->batch_size, settings, threads, poll, context);
+                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
+                           void *context) {
+    return train(t, result, data, order, t->batch_size, settings, rates, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, threads, poll, context);
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, threads, poll, context);
 }

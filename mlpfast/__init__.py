@@ -20,7 +20,17 @@ except ImportError as error:
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 _core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/team.c
 
-from . import activations, backprop, benchmark, initializers, losses, optimizers  # noqa: E402
+from . import (  # noqa: E402
+    activations,
+    backprop,
+    benchmark,
+    callbacks,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    schedules,
+)
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
@@ -30,8 +40,8 @@ from .trainer import Trainer  # noqa: E402
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
-    "__version__", "activations", "backprop", "benchmark", "datasets", "get_num_threads", "initializers", "losses",
-    "optimizers", "set_num_threads", "show_config",
+    "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "get_num_threads", "initializers",
+    "losses", "metrics", "optimizers", "schedules", "set_num_threads", "show_config",
 ]
 
 

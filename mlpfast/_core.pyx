@@ -55,7 +55,7 @@ cdef extern from "mlpfast.h":
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, l1, l2, input_dropout, input_noise
+        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         uint64_t seed
         int check_finite
     ctypedef int (*mlp_poll)(void *) noexcept nogil
@@ -78,6 +78,8 @@ cdef extern from "mlpfast.h":
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
+    mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
+                                  mlp_poll, void *) nogil
     mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
                             void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
@@ -88,7 +90,7 @@ cdef extern from "mlpfast.h":
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, int,
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, const double *, int,
                                mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
@@ -108,7 +110,7 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
-        double l1, l2
+        double lr, weight_decay, l1, l2
         int64_t steps
     ctypedef struct mlp_parameter:
         void *values
@@ -125,8 +127,8 @@ cdef extern from "kernel_table.h":
                             mlp_block, void *) noexcept
         void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
                                const mlp_update *, mlp_ahead *, void *) noexcept
-        void (*weight_gradient)(void *, const void *, int64_t, const void *, const void *, int64_t, int64_t, int64_t,
-                                mlp_block, const mlp_update *, void *) noexcept
+        void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
+                                int64_t, mlp_block, const mlp_update *, void *) noexcept
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
         void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
         void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
@@ -462,6 +464,19 @@ cdef class Network:
         self.idle.append(space)
         raise_status(status, caught)
 
+    def predict_sample(self, cnp.ndarray out, Data data, int threads, double input_dropout, uint64_t seed, int64_t sample):
+        """out (n, n_out) = a_L with dropout, as the numbers of that seed and sample have it."""
+        cdef Workspace space = self.workspace(data.c.n, threads)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef void *to = address(out)
+        cdef mlp_status status
+        with nogil:
+            status = mlp_predict_sample(self.c, to, &data.c, input_dropout, seed, sample, space.memory, threads, ask,
+                                        &state)
+        self.idle.append(space)
+        raise_status(status, caught)
+
     def evaluate(self, Data data, loss, int threads):
         """(sum of losses, sum of weights, weight of the right ones) over all rows."""
         cdef Workspace space = self.workspace(data.c.n, threads)
@@ -511,6 +526,7 @@ cdef class Trainer:
     cdef mlp_settings settings         # as `use` set it, for step_ready
     cdef bint by_label
     cdef Workspace labels
+    cdef readonly int64_t steps        # minibatches done, also those before an interrupt
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
@@ -545,12 +561,17 @@ cdef class Trainer:
         return rows[:, :parameter.shape[1]]
 
     @property
-    def steps(self):
+    def state_steps(self):
         return mlp_trainer_steps(self.c)
 
-    @steps.setter
-    def steps(self, int64_t steps):
+    @state_steps.setter
+    def state_steps(self, int64_t steps):
         mlp_trainer_set_steps(self.c, steps)
+
+    def count_step(self):
+        """A step was done outside of the core."""
+        mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
+        self.steps += 1
 
     def step_ready(self, X, y, double scale, int threads):
         """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
@@ -582,11 +603,16 @@ cdef class Trainer:
         cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
+        self.steps += result.minibatches
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads):
-        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result)."""
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None):
+        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
+
+        rates: the learning rate of each minibatch (float64), or None for that of the settings.
+        """
+        cdef const double *each = <const double *>address_or_null(rates)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
@@ -594,7 +620,8 @@ cdef class Trainer:
         cdef mlp_status status
         self.enter()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -608,6 +635,7 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
+        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -752,20 +780,27 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
 def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0)
     mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
                                                   rows.shape[1], &update)
     return out
 
 
-def weight_gradient(cnp.ndarray W, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
-    """dW = scale x^T delta + l2 W + l1 sign(W)."""
+cdef mlp_parameter without_state(cnp.ndarray values, mask) noexcept:
+    cdef mlp_parameter parameter
+    parameter.values, parameter.mask = address(values), NULL if mask is None else address(<cnp.ndarray>mask)
+    parameter.state[0] = parameter.state[1] = NULL
+    return parameter
+
+
+def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
+    """dW = scale x^T delta + l2 W + l1 sign(W), times the mask (of W's strides) unless that is None."""
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, NULL, l1, l2, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.weight_gradient(address(dW), address(W), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
+    k.weight_gradient(address(dW), W.shape[1], without_state(W, mask), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
     return dW
 
@@ -817,11 +852,10 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, 0, 0, 1)
-    cdef mlp_parameter parameter
-    parameter.values, parameter.mask = address(W), NULL
-    parameter.state[0], parameter.state[1] = <void *>address_or_null(V), NULL
+    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 0, 1)
+    cdef mlp_parameter parameter = without_state(W, None)
+    parameter.state[0] = <void *>address_or_null(V)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     k.update_weights(parameter, row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], whole(W),
                      &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))

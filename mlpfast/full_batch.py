@@ -28,8 +28,9 @@ def check(trainer):
     for setting, value in zeros:
         if value:
             raise ValueError(f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}")
-    if trainer.clip_value is not None:
-        raise ValueError(f"clip_value must be None for {name}, got {trainer.clip_value!r}")
+    for limit in ("clip_value", "clip_norm", "max_norm"):
+        if getattr(trainer, limit) is not None:
+            raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
     if not any(layer.trainable for layer in net.layers):
         raise ValueError(f"network must have a trainable layer for {name}, got none")
     if isinstance(trainer.optimizer, optimizers.NaturalGradient):
@@ -86,8 +87,8 @@ class Variables:
         """scale times the sum over the tape's rows of d loss / d theta, as a vector."""
         a_below, parts = [tape.X, *tape.a], []
         for l, layer, _ in self.layers:
-            dW = _core.weight_gradient(layer.W, a_below[l], deltas[l], scale, 0, 0)
-            parts.append(dW if layer.mask is None else dW * layer.mask)
+            mask = self.net._core.mask(l)
+            parts.append(_core.weight_gradient(layer.W, mask, a_below[l], deltas[l], scale, 0, 0))
             if layer.bias:
                 parts.append(_core.scaled_sum(deltas[l], scale))
             if slopes[l] is not None:
@@ -245,7 +246,7 @@ class _Search:
 
     def ended(self):
         self.begun = False
-        self.trainer._core.steps += 1
+        self.trainer._core.count_step()
         if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
             with alone(self.net):
                 self.objective.value_and_gradient()
@@ -280,12 +281,12 @@ def step(trainer, data):
         variables = objective.variables
         before = variables.read()
         try:
-            variables.write(before - optimizer.lr * d)
+            variables.write(before - trainer.lr * d)
             objective.check(J, variables.read())
         except BaseException:
             variables.write(before)
             raise
-    trainer._core.steps += 1
+    trainer._core.count_step()
     return trainer._means(*objective.sums())
 
 

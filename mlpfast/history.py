@@ -1,16 +1,40 @@
 """What happened in each epoch."""
 
+import math
+
 
 class History(dict):
-    """A dict of lists, one entry per epoch: "loss", and as they apply "accuracy", "val_loss", "val_accuracy".
+    """A dict of lists, one entry per epoch: "loss", and as they apply "accuracy", "objective", "val_loss",
+    "val_accuracy", other metrics on the validation data, and what callbacks add.
 
-    "loss" and "accuracy" are means over the epoch's minibatches, each before its own update.
+    "loss" (L) and "accuracy" are means over the epoch's minibatches, each before its own update. With penalties,
+    "objective" is J = L + (l2/2) sum W^2 + l1 sum |W|, the weights being those at the end of the epoch.
     """
 
     def append(self, logs):
         """Add one epoch's numbers, {name: value}."""
+        done = self.n_epochs
         for name, value in logs.items():
-            self.setdefault(name, []).append(value)
+            values = self.setdefault(name, [])
+            values += [math.nan] * (done - len(values)) + [value]  # NaN for the epochs that did not have it
+
+    def add_to_last(self, logs):
+        """Take from logs the names that the last epoch does not have yet."""
+        done = self.n_epochs
+        for name, value in logs.items():
+            values = self.setdefault(name, [])
+            if len(values) < done:
+                values += [math.nan] * (done - 1 - len(values)) + [value]
+
+    def plot(self, path=None, ax=None):
+        """Draw the losses over the epochs, and beside them the metrics on an axis of their own -> matplotlib's Axes.
+
+        path: a file to write it to, in the format of its ending. ax: the Axes to draw into; None makes a figure.
+        Needs matplotlib: pip install "mlpfast[plots]". A learning rate is not drawn.
+        """
+        from .plots import plot_history  # here, because few need it
+
+        return plot_history(self, path, ax)
 
     @property
     def n_epochs(self):

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _core, activations, initializers
 from ._config import checked_threads
-from ._validate import Data, float_dtype, inputs, output_array, real_number, whole_number
+from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -80,16 +80,21 @@ class Network:
         """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b, and a prelu's slopes follow its b."""
         return [p for layer in self.layers for p in layer.parameters]
 
-    def predict(self, X, *, out=None, threads=None):
+    def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
         X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
         out: a C-contiguous array of shape (n, n_out) and the network's dtype to write into; it is returned.
         threads: that many, but never more than there are processors; None lets the amount of work decide. Neither
             it nor the way rows are split into calls changes a bit.
+        dropout: True draws `samples` predictions with dropout as in training, and returns their mean and their standard
+            deviation, both (n, n_out) in float64: Monte Carlo dropout, Gal and Ghahramani (2016). seed fixes the draws;
+            None takes a fresh one. out does not go with it.
         Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
+        if dropout is not False:
+            return self._monte_carlo(X, out, threads, flag("dropout", dropout), samples, seed)
         if threads is None:
             done = self._core.predict_few(X, out, self.input_scale)
             if done is not None:
@@ -105,6 +110,23 @@ class Network:
         return out
 
     __call__ = predict
+
+    def _monte_carlo(self, X, out, threads, _dropout, samples, seed):
+        samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
+        if out is not None:
+            raise ValueError("out must be None with dropout=True")
+        p = self._input_settings()["input_dropout"]
+        if not p and not any(layer.dropout for layer in self.layers):
+            raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")
+        data, threads = Data(inputs(X, self), self.input_scale), checked_threads(threads)
+        one = np.empty((len(data), self.n_out), self.dtype)
+        mean, squares = np.zeros(one.shape), np.zeros(one.shape)
+        for k in range(samples):  # Welford (1962)
+            self._core.predict_sample(one, data, threads, p, seed, k)
+            away = one - mean
+            mean += away / (k + 1)
+            squares += away * (one - mean)
+        return mean, np.sqrt(squares / samples)
 
     def _input_settings(self):
         return {

@@ -1,10 +1,13 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h.
 
-g is the gradient of a parameter W, t the number of the step, from 1. The attributes may be changed between calls of
-fit.
+g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is a number or a schedule
+(mlpfast.schedules). The attributes may be changed between calls of fit.
 """
 
+from operator import attrgetter
+
 from ._validate import flag, one_of, real_number, whole_number
+from .schedules import rate
 
 # What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
 UNUSED = {
@@ -18,13 +21,16 @@ class Optimizer:
     names = ("lr",)
     states = ()
 
+    def __init_subclass__(cls):
+        cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
+
     def settings(self):
         """What may be changed, as it stands."""
-        return (type(self), *(getattr(self, name) for name in self.names))
+        return (self.number, *self._values(self))
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
-        return {**UNUSED, "optimizer": self.number, "lr": real_number("lr", self.lr, above=0), **self._own()}
+        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own()}
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
@@ -37,7 +43,7 @@ class SGD(Optimizer):
         V = momentum V + g,   W = W - lr V                     Polyak (1964)
         V = momentum V + g,   W = W - lr (g + momentum V)      nesterov: Sutskever et al. (2013)
 
-    lr > 0, 0 <= momentum < 1; nesterov needs momentum > 0.
+    0 <= momentum < 1; nesterov needs momentum > 0.
     """
 
     names = ("lr", "momentum", "nesterov")
@@ -62,7 +68,7 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    lr > 0, 0 <= beta1, beta2 < 1, eps > 0.
+    0 <= beta1, beta2 < 1, eps > 0.
     """
 
     names = ("lr", "beta1", "beta2", "eps")
@@ -97,8 +103,8 @@ class AdamW(Adam):
 
     def _own(self):
         decay = real_number("weight_decay", self.weight_decay, least=0)
-        if decay * self.lr >= 1:
-            raise ValueError(f"weight_decay must be < 1 / lr = {1 / self.lr:.6g}, got {decay!r}")
+        if decay * rate(self.lr) >= 1:
+            raise ValueError(f"weight_decay must be < 1 / lr = {1 / rate(self.lr):.6g}, got {decay!r}")
         return {**super()._own(), "weight_decay": decay}
 
 
@@ -107,7 +113,7 @@ class RMSprop(Optimizer):
 
         v = rho v + (1 - rho) g^2,   W = W - lr g / (sqrt(v) + eps)
 
-    lr > 0, 0 <= rho < 1, eps > 0.
+    0 <= rho < 1, eps > 0.
     """
 
     names = ("lr", "rho", "eps")
@@ -128,7 +134,7 @@ class Adagrad(Optimizer):
 
         v = v + g^2,   W = W - lr g / (sqrt(v) + eps)
 
-    lr > 0, eps > 0.
+    eps > 0.
     """
 
     names = ("lr", "eps")
@@ -145,10 +151,14 @@ class Adagrad(Optimizer):
 
 class FullBatch(Optimizer):
     """One that takes all examples at once: Trainer(..., batch_size=None). full_batch.py drives it on the core's
-    kernels, on one thread. It refuses dropout and noise, l1 and clip_value: its gradient must be that of one smooth
-    function. To the core it is the plain SGD, which never runs."""
+    kernels, on one thread. It refuses dropout and noise, l1, clipping and max_norm: its gradient must be that of one
+    smooth function. To the core it is the plain SGD, which never runs."""
 
     number = SGD.number
+    lr = 1.0  # of those that have none
+
+    def settings(self):
+        return (type(self), *self._values(self))
 
     def checked(self):
         return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._own()}
@@ -203,7 +213,7 @@ class NaturalGradient(FullBatch):
     History is the one before it. Nothing is kept between steps. Nothing watches over the loss either: where it rises,
     raise damping. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
 
-    lr > 0, damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
+    damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
     """
 
     names = ("lr", "damping", "cg_iterations", "cg_tolerance")
@@ -216,7 +226,7 @@ class NaturalGradient(FullBatch):
         real_number("damping", self.damping, least=0)
         whole_number("cg_iterations", self.cg_iterations, least=1)
         real_number("cg_tolerance", self.cg_tolerance, least=0, below=1)
-        return {"lr": real_number("lr", self.lr, above=0)}
+        return {"lr": rate(self.lr)}
 
 
 BY_NAME = {

@@ -5,10 +5,13 @@ import operator
 
 import numpy as np
 
-from . import _core, full_batch, losses, optimizers
+from . import _core, full_batch, losses, optimizers, schedules
+from . import metrics as known_metrics
 from ._config import checked_threads
 from ._progress import Progress
+from ._split import hold_out
 from ._validate import Data, examples, flag, real_number, whole_number
+from .callbacks import StopAt
 from .history import History
 from .network import Network, seed_or_fresh
 
@@ -20,9 +23,12 @@ class Trainer:
 
     loss: a name or an object of mlpfast.losses.
     optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9); with
-        batch_size=None also "lbfgs" or "natural_gradient".
+        batch_size=None also "lbfgs" or "natural_gradient". Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
+    clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
+    max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
+        al. (2005).
     shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number.
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
@@ -30,7 +36,7 @@ class Trainer:
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
         changes the parameters.
 
-    The state (velocities, number of epochs done) lives as long as the Trainer: fit called again goes on.
+    The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
     """
 
     def __init__(
@@ -46,6 +52,8 @@ class Trainer:
         l1=0.0,
         l2=0.0,
         clip_value=None,
+        clip_norm=None,
+        max_norm=None,
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -59,7 +67,7 @@ class Trainer:
         self.threads = threads
         checked_threads(threads)
         self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
-        self.clip_value = clip_value
+        self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         self.check_finite = flag("check_finite", check_finite)
         self.epoch = 0  # whole epochs done
         self.history = History()  # of the last call of fit, also after an exception
@@ -79,11 +87,21 @@ class Trainer:
         return self._batch_size
 
     @property
+    def steps(self):
+        """Minibatches trained on, those of step included."""
+        return self._core.steps
+
+    @property
+    def lr(self):
+        """The learning rate now: the optimizer's number, or what its schedule says."""
+        return schedules.rate(self.optimizer.lr, self.epoch, self.steps)
+
+    @property
     def state(self):
         """What the optimizer keeps, as {"steps": t, name: [an array for each of network.parameters]}: views, so that
         writing to them changes the state. The names are those of the optimizer's `states`. Setting it copies."""
         self._core.prepare(self._settings())
-        return {"steps": self._core.steps, **dict(zip(self.optimizer.states, self._core.states(), strict=False))}
+        return {"steps": self._core.state_steps, **dict(zip(self.optimizer.states, self._core.states(), strict=False))}
 
     @state.setter
     def state(self, state):
@@ -98,7 +116,7 @@ class Trainer:
         for name in set(mine) - {"steps"}:
             for array, value in zip(mine[name], state[name], strict=True):
                 array[...] = value
-        self._core.steps = steps
+        self._core.state_steps = steps
 
     def fit(
         self,
@@ -107,8 +125,12 @@ class Trainer:
         *,
         epochs=1,
         validation_data=None,
+        validation_split=None,
+        stratify=False,
         sample_weight=None,
         class_weight=None,
+        metrics=(),
+        stop_at=None,
         callbacks=(),
         progress=False,
     ):
@@ -118,10 +140,15 @@ class Trainer:
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); else numbers (n,) if there is one
             output, or (n, n_out).
         validation_data: (X, y), evaluated after each epoch.
+        validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
+            class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
             gradients are divided by their sum.
-        callbacks: objects with on_epoch_begin(trainer, epoch) and on_epoch_end(trainer, epoch, logs), either may be
-            missing; a function counts as the latter. True from on_epoch_end ends training.
+        metrics: names or functions (mlpfast.metrics), computed on the validation data: "val_mae", ...
+        stop_at: {name: number} or a number for "loss"; training ends once all of them are reached.
+        callbacks: objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
+            on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
+            (mlpfast.callbacks).
         progress: a bar (tqdm, if installed) or a line per epoch.
 
         Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
@@ -129,31 +156,35 @@ class Trainer:
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         epochs = whole_number("epochs", epochs, least=1)
-        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, class_weight=class_weight)
-        validation = self._validation(validation_data)
+        data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
+        metrics = self._chosen(metrics, validation)
         self._settings()  # a bad setting is refused before anything starts
-        callbacks = _callbacks(callbacks)
+        callbacks = _callbacks(callbacks, stop_at)
         order = np.empty(len(data), np.int64) if self.shuffle else None
         history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
 
             def begin():
-                for begin_epoch, _ in callbacks:
+                for begin_epoch, _end, _finish in callbacks:
                     begin_epoch(self, self.epoch)
 
             def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end_epoch(self, self.epoch - 1, logs) for _, end_epoch in callbacks]
+                wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
+                history.add_to_last(logs)
+                schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
 
             if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
-                full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation)))
-                return history
+                full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation, metrics)))
+                epochs = 0
             for _ in range(epochs):
                 begin()
-                if end(self._one_epoch(data, order, validation)):
+                if end(self._one_epoch(data, order, validation, metrics)):
                     break
+            for _begin, _end, finish in callbacks:
+                finish(self)
         return history
 
     def step(self, X, y, sample_weight=None):
@@ -170,31 +201,72 @@ class Trainer:
         self._check(failure, result)
         return result["loss_sum"] / result["weight_sum"]
 
-    def evaluate(self, X, y, sample_weight=None):
-        """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} on X, y; changes nothing."""
-        return self._evaluate(examples(X, y, self.network, self.loss, sample_weight=sample_weight))
+    def evaluate(self, X, y, sample_weight=None, metrics=()):
+        """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} and the metrics, names or
+        functions (mlpfast.metrics), on X, y; changes nothing."""
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
+        return self._evaluate(data, self._chosen(metrics, data))
 
-    def _one_epoch(self, data, order, validation):
+    def _one_epoch(self, data, order, validation, metrics):
         if isinstance(self.optimizer, optimizers.FullBatch):
-            return self._ended(full_batch.step(self, data), validation)
+            return self._ended(full_batch.step(self, data), validation, metrics)
         if order is not None:
             _core.shuffle(order, self.seed, self.epoch)
-        failure, result = self._core.epoch(data, order, self._settings(), checked_threads(self.threads))
+        failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
-        return self._ended(self._means(result["loss_sum"], result["weight_sum"], result["correct"]), validation)
+        logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
+        return self._ended(logs, validation, metrics)
 
-    def _ended(self, logs, validation):
+    def _ended(self, logs, validation, metrics):
         """One more epoch is done: its numbers, with those of the validation."""
         self.epoch += 1
+        if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self.network.layers):
+            logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
-            for name, value in self._evaluate(validation).items():
+            for name, value in self._evaluate(validation, metrics).items():
                 logs["val_" + name] = value
             if self.check_finite and not math.isfinite(logs["val_loss"]):
                 raise FloatingPointError(f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}")
         return logs
 
-    def _evaluate(self, data):
-        return self._means(*self.network._core.evaluate(data, self.loss, checked_threads(self.threads)))
+    def _all_minibatches(self, data, order):
+        """Train on each -> (status name, result), as the core gives them."""
+        settings, rates = self._settings(), None
+        if getattr(self.optimizer.lr, "per", "epoch") == "step":
+            steps = range(self.steps, self.steps + -(-len(data) // (self.batch_size or len(data))))
+            rates = np.array([schedules.rate(self.optimizer.lr, self.epoch, step) for step in steps])
+        return self._core.epoch(data, order, settings, checked_threads(self.threads), rates)
+
+    def _penalty(self):
+        """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers."""
+        s = 0.0
+        for layer in self.network.layers:
+            l1, l2 = self.l1 + layer.l1, self.l2 + layer.l2
+            if l2:
+                s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
+            if l1:
+                s += l1 * float(np.abs(layer.W, dtype=np.float64).sum())
+        return s
+
+    def _evaluate(self, data, metrics):
+        threads = checked_threads(self.threads)
+        values = self._means(*self.network._core.evaluate(data, self.loss, threads))
+        if metrics:
+            yhat = np.empty((len(data), self.network.n_out), self.network.dtype)
+            self.network._core.predict(yhat, data, threads)
+            values.update(known_metrics.values(metrics, data, yhat))
+        return values
+
+    def _chosen(self, metrics, data):
+        """{name: function} of what is to be computed on data beside the core's own numbers."""
+        chosen = known_metrics.checked(metrics)
+        if self.loss.name in losses.CLASSIFICATION and chosen.get("accuracy") is known_metrics.accuracy:
+            del chosen["accuracy"]
+        if chosen and data is None:
+            raise ValueError(f"metrics needs validation_data or validation_split for {', '.join(chosen)}, got neither")
+        if chosen:
+            known_metrics.check_fit(chosen, data, self.network.n_out)
+        return chosen
 
     def _means(self, loss_sum, weight_sum, correct):
         means = {"loss": loss_sum / weight_sum}
@@ -206,13 +278,17 @@ class Trainer:
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         net = self._network
-        own = (self.l1, self.l2, self.clip_value, self.check_finite, net.input_dropout, net.input_noise)
-        given = (*self.optimizer.settings(), *own)
+        given = (
+            *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
+            self.check_finite, net.input_dropout, net.input_noise,
+        )
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
             self._core.use(checked)
-            self._checked, self._given = checked, given
+            self._checked = checked
+            if not schedules.is_schedule(self.optimizer.lr):  # whose rate is another next time
+                self._given = given
         return self._checked
 
     def _checked_settings(self):
@@ -220,9 +296,10 @@ class Trainer:
             full_batch.check(self)
         settings = {
             **self.optimizer.checked(),
+            "lr": self.lr,
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
-            "clip_value": 0.0 if self.clip_value is None else real_number("clip_value", self.clip_value, above=0),
+            **{name: _limit(name, getattr(self, name)) for name in ("clip_value", "clip_norm", "max_norm")},
             **self.network._input_settings(),
         }
         limits = np.finfo(self.network.dtype)
@@ -248,6 +325,19 @@ class Trainer:
             f"{so_far:.6g}; the parameters are those before this minibatch"
         )
 
+    def _data(self, X, y, validation_data, validation_split, stratify, sample_weight, class_weight):
+        """What to train on, and what to validate with or None."""
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        data = examples(X, y, self.network, self.loss, **weights)
+        if validation_split is None:
+            if flag("stratify", stratify):
+                raise ValueError("stratify=True needs validation_split, got None")
+            return data, self._validation(validation_data)
+        if validation_data is not None:
+            raise ValueError("validation_split needs validation_data=None, got both")
+        share = real_number("validation_split", validation_split, above=0, below=1)
+        return hold_out(data, share, flag("stratify", stratify), self.network, self.loss, self.seed, **weights)
+
     def _validation(self, validation_data) -> Data | None:
         if validation_data is None:
             return None
@@ -263,25 +353,32 @@ class Trainer:
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
 
 
+def _limit(name, value):
+    """A limit as the core takes it: 0 for none."""
+    return 0.0 if value is None else real_number(name, value, above=0)
+
+
 def _nothing(*_):
     return None
 
 
-def _callbacks(callbacks):
+def _callbacks(callbacks, stop_at):
     try:
-        return [_callback(c) for c in callbacks]
+        callbacks = [_callback(c) for c in callbacks]
     except TypeError:
         if hasattr(callbacks, "__iter__"):
             raise
         raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}") from None
+    return callbacks if stop_at is None else [*callbacks, _callback(StopAt(stop_at))]
 
 
 def _callback(callback):
-    """(on_epoch_begin, on_epoch_end) of a callback."""
-    begin = getattr(callback, "on_epoch_begin", None)
-    end = getattr(callback, "on_epoch_end", None)
-    if begin is None and end is None:
+    """(on_epoch_begin, on_epoch_end, on_fit_end) of a callback."""
+    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")]
+    if all(method is None for method in methods):
         if not callable(callback):
-            raise TypeError(f"callbacks must be functions or have on_epoch_begin or on_epoch_end, got {callback!r}")
-        end = callback
-    return begin or _nothing, end or _nothing
+            raise TypeError(
+                f"callbacks must be functions or have on_epoch_begin, on_epoch_end or on_fit_end, got {callback!r}"
+            )
+        methods[1] = callback
+    return [method or _nothing for method in methods]

@@ -185,6 +185,76 @@ def test_a_clipped_gradient_is_at_most_that_large():
         np.testing.assert_array_equal(p, old - np.clip(g, -0.01, 0.01))
 
 
+def shortened(grads, most):
+    norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in grads))
+    return [g * min(1.0, most / norm) for g in grads], norm
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.5), SGD(0.1, 0.9), AdamW(0.02, weight_decay=0.3)], ids=str)
+def test_the_whole_gradient_is_shortened(optimizer):
+    X, y = examples()
+    net = network()
+    parameters = [np.array(p) for p in net.parameters]
+    twin = InNumPy(optimizer, [p.shape for p in parameters], np.float64)
+    trainer = Trainer(net, LOSS, optimizer, clip_norm=0.2, l2=0.01)
+    lengths = []
+    for _ in range(5):
+        grads = [g for pair in backprop.gradients(net, X, y, LOSS, l2=0.01) for g in pair]
+        grads, norm = shortened(grads, 0.2)
+        lengths.append(norm)
+        trainer.step(X, y)
+        twin.step(parameters, grads, [p.ndim == 2 for p in parameters])
+        for got, wanted in zip(net.parameters, parameters, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-10, atol=1e-13)
+    assert max(lengths) > 0.2
+
+
+@both_types
+def test_a_short_gradient_is_left_to_the_bit(dtype):
+    X, y = examples()
+    results = []
+    for clip_norm in (None, 1e6):
+        net = network(dtype)
+        Trainer(net, LOSS, Adam(0.02), batch_size=8, seed=0, l1=0.01, clip_norm=clip_norm).fit(X, y, epochs=2)
+        results.append([np.array(p) for p in net.parameters])
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+@both_types
+def test_no_unit_has_longer_weights_than_max_norm(dtype):
+    X, y = examples()
+    net, free = network(dtype), network(dtype)
+    Trainer(net, LOSS, SGD(1.0), max_norm=0.9).step(X, y)
+    Trainer(free, LOSS, SGD(1.0)).step(X, y)
+    for layer, other in zip(net.layers, free.layers, strict=True):
+        W = np.array(other.W, np.float64)
+        norm = np.linalg.norm(W, axis=0)
+        wanted = W * np.minimum(1, 0.9 / norm)
+        np.testing.assert_allclose(layer.W, wanted, rtol=3e-6 if dtype == "float32" else 1e-12)
+        np.testing.assert_array_equal(layer.b, other.b)
+        assert (norm > 0.9).any()
+
+
+@pytest.mark.parametrize("limits", [{"clip_norm": 0.3}, {"max_norm": 0.8}, {"clip_norm": 0.3, "max_norm": 0.8}],
+                         ids="-".join)
+def test_limits_have_the_same_bits_on_any_number_of_threads(limits):
+    X, y = examples(60)
+    rng = np.random.default_rng(3)
+    mask = rng.random((19, 33)) < 0.5
+    results = []
+    for threads in (1, 2, 3, 5):
+        layers = [Layer(7, 19, activations.PReLU(0.1, shared=True)), Layer(19, 33, "gelu", mask=mask, l1=1e-3),
+                  Layer(33, 33, "prelu", trainable=False), Layer(33, 4, "softmax", bias=False)]
+        net = Network(layers, seed=2)
+        Trainer(net, LOSS, Adam(0.05), batch_size=16, seed=1, threads=threads, **limits).fit(X, y, epochs=3)
+        assert not net.layers[1].W[~mask].any()
+        results.append([np.array(p) for p in net.parameters])
+    for other in results[1:]:
+        for got, wanted in zip(other, results[0], strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
 def test_all_rows_at_once_is_gradient_descent():
     X, y = examples(50)
     one, other = network(), network()
@@ -207,6 +277,8 @@ def test_all_rows_at_once_is_gradient_descent():
     (lambda: optimizers.from_name("lion"), "optimizer must be one of"),
     (lambda: optimizers.from_name(3), "optimizer must be a name or an optimizer object"),
     (lambda: Trainer(network(), LOSS, clip_value=0).step(*examples()), "clip_value must be > 0"),
+    (lambda: Trainer(network(), LOSS, clip_norm=-1).step(*examples()), "clip_norm must be > 0"),
+    (lambda: Trainer(network(), LOSS, max_norm="x").step(*examples()), "max_norm must be a number"),
 ])
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):

@@ -150,6 +150,43 @@ def test_predict_and_evaluate_know_nothing_of_dropout():
     assert Trainer(with_it, LOSS).evaluate(X, X[:, :2]) == Trainer(without, LOSS).evaluate(X, X[:, :2])
 
 
+# ---- Monte Carlo dropout
+
+
+def sampled(net, X, seed, samples):
+    """The samples in NumPy: (samples, n, n_out)."""
+    result = []
+    for k in range(samples):
+        a = X * kept(seed, k, -1, X.shape, net.input_dropout) if net.input_dropout else X
+        for l, layer in enumerate(net.layers):
+            a = a @ layer.W + layer.b
+            a = np.tanh(a) if layer.activation == "tanh" else a
+            a = a * kept(seed, k, l, a.shape, layer.dropout) if layer.dropout else a
+        result.append(a)
+    return np.array(result)
+
+
+@pytest.mark.parametrize("input_dropout", [0.0, 0.2])
+def test_monte_carlo_dropout_is_mean_and_deviation_of_samples(input_dropout):
+    layers = [Layer(9, 70, "tanh", dropout=0.5), Layer(70, 33, "tanh", dropout=0.2), Layer(33, 4)]
+    net = Network(layers, dtype="float64", seed=1, input_dropout=input_dropout)
+    X = np.random.default_rng(0).normal(size=(40, 9))
+    wanted = sampled(net, X, 77, 6)
+    mean, deviation = net.predict(X, dropout=True, samples=6, seed=77)
+    np.testing.assert_allclose(mean, wanted.mean(axis=0), rtol=1e-12, atol=1e-13)
+    np.testing.assert_allclose(deviation, wanted.std(axis=0), rtol=1e-11, atol=1e-13)
+
+
+def test_monte_carlo_dropout_has_the_same_bits_in_any_split_into_threads():
+    net = Network([30, 64, 64, 3], dropout=0.5, seed=1, input_dropout=0.1)
+    X = np.random.default_rng(1).random((700, 30), dtype=np.float32)
+    first = net.predict(X, dropout=True, samples=3, seed=5, threads=1)
+    for threads in (2, 3, 7):
+        for got, wanted in zip(net.predict(X, dropout=True, samples=3, seed=5, threads=threads), first, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+    assert (net.predict(X, dropout=True, samples=3, seed=6)[0] != first[0]).any()
+
+
 # ---- masks
 
 
@@ -214,6 +251,9 @@ def test_penalties_of_a_layer_add_to_the_trainers():
     (lambda: Network([2, 3], input_noise=-1), "input_noise must be >= 0"),
     (lambda: Network([2, 3], input_dropout=1), "input_dropout must be < 1"),
     (lambda: Network([2, 3, 1], dropout="x"), "dropout must be a number"),
+    (lambda: Network([2, 3, 1]).predict(np.ones((1, 2)), dropout=True), "needs a layer with dropout"),
+    (lambda: Network([2, 3, 1], dropout=0.5).predict(np.ones((1, 2)), dropout=1), "dropout must be True or False"),
+    (lambda: Network([2, 3, 1], dropout=0.5).predict(np.ones((1, 2)), dropout=True, samples=0), "samples must be >= 1"),
 ])
 def test_what_makes_no_sense_is_refused(make, message):
     with pytest.raises((ValueError, TypeError), match=message):

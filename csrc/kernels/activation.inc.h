@@ -24,7 +24,7 @@ SIMD vreal unless_nan(vreal x, vreal y) { return v_select(v_eq(x, x), y, x); }
 SIMD vreal either(vreal x, vreal below, vreal above) {
     return unless_nan(x, v_select(v_lt(v_zero(), x), above, below));
 }
-SIMD vreal relu_slope(point p) { return either(p.a, v_zero(), v_set1(1)); }
+SIMD vreal relu_slope(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_sub(p.a, p.a)); }
 
 SIMD vreal leaky_relu(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
 SIMD vreal leaky_relu_slope(point p) { return either(p.a, p.alpha, v_set1(1)); }  // alpha >= 0: a has the sign of z
@@ -68,31 +68,37 @@ SIMD vreal gelu_tanh_u(vreal z) {
     return v_mul(z, v_fma(v_mul(z, z), v_set1(GELU_TANH_3), v_set1(GELU_TANH_1)));
 }
 // s + z s (1 - s) u'
-SIMD vreal gate_slope(vreal z, vreal s, vreal du) {
-    return v_fma(v_mul(z, v_mul(s, v_sub(v_set1(1), s))), du, s);
+SIMD vreal gate_slope(vreal z, vreal u, vreal du) {
+    sigmoid_parts g = sigmoid_split(u);
+    return v_fma(v_mul(z, v_mul(g.s, g.rest)), du, g.s);
 }
 SIMD vreal gelu_tanh(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
 SIMD vreal gelu_tanh_slope(point p) {
     vreal z = bounded(p.z, GATE_CLOSED);
-    return gate_slope(z, v_sigmoid(gelu_tanh_u(z)), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
+    return gate_slope(z, gelu_tanh_u(z), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
 }
 
 SIMD vreal silu(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
-SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), v_sigmoid(p.z), v_set1(1)); }
+SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
 
-// tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2); with e = e^-|z| both are divided by e^2z for z > 0.
-SIMD vreal mish_gate(vreal z) {
-    vreal two = v_set1(2), e = exp_down(minus_size(z));
-    vreal low = v_mul(e, v_add(e, two)), high = v_fma(two, e, v_set1(1));
-    vreal is_high = v_fma(v_mul(two, e), e, high);  // n + 2 over e^2z
+// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators and
+// denominators are divided by powers of e^z, so that e = e^-|z| is enough.
+typedef struct {
+    vreal t, slope;
+} mish_gate;
+SIMD mish_gate mish_gate_of(vreal z) {
+    vreal one = v_set1(1), two = v_set1(2), e = exp_down(minus_size(z));
+    vreal low = v_mul(e, v_add(e, two)), high = v_fma(two, e, one);
     vmask positive = v_lt(v_zero(), z);
-    return v_div(v_select(positive, high, low), v_select(positive, is_high, v_add(low, two)));
+    vreal below = v_select(positive, v_fma(v_mul(two, e), e, high), v_add(low, two));
+    vreal above = v_mul(v_fma(e, e, e), v_select(positive, e, one));
+    return (mish_gate){v_div(v_select(positive, high, low), below),
+                       v_div(v_mul(v_set1(4), above), v_mul(below, below))};
 }
-SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate(p.z)); }
-// t + z (1 - t^2) sigmoid(z)
+SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate_of(p.z).t); }
 SIMD vreal mish_slope(point p) {
-    vreal t = mish_gate(p.z), slope_of_t = v_mul(v_fma(v_sub(v_zero(), t), t, v_set1(1)), v_sigmoid(p.z));
-    return v_fma(bounded(p.z, GATE_CLOSED), slope_of_t, t);
+    mish_gate g = mish_gate_of(p.z);
+    return v_fma(bounded(p.z, GATE_CLOSED), g.slope, g.t);
 }
 
 // (z + 3) / 6 from 0 to 1; the ends belong to the constant parts.
@@ -166,23 +172,24 @@ SIMD vreal softsign_slope(point p) {
 
 // ---- Over rows ----
 
-// alpha of columns j..
-SIMD vreal alpha_at(mlp_unit g, int64_t j, int lanes) {
-    const real *slopes = g.slopes;
-    if (!slopes) return v_set1((real)g.alpha);
-    return g.one_slope ? v_set1(*slopes) : v_load_part(slopes + j, lanes);
+// alpha of columns j..: `each`, the one for all, unless the columns have slopes of their own.
+SIMD vreal alpha_at(const real *slopes, vreal each, int64_t j, int lanes) {
+    return slopes ? v_load_part(slopes + j, lanes) : each;
 }
+SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.one_slope ? *(const real *)g.slopes : (real)g.alpha); }
 
-SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, mlp_unit unit,
-                   point_function *g) {
+// slopes is the constant NULL for all activations but prelu.
+SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, vreal alpha,
+                   const real *slopes, point_function *g) {
     for (; rows > 0; rows--, out += out_ld, z += z_ld) {
         int64_t j = 0;
         for (; j + VL <= cols; j += VL) {
-            v_store(out + j, g((point){.z = v_load(z + j), .alpha = alpha_at(unit, j, VL)}));
+            v_store(out + j, g((point){.z = v_load(z + j), .alpha = alpha_at(slopes, alpha, j, VL)}));
         }
         int rest = (int)(cols - j);
         if (rest) {
-            v_store_part(out + j, rest, g((point){.z = v_load_part(z + j, rest), .alpha = alpha_at(unit, j, rest)}));
+            point p = {.z = v_load_part(z + j, rest), .alpha = alpha_at(slopes, alpha, j, rest)};
+            v_store_part(out + j, rest, g(p));
         }
     }
 }
@@ -190,9 +197,13 @@ SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64
 // out (rows, cols) = g(z).
 static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64_t z_ld, mlp_unit g, int64_t rows,
                                  int64_t cols) {
+    const real *slopes = g.one_slope ? NULL : g.slopes;
+    vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(kind, function, slope) \
-    case kind: map_rows(out, out_ld, z, z_ld, rows, cols, g, function); break;
+    case kind: \
+        map_rows(out, out_ld, z, z_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, function); \
+        break;
         ACTIVATIONS(CASE)
 #undef CASE
     default: break;
@@ -200,18 +211,18 @@ static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64
 }
 
 SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta_ld, const real *kept, int64_t kept_ld,
-                     int64_t rows, int64_t cols, mlp_unit unit, point_function *slope) {
+                     int64_t rows, int64_t cols, vreal alpha, const real *slopes, point_function *slope) {
     for (; rows > 0; rows--, out += out_ld, delta += delta_ld, kept += kept_ld) {
         int64_t j = 0;
         for (; j + VL <= cols; j += VL) {
             vreal at = v_load(kept + j);
-            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, VL)};
+            point p = {.z = at, .a = at, .alpha = alpha_at(slopes, alpha, j, VL)};
             v_store(out + j, v_mul(v_load(delta + j), slope(p)));
         }
         int rest = (int)(cols - j);
         if (rest) {
             vreal at = v_load_part(kept + j, rest);
-            point p = {.z = at, .a = at, .alpha = alpha_at(unit, j, rest)};
+            point p = {.z = at, .a = at, .alpha = alpha_at(slopes, alpha, j, rest)};
             v_store_part(out + j, rest, v_mul(v_load_part(delta + j, rest), slope(p)));
         }
     }
@@ -220,9 +231,13 @@ SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta
 // out (rows, cols) = delta * g'(z), from what is kept: a = g(z), or z.
 static SIMD_TARGET void through_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
                                            const real *kept, int64_t kept_ld, mlp_unit g, int64_t rows, int64_t cols) {
+    const real *slopes = g.one_slope ? NULL : g.slopes;
+    vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(kind, function, slope) \
-    case kind: slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, g, slope); break;
+    case kind: \
+        slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, slope); \
+        break;
         ACTIVATIONS(CASE)
 #undef CASE
     default: break;

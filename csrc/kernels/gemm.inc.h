@@ -67,6 +67,11 @@ typedef struct {
 
 // ---- The tile ----
 
+SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int penalised) {
+    vreal w = v_load(W), g = penalised ? gradient_of(sum, w, rule) : v_mul(sum, v_set1(rule->scale));
+    v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
+}
+
 // The heart. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
 // vector exist in memory. a, b and init point at the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
@@ -104,15 +109,17 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
         }
         o.b += o.b_step;
     }
-    UNROLL for (int r = 0; r < rows; r++) {
-        UNROLL for (int v = 0; v < vecs; v++) {
-            if (plain) {
-                real *W = sums + r * plain->ld + v * VL;
-                moved p = {.W = v_load(W)};
-                v_store(W, sgd(p, gradient_of(sum[r][v], p.W, plain->rule), plain->rule).W);
-            } else {
-                v_store(sums + r * ld + v * VL, sum[r][v]);
-            }
+    if (plain && (plain->rule->l1 != 0 || plain->rule->l2 != 0)) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) plain_step(sums + r * plain->ld + v * VL, sum[r][v], plain->rule, 1);
+        }
+    } else if (plain) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) plain_step(sums + r * plain->ld + v * VL, sum[r][v], plain->rule, 0);
+        }
+    } else {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) v_store(sums + r * ld + v * VL, sum[r][v]);
         }
     }
 }
@@ -411,8 +418,8 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
 typedef struct {
     const update_rule *rule;
     mlp_parameter W;  // (.., ld)
-    real *dW;         // (.., n_out)
-    int64_t ld, n_out;
+    real *dW;         // (.., dW_ld)
+    int64_t ld, dW_ld, n_out;
 } update_job;
 
 static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
@@ -424,8 +431,7 @@ static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t
 static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
-    gradient_rows(to->dW + i * to->n_out + j, to->n_out, (const real *)to->W.values + i * to->ld + j, to->ld, sums, ld,
-                  to->rule, rows, cols);
+    gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
@@ -443,15 +449,14 @@ static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const vo
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
     plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};
-    int is_plain = rule.optimizer == MLP_SGD && !rule.has_momentum && !rule.has_clip && !W.mask;
+    int is_plain = rule.optimizer == MLP_SGD && rule.momentum == 0 && rule.clip == 0 && !W.mask;
     gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
 }
 
-static SIMD_TARGET void weight_gradient(void *dW, const void *W, int64_t stride, const void *x, const void *delta,
-                                        int64_t B, int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
-                                        void *scratch) {
+static SIMD_TARGET void weight_gradient(void *dW, int64_t dW_stride, mlp_parameter W, int64_t stride, const void *x,
+                                        const void *delta, int64_t B, int64_t n_in, int64_t n_out, mlp_block block,
+                                        const mlp_update *update, void *scratch) {
     update_rule rule = rule_of(update);
-    // W is only read through this job.
-    update_job to = {.rule = &rule, .W.values = (void *)(uintptr_t)W, .dW = dW, .ld = stride, .n_out = n_out};
+    update_job to = {.rule = &rule, .W = W, .dW = dW, .ld = stride, .dW_ld = dW_stride, .n_out = n_out};
     gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

@@ -97,6 +97,13 @@ SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to)
     for (int i = 0; e->label && i < e->count; i++) e->z[wanted[i] * VL + i] -= share;
 }
 
+// column_max passes over a NaN, which the sum of a softmax then shows; here nothing else would.
+SIMD vreal column_max_or_nan(const real *columns, int64_t n) {
+    vreal most = v_load(columns);
+    for (int64_t j = 1; j < n; j++) most = unless_nan(most, v_max(most, v_load(columns + j * VL)));
+    return most;
+}
+
 // max(0, 1 + max_{j != y} z_j - z_y), Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
 // vector machines", JMLR 2 (2001). The derivative is 0 where the margin is exactly 1.
 SIMD void multiclass_hinge(const examples *e, outcome *to) {
@@ -109,7 +116,7 @@ SIMD void multiclass_hinge(const examples *e, outcome *to) {
         to->right[i] = predicted[i] == e->label[i];
     }
     first_max(rival, e->z, e->n);
-    v_store(of_rival, column_max(e->z, e->n));
+    v_store(of_rival, column_max_or_nan(e->z, e->n));
     for (int64_t j = 0; j < e->n * VL; j += VL) v_store(e->z + j, v_zero());
     for (int i = 0; i < e->count; i++) {
         real over = 1 + (of_rival[i] - of_label[i]);

@@ -7,12 +7,11 @@
 // give the same bits.
 
 typedef struct {
-    vreal scale, l1, l2, clip;
-    int has_l1, has_l2, has_clip;
+    real scale, l1, l2, clip;  // 0 for none of the last three
     mlp_optimizer optimizer;
-    int has_momentum, nesterov;
-    vreal lr, momentum, beta1, rest1, beta2, rest2, epsilon, kept;  // rest = 1 - beta, kept = 1 - lr weight_decay
-    vreal step, correction;  // ADAM: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+    int nesterov;
+    real lr, momentum, beta1, rest1, beta2, rest2, epsilon;  // rest = 1 - beta
+    real kept, step, correction;  // ADAM: 1 - lr weight_decay, lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 } update_rule;
 
 // x^n by squaring: the same bits everywhere, which pow does not promise.
@@ -26,26 +25,25 @@ SIMD double whole_power(double x, int64_t n) {
 
 SIMD update_rule rule_of(const mlp_update *u) {
     const mlp_settings *s = u->settings;
-    update_rule rule = {
-        .scale = v_set1((real)u->scale), .l1 = v_set1((real)u->l1), .l2 = v_set1((real)u->l2),
-        .has_l1 = u->l1 != 0, .has_l2 = u->l2 != 0,
-    };
+    update_rule rule = {.scale = (real)u->scale, .l1 = (real)u->l1, .l2 = (real)u->l2};
     if (!s) return rule;  // the gradient alone
-    rule.clip = v_set1((real)s->clip_value), rule.has_clip = s->clip_value != 0;
-    rule.optimizer = s->optimizer, rule.has_momentum = s->momentum != 0, rule.nesterov = s->nesterov;
-    rule.lr = v_set1((real)s->lr), rule.momentum = v_set1((real)s->momentum), rule.epsilon = v_set1((real)s->epsilon);
-    rule.beta1 = v_set1((real)s->beta1), rule.rest1 = v_set1((real)(1 - s->beta1));
-    rule.beta2 = v_set1((real)s->beta2), rule.rest2 = v_set1((real)(1 - s->beta2));
-    rule.kept = v_set1((real)(1 - s->lr * s->weight_decay));
-    rule.step = v_set1((real)(s->lr / (1 - whole_power(s->beta1, u->steps))));
-    rule.correction = v_set1((real)(1 / sqrt(1 - whole_power(s->beta2, u->steps))));
+    rule.clip = (real)s->clip_value, rule.optimizer = s->optimizer;
+    rule.lr = (real)u->lr, rule.momentum = (real)s->momentum, rule.nesterov = s->nesterov;
+    if (s->optimizer == MLP_SGD) return rule;
+    rule.beta1 = (real)s->beta1, rule.rest1 = (real)(1 - s->beta1);
+    rule.beta2 = (real)s->beta2, rule.rest2 = (real)(1 - s->beta2), rule.epsilon = (real)s->epsilon;
+    if (s->optimizer == MLP_ADAM) {
+        rule.kept = (real)(1 - u->lr * u->weight_decay);
+        rule.step = (real)(u->lr / (1 - whole_power(s->beta1, u->steps)));
+        rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->steps)));
+    }
     return rule;
 }
 
 SIMD vreal gradient_of(vreal sum, vreal W, const update_rule *rule) {
-    vreal g = v_mul(sum, rule->scale);
-    if (rule->has_l2) g = v_add(g, v_mul(rule->l2, W));
-    if (rule->has_l1) g = v_add(g, v_mul(rule->l1, v_sign(W)));
+    vreal g = v_mul(sum, v_set1(rule->scale));
+    if (rule->l2 != 0) g = v_add(g, v_mul(v_set1(rule->l2), W));
+    if (rule->l1 != 0) g = v_add(g, v_mul(v_set1(rule->l1), v_sign(W)));
     return g;
 }
 
@@ -60,11 +58,11 @@ typedef moved optimizer_function(moved p, vreal g, const update_rule *rule);
 //   V = momentum * V + g;  W = W - lr * V        momentum:  Polyak (1964), in the form of Sutskever et al. (2013)
 //   ...                    W = W - lr * (g + momentum * V)                 nesterov, the same source
 SIMD moved sgd(moved p, vreal g, const update_rule *rule) {
-    if (rule->has_momentum) {
-        vreal V = p.state[0] = v_add(v_mul(rule->momentum, p.state[0]), g);
-        g = rule->nesterov ? v_add(g, v_mul(rule->momentum, V)) : V;
+    if (rule->momentum != 0) {
+        vreal V = p.state[0] = v_add(v_mul(v_set1(rule->momentum), p.state[0]), g);
+        g = rule->nesterov ? v_add(g, v_mul(v_set1(rule->momentum), V)) : V;
     }
-    p.W = v_sub(p.W, v_mul(rule->lr, g));
+    p.W = v_sub(p.W, v_mul(v_set1(rule->lr), g));
     return p;
 }
 
@@ -72,34 +70,34 @@ SIMD moved sgd(moved p, vreal g, const update_rule *rule) {
 //   W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
 // weight_decay: before, W = W - lr weight_decay W                       Loshchilov and Hutter (2019), AdamW
 SIMD moved adam(moved p, vreal g, const update_rule *rule) {
-    vreal m = p.state[0] = v_add(v_mul(rule->beta1, p.state[0]), v_mul(rule->rest1, g));
-    vreal v = p.state[1] = v_add(v_mul(rule->beta2, p.state[1]), v_mul(rule->rest2, v_mul(g, g)));
-    vreal size = v_add(v_mul(v_sqrt(v), rule->correction), rule->epsilon);
-    p.W = v_sub(v_mul(rule->kept, p.W), v_div(v_mul(rule->step, m), size));
+    vreal m = p.state[0] = v_add(v_mul(v_set1(rule->beta1), p.state[0]), v_mul(v_set1(rule->rest1), g));
+    vreal v = p.state[1] = v_add(v_mul(v_set1(rule->beta2), p.state[1]), v_mul(v_set1(rule->rest2), v_mul(g, g)));
+    vreal size = v_add(v_mul(v_sqrt(v), v_set1(rule->correction)), v_set1(rule->epsilon));
+    p.W = v_sub(v_mul(v_set1(rule->kept), p.W), v_div(v_mul(v_set1(rule->step), m), size));
     return p;
 }
 
 //   v = beta2 v + (1 - beta2) g^2,  W = W - lr g / (sqrt(v) + epsilon)  Tieleman and Hinton (2012)
 SIMD moved rmsprop(moved p, vreal g, const update_rule *rule) {
-    vreal v = p.state[0] = v_add(v_mul(rule->beta2, p.state[0]), v_mul(rule->rest2, v_mul(g, g)));
-    p.W = v_sub(p.W, v_div(v_mul(rule->lr, g), v_add(v_sqrt(v), rule->epsilon)));
+    vreal v = p.state[0] = v_add(v_mul(v_set1(rule->beta2), p.state[0]), v_mul(v_set1(rule->rest2), v_mul(g, g)));
+    p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
 
 //   v = v + g^2,  W = W - lr g / (sqrt(v) + epsilon)                    Duchi, Hazan and Singer (2011)
 SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
     vreal v = p.state[0] = v_add(p.state[0], v_mul(g, g));
-    p.W = v_sub(p.W, v_div(v_mul(rule->lr, g), v_add(v_sqrt(v), rule->epsilon)));
+    p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
 
-// All of them. A new one needs its function, its line here, its name in mlp_optimizer and the number of its states in
-// train.c.
-#define OPTIMIZERS(X) X(MLP_SGD, sgd) X(MLP_ADAM, adam) X(MLP_RMSPROP, rmsprop) X(MLP_ADAGRAD, adagrad)
+// All of them, with the most states they keep. A new one needs its function, its line here, its name in mlp_optimizer and
+// the number of its states in train.c.
+#define OPTIMIZERS(X) X(MLP_SGD, sgd, 1) X(MLP_ADAM, adam, 2) X(MLP_RMSPROP, rmsprop, 1) X(MLP_ADAGRAD, adagrad, 1)
 
 // ---- Over rows ----
 
-// Row by row pointers into a parameter, its state and its mask.
+// Pointers into a parameter, its state and its mask.
 typedef struct {
     real *W, *state[MLP_MOST_STATES];
     const real *mask;
@@ -111,56 +109,100 @@ SIMD parameter_row row_of(const mlp_parameter *p, int64_t at) {
     return row;
 }
 
-// `lanes` numbers from column j on; part tells that they are fewer than VL.
+// `lanes` numbers from column j on; part tells that they are fewer than VL. states is a constant wherever this is inlined.
 SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part, int lanes,
-                       optimizer_function *step) {
+                       const int states, optimizer_function *step) {
     moved p = {.W = part ? v_load_part(row->W + j, lanes) : v_load(row->W + j)};
-    for (int i = 0; i < MLP_MOST_STATES; i++) {
-        if (row->state[i]) p.state[i] = part ? v_load_part(row->state[i] + j, lanes) : v_load(row->state[i] + j);
+    UNROLL for (int i = 0; i < states; i++) {
+        p.state[i] = part ? v_load_part(row->state[i] + j, lanes) : v_load(row->state[i] + j);
     }
-    vreal g = gradient_of(sum, p.W, rule);
-    if (rule->has_clip) g = v_max(v_sub(v_zero(), rule->clip), v_min(rule->clip, g));
+    vreal g = gradient_of(sum, p.W, rule), clip = v_set1(rule->clip);
+    if (rule->clip != 0) g = v_max(v_sub(v_zero(), clip), v_min(clip, g));
     if (row->mask) g = v_mul(g, v_load_part(row->mask + j, lanes));
     p = step(p, g, rule);
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
-    for (int i = 0; i < MLP_MOST_STATES; i++) {
-        if (!row->state[i]) continue;
+    UNROLL for (int i = 0; i < states; i++) {
         if (part) v_store_part(row->state[i] + j, lanes, p.state[i]);
         else v_store(row->state[i] + j, p.state[i]);
     }
 }
 
 SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
-                         const update_rule *rule_in, int rows, int64_t cols, optimizer_function *step) {
+                         const update_rule *rule_in, int rows, int64_t cols, const int states, optimizer_function *step) {
     const update_rule rule = *rule_in;
-    for (int r = 0; r < rows; r++, tile += tile_ld) {
-        parameter_row row = row_of(to, at + r * ld);
+    for (int r = 0; r < rows; r++, tile += tile_ld, at += ld) {
+        parameter_row row = row_of(to, at);
         int64_t j = 0;
-        for (; j + VL <= cols; j += VL) update_lanes(&row, j, v_load(tile + j), &rule, 0, VL, step);
-        if (j < cols) update_lanes(&row, j, v_load_part(tile + j, (int)(cols - j)), &rule, 1, (int)(cols - j), step);
+        for (; j + VL <= cols; j += VL) update_lanes(&row, j, v_load(tile + j), &rule, 0, VL, states, step);
+        int rest = (int)(cols - j);
+        if (rest) update_lanes(&row, j, v_load_part(tile + j, rest), &rule, 1, rest, states, step);
     }
 }
 
 // (rows, cols) of a parameter from number `at` on, row stride ld, from the sums in tile (rows, cols), row stride tile_ld.
 static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
                                     const update_rule *rule, int rows, int64_t cols) {
+    if (rule->optimizer == MLP_SGD && rule->momentum == 0) {
+        update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, 0, sgd);
+        return;
+    }
     switch (rule->optimizer) {
-#define CASE(kind, step) \
-    case kind: update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, step); break;
+#define CASE(kind, step, states) \
+    case kind: update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, states, step); break;
         OPTIMIZERS(CASE)
 #undef CASE
     default: break;
     }
 }
 
-static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const real *W, int64_t W_ld, const real *tile,
-                                      int64_t tile_ld, const update_rule *rule, int rows, int cols) {
+static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_parameter *W, int64_t at, int64_t W_ld,
+                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
+        parameter_row row = row_of(W, at + r * W_ld);
         for (int j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
-            vreal w = v_load_part(W + r * W_ld + j, lanes);
-            v_store_part(dW + r * dW_ld + j, lanes, gradient_of(v_load(tile + j), w, rule));
+            vreal g = gradient_of(v_load(tile + j), v_load_part(row.W + j, lanes), rule);
+            if (row.mask) g = v_mul(g, v_load_part(row.mask + j, lanes));
+            v_store_part(dW + r * dW_ld + j, lanes, g);
+        }
+    }
+}
+
+// ---- From a gradient that is stored ----
+
+static SIMD_TARGET void apply_gradient(mlp_parameter p, const void *g, int64_t stride, mlp_block block,
+                                       const mlp_update *update) {
+    update_rule rule = rule_of(update);
+    for (int64_t i = block.i0; i < block.i1; i++) {
+        int64_t at = i * stride + block.j0;
+        update_rows(&p, at, stride, (const real *)g + at, stride, &rule, 1, block.j1 - block.j0);
+    }
+}
+
+// In increasing order: rows may be shared out among threads.
+static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols) {
+    for (int64_t i = i0; i < i1; i++) {
+        const real *row = (const real *)g + i * stride;
+        double sum = 0;
+        for (int64_t j = 0; j < cols; j++) sum += (double)row[j] * (double)row[j];
+        squares[i] = sum;
+    }
+}
+
+static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most) {
+    vreal one = v_set1(1), limit = v_set1((real)most);
+    for (int64_t j = j0; j < j1; j += VL) {
+        int lanes = lanes_at(j, j1);
+        real *column = (real *)W + j;
+        vreal sum = v_zero();
+        for (int64_t i = 0; i < n_in; i++) {
+            vreal w = v_load_part(column + i * stride, lanes);
+            sum = v_fma(w, w, sum);
+        }
+        vreal norm = v_sqrt(sum), factor = v_select(v_lt(limit, norm), v_div(limit, norm), one);
+        for (int64_t i = 0; i < n_in; i++) {
+            v_store_part(column + i * stride, lanes, v_mul(v_load_part(column + i * stride, lanes), factor));
         }
     }
 }
@@ -175,12 +217,9 @@ SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
 
 static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                                     const mlp_update *update) {
-    mlp_settings unpenalised = *update->settings;
-    unpenalised.weight_decay = 0;
-    mlp_update of_bias = *update;
-    of_bias.settings = &unpenalised;
-    of_bias.l1 = of_bias.l2 = 0;
-    update_rule rule = rule_of(&of_bias);
+    mlp_update unpenalised = *update;
+    unpenalised.weight_decay = unpenalised.l1 = unpenalised.l2 = 0;
+    update_rule rule = rule_of(&unpenalised);
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = lanes_at(j, j1);
         real sum[VL];

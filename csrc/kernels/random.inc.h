@@ -12,7 +12,7 @@
 static SIMD_TARGET void draw(uint32_t *word, const mlp_draw *from, int64_t row, int64_t block) {
     uint32_t c[4][GENERATORS], k0 = (uint32_t)from->seed, k1 = (uint32_t)(from->seed >> 32);
     for (int g = 0; g < GENERATORS; g++) {
-        c[0][g] = (uint32_t)(block * GENERATORS + g), c[1][g] = (uint32_t)row;
+        c[0][g] = (uint32_t)(block * GENERATORS + g), c[1][g] = (uint32_t)(from->first_row + row);
         c[2][g] = (uint32_t)from->step, c[3][g] = from->stream;
     }
     for (int round = 0; round < 10; round++, k0 += MLP_PHILOX_WEYL_0, k1 += MLP_PHILOX_WEYL_1) {

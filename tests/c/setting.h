@@ -12,7 +12,8 @@ typedef struct {
     int n_layers;
     int64_t width[MOST_LAYERS + 1];
     mlp_activation g[MOST_LAYERS];
-    int without_bias, frozen;  // bit l is for layer l
+    double alpha[MOST_LAYERS];
+    int without_bias, frozen, one_slope;  // bit l is for layer l
     mlp_loss loss;
     int by_label, weighted, pixels;  // pixels: X is uint8
     int64_t n, batch;
@@ -45,14 +46,15 @@ static inline void *make_inputs(const setting *s, const mlp_kernels *k) {
     return X;
 }
 
-// Probabilities suit every loss.
+// -1 and +1 for the losses of margins; probabilities suit all others.
 static inline void *make_targets(const setting *s, const mlp_kernels *k) {
     int64_t n = outputs_of(s);
     void *targets = allocate((size_t)(s->n * n) * k->real_size);
     for (int64_t i = 0; i < s->n; i++) {
         double y[1000], total = 0;
+        int signs = s->loss.kind == MLP_PERCEPTRON || s->loss.kind == MLP_HINGE;
         for (int64_t j = 0; j < n; j++) total += y[j] = random_unit();
-        for (int64_t j = 0; j < n; j++) put(k, targets, i * n + j, y[j] / total);
+        for (int64_t j = 0; j < n; j++) put(k, targets, i * n + j, signs ? (y[j] < 0.5 ? -1 : 1) : y[j] / total);
     }
     return targets;
 }
@@ -86,7 +88,11 @@ static inline void destroy_data(dataset *d) {
 
 // ---- Networks ----
 
-// He's weights, and biases that are not zero.
+static inline int64_t slopes_of(const setting *s, int l) {
+    return s->g[l] != MLP_PRELU ? 0 : s->one_slope >> l & 1 ? 1 : s->width[l + 1];
+}
+
+// He's weights, and biases and slopes that are all different.
 static inline void draw_parameters(const setting *s, mlp_network *net, const mlp_kernels *k) {
     static double z[1 << 18];
     for (int l = 0; l < s->n_layers; l++) {
@@ -98,6 +104,7 @@ static inline void draw_parameters(const setting *s, mlp_network *net, const mlp
         }
         mlp_random_normal(z, n_out, 12, (uint64_t)l);
         for (int64_t j = 0; mlp_network_bias(net, l) && j < n_out; j++) put(k, mlp_network_bias(net, l), j, z[j] / 4);
+        for (int64_t j = 0; j < slopes_of(s, l); j++) put(k, mlp_network_slopes(net, l), j, s->alpha[l] + z[j] / 4);
     }
 }
 
@@ -105,6 +112,7 @@ static inline mlp_network *make_network(const setting *s, mlp_dtype dtype) {
     mlp_layer_spec layers[MOST_LAYERS];
     for (int l = 0; l < s->n_layers; l++) {
         layers[l] = (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l],
+                                     .alpha = s->alpha[l], .one_slope = s->one_slope >> l & 1,
                                      .has_bias = !(s->without_bias >> l & 1), .trainable = !(s->frozen >> l & 1)};
     }
     mlp_network *net = NULL;
@@ -132,12 +140,13 @@ static inline void append(snapshot *to, const mlp_kernels *k, const void *array,
 static inline snapshot take_snapshot(const setting *s, const mlp_network *net, mlp_trainer *trainer, mlp_dtype dtype) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     int64_t most = 0;
-    for (int l = 0; l < s->n_layers; l++) most += 2 * (s->width[l] + 1) * s->width[l + 1];
+    for (int l = 0; l < s->n_layers; l++) most += 2 * (s->width[l] + 2) * s->width[l + 1];
     snapshot taken = {allocate((size_t)most * sizeof(double)), 0};
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_out = s->width[l + 1], weights = s->width[l] * n_out;
         append(&taken, k, mlp_network_weights(net, l), weights);
         append(&taken, k, mlp_network_bias(net, l), n_out);
+        append(&taken, k, mlp_network_slopes(net, l), slopes_of(s, l));
         if (!trainer) continue;
         append(&taken, k, mlp_trainer_weight_velocity(trainer, l), weights);
         append(&taken, k, mlp_trainer_bias_velocity(trainer, l), n_out);

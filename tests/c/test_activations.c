@@ -1,5 +1,5 @@
-// Activations and softmax, forward and backward, of every table this machine can run: against their formulas in double,
-// and bit for bit against the first table.
+// Activations and softmax, forward and backward, of every table this machine can run: against their formulas in long
+// double, and bit for bit against the first table.
 #include "check.h"
 #include "reals.h"
 
@@ -7,12 +7,29 @@
 #define MOST_ROWS 18  // the widest vector holds 16 rows at once
 #define MOST (MOST_COLS * MOST_ROWS)
 
-static const char *const activation_name[] = {"identity", "relu", "sigmoid", "tanh", "softmax"};
-static const double special[] = {NAN,  INFINITY, -INFINITY, 0.0,   -0.0,    100, -100, 1000,
-                                 -1e4, 1e30,     -1e30,     1e-30, -1e-40,  -90, 17,   -17};
+// How far a result may be off, in ulp of the largest term of its formula: a little more than test_accuracy finds in
+// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of.
+static const struct {
+    const char *name;
+    double forward, derivative;
+} known[] = {
+    [MLP_IDENTITY] = {"identity", 0, 0},          [MLP_RELU] = {"relu", 0, 0},
+    [MLP_LEAKY_RELU] = {"leaky_relu", 0.51, 0},   [MLP_ELU] = {"elu", 2.5, 0.51},
+    [MLP_SELU] = {"selu", 3.5, 2},                [MLP_HARD_SIGMOID] = {"hard_sigmoid", 1.5, 0.5},
+    [MLP_SIGMOID] = {"sigmoid", 1.75, 1.75},      [MLP_TANH] = {"tanh", 1.5, 0.51},
+    [MLP_EXP] = {"exp", 1, 0},                    [MLP_SIGN] = {"sign", 0, 0},
+    [MLP_SOFTMAX] = {"softmax", 0, 0},            [MLP_PRELU] = {"prelu", 0.51, 0},
+    [MLP_GELU] = {"gelu", 4.5, 4},                [MLP_GELU_TANH] = {"gelu_tanh", 3, 3},
+    [MLP_SILU] = {"silu", 3, 3.5},                [MLP_MISH] = {"mish", 4.5, 5.5},
+    [MLP_SOFTPLUS] = {"softplus", 2, 2},          [MLP_SOFTSIGN] = {"softsign", 1.75, 4},
+    [MLP_HARD_SWISH] = {"hard_swish", 3, 1.5},
+};
+
+static const double special[] = {NAN,   INFINITY, -INFINITY, 0.0, -0.0, 100, -100, 1000, -1000, -1e4, 1e30, -1e30, 1e300,
+                                 -1e300, 1e-30,   -1e-40,    -90, 17,   -17, 3,    -3,   -745,  -13.5, -37.6, 0.75, -0.75};
 #define SPECIALS ((int64_t)(sizeof special / sizeof *special))
 
-static guarded in_buffer, out_buffer, scratch_buffer;
+static guarded in_buffer, out_buffer, scratch_buffer, slope_buffer;
 static void *other;  // the same output, come by in another way
 
 static size_t bytes_of(const mlp_kernels *k, int64_t n) { return (size_t)n * k->real_size; }
@@ -29,87 +46,343 @@ static int is_near(double got, double wanted, double tolerance) {
 
 static guarded_side side_of(int64_t n) { return n % 4 ? AT_END : AT_BEGIN; }
 
-// ---- Element by element ----
+// ---- Formulas, element by element ----
 
-static double forward_of(mlp_activation g, double z) {
+// size is the largest term: its ulp is the unit of the error. What an error of the argument does to it is in growth.
+typedef struct {
+    long double value, size, growth;
+} exactly;
+
+static exactly plainly(long double value) { return (exactly){value, fabsl(value), 1}; }
+
+static long double logistic(long double z) { return z < 0 ? expl(z) / (1 + expl(z)) : 1 / (1 + expl(-z)); }
+
+#define SELU_SCALE 1.0507009873554804934193349852946L
+#define SELU_ALPHA 1.6732632423543772848170429916717L
+
+// gelu_tanh is z sigmoid(u).
+static long double gelu_tanh_u(long double z) { return 1.5957691216057307117597842397375L * (z + 0.044715L * z * z * z); }
+
+// tanh(log(1 + e^z)), and what it lacks to 1.
+static long double mish_gate(long double z) {
+    long double n = expl(z) * (expl(z) + 2);
+    return n / (n + 2);
+}
+static long double mish_rest(long double z) {
+    long double n = expl(z) * (expl(z) + 2);
+    return 2 / (n + 2);
+}
+
+static int is_gated(mlp_activation g) { return g >= MLP_GELU && g <= MLP_MISH; }
+
+// Sigmoid of a rounded u < 0 is off by |u| times the error of u.
+static exactly forward_of(mlp_activation g, long double z, long double alpha) {
+    if (is_gated(g) && fabsl(z) > 1000) return plainly(z > 0 ? z : 0);
     switch (g) {
-    case MLP_RELU: return z < 0 ? 0 : z;  // NaN stays
-    case MLP_SIGMOID: return 1 / (1 + exp(-z));
-    case MLP_TANH: return tanh(z);
-    default: return z;
+    case MLP_RELU: return plainly(z < 0 ? 0 : z);  // NaN stays
+    case MLP_LEAKY_RELU:
+    case MLP_PRELU: return plainly(z > 0 ? z : alpha * z);
+    case MLP_ELU: return plainly(z > 0 ? z : alpha * expm1l(z));
+    case MLP_SELU: return plainly(SELU_SCALE * (z > 0 ? z : SELU_ALPHA * expm1l(z)));
+    case MLP_HARD_SIGMOID: return plainly(z <= -3 ? 0 : z >= 3 ? 1 : (z + 3) / 6);
+    case MLP_SIGMOID: return plainly(logistic(z));
+    case MLP_TANH: return plainly(tanhl(z));
+    case MLP_EXP: return plainly(expl(z));
+    case MLP_SIGN: return plainly(z > 0 ? 1 : z < 0 ? -1 : z);
+    case MLP_GELU: return plainly(z * normal_cdf(z));
+    case MLP_GELU_TANH: {
+        exactly e = plainly(z * logistic(gelu_tanh_u(z)));
+        if (z < 0) e.growth = 1 - gelu_tanh_u(z);
+        return e;
+    }
+    case MLP_SILU: return plainly(z * logistic(z));
+    case MLP_MISH: return plainly(z * mish_gate(z));
+    case MLP_SOFTPLUS: return plainly((z > 0 ? z : 0) + log1pl(expl(-fabsl(z))));
+    case MLP_SOFTSIGN: return plainly(isinf(z) ? copysignl(1, z) : z / (1 + fabsl(z)));
+    case MLP_HARD_SWISH: return plainly(z <= -3 ? 0 : z >= 3 ? z : z * (z + 3) / 6);
+    default: return plainly(z);
     }
 }
 
-static double derivative_of(mlp_activation g, double a) {
+static exactly two_terms(long double a, long double b) {
+    return (exactly){a + b, fmaxl(fabsl(a), fabsl(b)), 1};
+}
+
+// at is z if mlp_keeps_z, else a.
+static exactly derivative_of(mlp_activation g, long double at, long double alpha) {
+    long double z = at, a = at;
+    if (is_gated(g) && fabsl(z) > 1000) return plainly(z > 0);
     switch (g) {
-    case MLP_RELU: return a > 0;  // 0 at 0
-    case MLP_SIGMOID: return a * (1 - a);
-    case MLP_TANH: return (1 - a) * (1 + a);
-    default: return 1;
+    case MLP_IDENTITY: return plainly(1);
+    case MLP_SIGN: return plainly(isnan(a) ? a : 0);
+    case MLP_RELU: return plainly(isnan(a) ? a : a > 0);  // 0 at 0
+    case MLP_LEAKY_RELU:
+    case MLP_PRELU: return plainly(isnan(at) ? at : at > 0 ? 1 : alpha);
+    case MLP_ELU: return plainly(a > 0 ? 1 : a + alpha);
+    case MLP_SELU: return a > 0 ? plainly(SELU_SCALE) : two_terms(a, SELU_SCALE * SELU_ALPHA);
+    case MLP_HARD_SIGMOID: return plainly(isnan(a) ? a : a > 0 && a < 1 ? 1 / 6.0L : 0);
+    case MLP_SIGMOID: return plainly(a * (1 - a));
+    case MLP_TANH: return plainly((1 - a) * (1 + a));
+    case MLP_EXP: return plainly(a);
+    case MLP_GELU: return two_terms(normal_cdf(z), z * normal_pdf(z));
+    case MLP_GELU_TANH: {
+        long double u = gelu_tanh_u(z), du = 1.5957691216057307117597842397375L * (1 + 3 * 0.044715L * z * z);
+        exactly e = two_terms(logistic(u), z * logistic(u) * logistic(-u) * du);
+        if (z < 0) e.growth = 1 - u;
+        return e;
+    }
+    case MLP_SILU: return two_terms(logistic(z), z * logistic(z) * logistic(-z));
+    case MLP_MISH: return two_terms(mish_gate(z), z * (1 + mish_gate(z)) * mish_rest(z) * logistic(z));
+    case MLP_SOFTPLUS: return plainly(logistic(z));
+    case MLP_SOFTSIGN: {  // 1 / (1 + |z|)^2, and 2^-120 at infinity
+        long double below = 1 + fminl(fabsl(z), 0x1p60L);
+        return plainly(isnan(z) ? z : 1 / (below * below));
+    }
+    case MLP_HARD_SWISH: {
+        if (!(fabsl(z) < 3)) return plainly(isnan(z) ? z : z > 0);
+        return two_terms(z / 3, 0.5L);
+    }
+    default: return plainly(1);
     }
 }
 
-static void check_forward(const mlp_kernels *k, const mlp_kernels *first, mlp_activation g, int64_t n) {
-    guarded_side side = side_of(n);
+// ---- Errors ----
+
+static long double ulp(const mlp_kernels *k, long double size) {
+    int exponent, digits = k->dtype == MLP_FLOAT32 ? 24 : 53, least = k->dtype == MLP_FLOAT32 ? -149 : -1074;
+    if (size == 0) return ldexpl(1, least);
+    frexpl(size, &exponent);  // size < 2^exponent
+    return ldexpl(1, exponent - digits > least ? exponent - digits : least);
+}
+
+// NaN must be NaN, and what is beyond the dtype's numbers infinite; then the error in ulp. A gate, or density, that is
+// subnormal has lost its last places before it was multiplied by z.
+static double error_of(const mlp_kernels *k, mlp_activation g, double argument, double got, exactly wanted) {
+    double limit = rounded(k, (double)wanted.value);
+    if (limit != limit || got != got) return limit != limit && got != got ? 0 : INFINITY;
+    if (got == limit && (double)wanted.value == wanted.value) return 0;
+    if (isinf(limit) || isinf(got)) return got == limit ? 0 : INFINITY;
+    long double unit = ulp(k, wanted.size) * wanted.growth, lost = ulp(k, 0) * (1 + fabsl(argument));
+    if (is_gated(g) && lost > unit) unit = lost;
+    return (double)(fabsl(got - wanted.value) / unit);
+}
+
+// ---- Inputs ----
+
+typedef enum { NUMBER, PER_COLUMN, ONE_FOR_ALL, WAYS } alpha_way;
+static const char *const way_name[] = {"a number", "a slope for each column", "one slope"};
+
+static int has_alpha(mlp_activation g) { return g == MLP_LEAKY_RELU || g == MLP_ELU || g == MLP_PRELU; }
+
+// One call over (rows, n).
+typedef struct {
+    const mlp_kernels *k, *first;
+    mlp_activation g;
+    alpha_way way;
+    int64_t rows, n;
+    guarded_side side;
+    double alpha[MOST_COLS];  // of each column
+    mlp_unit unit;
+} problem;
+
+static double draw_alpha(const problem *p) {
+    if (random_below(8) == 0) return (double)random_below(3);
+    return rounded(p->k, p->g == MLP_PRELU ? 4 * random_unit() - 2 : 2 * random_unit());
+}
+
+static problem make_problem(const mlp_kernels *k, const mlp_kernels *first, mlp_activation g, alpha_way way, int64_t rows,
+                            int64_t n) {
+    problem p = {.k = k, .first = first, .g = g, .way = way, .rows = rows, .n = n, .side = side_of(n + rows)};
+    double alpha = draw_alpha(&p);
+    for (int64_t j = 0; j < n; j++) p.alpha[j] = way == PER_COLUMN ? draw_alpha(&p) : alpha;
+    p.unit = (mlp_unit){.kind = g, .alpha = way == NUMBER ? alpha : NAN, .one_slope = way == ONE_FOR_ALL};
+    if (way == PER_COLUMN) p.unit.slopes = place(&slope_buffer, k, p.alpha, n, p.side);
+    if (way == ONE_FOR_ALL) p.unit.slopes = place(&slope_buffer, k, &alpha, 1, p.side);
+    return p;
+}
+
+static void describe(const problem *p, const char *what) {
+    doing("%s %s %s %s, %d rows of %d, alpha %s", p->k->isa, dtype_name(p->k), what, known[p->g].name, (int)p->rows,
+          (int)p->n, way_name[p->way]);
+}
+
+static double draw_argument(const mlp_kernels *k) {
+    if (random_below(4) == 0) return rounded(k, special[random_below(SPECIALS)]);
+    return rounded(k, random_below(2) ? 16 * random_unit() - 8 : ldexp(random_unit() - 0.5, (int)random_below(20) - 10));
+}
+
+// ---- Forward ----
+
+static void check_forward(const problem *p) {
+    const mlp_kernels *k = p->k;
+    int64_t count = p->rows * p->n;
     double numbers[MOST] = {0};
-    doing("%s %s forward %s, n %d", k->isa, dtype_name(k), activation_name[g], (int)n);
-    for (int64_t i = 0; i < n; i++) {
-        numbers[i] = rounded(k, random_below(3) ? 16 * random_unit() - 8 : special[random_below(SPECIALS)]);
-    }
-    void *z = place(&in_buffer, k, numbers, n, side), *a = guarded_place(&out_buffer, bytes_of(k, n), side);
-    k->activation_forward(a, z, g, n);
+    describe(p, "forward");
+    for (int64_t i = 0; i < count; i++) numbers[i] = draw_argument(k);
+    void *z = place(&in_buffer, k, numbers, count, p->side), *a = guarded_place(&out_buffer, bytes_of(k, count), p->side);
+    k->activation_forward(a, z, p->unit, p->rows, p->n);
     int good = 1;
-    for (int64_t i = 0; i < n; i++) {
-        double wanted = forward_of(g, numbers[i]);
-        double tolerance = g <= MLP_RELU ? 0 : 4 * epsilon(k) * fabs(wanted) + tiniest_normal(k);
-        good &= is_near(get(k, a, i), wanted, tolerance) && same(get(k, z, i), numbers[i]);
+    for (int64_t i = 0; i < count; i++) {
+        exactly wanted = forward_of(p->g, numbers[i], p->alpha[i % p->n]);
+        good &= error_of(k, p->g, numbers[i], get(k, a, i), wanted) <= known[p->g].forward;
+        good &= same(get(k, z, i), numbers[i]);
     }
     CHECK(good);
-    CHECK(guarded_intact(&out_buffer, bytes_of(k, n), side));
-    first->activation_forward(other, z, g, n);
-    CHECK(same_array(k, a, other, n));
-    k->activation_forward(z, z, g, n);
-    CHECK(same_array(k, a, z, n));
-    CHECK(guarded_intact(&in_buffer, bytes_of(k, n), side));
+    CHECK(guarded_intact(&out_buffer, bytes_of(k, count), p->side));
+    p->first->activation_forward(other, z, p->unit, p->rows, p->n);
+    CHECK(same_array(k, a, other, count));
+    k->activation_forward(z, z, p->unit, p->rows, p->n);
+    CHECK(same_array(k, a, z, count));
+    CHECK(guarded_intact(&in_buffer, bytes_of(k, count), p->side));
 }
 
-// Values that g can take, its ends among them.
-static double activated(mlp_activation g) {
-    double range = 1 - 2.0 * (double)random_below(2);
-    if (random_below(8) == 0) range *= (double)random_below(2);
-    else range *= random_unit();
-    return g == MLP_RELU || g == MLP_SIGMOID ? fabs(range) : range;
+// ---- Backward ----
+
+// What is kept of arguments: themselves, or g of them.
+static void *place_kept(const problem *p, double *kept) {
+    int64_t count = p->rows * p->n;
+    for (int64_t i = 0; i < count; i++) kept[i] = draw_argument(p->k);
+    void *at = place(&in_buffer, p->k, kept, count, p->side);
+    if (!mlp_keeps_z(p->g)) p->k->activation_forward(at, at, p->unit, p->rows, p->n);
+    for (int64_t i = 0; i < count; i++) kept[i] = get(p->k, at, i);
+    return at;
 }
 
-static void check_backward(const mlp_kernels *k, const mlp_kernels *first, mlp_activation g, int64_t n) {
-    guarded_side side = side_of(n);
-    double outputs[MOST] = {0}, deltas[MOST] = {0};
-    doing("%s %s backward %s, n %d", k->isa, dtype_name(k), activation_name[g], (int)n);
-    for (int64_t i = 0; i < n; i++) {
-        outputs[i] = rounded(k, activated(g));
-        deltas[i] = random_real(k);
-        put(k, other, i, deltas[i]);
-    }
-    void *a = place(&in_buffer, k, outputs, n, side), *delta = place(&out_buffer, k, deltas, n, side);
-    k->activation_backward(delta, a, g, n);
+// The derivative itself, as what a delta of 1 becomes.
+static void check_derivative(const problem *p, const void *at, const double *kept) {
+    const mlp_kernels *k = p->k;
     int good = 1;
-    for (int64_t i = 0; i < n; i++) {
-        double wanted = deltas[i] * derivative_of(g, outputs[i]);
-        double tolerance = g <= MLP_RELU ? 0 : 4 * epsilon(k) * fabs(deltas[i]);
-        good &= is_near(get(k, delta, i), wanted, tolerance) && same(get(k, a, i), outputs[i]);
+    for (int64_t i = 0; i < p->rows * p->n; i++) put(k, other, i, 1);
+    k->activation_backward(other, at, p->unit, p->rows, p->n);
+    for (int64_t i = 0; i < p->rows * p->n; i++) {
+        exactly wanted = derivative_of(p->g, kept[i], p->alpha[i % p->n]);
+        good &= error_of(k, p->g, kept[i], get(k, other, i), wanted) <= known[p->g].derivative;
     }
     CHECK(good);
-    CHECK(guarded_intact(&out_buffer, bytes_of(k, n), side));
-    first->activation_backward(other, a, g, n);
-    CHECK(same_array(k, delta, other, n));
+}
+
+static void check_backward(const problem *p) {
+    const mlp_kernels *k = p->k;
+    int64_t count = p->rows * p->n;
+    double kept[MOST] = {0}, deltas[MOST] = {0};
+    describe(p, "backward");
+    const void *at = place_kept(p, kept);
+    check_derivative(p, at, kept);
+    for (int64_t i = 0; i < count; i++) deltas[i] = random_real(k);
+    void *delta = place(&out_buffer, k, deltas, count, p->side);
+    k->activation_backward(delta, at, p->unit, p->rows, p->n);
+    int good = 1;
+    for (int64_t i = 0; i < count; i++) {
+        good &= same(get(k, delta, i), rounded(k, deltas[i] * get(k, other, i))) && same(get(k, at, i), kept[i]);
+    }
+    CHECK(good);
+    CHECK(guarded_intact(&out_buffer, bytes_of(k, count), p->side));
+    CHECK(guarded_intact(&in_buffer, bytes_of(k, count), p->side));
+    for (int64_t i = 0; i < count; i++) put(k, other, i, deltas[i]);
+    p->first->activation_backward(other, at, p->unit, p->rows, p->n);
+    CHECK(same_array(k, delta, other, count));
 }
 
 static void test_elements(const mlp_kernels *k, const mlp_kernels *first) {
-    for (int g = MLP_IDENTITY; g < MLP_SOFTMAX; g++) {
-        for (int64_t n = 0; n <= MOST_COLS; n++) {
-            check_forward(k, first, (mlp_activation)g, n);
-            check_backward(k, first, (mlp_activation)g, n);
+    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+        for (int way = 0; way < (has_alpha((mlp_activation)g) ? WAYS : 1); way++) {
+            for (int64_t n = 0; n <= MOST_COLS; n++) {
+                problem p = make_problem(k, first, (mlp_activation)g, (alpha_way)way, n % 4, n);
+                check_forward(&p);
+                check_backward(&p);
+                if (way != NUMBER) CHECK(guarded_intact(&slope_buffer, bytes_of(k, way == PER_COLUMN ? n : 1), p.side));
+            }
         }
+    }
+}
+
+// ---- How exact they are ----
+
+// One row of every argument: the largest error of g, and of its derivative.
+static void measure(const mlp_kernels *k, mlp_activation g, const double *z, int64_t n, double *largest, double *worst) {
+    problem p = make_problem(k, k, g, NUMBER, 1, 1);
+    double alpha = p.alpha[0];
+    for (int64_t i = 0; i < n; i++) put(k, in_buffer.begin, i, z[i]);
+    k->activation_forward(out_buffer.begin, in_buffer.begin, p.unit, 1, n);
+    for (int64_t i = 0; i < n; i++) {
+        double error = error_of(k, g, z[i], get(k, out_buffer.begin, i), forward_of(g, z[i], alpha));
+        if (error > largest[0]) largest[0] = error, worst[0] = z[i];
+    }
+    const void *at = mlp_keeps_z(g) ? in_buffer.begin : out_buffer.begin;
+    for (int64_t i = 0; i < n; i++) put(k, other, i, 1);
+    k->activation_backward(other, at, p.unit, 1, n);
+    for (int64_t i = 0; i < n; i++) {
+        double kept = get(k, at, i), error = error_of(k, g, kept, get(k, other, i), derivative_of(g, kept, alpha));
+        if (error > largest[1]) largest[1] = error, worst[1] = z[i];
+    }
+}
+
+static double draw_widely(const mlp_kernels *k) {
+    if (random_below(2)) return rounded(k, 40 * random_unit() - 20);
+    return rounded(k, ldexp(2 * random_unit() - 1, (int)random_below(40) - 30));
+}
+
+static void test_accuracy(const mlp_kernels *k, int quick) {
+    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+        double z[MOST], largest[2] = {0}, worst[2] = {0};
+        for (int block = 0; block < (quick ? 4 : 100); block++) {
+            for (int64_t i = 0; i < MOST; i++) z[i] = draw_widely(k);
+            measure(k, (mlp_activation)g, z, MOST, largest, worst);
+        }
+        doing("%s %s accuracy of %s", k->isa, dtype_name(k), known[g].name);
+        printf("%s: %.2f ulp at %a, derivative %.2f ulp at %a\n", check_doing, largest[0], worst[0], largest[1], worst[1]);
+        CHECK(largest[0] <= known[g].forward && largest[1] <= known[g].derivative);
+    }
+}
+
+// ---- The gradient of slopes ----
+
+// dalpha_j is a chain of fused multiply-adds down its column; columns outside [j0, j1) stay as they are.
+static void check_slope_gradient(const mlp_kernels *k, int64_t rows, int64_t n, int64_t j0, int64_t j1) {
+    guarded_side side = side_of(n + rows);
+    double z[MOST] = {0}, d[MOST] = {0}, before[MOST_COLS] = {0};
+    doing("%s %s slope_gradient of %d rows of %d, [%d, %d)", k->isa, dtype_name(k), (int)rows, (int)n, (int)j0, (int)j1);
+    for (int64_t i = 0; i < rows * n; i++) {
+        z[i] = random_below(16) ? random_real(k) : rounded(k, special[random_below(SPECIALS)]);
+        d[i] = random_real(k);
+    }
+    for (int64_t j = 0; j < n; j++) before[j] = random_real(k);
+    const void *at = place(&in_buffer, k, z, rows * n, side), *delta = place(&scratch_buffer, k, d, rows * n, side);
+    void *out = place(&out_buffer, k, before, n, side);
+    k->slope_gradient(out, delta, at, rows, n, j0, j1);
+    int good = 1;
+    for (int64_t j = 0; j < n; j++) {
+        double sum = 0;
+        for (int64_t i = j; i < rows * n; i += n) sum = fused(k, d[i], z[i] > 0 ? 0 : z[i], sum);
+        good &= same(get(k, out, j), j >= j0 && j < j1 ? sum : before[j]);
+    }
+    CHECK(good);
+    CHECK(guarded_intact(&out_buffer, bytes_of(k, n), side));
+}
+
+// All of them added up in double, in their order, and rounded once.
+static void check_sum_of_slopes(const mlp_kernels *k, int64_t n) {
+    guarded_side side = side_of(n);
+    double each[MOST_COLS] = {0}, sum = 0;
+    doing("%s %s sum_slopes of %d", k->isa, dtype_name(k), (int)n);
+    for (int64_t j = 0; j < n; j++) {
+        each[j] = rounded(k, ldexp(random_unit() - 0.5, (int)random_below(50) - 25));
+        sum += each[j];
+    }
+    void *dalpha = place(&out_buffer, k, each, n, side);
+    k->sum_slopes(dalpha, n);
+    CHECK(same(get(k, dalpha, 0), rounded(k, sum)));
+    CHECK(guarded_intact(&out_buffer, bytes_of(k, n), side));
+}
+
+static void test_slopes(const mlp_kernels *k) {
+    for (int64_t n = 1; n <= MOST_COLS; n++) {
+        for (int64_t rows = 0; rows <= MOST_ROWS; rows += rows < 3 ? 1 : 5) {
+            int64_t j0 = random_below(n + 1);
+            check_slope_gradient(k, rows, n, 0, n);
+            check_slope_gradient(k, rows, n, j0, j0 + random_below(n - j0 + 1));
+        }
+        check_sum_of_slopes(k, n);
     }
 }
 
@@ -224,20 +497,24 @@ static void test_softmax(const mlp_kernels *k, const mlp_kernels *first) {
 }
 
 int main(int argc, char **argv) {
-    check_begin(argc, argv, 600);  // quick as it is
+    int quick = check_begin(argc, argv, 900);
     in_buffer = guarded_create(MOST * sizeof(double));
     out_buffer = guarded_create(MOST * sizeof(double));
     scratch_buffer = guarded_create(1 << 20);
+    slope_buffer = guarded_create(MOST_COLS * sizeof(double));
     other = malloc(MOST * sizeof(double));
     if (!other) return 3;
     const mlp_kernels *k;
     for (int i = 0; (k = every_table(i)) != NULL; i++) {
         test_elements(k, every_table(i % 2));
         test_softmax(k, every_table(i % 2));
+        test_slopes(k);
+        if (i < 2) test_accuracy(k, quick);
     }
     free(other);
     guarded_destroy(&in_buffer);
     guarded_destroy(&out_buffer);
     guarded_destroy(&scratch_buffer);
+    guarded_destroy(&slope_buffer);
     return check_end("test_activations");
 }

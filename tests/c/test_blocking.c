@@ -7,7 +7,7 @@
 
 typedef enum { FORWARD, BELOW, GRADIENT, UPDATE, KINDS } product;
 
-enum { LEFT, RIGHT, INIT, OUT, SCRATCH, BUFFERS };
+enum { LEFT, RIGHT, INIT, OUT, Z, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 
@@ -43,13 +43,14 @@ static double element(const problem *p, int64_t i, int64_t j) {
 static void call(const problem *p) {
     const mlp_kernels *k = p->k;
     mlp_update rule = {.scale = 1, .lr = 1};
+    mlp_unit none = {.kind = MLP_IDENTITY};
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(array[OUT], array[LEFT], array[RIGHT], p->stride, array[INIT], MLP_IDENTITY, p->depth, p->n, p->block,
-                         array[SCRATCH]);
+        k->dense_forward(array[OUT], array[Z], array[LEFT], array[RIGHT], p->stride, array[INIT], none, p->depth, p->n,
+                         p->block, array[SCRATCH]);
         break;
     case BELOW:
-        k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], MLP_IDENTITY, p->n, p->depth, p->block,
+        k->delta_below(array[OUT], array[LEFT], array[RIGHT], p->stride, array[OUT], none, p->n, p->depth, p->block,
                        array[SCRATCH]);
         break;
     case GRADIENT:
@@ -72,6 +73,7 @@ static void check_problem(problem p, int samples) {
     place(&p, RIGHT, p.kind == FORWARD ? p.depth * p.stride : p.kind == BELOW ? p.n * p.stride : p.depth * p.n);
     place(&p, INIT, p.n);
     place(&p, OUT, p.m * ld);
+    place(&p, Z, p.m * ld);
     place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth, 1) / p.k->real_size));
     if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * ld) * p.k->real_size);
     double outside = get(p.k, array[OUT], 0);  // not part of the block
@@ -81,15 +83,18 @@ static void check_problem(problem p, int samples) {
         int64_t j = p.block.j0 + random_below(p.block.j1 - p.block.j0);
         double sum = element(&p, i, j);
         CHECK(same(get(p.k, array[OUT], i * ld + j), p.kind == UPDATE ? 0 - sum : sum));
+        if (p.kind == FORWARD) CHECK(same(get(p.k, array[Z], i * ld + j), sum));
     }
     CHECK(same(get(p.k, array[OUT], 0), outside));
 }
 
 static void test_table(const mlp_kernels *k, int quick) {
-    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, and a few rows of wide tiles.
-    static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2700}, {90, 512, 1500}, {1024, 70, 513}};
+    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, evenly and not, a few rows of wide
+    // tiles, and a single row.
+    static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2699},
+                                       {90, 512, 1501},   {1024, 70, 513}, {2, 700, 2699}};
     for (int kind = 0; kind < KINDS; kind++) {
-        for (int s = 0; s < 5; s++) {
+        for (int s = 0; s < 6; s++) {
             problem p = {.k = k, .kind = (product)kind, .m = sizes[s][0], .n = sizes[s][1], .depth = sizes[s][2]};
             p.block = (mlp_block){1, p.m, 3, p.n};
             check_problem(p, quick ? 100 : 1000);

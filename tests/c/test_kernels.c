@@ -18,7 +18,9 @@ typedef struct {
     product kind;
     int integers;
     int has_init;      // a bias, for FORWARD
-    mlp_activation g;  // for FORWARD and BELOW
+    mlp_activation g;  // for FORWARD and BELOW; alpha is a number, or slopes for each column, or one
+    enum { NUMBER, PER_COLUMN, ONE_FOR_ALL, WAYS } alpha;
+    int with_z;        // FORWARD stores z too
     mlp_update rule;   // for UPDATE and GRADIENT
     guarded_side side;
     int64_t m, n, depth;
@@ -26,12 +28,12 @@ typedef struct {
 
 // The numbers of the problems at hand; smaller ones take the upper left corners.
 static double left[MOST_ROWS][MOST_DEPTH], right[MOST_DEPTH][MOST_COLS], init[MOST_COLS];
-static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], a_below[MOST_ROWS][MOST_COLS];
+static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], kept[MOST_ROWS][MOST_COLS], slopes[MOST_COLS];
 static double sum[MOST_ROWS][MOST_COLS];  // the reference, for the depth of the moment
-static void *expected, *expected_V;       // (m, n) of the table's dtype: what the output and the velocity should hold
+static void *expected, *expected_V, *expected_z;  // (m, n) of the table's dtype: what output, velocity and z should hold
 
 // The arrays a kernel sees, in its own layout and dtype, flush with unreadable pages.
-enum { LEFT, RIGHT, INIT, OUT, VELOCITY, OTHER, SCRATCH, BUFFERS };
+enum { LEFT, RIGHT, INIT, OUT, VELOCITY, OTHER, Z, SLOPES, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
@@ -42,9 +44,9 @@ static void *place(const problem *p, int which, int64_t count) {
 }
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s: m %d n %d depth %d, %s, g %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s", p->k->isa,
-          dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
-          p->has_init, p->rule.momentum, p->rule.nesterov, p->rule.l1, p->rule.l2,
+    doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, momentum %g nesterov %d l1 %g l2 %g, %s",
+          p->k->isa, dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
+          (int)p->alpha, p->with_z, p->has_init, p->rule.momentum, p->rule.nesterov, p->rule.l1, p->rule.l2,
           p->side == AT_END ? "page behind" : "page in front");
 }
 
@@ -58,13 +60,13 @@ static void draw_numbers(const problem *p) {
         for (int j = 0; j < MOST_COLS; j++) {
             old_W[i][j] = random_below(8) ? draw(p) : 0;  // zeros for sign(0) and relu'(0)
             old_V[i][j] = draw(p);
-            a_below[i][j] = random_below(8) ? draw(p) : 0;
+            kept[i][j] = random_below(8) ? draw(p) : 0;
         }
     }
     for (int i = 0; i < MOST_DEPTH; i++) {
         for (int j = 0; j < MOST_COLS; j++) right[i][j] = draw(p);
     }
-    for (int j = 0; j < MOST_COLS; j++) init[j] = draw(p);
+    for (int j = 0; j < MOST_COLS; j++) init[j] = draw(p), slopes[j] = draw(p);
 }
 
 static void start_sums(const problem *p) {
@@ -119,6 +121,11 @@ static void expect_update(const problem *p, int64_t i, int64_t j) {
     put(p->k, expected_V, i * p->n + j, V);
 }
 
+static mlp_unit unit_of(const problem *p) {
+    mlp_unit g = {.kind = p->g, .alpha = 0.25, .slopes = array[SLOPES], .one_slope = p->alpha == ONE_FOR_ALL};
+    return g;
+}
+
 // g and g' are taken from the table's own functions, which test_activations.c tests: here they must give the same bits.
 static void expect(const problem *p) {
     for (int64_t i = 0; i < p->m; i++) {
@@ -127,9 +134,10 @@ static void expect(const problem *p) {
             else put(p->k, expected, i * p->n + j, sum[i][j]);
         }
     }
+    memcpy(expected_z, expected, (size_t)(p->m * p->n) * p->k->real_size);
     if (p->g == MLP_SOFTMAX) return;
-    if (p->kind == FORWARD) p->k->activation_forward(expected, expected, p->g, p->m * p->n);
-    if (p->kind == BELOW) p->k->activation_backward(expected, array[OTHER], p->g, p->m * p->n);
+    if (p->kind == FORWARD) p->k->activation_forward(expected, expected, unit_of(p), p->m, p->n);
+    if (p->kind == BELOW) p->k->activation_backward(expected, array[OTHER], unit_of(p), p->m, p->n);
 }
 
 // ---- Calls ----
@@ -152,14 +160,17 @@ static void lay_out(const problem *p) {
     if (p->kind == BELOW) fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 1, n, depth);
     else fill(p, place(p, RIGHT, depth * n), right[0], MOST_COLS, 0, depth, n);
 
-    array[INIT] = array[VELOCITY] = NULL;
+    array[INIT] = array[VELOCITY] = array[Z] = array[SLOPES] = NULL;
     if (p->has_init) fill(p, place(p, INIT, n), init, 0, 0, 1, n);
     memset(place(p, OUT, m * n), CANARY, (size_t)(m * n) * p->k->real_size);
     if (p->kind == UPDATE) fill(p, array[OUT], old_W[0], MOST_COLS, 0, m, n);
     if (p->kind == UPDATE && p->rule.momentum != 0) {
         fill(p, place(p, VELOCITY, m * n), old_V[0], MOST_COLS, 0, m, n);
     }
-    fill(p, place(p, OTHER, m * n), p->kind == BELOW ? a_below[0] : old_W[0], MOST_COLS, 0, m, n);
+    fill(p, place(p, OTHER, m * n), p->kind == BELOW ? kept[0] : old_W[0], MOST_COLS, 0, m, n);
+    if (p->with_z) memset(place(p, Z, m * n), CANARY, (size_t)(m * n) * p->k->real_size);
+    int64_t n_slopes = p->alpha == PER_COLUMN ? n : 1;
+    if (p->alpha != NUMBER) fill(p, place(p, SLOPES, n_slopes), slopes, 0, 0, 1, n_slopes);
     int64_t most = m > n ? m : n;
     size_t scratch = p->k->scratch_bytes(most > depth ? most : depth, 1);
     place(p, SCRATCH, (int64_t)(scratch / p->k->real_size));
@@ -170,10 +181,10 @@ static void call(const problem *p, mlp_block block) {
     void **a = array;
     switch (p->kind) {
     case FORWARD:
-        k->dense_forward(a[OUT], a[LEFT], a[RIGHT], p->n, a[INIT], p->g, p->depth, p->n, block, a[SCRATCH]);
+        k->dense_forward(a[OUT], a[Z], a[LEFT], a[RIGHT], p->n, a[INIT], unit_of(p), p->depth, p->n, block, a[SCRATCH]);
         break;
     case BELOW:
-        k->delta_below(a[OUT], a[LEFT], a[RIGHT], p->depth, a[OTHER], p->g, p->n, p->depth, block, a[SCRATCH]);
+        k->delta_below(a[OUT], a[LEFT], a[RIGHT], p->depth, a[OTHER], unit_of(p), p->n, p->depth, block, a[SCRATCH]);
         break;
     case UPDATE:
         k->update_weights(a[OUT], a[VELOCITY], p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &p->rule, NULL,
@@ -201,6 +212,7 @@ static void check_whole(const problem *p) {
     call(p, (mlp_block){0, p->m, 0, p->n});
     CHECK(equal_bytes(array[OUT], expected, p->m * p->n, p->k));
     if (array[VELOCITY]) CHECK(equal_bytes(array[VELOCITY], expected_V, p->m * p->n, p->k));
+    if (array[Z]) CHECK(equal_bytes(array[Z], expected_z, p->m * p->n, p->k));
     check_canaries(p);
 }
 
@@ -212,9 +224,11 @@ static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
 
 // What else varies turns with a count, so that all of it meets every size class.
 static void vary(problem *p, unsigned count) {
-    static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX};
+    static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX, MLP_PRELU, MLP_SIGN};
     p->rule = rule_number((int)(count % 16), p->integers);
-    p->g = p->integers ? exact[count % 3] : (mlp_activation)(count % MLP_ACTIVATIONS);
+    p->g = p->integers ? exact[count % 5] : (mlp_activation)(count % MLP_ACTIVATIONS);
+    p->alpha = count / 3 % WAYS;
+    p->with_z = p->kind == FORWARD && count / 5 % 2;
     p->side = count % 7 < 5 ? AT_END : AT_BEGIN;
 }
 
@@ -282,7 +296,7 @@ static mlp_block random_block(const problem *p) {
 }
 
 static void check_block(const problem *p, mlp_block block) {
-    static char before[MOST_ROWS * MOST_COLS * sizeof(double)], before_V[sizeof before];
+    static char before[MOST_ROWS * MOST_COLS * sizeof(double)], before_V[sizeof before], before_z[sizeof before];
     size_t bytes = (size_t)(p->m * p->n) * p->k->real_size;
     char what[80];
     snprintf(what, sizeof what, "%s [%d, %d) x [%d, %d)", product_name[p->kind], (int)block.i0, (int)block.i1,
@@ -291,10 +305,12 @@ static void check_block(const problem *p, mlp_block block) {
     lay_out(p);
     memcpy(before, array[OUT], bytes);
     if (array[VELOCITY]) memcpy(before_V, array[VELOCITY], bytes);
+    if (array[Z]) memcpy(before_z, array[Z], bytes);
     expect(p);
     call(p, block);
     CHECK(holds_block(p, array[OUT], expected, before, block));
     if (array[VELOCITY]) CHECK(holds_block(p, array[VELOCITY], expected_V, before_V, block));
+    if (array[Z]) CHECK(holds_block(p, array[Z], expected_z, before_z, block));
     check_canaries(p);
 }
 
@@ -505,10 +521,12 @@ int main(int argc, char **argv) {
     }
     expected = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
     expected_V = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
-    if (!expected || !expected_V) return 3;
+    expected_z = malloc(MOST_ROWS * MOST_COLS * sizeof(double));
+    if (!expected || !expected_V || !expected_z) return 3;
     for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, quick);
     free(expected);
     free(expected_V);
+    free(expected_z);
     for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
     return check_end("test_kernels");
 }

@@ -13,6 +13,7 @@ typedef enum { ORDINARY, TIES, EXTREME, NUMBERS } numbers;
 typedef struct {
     const mlp_kernels *k;
     mlp_loss loss;
+    mlp_activation output;
     int by_label, weighted, indexed;
     numbers kind;
     int64_t rows, n;
@@ -34,20 +35,30 @@ static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3, 9, 8, 1, 2
 static int64_t data_row(const problem *p, int64_t i) { return p->indexed ? indices[i] : FIRST + i; }
 
 static void describe(const problem *p, const char *what) {
-    static const char *const name[] = {"cross entropy", "binary cross entropy", "half squared error", "squared error"};
-    doing("%s %s %s of %s: %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k), what, name[p->loss],
-          (int)p->rows, (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
+    static const char *const name[] = {"cross entropy",  "binary cross entropy", "half squared error", "squared error",
+                                       "absolute error", "huber",                "quantile",           "log cosh",
+                                       "poisson",        "perceptron",           "hinge"};
+    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
+          what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
+          (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
           p->indexed ? ", index" : "");
 }
 
 // ---- Numbers ----
 
+static int has_two_classes(mlp_loss_kind kind) { return kind == MLP_PERCEPTRON || kind == MLP_HINGE; }
+
+// Numbers whose loss is finite: the squares and e^z of the others are not.
+static double draw_extreme(const problem *p) {
+    static const double all[] = {1e4, -1e4, 1e30, -1e30, 0, 88, -104, 1e-30}, to_exp[] = {80, -1e4, -1e30, 0, -104, 1e-30};
+    if (p->loss.kind == MLP_HALF_SQUARED_ERROR || p->loss.kind == MLP_SQUARED_ERROR) return all[random_below(2)];
+    if (p->loss.kind == MLP_POISSON && p->output != MLP_SOFTPLUS) return to_exp[random_below(6)];
+    return all[random_below(8)];
+}
+
 static double draw_output(const problem *p) {
-    static const double extreme[] = {1e4, -1e4, 1e30, -1e30, 0, 88, -104, 1e-30};
-    int squares = p->loss == MLP_HALF_SQUARED_ERROR || p->loss == MLP_SQUARED_ERROR;
     if (p->kind == TIES) return (double)random_below(3) - 1;
-    if (p->kind == EXTREME) return rounded(p->k, extreme[random_below(squares ? 2 : 8)]);
-    return rounded(p->k, 8 * random_unit() - 4);
+    return rounded(p->k, p->kind == EXTREME ? draw_extreme(p) : 8 * random_unit() - 4);
 }
 
 // For the cross entropy, probabilities: equal ones at a few columns, or any.
@@ -61,7 +72,9 @@ static void draw_distribution(const problem *p, double *y) {
 }
 
 static double draw_target(const problem *p) {
-    if (p->loss != MLP_BINARY_CROSS_ENTROPY) return draw_output(p);
+    if (has_two_classes(p->loss.kind)) return random_below(2) ? 1 : -1;
+    if (p->loss.kind == MLP_POISSON) return (double)random_below(10);
+    if (p->loss.kind != MLP_BINARY_CROSS_ENTROPY) return draw_output(p);
     if (p->kind == TIES) return 0.5 * (double)random_below(3);
     return random_below(2) ? (double)random_below(2) : rounded(p->k, random_unit());
 }
@@ -73,7 +86,7 @@ static void draw_numbers(const problem *p) {
     for (int64_t r = 0; r < DATA_ROWS; r++) {
         weight[r] = p->weighted ? rounded(p->k, 3 * random_unit()) : 1;
         label[r] = (int32_t)random_below(p->n);
-        if (p->loss == MLP_CROSS_ENTROPY) draw_distribution(p, target[r]);
+        if (p->loss.kind == MLP_CROSS_ENTROPY) draw_distribution(p, target[r]);
         else for (int64_t j = 0; j < p->n; j++) target[r][j] = draw_target(p);
         for (int64_t j = 0; p->by_label && j < p->n; j++) target[r][j] = j == label[r];
     }
@@ -84,7 +97,7 @@ static void draw_numbers(const problem *p) {
 typedef struct {
     double loss, size;
     int right;
-    double delta[MOST_COLS];
+    double delta[MOST_COLS], delta_size[MOST_COLS];  // beside 1 + |delta|
 } wanted_row;
 
 static int64_t first_largest(const double *x, int64_t n) {
@@ -93,45 +106,111 @@ static int64_t first_largest(const double *x, int64_t n) {
     return best;
 }
 
-static void cross_entropy(wanted_row *w, const double *z, const double *y, int64_t n) {
+static void cross_entropy(wanted_row *w, const double *z, const double *y, int64_t n, double smoothing) {
     double most = z[first_largest(z, n)], total = 0;
     for (int64_t j = 0; j < n; j++) total += exp(z[j] - most);
     w->size = 1 + log((double)n);
     for (int64_t j = 0; j < n; j++) {
-        w->loss += y[j] * (log(total) + (most - z[j]));
-        w->size += y[j] * (most - z[j]);
-        w->delta[j] = exp(z[j] - most) / total - y[j];
+        double smoothed = (1 - smoothing) * y[j] + smoothing / (double)n;
+        w->loss += smoothed * (log(total) + (most - z[j]));
+        w->size += smoothed * (most - z[j]);
+        w->delta[j] = exp(z[j] - most) / total - smoothed;
     }
     w->right = first_largest(z, n) == first_largest(y, n);
 }
 
-static void binary_cross_entropy(wanted_row *w, const double *z, const double *y, int64_t n) {
+static void binary_cross_entropy(wanted_row *w, const double *z, const double *y, int64_t n, double smoothing) {
     w->right = 1;
     for (int64_t j = 0; j < n; j++) {
-        w->loss += (z[j] > 0 ? z[j] : 0) - y[j] * z[j] + log1p(exp(-fabs(z[j])));
+        double smoothed = (1 - smoothing) * y[j] + smoothing / 2;
+        w->loss += (z[j] > 0 ? z[j] : 0) - smoothed * z[j] + log1p(exp(-fabs(z[j])));
         w->size += fabs(z[j]) + 1;
-        w->delta[j] = 1 / (1 + exp(-z[j])) - y[j];
+        w->delta[j] = 1 / (1 + exp(-z[j])) - smoothed;
         w->right &= (z[j] > 0) == (y[j] > 0.5);
     }
 }
 
-static void squared_error(wanted_row *w, const double *a, const double *y, int64_t n, double factor) {
-    for (int64_t j = 0; j < n; j++) {
-        double r = a[j] - y[j];
-        w->loss += factor / 2 * r * r;
-        w->delta[j] = factor * r;
+static double log_cosh(double r) {
+    double half = sinh(r / 2), size = fabs(r);
+    return size < 1 ? log1p(2 * half * half) : size + log1p(exp(-2 * size)) - log(2);
+}
+
+// The losses of a residual, which is rounded before it is told apart from 0 or from d.
+static double of_residual(mlp_loss_kind kind, double r, double parameter, double *derivative) {
+    double size = fabs(r), sign = r > 0 ? 1 : r < 0 ? -1 : 0, d = parameter, q = parameter;
+    switch (kind) {
+    case MLP_HALF_SQUARED_ERROR: *derivative = r; return r * r / 2;
+    case MLP_SQUARED_ERROR: *derivative = 2 * r; return r * r;
+    case MLP_ABSOLUTE_ERROR: *derivative = sign; return size;
+    case MLP_HUBER: *derivative = size <= d ? r : d * sign; return size <= d ? r * r / 2 : d * (size - d / 2);
+    case MLP_QUANTILE: *derivative = r > 0 ? 1 - q : r < 0 ? -q : 0; return r > 0 ? (1 - q) * r : -q * r;
+    default: *derivative = tanh(r); return log_cosh(r);
+    }
+}
+
+static void error(wanted_row *w, const problem *p, const double *a, const double *y) {
+    double parameter = rounded(p->k, p->loss.parameter);
+    for (int64_t j = 0; j < p->n; j++) {
+        w->loss += of_residual(p->loss.kind, rounded(p->k, a[j] - y[j]), parameter, &w->delta[j]);
     }
     w->size = w->loss;
 }
 
+static void poisson(wanted_row *w, const double *z, const double *y, int64_t n, mlp_activation output) {
+    for (int64_t j = 0; j < n; j++) {
+        double rate = exp(z[j]), log_rate = z[j], slope = rate, ratio = 1;  // of rate; of rate to itself
+        if (output == MLP_SOFTPLUS) {
+            rate = (z[j] > 0 ? z[j] : 0) + log1p(exp(-fabs(z[j])));
+            slope = z[j] < 0 ? exp(z[j]) / (1 + exp(z[j])) : 1 / (1 + exp(-z[j]));
+            if (z[j] > -100) log_rate = log(rate), ratio = slope / rate;
+        }
+        w->loss += rate - y[j] * log_rate;
+        w->size += rate + y[j] * (fabs(log_rate) + 1);
+        w->delta[j] = slope - y[j] * ratio;
+        w->delta_size[j] = y[j];
+    }
+}
+
+// max(0, edge - y z): on its boundary the perceptron still counts as wrong, the hinge no longer.
+static void margin(wanted_row *w, const problem *p, const double *z, const double *y) {
+    double edge = p->loss.kind == MLP_HINGE;
+    w->right = 1;
+    for (int64_t j = 0; j < p->n; j++) {
+        double over = rounded(p->k, edge - y[j] * z[j]);
+        int counts = p->loss.kind == MLP_HINGE ? over > 0 : over >= 0;
+        w->loss += over > 0 ? over : 0;
+        w->delta[j] = counts ? -y[j] : 0;
+        w->right &= (z[j] > 0) == (y[j] > 0);
+    }
+    w->size = w->loss;
+}
+
+static void hinge_of_labels(wanted_row *w, const problem *p, const double *z, int64_t wanted) {
+    int64_t rival = -1;
+    for (int64_t j = 0; j < p->n; j++) {
+        if (j != wanted && (rival < 0 || z[j] > z[rival])) rival = j;
+    }
+    w->right = first_largest(z, p->n) == wanted;
+    double over = rival < 0 ? 0 : rounded(p->k, 1 + rounded(p->k, z[rival] - z[wanted]));
+    if (over <= 0) return;
+    w->loss = over, w->size = 1 + fabs(over);
+    w->delta[rival] = 1, w->delta[wanted] = -1;
+}
+
 static wanted_row reference(const problem *p, int64_t i) {
     wanted_row w = {0};
-    const double *y = target[data_row(p, i)];
-    switch (p->loss) {
-    case MLP_CROSS_ENTROPY: cross_entropy(&w, out[i], y, p->n); break;
-    case MLP_BINARY_CROSS_ENTROPY: binary_cross_entropy(&w, out[i], y, p->n); break;
-    case MLP_HALF_SQUARED_ERROR: squared_error(&w, out[i], y, p->n, 1); break;
-    default: squared_error(&w, out[i], y, p->n, 2);
+    int64_t row = data_row(p, i);
+    const double *y = target[row];
+    switch (p->loss.kind) {
+    case MLP_CROSS_ENTROPY: cross_entropy(&w, out[i], y, p->n, p->loss.label_smoothing); break;
+    case MLP_BINARY_CROSS_ENTROPY: binary_cross_entropy(&w, out[i], y, p->n, p->loss.label_smoothing); break;
+    case MLP_POISSON: poisson(&w, out[i], y, p->n, p->output); break;
+    case MLP_PERCEPTRON: margin(&w, p, out[i], y); break;
+    case MLP_HINGE:
+        if (p->by_label) hinge_of_labels(&w, p, out[i], label[row]);
+        else margin(&w, p, out[i], y);
+        break;
+    default: error(&w, p, out[i], y);
     }
     return w;
 }
@@ -164,8 +243,8 @@ static void lay_out(const problem *p) {
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
     mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .n = DATA_ROWS};
     void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
-    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, &data, array[INDEX], FIRST, p->rows, p->n,
-                   scratch);
+    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &data, array[INDEX], FIRST, p->rows,
+                   p->n, scratch);
 }
 
 static int call_here(const problem *p, void *delta) {
@@ -177,10 +256,11 @@ static int is_near(double got, double wanted, double tolerance) { return fabs(go
 static int row_is_good(const problem *p, int64_t i) {
     wanted_row w = reference(p, i);
     double factor = weight[data_row(p, i)], unit = (16 + (double)p->n) * epsilon(p->k);
-    if (!is_near(((double *)array[ROW_LOSS])[i], factor * w.loss, unit * factor * w.size)) return 0;
+    double underflow = (double)p->n * tiniest_normal(p->k);  // of squares
+    if (!is_near(((double *)array[ROW_LOSS])[i], factor * w.loss, unit * factor * w.size + underflow)) return 0;
     if (!same(((double *)array[ROW_CORRECT])[i], w.right ? factor : 0)) return 0;
     for (int64_t j = 0; j < p->n; j++) {
-        double tolerance = unit * factor * (1 + fabs(w.delta[j]));
+        double tolerance = unit * factor * (1 + fabs(w.delta[j]) + w.delta_size[j]);
         if (!is_near(get(p->k, array[DELTA], i * p->n + j), factor * w.delta[j], tolerance)) return 0;
     }
     return 1;
@@ -240,17 +320,31 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
 
 // ---- What is not finite ----
 
-// A NaN among the outputs, anywhere, is told, and leaves the other rows as they are.
-static void check_nan(problem p, int64_t i, int64_t j, double bad) {
+// Whether output j of row i must make the loss of that row not finite. Infinitely far on the right side there is no loss.
+static int must_tell(const problem *p, int64_t i, int64_t j, double bad) {
+    int64_t row = data_row(p, i);
+    if (isnan(bad) || !has_two_classes(p->loss.kind)) return 1;
+    if (!p->by_label) return bad * target[row][j] < 0;
+    return (label[row] == j) == (bad < 0);
+}
+
+// A NaN among the outputs, anywhere, is told, and leaves the other rows as they are; so is an infinite loss.
+static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     double row_loss[MOST_ROWS], row_correct[MOST_ROWS];
-    describe(&p, "what is not finite");
+    int tells = must_tell(&p, i, j, bad);
+    describe(&p, tells ? "what is not finite" : "an infinite output without loss");
     lay_out(&p);
     CHECK(call_here(&p, array[DELTA]) == 1);
     put(p.k, array[OUT], i * p.n + j, bad);
-    CHECK(call(&p, p.k, array[DELTA], row_loss, row_correct) == 0);
-    CHECK(call(&p, p.k, NULL, row_loss, row_correct) == 0);
-    CHECK(!isfinite(row_loss[i]));
+    CHECK(call(&p, p.k, array[DELTA], row_loss, row_correct) == !tells);
+    CHECK(call(&p, p.k, NULL, row_loss, row_correct) == !tells);
+    CHECK(isfinite(row_loss[i]) == !tells);
     for (int64_t r = 0; r < p.rows; r++) CHECK(r == i || same(row_loss[r], ((double *)array[ROW_LOSS])[r]));
+    if (tells) return;
+    double kept = out[i][j];
+    out[i][j] = bad;
+    CHECK(call_here(&p, array[DELTA]) == 1 && row_is_good(&p, i));
+    out[i][j] = kept;
 }
 
 static void test_not_finite(problem p) {
@@ -258,7 +352,10 @@ static void test_not_finite(problem p) {
     for (p.n = 1; p.n <= 35; p.n++) {
         draw_numbers(&p);
         for (int64_t i = 0; i < p.rows; i++) {
-            for (int64_t j = 0; j < p.n; j++) check_nan(p, i, j, (i + j) % 2 ? NAN : INFINITY);
+            for (int64_t j = 0; j < p.n; j++) {
+                check_bad(p, i, j, (i + j) % 2 ? NAN : INFINITY);
+                if (has_two_classes(p.loss.kind)) check_bad(p, i, j, -INFINITY);
+            }
         }
     }
 }
@@ -270,8 +367,12 @@ static void test_overflow(problem p) {
     describe(&p, "overflow");
     lay_out(&p);
     double most = p.k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
-    for (int64_t j = 0; j < p.n; j++) put(p.k, array[OUT], j, j % 2 ? most : -most);
-    if (p.loss >= MLP_HALF_SQUARED_ERROR) CHECK(call_here(&p, array[DELTA]) == 0);
+    for (int64_t j = 0; j < p.n; j++) {
+        put(p.k, array[OUT], j, j % 2 ? most : -most);
+        if (has_two_classes(p.loss.kind)) put(p.k, array[TARGETS], data_row(&p, 0) * p.n + j, j % 2 ? -1 : 1);
+    }
+    int overflows = p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY && p.output != MLP_SOFTPLUS;
+    if (overflows) CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
     put(p.k, array[TARGETS], data_row(&p, 0) * p.n + 1, NAN);
     CHECK(call_here(&p, array[DELTA]) == 0);
@@ -280,12 +381,38 @@ static void test_overflow(problem p) {
     CHECK(call_here(&p, array[DELTA]) == 0);
 }
 
+static const struct {
+    mlp_loss loss;
+    mlp_activation output;
+    int takes_labels;
+} tested[] = {
+    {{.kind = MLP_CROSS_ENTROPY}, MLP_SOFTMAX, 1},
+    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SOFTMAX, 1},
+    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1}, MLP_IDENTITY, 1},
+    {{.kind = MLP_BINARY_CROSS_ENTROPY}, MLP_SIGMOID, 0},
+    {{.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.2}, MLP_IDENTITY, 0},
+    {{.kind = MLP_HALF_SQUARED_ERROR}, MLP_IDENTITY, 0},
+    {{.kind = MLP_SQUARED_ERROR}, MLP_TANH, 0},
+    {{.kind = MLP_ABSOLUTE_ERROR}, MLP_IDENTITY, 0},
+    {{.kind = MLP_HUBER, .parameter = 1}, MLP_IDENTITY, 0},
+    {{.kind = MLP_HUBER, .parameter = 0.7}, MLP_RELU, 0},
+    {{.kind = MLP_QUANTILE, .parameter = 0.1}, MLP_IDENTITY, 0},
+    {{.kind = MLP_QUANTILE, .parameter = 0.75}, MLP_IDENTITY, 0},
+    {{.kind = MLP_LOG_COSH}, MLP_IDENTITY, 0},
+    {{.kind = MLP_POISSON}, MLP_EXP, 0},
+    {{.kind = MLP_POISSON}, MLP_IDENTITY, 0},
+    {{.kind = MLP_POISSON}, MLP_SOFTPLUS, 0},
+    {{.kind = MLP_PERCEPTRON}, MLP_SIGN, 0},
+    {{.kind = MLP_HINGE}, MLP_IDENTITY, 1},
+};
+#define TESTED ((int)(sizeof tested / sizeof *tested))
+
 static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick) {
-    for (int loss = 0; loss < MLP_LOSSES; loss++) {
+    for (int t = 0; t < TESTED; t++) {
         for (int options = 0; options < 8; options++) {
-            problem p = {.k = k, .loss = (mlp_loss)loss, .by_label = options & 1, .weighted = options >> 1 & 1,
-                         .indexed = options >> 2};
-            if (p.by_label && loss != MLP_CROSS_ENTROPY) continue;
+            problem p = {.k = k, .loss = tested[t].loss, .output = tested[t].output, .by_label = options & 1,
+                         .weighted = options >> 1 & 1, .indexed = options >> 2};
+            if (p.by_label && !tested[t].takes_labels) continue;
             test_sizes(p, first, quick);
             test_not_finite(p);
             test_overflow(p);

@@ -14,15 +14,20 @@ static mlp_status try_layers(mlp_dtype dtype, const mlp_layer_spec *layers, int 
 }
 
 static mlp_status try_layer(int64_t n_in, int64_t n_out, mlp_activation g) {
-    mlp_layer_spec layer = {n_in, n_out, g, 1, 1};
+    mlp_layer_spec layer = {.n_in = n_in, .n_out = n_out, .activation = g};
     return try_layers(MLP_FLOAT32, &layer, 1);
+}
+
+static mlp_status try_alpha(mlp_activation g, double alpha) {
+    mlp_layer_spec layer = {.n_in = 3, .n_out = 4, .activation = g, .alpha = alpha};
+    return try_layers(MLP_FLOAT64, &layer, 1);
 }
 
 static void test_bad_layers(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create");
-    mlp_layer_spec mismatch[] = {{3, 4, MLP_RELU, 1, 1}, {5, 2, MLP_IDENTITY, 1, 1}};
-    mlp_layer_spec good[] = {{3, 4, MLP_RELU, 1, 1}, {4, 2, MLP_IDENTITY, 0, 1}};
+    mlp_layer_spec mismatch[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 5, .n_out = 2, .has_bias = 1}};
+    mlp_layer_spec good[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 4, .n_out = 2}};
     CHECK(try_layers(MLP_FLOAT32, good, 2) == MLP_OK && try_layers(MLP_FLOAT64, good, 2) == MLP_OK);
     CHECK(try_layers(MLP_FLOAT32, good, 0) == MLP_BAD_ARGUMENT);
     CHECK(try_layers(MLP_FLOAT32, good, -1) == MLP_BAD_ARGUMENT);
@@ -32,7 +37,12 @@ static void test_bad_layers(void) {
     CHECK(try_layer(-1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MIN, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
-    CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT && try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
+    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+        CHECK(try_layer(1, 1, (mlp_activation)g) == MLP_OK && try_alpha((mlp_activation)g, 0.5) == MLP_OK);
+        CHECK(try_alpha((mlp_activation)g, NAN) == MLP_BAD_ARGUMENT);
+        CHECK(try_alpha((mlp_activation)g, -0.5) == (g == MLP_PRELU ? MLP_OK : MLP_BAD_ARGUMENT));
+    }
 }
 
 // A product that does not fit size_t, and products that fit, each, but not their sum.
@@ -40,7 +50,7 @@ static void test_too_large(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create, sizes that do not fit");
     mlp_layer_spec wide[8];
-    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){most, most, MLP_RELU, 1, 1};
+    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){.n_in = most, .n_out = most, .has_bias = 1};
     for (int n = 1; n <= 8; n++) {
         CHECK(try_layers(MLP_FLOAT32, wide, n) == MLP_TOO_LARGE && try_layers(MLP_FLOAT64, wide, n) == MLP_TOO_LARGE);
     }
@@ -49,15 +59,21 @@ static void test_too_large(void) {
 }
 
 static void test_new_network(void) {
-    mlp_layer_spec layers[] = {{3, 5, MLP_RELU, 1, 1}, {5, 2, MLP_IDENTITY, 0, 1}};
+    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
+                               {.n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
+                               {.n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .one_slope = 1}};
     mlp_network *net;
     doing("a new network");
-    if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 2) == MLP_OK)) return;
+    if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 3) == MLP_OK)) return;
     CHECK(mlp_network_bias(net, 0) != NULL && mlp_network_bias(net, 1) == NULL);
     for (int i = 0; i < 15; i++) CHECK(((double *)mlp_network_weights(net, 0))[i] == 0);
+    CHECK(mlp_network_slopes(net, 0) == NULL);
+    const double *each = mlp_network_slopes(net, 1), *one = mlp_network_slopes(net, 2);
+    CHECK(each[0] == 0.25 && each[1] == 0.25 && one[0] == -0.5);
+    CHECK((const char *)(one + 1) <= (const char *)mlp_network_weights(net, 0) + mlp_network_bytes(net));
     mlp_trainer *trainer = NULL;
-    CHECK(mlp_trainer_create(&trainer, net, MLP_SQUARED_ERROR, 0) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_trainer_create(&trainer, net, MLP_LOSSES, 4) == MLP_BAD_ARGUMENT && trainer == NULL);
+    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_SQUARED_ERROR}, 0) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_LOSSES}, 4) == MLP_BAD_ARGUMENT && trainer == NULL);
     mlp_network_destroy(net);
     mlp_network_destroy(NULL);
     mlp_trainer_destroy(NULL);
@@ -88,13 +104,21 @@ static void test_isa_names(void) {
 // ---- Prediction and evaluation ----
 
 static const setting served[] = {
-    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
-     .by_label = 1, .weighted = 1, .n = 261},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = MLP_BINARY_CROSS_ENTROPY, .n = 40},
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1, .weighted = 1,
+     .loss = {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 40},
     {.name = "20-33-9-4", .n_layers = 3, .width = {20, 33, 9, 4}, .g = {MLP_SOFTMAX, MLP_TANH, MLP_SOFTMAX},
-     .loss = MLP_SQUARED_ERROR, .without_bias = 2, .n = 130},
+     .loss = {.kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
     {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
-     .loss = MLP_HALF_SQUARED_ERROR, .n = 250},
+     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
+    {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4}, .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU},
+     .alpha = {0.25, 0, -0.5, 0.1}, .one_slope = 4, .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
+    {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1, .weighted = 1,
+     .loss = {.kind = MLP_HINGE}, .n = 101},
+    {.name = "30-40-3", .n_layers = 2, .width = {30, 40, 3}, .g = {MLP_ELU, MLP_SOFTPLUS}, .alpha = {1.5},
+     .loss = {.kind = MLP_POISSON}, .n = 101},
+    {.name = "30-40-1", .n_layers = 2, .width = {30, 40, 1}, .g = {MLP_LEAKY_RELU, MLP_SIGN}, .alpha = {0.01},
+     .loss = {.kind = MLP_PERCEPTRON}, .n = 101},
 };
 #define SERVED ((int)(sizeof served / sizeof *served))
 
@@ -200,9 +224,8 @@ static double objective(const setting *s, const mlp_network *net, const mlp_data
 }
 
 static void check_parameters(const setting *s, const mlp_network *net, const mlp_data *data, double *at,
-                             const double *stepped, int64_t n) {
+                             const double *stepped, int64_t n, double *largest) {
     const double h = 1e-5;
-    double largest = 0;
     for (int64_t i = 0; i < n; i++) {
         double here = at[i];
         at[i] = here + h;
@@ -211,9 +234,8 @@ static void check_parameters(const setting *s, const mlp_network *net, const mlp
         double below = objective(s, net, data), difference = (above - below) / (2 * h), gradient = here - stepped[i];
         at[i] = here;
         CHECK(fabs(gradient - difference) < 1e-8 + 1e-6 * fabs(difference));
-        largest = fmax(largest, fabs(gradient));
+        *largest = fmax(*largest, fabs(gradient));
     }
-    CHECK(largest > 1e-4);
 }
 
 static void check_gradient(const setting *s) {
@@ -224,36 +246,117 @@ static void check_gradient(const setting *s) {
     mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
+    double largest = 0;
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
         CHECK(stride >= n_out);
         check_parameters(s, net, &d.data, mlp_network_weights(net, l), mlp_network_weights(stepped, l),
-                         s->width[l] * stride);
-        check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out);
+                         s->width[l] * stride, &largest);
+        check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out, &largest);
+        check_parameters(s, net, &d.data, mlp_network_slopes(net, l), mlp_network_slopes(stepped, l), slopes_of(s, l),
+                         &largest);
     }
+    CHECK(largest > 1e-4);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     mlp_network_destroy(stepped);
     destroy_data(&d);
 }
 
-static int fits(mlp_loss loss, mlp_activation output) {
-    if (loss == MLP_CROSS_ENTROPY) return output == MLP_SOFTMAX || output == MLP_IDENTITY;
-    if (loss == MLP_BINARY_CROSS_ENTROPY) return output == MLP_SIGMOID || output == MLP_IDENTITY;
-    return 1;
+static int fits(mlp_loss_kind loss, mlp_activation output) {
+    switch (loss) {
+    case MLP_CROSS_ENTROPY: return output == MLP_SOFTMAX || output == MLP_IDENTITY;
+    case MLP_BINARY_CROSS_ENTROPY: return output == MLP_SIGMOID || output == MLP_IDENTITY;
+    case MLP_POISSON: return output == MLP_EXP || output == MLP_SOFTPLUS || output == MLP_IDENTITY;
+    case MLP_PERCEPTRON:
+    case MLP_HINGE: return output == MLP_SIGN || output == MLP_IDENTITY;
+    default: return 1;
+    }
+}
+
+// The call is refused, by evaluation and by training.
+static void check_refused(const setting *s) {
+    dataset d = make_data(s, MLP_FLOAT64);
+    mlp_network *net = make_network(s, MLP_FLOAT64);
+    mlp_trainer *trainer = make_trainer(s, net);
+    mlp_result r;
+    snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT64);
+    void *workspace = workspace_for(net, s->n, 1);
+    CHECK(mlp_evaluate(net, &r, &d.data, s->loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s->sgd, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
+    CHECK(same_snapshot(&before, &after));
+    free(before.values);
+    free(after.values);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
+static const mlp_loss every_loss[] = {
+    {.kind = MLP_CROSS_ENTROPY}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1},
+    {.kind = MLP_BINARY_CROSS_ENTROPY}, {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.2},
+    {.kind = MLP_HALF_SQUARED_ERROR}, {.kind = MLP_SQUARED_ERROR}, {.kind = MLP_ABSOLUTE_ERROR},
+    {.kind = MLP_HUBER, .parameter = 0.5}, {.kind = MLP_QUANTILE, .parameter = 0.8}, {.kind = MLP_LOG_COSH},
+    {.kind = MLP_POISSON}, {.kind = MLP_PERCEPTRON}, {.kind = MLP_HINGE},
+};
+#define EVERY_LOSS ((int)(sizeof every_loss / sizeof *every_loss))
+#define UNITS (MLP_ACTIVATIONS + 1)  // the last is a prelu with one slope
+
+static void set_unit(setting *s, int layer, int unit) {
+    s->g[layer] = unit == MLP_ACTIVATIONS ? MLP_PRELU : (mlp_activation)unit;
+    s->alpha[layer] = 0.3;
+    s->one_slope &= ~(1 << layer);
+    if (unit == MLP_ACTIVATIONS) s->one_slope |= 1 << layer;
 }
 
 // Every hidden activation with every output and loss that go together; others are refused.
-static void test_gradients(void) {
+static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
                  .sgd = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
-    for (int combination = 0; combination < MLP_LOSSES * MLP_ACTIVATIONS * MLP_ACTIVATIONS; combination++) {
-        s.loss = (mlp_loss)(combination % MLP_LOSSES);
-        s.g[2] = (mlp_activation)(combination / MLP_LOSSES % MLP_ACTIVATIONS);
-        s.g[0] = (mlp_activation)(combination / MLP_LOSSES / MLP_ACTIVATIONS);
-        s.g[1] = s.g[0] == MLP_SOFTMAX ? MLP_TANH : s.g[0];
-        doing("gradient, hidden %d %d, output %d, loss %d", (int)s.g[0], (int)s.g[1], (int)s.g[2], (int)s.loss);
-        if (fits(s.loss, s.g[2])) check_gradient(&s);
+    for (int combination = 0; combination < EVERY_LOSS * UNITS * UNITS; combination++) {
+        int hidden = combination / EVERY_LOSS / UNITS, output = combination / EVERY_LOSS % UNITS;
+        s.loss = every_loss[combination % EVERY_LOSS];
+        set_unit(&s, 0, hidden);
+        set_unit(&s, 1, hidden == MLP_SOFTMAX || hidden == MLP_EXP ? MLP_TANH : hidden);
+        set_unit(&s, 2, output);
+        doing("gradient, hidden %d %d, output %d, loss %d", (int)s.g[0], (int)s.g[1], (int)s.g[2], (int)s.loss.kind);
+        if (quick && (hidden + 3 * output + combination % EVERY_LOSS) % 4) continue;
+        if (fits(s.loss.kind, s.g[2])) check_gradient(&s);
+        else check_refused(&s);
+    }
+}
+
+static void test_gradients_by_label(void) {
+    setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1, .n = 7,
+                 .batch = 7, .sgd = {.lr = 1, .check_finite = 1}};
+    for (int loss = 0; loss < EVERY_LOSS; loss++) {
+        s.loss = every_loss[loss];
+        doing("gradient by label, loss %d", (int)s.loss.kind);
+        if (s.loss.kind == MLP_CROSS_ENTROPY || s.loss.kind == MLP_HINGE) check_gradient(&s);
+        else check_refused(&s);
+    }
+    s.loss = (mlp_loss){.kind = MLP_HINGE}, s.g[1] = MLP_SIGN;
+    check_refused(&s);
+}
+
+// ---- Parameters of losses ----
+
+static void test_bad_losses(void) {
+    static const mlp_loss bad[] = {
+        {.kind = MLP_LOSSES - 1, .label_smoothing = 0.1}, {.kind = MLP_HALF_SQUARED_ERROR, .label_smoothing = 0.1},
+        {.kind = MLP_HUBER}, {.kind = MLP_HUBER, .parameter = -1}, {.kind = MLP_HUBER, .parameter = NAN},
+        {.kind = MLP_HUBER, .parameter = 1, .label_smoothing = 0.1}, {.kind = MLP_QUANTILE},
+        {.kind = MLP_QUANTILE, .parameter = 1}, {.kind = MLP_QUANTILE, .parameter = -0.1},
+        {.kind = MLP_QUANTILE, .parameter = NAN}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = -0.1},
+        {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1.1}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = NAN},
+        {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
+    };
+    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .sgd = {.lr = 1}};
+    for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
+        s.loss = bad[i];
+        doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);
+        check_refused(&s);
     }
 }
 
@@ -261,7 +364,8 @@ static void test_gradients(void) {
 
 static void test_workspace_of_another_moment(void) {
     doing("a workspace from when oversubscription was not allowed");
-    static const mlp_layer_spec layers[] = {{40, 100, MLP_RELU, 1, 1}, {100, 30, MLP_SOFTMAX, 1, 1}};
+    static const mlp_layer_spec layers[] = {{.n_in = 40, .n_out = 100, .activation = MLP_RELU, .has_bias = 1},
+                                            {.n_in = 100, .n_out = 30, .activation = MLP_SOFTMAX, .has_bias = 1}};
     static float X[600 * 40], out[600 * 30];
     mlp_network *net = NULL;
     mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = 600};
@@ -292,7 +396,9 @@ int main(int argc, char **argv) {
         if (!quick) test_serving(&served[i], MLP_FLOAT64);
     }
     test_interrupted_serving();
-    test_gradients();
+    test_gradients(quick);
+    test_gradients_by_label();
+    test_bad_losses();
     guarded_destroy(&memory);
     return check_end("test_network");
 }

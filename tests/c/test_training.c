@@ -8,19 +8,28 @@ static const int team_sizes[] = {1, 2, 3, 7};
 #define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
 
 static const setting trained[] = {
-    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
-     .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX},
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .sgd = ALL_TERMS},
     {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
-     .loss = MLP_CROSS_ENTROPY, .n = 150, .batch = 64, .sgd = PLAIN},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = MLP_BINARY_CROSS_ENTROPY, .n = 33,
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .sgd = PLAIN},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 33,
      .batch = 8, .sgd = {.lr = 0.1, .momentum = 0.5}},
     {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
-     .loss = MLP_HALF_SQUARED_ERROR, .weighted = 1, .n = 64, .batch = 16, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .sgd = ALL_TERMS},
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
-     .loss = MLP_SQUARED_ERROR, .pixels = 1, .n = 130, .batch = 1000, .sgd = ALL_TERMS},
+     .loss = {.kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .sgd = ALL_TERMS},
     {.name = "20-70-40-30-3, frozen and without bias", .n_layers = 4, .width = {20, 70, 40, 30, 3}, .frozen = 5,
-     .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .loss = MLP_CROSS_ENTROPY, .by_label = 1,
-     .n = 97, .batch = 32, .sgd = ALL_TERMS},
+     .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .by_label = 1,
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+    {.name = "20-70-160-9-4, slopes", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .without_bias = 2, .weighted = 1,
+     .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
+     .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+    {.name = "20-70-160-9-4, one slope each", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .one_slope = 15,
+     .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
+     .loss = {.kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .sgd = ALL_TERMS},
+    {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5}, .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU},
+     .alpha = {0.25, 0.1, 0.2}, .one_slope = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
+     .batch = 32, .sgd = PLAIN},
 };
 #define TRAINED ((int)(sizeof trained / sizeof *trained))
 
@@ -75,11 +84,46 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
     free(first.parameters.values);
 }
 
+// ---- Every activation, and every loss, in layers that are split by columns and by rows ----
+
+static const struct {
+    mlp_loss loss;
+    mlp_activation output;
+} ends[] = {
+    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SOFTMAX},
+    {{.kind = MLP_CROSS_ENTROPY}, MLP_IDENTITY},
+    {{.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SIGMOID},
+    {{.kind = MLP_HALF_SQUARED_ERROR}, MLP_GELU},
+    {{.kind = MLP_SQUARED_ERROR}, MLP_HARD_SWISH},
+    {{.kind = MLP_ABSOLUTE_ERROR}, MLP_MISH},
+    {{.kind = MLP_HUBER, .parameter = 0.2}, MLP_SOFTMAX},
+    {{.kind = MLP_QUANTILE, .parameter = 0.9}, MLP_SOFTSIGN},
+    {{.kind = MLP_LOG_COSH}, MLP_SELU},
+    {{.kind = MLP_POISSON}, MLP_EXP},
+    {{.kind = MLP_POISSON}, MLP_SOFTPLUS},
+    {{.kind = MLP_PERCEPTRON}, MLP_SIGN},
+    {{.kind = MLP_HINGE}, MLP_IDENTITY},
+};
+#define ENDS ((int)(sizeof ends / sizeof *ends))
+
+static void test_every_unit_and_loss(void) {
+    for (int i = 0; i < (MLP_ACTIVATIONS > ENDS ? MLP_ACTIVATIONS : ENDS); i++) {
+        mlp_activation g = (mlp_activation)(i % MLP_ACTIVATIONS);
+        char name[80];
+        setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, ends[i % ENDS].output},
+                     .alpha = {0.3, 0.2}, .one_slope = 2, .loss = ends[i % ENDS].loss, .weighted = i % 2, .n = 50,
+                     .batch = 20, .sgd = {.lr = 0.01, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
+        s.by_label = s.loss.kind == MLP_HINGE || (s.loss.kind == MLP_CROSS_ENTROPY && i % 3 == 0);
+        if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
+        snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2], (int)s.loss.kind);
+        check_same_bits(&s, i % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
+    }
+}
+
 // ---- Layers that are not trained ----
 
-static void test_frozen(void) {
-    const setting *s = &trained[5];
-    doing("frozen layers");
+static void check_frozen(const setting *s) {
+    doing("frozen layers of %s", s->name);
     dataset d = make_data(s, MLP_FLOAT32);
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
@@ -89,6 +133,10 @@ static void test_frozen(void) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
         CHECK(changed == !(s->frozen >> l & 1));
+        for (int64_t j = 0; j < slopes_of(s, l); j++) {
+            const float *now = mlp_network_slopes(net, l), *then = mlp_network_slopes(untrained, l);
+            CHECK((now[j] != then[j]) == !(s->frozen >> l & 1));
+        }
     }
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
@@ -96,11 +144,17 @@ static void test_frozen(void) {
     destroy_data(&d);
 }
 
+static void test_frozen(void) {
+    for (int i = 0; i < TRAINED; i++) check_frozen(&trained[i]);
+}
+
 // ---- It learns ----
 
 static int learns_xor(uint64_t seed) {
     static const float X[] = {0, 0, 0, 1, 1, 0, 1, 1}, y[] = {0, 1, 1, 0};
-    static const mlp_layer_spec layers[] = {{2, 8, MLP_TANH, 1, 1}, {8, 1, MLP_SIGMOID, 1, 1}};
+    static const mlp_layer_spec layers[] = {
+        {.n_in = 2, .n_out = 8, .activation = MLP_TANH, .has_bias = 1, .trainable = 1},
+        {.n_in = 8, .n_out = 1, .activation = MLP_SIGMOID, .has_bias = 1, .trainable = 1}};
     mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .targets = y, .n = 4};
     mlp_sgd sgd = {.lr = 0.3, .momentum = 0.9, .check_finite = 1};
     mlp_network *net = NULL;
@@ -108,7 +162,7 @@ static int learns_xor(uint64_t seed) {
     double z[16];
     mlp_result r = {0};
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
-    CHECK(mlp_trainer_create(&trainer, net, MLP_BINARY_CROSS_ENTROPY, 4) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_BINARY_CROSS_ENTROPY}, 4) == MLP_OK);
     for (int l = 0; l < 2; l++) {
         mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
@@ -130,8 +184,8 @@ static void test_xor(void) {
 
 // Two minibatches are more work than passes between two polls (1e6 operations).
 static const setting stoppable = {
-    .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX}, .loss = MLP_CROSS_ENTROPY,
-    .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
+    .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX},
+    .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .sgd = ALL_TERMS,
 };
 
 typedef struct {
@@ -211,7 +265,7 @@ static void test_bad_input(int repeats) {
 
 static void test_bad_loss(int repeats) {
     setting s = stoppable;
-    s.loss = MLP_HALF_SQUARED_ERROR, s.by_label = 0;
+    s.loss = (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0;
     dataset d = make_data(&s, MLP_FLOAT32);
     for (int repeat = 0; repeat < repeats; repeat++) {
         int threads = team_sizes[repeat % 4];
@@ -294,6 +348,7 @@ int main(int argc, char **argv) {
         check_same_bits(&trained[i], MLP_FLOAT32);
         check_same_bits(&trained[i], MLP_FLOAT64);
     }
+    test_every_unit_and_loss();
     test_frozen();
     test_xor();
     test_interrupt(repeats);

@@ -1,0 +1,53 @@
+"""Following one number of the logs: does it still improve?"""
+
+import math
+
+from ._validate import one_of, real_number, whole_number
+
+
+def greater_is_better(name):
+    """Whether the number of that name in the logs shall rise: accuracy, top_k and r2."""
+    name = name.removeprefix("val_")
+    return name in ("accuracy", "r2") or name.startswith("top_")
+
+
+def number_of(logs, argument, name):
+    """logs[name], which an argument asks for."""
+    if name not in logs:
+        hint = "; it needs validation_data or validation_split" if name.startswith("val_") else ""
+        raise ValueError(f"{argument} must be one of {', '.join(logs)}, got {name!r}{hint}")
+    return logs[name]
+
+
+class Monitor:
+    """The best value so far of `monitor` (None: "val_loss", or else "loss"), and for how many epochs it has stood."""
+
+    def __init__(self, monitor, patience, min_delta, mode):
+        if not (monitor is None or isinstance(monitor, str)):
+            raise TypeError(f"monitor must be a name, got {type(monitor).__name__}")
+        self.monitor, self.mode = monitor, mode if mode is None else one_of("mode", mode, ("min", "max"))
+        self.patience = whole_number("patience", patience, least=1)
+        self.min_delta = real_number("min_delta", min_delta, least=0)
+        self.best, self.waited = math.nan, 0
+
+    def settings(self):
+        return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
+
+    def observe(self, logs):
+        """Take notice of an epoch's numbers -> whether this one is the best so far, by more than min_delta."""
+        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        value = number_of(logs, "monitor", name)
+        rises = greater_is_better(name) if self.mode is None else self.mode == "max"
+        better = value > self.best + self.min_delta if rises else value < self.best - self.min_delta
+        better = better or (math.isnan(self.best) and not math.isnan(value))  # the first; NaN never is
+        if better:
+            self.best = value
+        self.waited = 0 if better else self.waited + 1
+        return better
+
+    def ran_out(self):
+        """Whether patience has come to its end; it then starts anew."""
+        if self.waited < self.patience:
+            return False
+        self.waited = 0
+        return True

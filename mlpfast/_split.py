@@ -1,0 +1,66 @@
+"""The part of the examples that is held out for validation."""
+
+import numpy as np
+
+from . import _core
+from ._validate import Data, weights
+from .losses import CLASSIFICATION
+
+HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
+
+
+def part(data, rows, scale):
+    """The examples of some rows: a slice, or an array of row numbers."""
+    labels, targets, weight = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights))
+    return Data(data.X[rows], scale, labels, targets, weight)
+
+
+def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
+    """(the examples to train on, those held out), copies, each in the order of the rows. Fixed by the seed.
+
+    Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
+    """
+    groups = _classes(data, loss) if stratify else np.zeros(len(data), np.int64)
+    held_out = _drawn(groups, fraction, seed)
+    weight = None if sample_weight is None else np.asarray(sample_weight)
+    parts = []
+    for rows, by_class in ((~held_out, class_weight), (held_out, None)):
+        mine = part(data, rows, network.input_scale)
+        own_weight = weights(None if weight is None else weight[rows], by_class, mine.labels, network, len(mine))
+        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight))
+    return tuple(parts)
+
+
+def _drawn(groups, fraction, seed):
+    """Which rows are held out (n,): of each group its share, to within one row."""
+    n = len(groups)
+    wanted = round(n * fraction)
+    if not 0 < wanted < n:
+        left = "validate with" if wanted == 0 else "train on"
+        raise ValueError(f"validation_split={fraction} leaves no row of {n} to {left}")
+    quotas = np.bincount(groups) * (wanted / n)
+    counts = np.floor(quotas).astype(np.int64)
+    most_missing = np.argsort(counts - quotas, kind="stable")  # the largest remainders get the rows that are left
+    counts[most_missing[: wanted - counts.sum()]] += 1
+    order = np.empty(n, np.int64)
+    _core.shuffle(order, seed, HOLD_OUT)
+    order = order[np.argsort(groups[order], kind="stable")]  # group by group, shuffled within each
+    group = groups[order]
+    place = np.arange(n) - np.searchsorted(group, group)  # within its group
+    held_out = np.zeros(n, bool)
+    held_out[order[place < counts[group]]] = True
+    return held_out
+
+
+def _classes(data, loss):
+    """The class of each example, to draw from each its share."""
+    if data.labels is not None:
+        return data.labels
+    if loss.name == "cross_entropy":
+        return data.targets.argmax(axis=1)
+    if loss.name in CLASSIFICATION and data.targets.shape[1] == 1:
+        return (data.targets[:, 0] > (0.5 if loss.name == "binary_cross_entropy" else 0)).astype(np.int64)
+    raise ValueError(
+        "stratify=True needs classes as y, for 'cross_entropy' or for one output and two classes, "
+        f"got targets of shape {data.targets.shape} for {loss.name!r}"
+    )

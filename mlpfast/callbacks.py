@@ -1,0 +1,88 @@
+"""Callbacks of Trainer.fit: functions, or objects with any of these methods.
+
+    on_epoch_begin(trainer, epoch)      before an epoch; epochs count from 0, over all calls of fit
+    on_epoch_end(trainer, epoch, logs)  after it and its validation; True ends the training. A function counts as this
+    on_fit_end(trainer)                 once fit has done its epochs or a callback has ended it; not after an exception
+
+logs is the epoch's {name: number}; what a callback adds to it goes into the History, and later callbacks see it.
+trainer.history already holds the epoch. A callback may change trainer.optimizer.lr and the like, and the parameters.
+An exception passes through fit: the network stays as it is at that moment, and the Trainer can go on.
+"""
+
+from ._monitor import Monitor, greater_is_better, number_of
+from ._validate import flag, real_number
+
+
+class EarlyStopping:
+    """Ends the training once `monitor` has not improved by more than min_delta for `patience` epochs in a row.
+
+    restore_best: at the end of fit, however it came, the parameters go back to those after the best epoch. The
+        optimizer's state does not.
+    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+
+    .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Fit called again
+    with the same object goes on from there; with another Trainer it starts anew.
+    Prechelt (1998), "Early stopping - but when?".
+    """
+
+    def __init__(self, monitor="val_loss", patience=5, min_delta=0.0, restore_best=True, mode=None):
+        self._settings = (monitor, patience, min_delta, mode)
+        self.restore_best = flag("restore_best", restore_best)
+        self._start(None)
+
+    def _start(self, trainer):
+        self._trainer, self._monitor, self._parameters = trainer, Monitor(*self._settings), None
+        self.best_epoch = self.stopped_epoch = None
+
+    @property
+    def best(self):
+        return self._monitor.best
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        if trainer is not self._trainer:
+            self._start(trainer)
+        if self._monitor.observe(logs):
+            self.best_epoch = epoch
+            if self.restore_best:
+                self._parameters = [p.copy() for p in trainer.network.parameters]
+        if not self._monitor.ran_out():
+            return False
+        self.stopped_epoch = epoch
+        return True
+
+    def on_fit_end(self, trainer):
+        if self._parameters is not None:
+            for parameter, best in zip(trainer.network.parameters, self._parameters, strict=True):
+                parameter[...] = best
+
+
+class LearningRateLogger:
+    """Adds "lr" to the logs: the rate the epoch began with."""
+
+    def on_epoch_begin(self, trainer, epoch):
+        self._lr = trainer.lr
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        logs["lr"] = self._lr
+
+
+class StopAt:
+    """Ends the training once all goals are reached; fit(stop_at=goals) is short for it.
+
+    goals: {name in the logs: number}, or a number, which is meant for "loss". Accuracy, top_k and r2 shall rise to
+        their goals, all else fall to them.
+    """
+
+    def __init__(self, goals):
+        if not isinstance(goals, dict):
+            goals = {"loss": real_number("stop_at", goals)}
+        if not goals:
+            raise ValueError("stop_at must name at least one goal, got {}")
+        self.goals = {name: real_number(f"stop_at[{name!r}]", goal) for name, goal in goals.items()}
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        values = {name: number_of(logs, "stop_at", name) for name in self.goals}
+        return all(
+            values[name] >= goal if greater_is_better(name) else values[name] <= goal
+            for name, goal in self.goals.items()
+        )

@@ -1,0 +1,155 @@
+"""Metrics beside the loss, from the targets y and the predictions yhat = a_L (n, K), in float64.
+
+    accuracy    share of the rows whose largest output is the class          class numbers or rows of K >= 2
+    top_3, ...  share of the rows whose class is among the 3 largest         class numbers or rows of K >= 2
+    mae         mean of |yhat - y|                                           numbers of yhat's shape
+    mse         mean of (yhat - y)^2                                         numbers of yhat's shape
+    r2          1 - sum (yhat - y)^2 / sum (y - mean y)^2, mean over the K   numbers of yhat's shape
+
+Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For a cross entropy,
+fit and evaluate give "accuracy" without being asked, for binary_cross_entropy the share of rows with every bit right.
+A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__: y is class numbers (n,) if
+such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight if there
+is one; a function is not told of weights, and refused with them.
+"""
+
+import numbers
+
+import numpy as np
+
+from ._validate import whole_number
+
+# What a metric of this file is called with: y, yhat, sample_weight=None.
+
+
+def accuracy(y, yhat, sample_weight=None):
+    """Share of the rows whose largest output is the class."""
+    return _share_among_largest("accuracy", y, yhat, 1, sample_weight)
+
+
+class TopK:
+    """Share of the rows whose class is among the k largest outputs."""
+
+    def __init__(self, k):
+        self.k = whole_number("k", k, least=1)
+        self.name = f"top_{self.k}"
+
+    def __call__(self, y, yhat, sample_weight=None):
+        return _share_among_largest(self.name, y, yhat, self.k, sample_weight)
+
+    def __repr__(self):
+        return f"TopK({self.k})"
+
+
+def mae(y, yhat, sample_weight=None):
+    """Mean of |yhat - y|."""
+    y, yhat = _numbers("mae", y, yhat)
+    return _mean(np.abs(yhat - y).mean(axis=1), sample_weight)
+
+
+def mse(y, yhat, sample_weight=None):
+    """Mean of (yhat - y)^2."""
+    y, yhat = _numbers("mse", y, yhat)
+    return _mean(np.square(yhat - y).mean(axis=1), sample_weight)
+
+
+def r2(y, yhat, sample_weight=None):
+    """1 - sum (yhat - y)^2 / sum (y - mean y)^2, the mean over the columns.
+
+    A column whose y is constant counts as 1 if it is predicted exactly, else as 0.
+    """
+    y, yhat = _numbers("r2", y, yhat)
+    w = np.ones((len(y), 1)) if sample_weight is None else np.asarray(sample_weight, np.float64)[:, None]
+    missed = (w * np.square(yhat - y)).sum(axis=0)
+    total = (w * np.square(y - (w * y).sum(axis=0) / w.sum())).sum(axis=0)
+    constant = total == 0
+    return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
+
+
+BY_NAME = {"accuracy": accuracy, "mae": mae, "mse": mse, "r2": r2}
+
+
+def checked(metrics):
+    """{name: function of (y, yhat)} from names and functions, one or several."""
+    if isinstance(metrics, str) or callable(metrics):
+        metrics = (metrics,)
+    try:
+        functions = [_one(metric) for metric in metrics]
+    except TypeError:
+        if hasattr(metrics, "__iter__"):
+            raise
+        raise TypeError(f"metrics must be names or functions of (y, yhat), got {metrics!r}") from None
+    named = {_name_of(function): function for function in functions}
+    if len(named) < len(functions) or "loss" in named:
+        got = ", ".join(map(_name_of, functions))
+        raise ValueError(f"metrics must have different names, none of them 'loss', got {got}")
+    return named
+
+
+def check_fit(metrics, data, n_out):
+    """Refuse what cannot be computed for such data before there are predictions."""
+    for name, function in metrics.items():
+        if _is_ours(function):
+            function(_targets(data)[:1], np.zeros((1, n_out)))
+        elif data.weights is not None:
+            raise ValueError(f"metrics: sample_weight goes with {', '.join(BY_NAME)} and top_k alone, got {name!r}")
+
+
+def values(metrics, data, yhat):
+    """{name: number} of checked metrics."""
+    results = {}
+    for name, function in metrics.items():
+        weight = {} if data.weights is None else {"sample_weight": data.weights}
+        result = function(_targets(data), yhat, **weight)
+        if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
+            raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
+        results[name] = float(result)
+    return results
+
+
+def _one(metric):
+    if callable(metric) and not isinstance(metric, type):
+        return metric
+    if isinstance(metric, str) and metric.startswith("top_") and metric[4:].isdecimal():
+        return TopK(int(metric[4:]))
+    if isinstance(metric, str) and metric not in BY_NAME:
+        raise ValueError(f"metrics must be one of {', '.join(BY_NAME)}, top_1, top_2, ..., got {metric!r}")
+    if not isinstance(metric, str):
+        raise TypeError(f"metrics must be names or functions of (y, yhat), got {metric!r}")
+    return BY_NAME[metric]
+
+
+def _name_of(function):
+    return getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+
+
+def _is_ours(function):
+    return isinstance(function, TopK) or any(function is ours for ours in BY_NAME.values())
+
+
+def _targets(data):
+    return data.targets if data.labels is None else data.labels
+
+
+def _mean(rows, sample_weight):
+    return float(np.average(rows, weights=None if sample_weight is None else np.asarray(sample_weight, np.float64)))
+
+
+def _numbers(name, y, yhat):
+    """y and yhat as float64 (n, K)."""
+    y, yhat = np.asarray(y, np.float64), np.asarray(yhat, np.float64)
+    if y.size != yhat.size or len(y) != len(yhat):
+        raise ValueError(f"metrics: {name!r} needs numbers of shape {yhat.shape} as y, got shape {y.shape}")
+    return y.reshape(len(y), -1), yhat.reshape(len(y), -1)
+
+
+def _share_among_largest(name, y, yhat, k, sample_weight):
+    y, yhat = np.asarray(y), np.asarray(yhat)
+    n_out = yhat.shape[1] if yhat.ndim == 2 else 1
+    if n_out < 2 or k > n_out:
+        raise ValueError(f"metrics: {name!r} needs at least {max(k, 2)} outputs, got {n_out}")
+    classes = (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)[:, None]
+    own = np.take_along_axis(yhat, classes, axis=1)
+    # What comes before the class: NaN does, and everything if the class's own output is NaN.
+    ahead = ~(yhat <= own) | ((yhat == own) & (np.arange(n_out) < classes))
+    return _mean(ahead.sum(axis=1) < k, sample_weight)

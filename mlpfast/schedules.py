@@ -1,0 +1,206 @@
+"""Learning rates that change with time. A schedule is given in the place of an optimizer's lr:
+
+    SGD(lr=schedules.Cosine(0.1, total=20))
+
+t counts from 0: whole epochs with per="epoch", where the rate is set before each epoch, or minibatches with per="step",
+those of Trainer.step included. The Trainer counts, so that fit called again goes on.
+
+    Constant(lr)                    lr
+    Exponential(lr, k)              lr exp(-k t)
+    InverseTime(lr, k)              lr / (1 + k t)
+    Step(lr, factor, every)         lr factor^floor(t / every)
+    Cosine(lr, total)               half a cosine from lr down to lowest
+    OneCycle(highest, total)        half a cosine up to highest, and one down
+    Warmup(steps, then)             a straight line up to then, any of the others
+    ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for a while
+
+Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule; if it has
+observe(logs), that is called with the numbers of each epoch.
+"""
+
+import math
+
+from ._monitor import Monitor
+from ._validate import one_of, real_number, whole_number
+
+LEAST = 2.0**-126  # of float32
+
+
+def is_schedule(lr):
+    return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
+
+
+def rate(lr, epochs=0, steps=0):
+    """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
+    if not is_schedule(lr):
+        return real_number("lr", lr, above=0)
+    per = one_of("lr.per", lr.per, ("epoch", "step"))
+    t = steps if per == "step" else epochs
+    value = real_number(f"lr at {per} {t}", lr.at(t), least=0)
+    return value if value >= LEAST else 0.0  # a rate that decays for ever must not end in an error
+
+
+class Schedule:
+    """What the schedules share."""
+
+    def __init__(self, per):
+        self.per = one_of("per", per, ("epoch", "step"))
+
+    def __repr__(self):
+        settings = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
+        return f"{type(self).__name__}({', '.join(settings)})"
+
+
+class Constant(Schedule):
+    """lr, whatever t is."""
+
+    def __init__(self, lr, *, per="epoch"):
+        self.lr = real_number("lr", lr, above=0)
+        super().__init__(per)
+
+    def at(self, t):
+        return self.lr
+
+
+class Exponential(Schedule):
+    """lr exp(-k t)."""
+
+    def __init__(self, lr, k, *, per="epoch"):
+        self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
+        super().__init__(per)
+
+    def at(self, t):
+        return self.lr * math.exp(-self.k * t)
+
+
+class InverseTime(Schedule):
+    """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951)."""
+
+    def __init__(self, lr, k, *, per="epoch"):
+        self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
+        super().__init__(per)
+
+    def at(self, t):
+        return self.lr / (1 + self.k * t)
+
+
+class Step(Schedule):
+    """lr factor^floor(t / every), 0 < factor < 1."""
+
+    def __init__(self, lr, factor=0.1, every=10, *, per="epoch"):
+        self.lr, self.factor = real_number("lr", lr, above=0), real_number("factor", factor, above=0, below=1)
+        self.every = whole_number("every", every, least=1)
+        super().__init__(per)
+
+    def at(self, t):
+        return self.lr * self.factor ** (t // self.every)
+
+
+def _between(first, last, share):
+    """From first (share 0) to last (share 1) along half a cosine."""
+    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+
+
+class Cosine(Schedule):
+    """lowest + (lr - lowest) (1 + cos(pi t / total)) / 2 up to t = total, then lowest.
+
+    Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", without the restarts.
+    """
+
+    def __init__(self, lr, total, lowest=0.0, *, per="epoch"):
+        self.lr, self.total = real_number("lr", lr, above=0), whole_number("total", total, least=1)
+        self.lowest = _at_most("lowest", lowest, "lr", self.lr)
+        super().__init__(per)
+
+    def at(self, t):
+        return _between(self.lr, self.lowest, min(t / self.total, 1))
+
+
+class OneCycle(Schedule):
+    """From first up to highest during the share rise of the total, then down to last, and last from then on.
+
+    Both ways are half cosines; the top is at t = rise total - 1, the end at t = total - 1, as in PyTorch's OneCycleLR.
+    first: None is highest / 25. last: None is first / 10000.
+    Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1". The momentum stays as it is.
+    """
+
+    def __init__(self, highest, total, rise=0.3, first=None, last=None, *, per="epoch"):
+        self.highest, self.total = real_number("highest", highest, above=0), whole_number("total", total, least=1)
+        self.rise = real_number("rise", rise, least=0, below=1)
+        self.first = self.highest / 25 if first is None else _at_most("first", first, "highest", self.highest)
+        self.last = self.first / 1e4 if last is None else _at_most("last", last, "highest", self.highest)
+        super().__init__(per)
+
+    def at(self, t):
+        top, end = self.rise * self.total - 1, self.total - 1
+        if t < top:
+            return _between(self.first, self.highest, t / top)
+        return _between(self.highest, self.last, min((t - top) / (end - top), 1))
+
+
+class Warmup(Schedule):
+    """then.at(0) (t + 1) / (steps + 1) for t < steps, then.at(t - steps) from there on; t counts as `then` does.
+
+    Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
+    """
+
+    def __init__(self, steps, then):
+        self.steps = whole_number("steps", steps, least=1)
+        if not is_schedule(then):
+            raise TypeError(f"then must be a schedule, such as schedules.Constant(0.1), got {then!r}")
+        self.then = then
+
+    @property
+    def per(self):
+        return self.then.per
+
+    def at(self, t):
+        if t < self.steps:
+            return self.then.at(0) * (t + 1) / (self.steps + 1)
+        return self.then.at(t - self.steps)
+
+    def observe(self, logs):
+        observe(self.then, logs)
+
+
+class ReduceOnPlateau(Schedule):
+    """lr, times factor whenever `monitor` has not improved by more than min_delta for `patience` epochs in a row, but
+    never below lowest.
+
+    monitor: a name of the logs; None takes "val_loss" if there is validation data, else "loss".
+    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+    It goes by epochs, and keeps its state: each Trainer needs one of its own. PyTorch counts patience one higher.
+    """
+
+    per = "epoch"
+
+    def __init__(self, lr, factor=0.1, patience=10, min_delta=0.0, lowest=0.0, monitor=None, mode=None):
+        self.lr, self.factor = real_number("lr", lr, above=0), real_number("factor", factor, above=0, below=1)
+        self.lowest = _at_most("lowest", lowest, "lr", self.lr)
+        self._rate, self._monitor = self.lr, Monitor(monitor, patience, min_delta, mode)
+
+    def at(self, t):
+        return self._rate
+
+    def observe(self, logs):
+        """Take notice of an epoch's numbers."""
+        self._monitor.observe(logs)
+        if self._monitor.ran_out():
+            self._rate = max(self._rate * self.factor, self.lowest)
+
+    def __repr__(self):
+        monitor = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
+        return f"{super().__repr__()[:-1]}, {monitor})"
+
+
+def observe(lr, logs):
+    """Show a schedule that wants to know the numbers of an epoch."""
+    if hasattr(lr, "observe"):
+        lr.observe(logs)
+
+
+def _at_most(name, value, other, most):
+    value = real_number(name, value, least=0)
+    if value > most:
+        raise ValueError(f"{name} must be <= {other}={most}, got {value}")
+    return value

@@ -1,0 +1,258 @@
+"""EarlyStopping, LearningRateLogger, StopAt, and the protocol they follow."""
+
+import numpy as np
+import pytest
+
+from mlpfast import SGD, Network, Trainer, schedules
+from mlpfast.callbacks import EarlyStopping, LearningRateLogger, StopAt
+
+
+def problem(n=53):
+    X = np.random.default_rng(0).normal(size=(n, 6))
+    return X, np.abs(X[:, :4]).argmax(axis=1)
+
+
+def trainer_with(lr=0.1, **kwargs):
+    net = Network([6, 9, 4], activation="tanh", output="softmax", seed=0)
+    return Trainer(net, optimizer=SGD(lr=lr), **{"batch_size": 10, "seed": 0, **kwargs})
+
+
+def bits(net):
+    return [p.tobytes() for p in net.parameters]
+
+
+class Says:
+    """Puts numbers into the logs, one for each epoch, and keeps the parameters of each."""
+
+    def __init__(self, values, name="score"):
+        self.values, self.name, self.parameters = list(values), name, []
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        logs[self.name] = self.values[len(self.parameters)]
+        self.parameters.append(bits(trainer.network))
+
+
+# ---- EarlyStopping
+
+FALLING = [5, 4, 4.5, 3, 3.1, 3.0, 2.99, 2.98, 2.97, 1]
+
+
+@pytest.mark.parametrize("values, settings, epochs, best", [
+    (FALLING, dict(patience=2), 6, 3),
+    (FALLING, dict(patience=3), 10, 9),
+    (FALLING, dict(patience=3, min_delta=0.1), 7, 3),
+    (FALLING, dict(patience=1), 3, 1),
+    ([-v for v in FALLING], dict(patience=2, mode="max"), 6, 3),
+    ([1, np.nan, np.nan, 0], dict(patience=2), 3, 0),
+    ([np.nan, 2, 1, 0], dict(patience=2), 4, 3),
+    ([np.inf, 2, 2, 2, 1], dict(patience=2), 4, 1),
+], ids=str)
+def test_early_stopping(values, settings, epochs, best):
+    says = Says(values)
+    stopping = EarlyStopping("score", **settings)
+    trainer = trainer_with()
+    history = trainer.fit(*problem(), epochs=len(values), callbacks=[says, stopping])
+    assert history.n_epochs == epochs
+    assert (stopping.best, stopping.best_epoch) == (values[best], best)
+    assert stopping.stopped_epoch == (epochs - 1 if epochs < len(values) else None)
+    assert bits(trainer.network) == says.parameters[best]
+
+
+@pytest.mark.parametrize("never", [False, np.bool_(False)])
+def test_early_stopping_without_restoring(never):
+    says, trainer = Says(FALLING), trainer_with()
+    trainer.fit(*problem(), epochs=10, callbacks=[says, EarlyStopping("score", 2, restore_best=never)])
+    assert bits(trainer.network) == says.parameters[5]
+
+
+def test_the_best_parameters_come_back_when_the_epochs_run_out():
+    says, trainer = Says([3, 1, 2]), trainer_with()
+    trainer.fit(*problem(), epochs=3, callbacks=[says, EarlyStopping("score")])
+    assert bits(trainer.network) == says.parameters[1]
+
+
+@pytest.mark.parametrize("monitor, epochs", [("val_accuracy", 3), ("val_r2", 3), ("val_top_2", 3), ("val_mae", 4)])
+def test_early_stopping_knows_what_shall_rise(monitor, epochs):
+    says = Says([0.1, 0.05, 0.02, 0.03, 0.04], monitor)
+    stopping = EarlyStopping(monitor, patience=2 if epochs == 3 else 1)
+    assert trainer_with().fit(*problem(), epochs=5, callbacks=[says, stopping]).n_epochs == epochs
+
+
+def test_early_stopping_on_the_validation_loss():
+    X, y = problem()
+    noise = (X[40:], (y[40:] + 1) % 4)  # the better the training, the worse this
+    trainer, stopping = trainer_with(0.5), EarlyStopping(patience=3)
+    history = trainer.fit(X[:40], y[:40], epochs=200, validation_data=noise, callbacks=[stopping])
+    best = int(np.argmin(history["val_loss"]))
+    assert stopping.best_epoch == best and history.n_epochs == best + 4
+    assert trainer.evaluate(*noise)["loss"] == history["val_loss"][best] == stopping.best
+
+
+def test_early_stopping_goes_on_with_the_next_fit():
+    says, stopping, trainer = Says([3, 1, 2, 2, 2, 2, 2]), EarlyStopping("score", patience=3), trainer_with()
+    assert trainer.fit(*problem(), epochs=3, callbacks=[says, stopping]).n_epochs == 3
+    assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 2
+    assert stopping.stopped_epoch == 4
+    says.values += [2] * 9
+    assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 3  # patience has started anew
+    assert stopping.best_epoch == 1
+
+
+def test_early_stopping_starts_anew_with_another_trainer():
+    stopping = EarlyStopping("score", patience=2)
+    trainer_with().fit(*problem(), epochs=2, callbacks=[Says([0, 1]), stopping])
+    says, other = Says([5, 4, 3]), trainer_with(seed=7)
+    assert other.fit(*problem(), epochs=3, callbacks=[says, stopping]).n_epochs == 3
+    assert (stopping.best, stopping.best_epoch) == (3, 2)
+    assert bits(other.network) == says.parameters[2]
+
+
+def test_early_stopping_needs_what_it_monitors():
+    with pytest.raises(ValueError, match="monitor must be one of loss, accuracy, got 'val_loss'.*validation_data"):
+        trainer_with().fit(*problem(), callbacks=[EarlyStopping()])
+
+
+# ---- LearningRateLogger
+
+
+@pytest.mark.parametrize("lr, wanted", [
+    (0.1, [0.1, 0.1, 0.1]),
+    (schedules.Step(0.4, 0.5, 1), [0.4, 0.2, 0.1]),
+    (schedules.InverseTime(0.6, 1 / 6, per="step"), [0.6, 0.3, 0.2]),
+], ids=repr)
+def test_the_learning_rate_is_logged(lr, wanted):
+    history = trainer_with(lr).fit(*problem(), epochs=3, callbacks=[LearningRateLogger()])
+    assert history["lr"] == pytest.approx(wanted, rel=1e-12)
+
+
+# ---- stop_at
+
+
+@pytest.mark.parametrize("goals", [1.2, {"loss": 1.2}, np.float32(1.2)], ids=str)
+def test_training_stops_at_a_loss(goals):
+    history = trainer_with(0.3).fit(*problem(), epochs=500, stop_at=goals)
+    assert history["loss"][-1] <= 1.2 < min(history["loss"][:-1])
+    assert 1 < history.n_epochs < 500
+
+
+def test_all_goals_must_be_reached():
+    says = [Says([1, 2, 3, 4, 5], "top_2"), Says([5, 1, 4, 2, 1], "mae")]
+    goals = {"top_2": 3, "mae": 2}
+    assert trainer_with().fit(*problem(), epochs=5, callbacks=says, stop_at=goals).n_epochs == 4
+    stop = StopAt(goals)
+    assert stop.on_epoch_end(None, 0, {"top_2": 3, "mae": 2}) is True
+    assert stop.on_epoch_end(None, 0, {"top_2": np.nan, "mae": 2}) is False
+
+
+def test_a_goal_that_is_never_there_is_an_error():
+    with pytest.raises(ValueError, match="stop_at must be one of loss, accuracy, got 'los'"):
+        trainer_with().fit(*problem(), stop_at={"los": 0.1})
+
+
+@pytest.mark.parametrize("call, parts", [
+    (lambda: EarlyStopping(patience=0), ["patience", "0"]),
+    (lambda: EarlyStopping(patience=2.5), ["patience", "2.5"]),
+    (lambda: EarlyStopping(min_delta=-0.1), ["min_delta", "-0.1"]),
+    (lambda: EarlyStopping(monitor=1), ["monitor", "int"]),
+    (lambda: EarlyStopping(mode="up"), ["mode", "min, max", "'up'"]),
+    (lambda: EarlyStopping(restore_best=1), ["restore_best", "1"]),
+    (lambda: StopAt({}), ["stop_at", "{}"]),
+    (lambda: StopAt({"loss": "x"}), ["stop_at['loss']", "'x'"]),
+    (lambda: trainer_with().fit(*problem(), stop_at="loss"), ["stop_at", "'loss'"]),
+    (lambda: trainer_with().fit(*problem(), stop_at=np.nan), ["stop_at", "nan"]),
+])
+def test_settings_that_do_not_fit(call, parts):
+    with pytest.raises((ValueError, TypeError)) as caught:
+        call()
+    for part in parts:
+        assert part in str(caught.value), f"{part!r} is not in {caught.value}"
+
+
+# ---- the protocol
+
+
+class Protocol:
+    def __init__(self, fails=None):
+        self.calls, self.fails = [], fails
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.called("begin", epoch)
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        self.called("end", epoch)
+
+    def on_fit_end(self, trainer):
+        self.called("fit end", trainer.epoch)
+
+    def called(self, *call):
+        self.calls.append(call)
+        if call == self.fails:
+            raise ZeroDivisionError("from the callback")
+
+
+def test_the_order_of_the_calls():
+    callback = Protocol()
+    trainer_with().fit(*problem(), epochs=2, callbacks=[callback])
+    assert callback.calls == [("begin", 0), ("end", 0), ("begin", 1), ("end", 1), ("fit end", 2)]
+
+
+def test_the_end_of_fit_is_called_for_all_after_one_has_stopped_it():
+    callback = Protocol()
+    trainer_with().fit(*problem(), epochs=9, callbacks=[lambda *_: True, callback])
+    assert callback.calls == [("begin", 0), ("end", 0), ("fit end", 1)]
+
+
+@pytest.mark.parametrize("lr", [0.1, schedules.InverseTime(0.1, 0.01, per="step"), schedules.Cosine(0.1, 9)], ids=repr)
+@pytest.mark.parametrize("fails, done", [(("begin", 1), 1), (("end", 1), 2), (("fit end", 3), 3)])
+def test_an_exception_passes_through_and_training_can_go_on(fails, done, lr):
+    X, y = problem()
+    callback, trainer, undisturbed = Protocol(fails), trainer_with(lr), trainer_with(lr)
+    with pytest.raises(ZeroDivisionError, match="from the callback"):
+        trainer.fit(X, y, epochs=3, callbacks=[callback, EarlyStopping("loss")])
+    assert callback.calls[-1] == fails
+    undisturbed.fit(X, y, epochs=done)
+    assert bits(trainer.network) == bits(undisturbed.network)
+    assert trainer.history["loss"] == undisturbed.history["loss"]
+    assert trainer.fit(X, y) == undisturbed.fit(X, y)
+    assert bits(trainer.network) == bits(undisturbed.network)
+
+
+def test_what_a_callback_adds_is_in_the_history_and_seen_by_the_next():
+    seen = []
+
+    def late(trainer, epoch, logs):
+        seen.append((logs["score"], trainer.history["loss"][-1] == logs["loss"], trainer.history.n_epochs))
+        if epoch == 1:
+            logs["rare"] = 7
+
+    trainer = trainer_with()
+    history = trainer.fit(*problem(), epochs=3, callbacks=[Says([4, 5, 6]), late])
+    assert seen == [(4, True, 1), (5, True, 2), (6, True, 3)]
+    assert history["score"] == [4, 5, 6]
+    np.testing.assert_array_equal(history["rare"][:2], [np.nan, 7])
+    assert len(history["loss"]) == 3
+
+
+def test_a_list_of_the_history_has_an_entry_for_every_epoch():
+    def late(trainer, epoch, logs):
+        if epoch in (1, 3):
+            logs["rare"] = epoch
+
+    history = trainer_with().fit(*problem(), epochs=4, callbacks=[late])
+    np.testing.assert_array_equal(history["rare"], [np.nan, 1, np.nan, 3])
+
+
+def test_a_penalty_that_begins_later_has_its_objective_in_its_epochs():
+    def begin(trainer, epoch, logs):
+        trainer.l2 = 0.1
+
+    history = trainer_with().fit(*problem(), epochs=3, callbacks=[begin])
+    assert np.isnan(history["objective"]).tolist() == [True, False, False]
+
+
+def test_a_callback_may_change_the_rate():
+    def halve(trainer, epoch, logs):
+        trainer.optimizer.lr /= 2
+
+    history = trainer_with(0.4).fit(*problem(), epochs=3, callbacks=[LearningRateLogger(), halve])
+    assert history["lr"] == [0.4, 0.2, 0.1]
