@@ -573,6 +573,11 @@ cdef class Trainer:
     def state_steps(self, int64_t steps):
         mlp_trainer_set_steps(self.c, steps)
 
+    def count_step(self):
+        """A step was done outside of the core."""
+        mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
+        self.steps += 1
+
     def step_ready(self, X, y, double scale, int threads):
         """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
 

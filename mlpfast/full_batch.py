@@ -87,7 +87,8 @@ class Variables:
         """scale times the sum over the tape's rows of d loss / d theta, as a vector."""
         a_below, parts = [tape.X, *tape.a], []
         for l, layer, _ in self.layers:
-            parts.append(_core.weight_gradient(layer.W, self.net._core.mask(l), a_below[l], deltas[l], scale, 0, 0))
+            mask = self.net._core.mask(l)
+            parts.append(_core.weight_gradient(layer.W, mask, a_below[l], deltas[l], scale, 0, 0))
             if layer.bias:
                 parts.append(_core.scaled_sum(deltas[l], scale))
             if slopes[l] is not None:

@@ -151,11 +151,14 @@ class Adagrad(Optimizer):
 
 class FullBatch(Optimizer):
     """One that takes all examples at once: Trainer(..., batch_size=None). full_batch.py drives it on the core's
-    kernels, on one thread. It refuses dropout and noise, l1 and clip_value: its gradient must be that of one smooth
-    function. To the core it is the plain SGD, which never runs."""
+    kernels, on one thread. It refuses dropout and noise, l1, clipping and max_norm: its gradient must be that of one
+    smooth function. To the core it is the plain SGD, which never runs."""
 
     number = SGD.number
-    lr = 1.0
+    lr = 1.0  # of those that have none
+
+    def settings(self):
+        return (type(self), *self._values(self))
 
     def checked(self):
         return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._own()}
@@ -210,7 +213,7 @@ class NaturalGradient(FullBatch):
     History is the one before it. Nothing is kept between steps. Nothing watches over the loss either: where it rises,
     raise damping. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
 
-    lr > 0, damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
+    damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
     """
 
     names = ("lr", "damping", "cg_iterations", "cg_tolerance")

@@ -22,8 +22,8 @@ class Trainer:
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
-    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9), whose lr
-        may be a schedule (mlpfast.schedules); with batch_size=None also "lbfgs" or "natural_gradient".
+    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9); with
+        batch_size=None also "lbfgs" or "natural_gradient". Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
@@ -165,13 +165,13 @@ class Trainer:
         with Progress(flag("progress", progress), epochs) as bar:
 
             def begin():
-                for begin_epoch, _, _ in callbacks:
+                for begin_epoch, _end, _finish in callbacks:
                     begin_epoch(self, self.epoch)
 
             def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end_epoch(self, self.epoch - 1, logs) for _, end_epoch, _ in callbacks]
+                wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
                 history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, activations, backprop, full_batch
+from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, activations, backprop, full_batch, schedules
 from mlpfast._validate import examples as checked_examples
 
 CE, BCE, HALF = "cross_entropy", "binary_cross_entropy", "half_squared_error"
@@ -170,6 +170,9 @@ class Events:
         self.seen.append(("end", epoch))
         return epoch == self.stop_at
 
+    def on_fit_end(self, trainer):
+        self.seen.append("over")
+
 
 def test_epochs_of_lbfgs_are_like_all_others():
     (X, y), net, events = examples(CE), network(), Events(stop_at=5)
@@ -178,9 +181,11 @@ def test_epochs_of_lbfgs_are_like_all_others():
     validation = examples(CE, seed=1)
     history = trainer.fit(X, y, epochs=3, callbacks=callbacks, validation_data=validation)
     more = trainer.fit(X, y, epochs=10, callbacks=callbacks)
-    assert events.seen == [(name, epoch) for epoch in range(6) for name in ("begin", "end")]
+    rounds = [(name, epoch) for epoch in range(6) for name in ("begin", "end")]
+    assert events.seen == [*rounds[:6], "over", *rounds[6:], "over"]
     assert history["loss"] + more["loss"] == loss_after and trainer.epoch == 6
-    assert set(history) == {"loss", "accuracy", "val_loss", "val_accuracy"} and len(history["val_loss"]) == 3
+    assert set(history) == {"loss", "accuracy", "objective", "val_loss", "val_accuracy"}
+    assert len(history["val_loss"]) == 3 and trainer.steps == trainer.state["steps"] == 6
     trainer.optimizer.max_iterations = 2
     assert trainer.fit(X, y, epochs=10).n_epochs == 2
 
@@ -403,8 +408,19 @@ def test_natural_steps_count_and_take_minibatches():
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
     assert one.state == other.state == {"steps": 3} and one.epoch == 3 and other.epoch == 0
-    assert events.seen == [(name, epoch) for epoch in range(3) for name in ("begin", "end")]
+    assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
+
+
+def test_a_natural_step_takes_the_rate_of_a_schedule():
+    X, y = examples(CE)
+    one, other = natural(network(), CE, lr=schedules.Exponential(0.8, 0.5)), natural(network(), CE)
+    one.fit(X, y, epochs=3)
+    for epoch in range(3):
+        other.optimizer.lr = 0.8 * np.exp(-0.5 * epoch)
+        other.fit(X, y)
+    for got, wanted in zip(one.network.parameters, other.network.parameters, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9)
 
 
 @pytest.mark.parametrize("make", [lbfgs, natural])
@@ -488,6 +504,8 @@ def simple(**kwargs):
     (lambda o: Trainer(simple(), CE, o), "batch_size must be None for .*, got 64"),
     (lambda o: Trainer(simple(), CE, o, batch_size=None, l1=0.1), "l1 must be 0 for .*differentiable.*, got 0.1"),
     (lambda o: Trainer(simple(), CE, o, batch_size=None, clip_value=1.0), "clip_value must be None for .*, got 1.0"),
+    (lambda o: Trainer(simple(), CE, o, batch_size=None, clip_norm=1.0), "clip_norm must be None for .*, got 1.0"),
+    (lambda o: Trainer(simple(), CE, o, batch_size=None, max_norm=1.0), "max_norm must be None for .*, got 1.0"),
     (lambda o: Trainer(simple(dropout=0.5), CE, o, batch_size=None), "dropout of layer 1 must be 0 for .*, got 0.5"),
     (lambda o: Trainer(simple(input_noise=0.2), CE, o, batch_size=None), "input_noise must be 0 for .*, got 0.2"),
     (lambda o: Trainer(simple(input_dropout=0.2), CE, o, batch_size=None), "input_dropout must be 0 for"),
