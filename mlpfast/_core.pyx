@@ -560,11 +560,6 @@ cdef class Trainer:
         rows = view(self, start, (parameter.shape[0], row_stride(parameter)), parameter.dtype)
         return rows[:, :parameter.shape[1]]
 
-    def count_step(self):
-        """One that was done elsewhere."""
-        self.steps += 1
-        mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
-
     @property
     def state_steps(self):
         return mlp_trainer_steps(self.c)
