@@ -600,6 +600,12 @@ static mlp_status ensure_gradient(mlp_trainer *t, const mlp_settings *settings) 
     return MLP_OK;
 }
 
+static mlp_status check_settings(const mlp_settings *s) {
+    if (!(s->input_dropout >= 0 && s->input_dropout < 1 && s->input_noise >= 0)) return MLP_BAD_ARGUMENT;
+    if (!(s->clip_value >= 0 && s->clip_norm >= 0 && s->max_norm >= 0)) return MLP_BAD_ARGUMENT;
+    return (unsigned)s->optimizer < MLP_OPTIMIZERS ? MLP_OK : MLP_BAD_ARGUMENT;
+}
+
 static mlp_status check_order(const int64_t *order, int64_t n) {
     for (int64_t i = 0; order && i < n; i++) {
         if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
@@ -622,6 +628,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
+    if (!status) status = check_settings(settings);
     if (!status) status = check_order(order, data->n);
     if (status || data->n == 0) return status;
 

@@ -142,6 +142,16 @@ def test_another_seed_or_step_draws_other_numbers():
         assert (a != other).all()
 
 
+def test_a_probability_too_small_to_matter_drops_nothing():
+    X, y = np.random.default_rng(3).normal(size=(5, 4)), np.ones((5, 2))
+    results = []
+    for p in (0.0, 1e-17):
+        net = Network([Layer(4, 8, "tanh", dropout=p), Layer(8, 2)], seed=1, dtype="float64")
+        Trainer(net, LOSS, SGD(0.1)).step(X, y)
+        results.append(np.array(net.layers[0].W))
+    np.testing.assert_array_equal(*results)
+
+
 def test_predict_and_evaluate_know_nothing_of_dropout():
     X = np.random.default_rng(3).normal(size=(5, 4))
     with_it = Network([Layer(4, 8, "tanh", dropout=0.5), Layer(8, 2)], seed=1, input_dropout=0.5, input_noise=1.0)

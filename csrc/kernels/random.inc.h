@@ -35,7 +35,8 @@ SIMD void drawn_part(int64_t block, int64_t j0, int64_t j1, int64_t *from, int64
 
 // out (.., n) = in, each number zero with probability p and divided by 1 - p otherwise: Srivastava et al. (2014).
 static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p, const mlp_draw *draws) {
-    uint32_t word[DRAWN], kept_below = (uint32_t)((1 - p) * 0x1p32);
+    uint32_t word[DRAWN];
+    uint64_t kept_below = (uint64_t)((1 - p) * 0x1p32);  // 2^32 if p is too small to matter
     real scale = (real)(1 / (1 - p));
     for (int64_t i = part.i0; i < part.i1; i++) {
         for (int64_t block = part.j0 / DRAWN; block * DRAWN < part.j1; block++) {

@@ -300,6 +300,20 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_network_destroy(net);
 }
 
+static void test_bad_settings(void) {
+    static const mlp_settings odd[] = {{.optimizer = MLP_OPTIMIZERS}, {.input_dropout = 1},  {.input_dropout = -0.1},
+                                       {.input_noise = -1},           {.input_noise = NAN}, {.clip_norm = -1},
+                                       {.clip_value = NAN},           {.max_norm = -1}};
+    dataset d = make_data(&stoppable, MLP_FLOAT32);
+    for (int i = 0; i < (int)(sizeof odd / sizeof *odd); i++) {
+        setting s = stoppable;
+        s.settings = odd[i];
+        doing("settings that are refused, number %d", i);
+        check_refused(&s, &d.data, NULL);
+    }
+    destroy_data(&d);
+}
+
 static void test_bad_data(void) {
     const setting *s = &stoppable;
     dataset d = make_data(s, MLP_FLOAT32);
@@ -354,6 +368,7 @@ int main(int argc, char **argv) {
     test_interrupt(repeats);
     test_bad_input(repeats);
     test_bad_loss(repeats);
+    test_bad_settings();
     test_bad_data();
     test_no_rows();
     return check_end("test_training");
