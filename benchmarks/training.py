@@ -8,6 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from mlpfast import SGD, Adam
+from mlpfast.losses import CrossEntropy
+
 from . import ROOT, agreement, contenders
 from .cases import CASES, SHAPES, Problem
 from .contenders.ours import Mlpfast
@@ -115,10 +118,16 @@ def variants(settings):
         plain,
         {
             "plain": Mlpfast(plain),
-            "momentum": Mlpfast(plain, momentum=0.9),
-            "nesterov": Mlpfast(plain, momentum=0.9, nesterov=True),
+            "momentum": Mlpfast(plain, optimizer=SGD(plain.lr, momentum=0.9)),
+            "nesterov": Mlpfast(plain, optimizer=SGD(plain.lr, momentum=0.9, nesterov=True)),
+            "adam": Mlpfast(plain, optimizer=Adam()),
             "sigmoid": with_activation("sigmoid"),
             "tanh": with_activation("tanh"),
+            "gelu": with_activation("gelu"),
+            "dropout": Mlpfast(plain, dropout=0.5),
+            "l1 and l2": Mlpfast(plain, l1=1e-5, l2=1e-5),
+            "label smoothing": Mlpfast(plain, loss=CrossEntropy(label_smoothing=0.1)),
+            "sample weights": Mlpfast(plain, sample_weight=np.linspace(0.5, 1.5, len(plain.X))),
             "uint8": Mlpfast(plain, X=pixels, input_scale=1 / 255),
         },
         settings.rounds,

@@ -123,7 +123,8 @@ def test_a_loss_that_is_not_finite_is_one_line_and_exit_code_1(run):
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_ctrl_c(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([*COMMAND, "--epochs", "1000000"], cwd=tmp_path, **pipes) as process:
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a job in the background ignores it
+    with subprocess.Popen([*COMMAND, "--epochs", "1000000"], cwd=tmp_path, **pipes, **heard) as process:
         try:
             process.stdout.readline()  # what is trained: now it trains
             process.send_signal(signal.SIGINT)

@@ -13,19 +13,22 @@ from ..settings import cores
 class Mlpfast:
     """Trainer.fit with shuffle=True: checking the arguments, drawing the order and gathering are part of its time.
 
-    threads: that many; None lets mlpfast choose. X replaces the problem's, sgd the plain optimizer's settings.
+    threads: that many; None lets mlpfast choose. X replaces the problem's, loss and optimizer the case's and plain SGD;
+    settings are the Trainer's.
     """
 
     name = "mlpfast"
 
-    def __init__(self, problem, *, threads=None, X=None, input_scale=1.0, **sgd):
+    def __init__(self, problem, *, X=None, input_scale=1.0, dropout=0.0, loss=None, optimizer=None, sample_weight=None,
+                 **settings):
         case = problem.case
         self.X, self.y = problem.X if X is None else X, problem.y
-        self.network = case.network()
+        self.sample_weight = sample_weight
+        self.network = case.network(dropout)
         self.network.input_scale = input_scale
-        optimizer = SGD(lr=problem.lr, **sgd)
+        optimizer = optimizer or SGD(lr=problem.lr)
         self.trainer = Trainer(
-            self.network, case.loss, optimizer, batch_size=case.batch, seed=SEED, threads=threads
+            self.network, loss or case.loss, optimizer, batch_size=case.batch, seed=SEED, **settings
         )
 
     def ready(self, order):
@@ -33,7 +36,7 @@ class Mlpfast:
         use_all_cores()
 
     def epoch(self):
-        return self.trainer.fit(self.X, self.y)["loss"][0]
+        return self.trainer.fit(self.X, self.y, sample_weight=self.sample_weight)["loss"][0]
 
     def weights(self):
         return [(layer.W, layer.b) for layer in self.network.layers]
