@@ -172,8 +172,6 @@ static double error_of(const mlp_kernels *k, mlp_activation g, double argument, 
 typedef enum { NUMBER, PER_COLUMN, ONE_FOR_ALL, WAYS } alpha_way;
 static const char *const way_name[] = {"a number", "a slope for each column", "one slope"};
 
-static int has_alpha(mlp_activation g) { return g == MLP_LEAKY_RELU || g == MLP_ELU || g == MLP_PRELU; }
-
 // One call over (rows, n).
 typedef struct {
     const mlp_kernels *k, *first;
