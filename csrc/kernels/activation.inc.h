@@ -282,7 +282,7 @@ static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *
 #define SUM_RUN 256
 
 // How many of the VL numbers from j on exist in a row of n.
-SIMD int lanes_at(int64_t j, int64_t n) { return n - j < VL ? (int)(n - j) : VL; }
+SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (int)(n - j); }
 
 // VL rows of VL numbers, transposed: log2(VL) rounds of a perfect shuffle.
 SIMD void transpose(vreal *row) {

@@ -222,7 +222,7 @@ static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t 
     update_rule rule = rule_of(&unpenalised);
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = lanes_at(j, j1);
-        real sum[VL] = {0};
+        real sum[VL];
         v_store(sum, column_sum((const real *)delta + j, B, n_out, lanes));
         update_rows(&b, j, 0, sum, 0, &rule, 1, lanes);
     }
