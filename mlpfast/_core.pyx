@@ -452,28 +452,20 @@ cdef class Network:
                 and (end <= x or x + cnp.PyArray_NBYTES(X) <= begin)
                 and (end <= self.parameters or self.parameters_end <= begin))
 
-    def predict(self, cnp.ndarray out, Data data, int threads):
-        """out (n, n_out) = a_L."""
+    def predict(self, cnp.ndarray out, Data data, int threads, double input_dropout=0, uint64_t seed=0,
+                int64_t sample=-1):
+        """out (n, n_out) = a_L; with sample >= 0 under dropout, as the numbers of that seed and sample have it."""
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
-            status = mlp_predict(self.c, to, &data.c, space.memory, threads, ask, &state)
-        self.idle.append(space)
-        raise_status(status, caught)
-
-    def predict_sample(self, cnp.ndarray out, Data data, int threads, double input_dropout, uint64_t seed, int64_t sample):
-        """out (n, n_out) = a_L with dropout, as the numbers of that seed and sample have it."""
-        cdef Workspace space = self.workspace(data.c.n, threads)
-        cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
-        cdef void *to = address(out)
-        cdef mlp_status status
-        with nogil:
-            status = mlp_predict_sample(self.c, to, &data.c, input_dropout, seed, sample, space.memory, threads, ask,
-                                        &state)
+            if sample < 0:
+                status = mlp_predict(self.c, to, &data.c, space.memory, threads, ask, &state)
+            else:
+                status = mlp_predict_sample(self.c, to, &data.c, input_dropout, seed, sample, space.memory, threads,
+                                            ask, &state)
         self.idle.append(space)
         raise_status(status, caught)
 
@@ -549,9 +541,9 @@ cdef class Trainer:
         """Make the optimizer's state, if it is not there."""
         raise_status(mlp_trainer_prepare(self.c, &settings), None)
 
-    def states(self):
-        """The optimizer's state: lists of views, each list with an array for each parameter, in their order."""
-        return [[self.state_of(i, p) for p in parameters(self.network)] for i in range(mlp_trainer_states(self.c))]
+    def states(self, list parameters):
+        """The optimizer's state: lists of views, each list with an array for each of the network's parameters."""
+        return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
     cdef state_of(self, int i, cnp.ndarray parameter):
         cdef char *start = <char *>mlp_trainer_state(self.c, i, address(parameter))
@@ -639,12 +631,6 @@ cdef class Trainer:
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
-
-
-cdef parameters(Network network):
-    """[W_1, b_1, slopes_1, W_2, ...], without those that there are not."""
-    every = [(network.weights(l), network.bias(l), network.slopes(l)) for l in range(len(network.layers))]
-    return [p for layer in every for p in layer if p is not None]
 
 
 cdef status_name(mlp_status status):

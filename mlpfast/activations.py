@@ -24,6 +24,7 @@ A name stands for the usual parameter; an object carries another.
 """
 
 from ._core import ACTIVATIONS
+from ._named import Named
 from ._validate import flag, one_of, real_number
 
 RELU_FAMILY = frozenset(
@@ -31,14 +32,10 @@ RELU_FAMILY = frozenset(
 )  # "auto" starts these with He's weights
 
 
-class Activation:
+class Activation(Named):
     """An activation by name, with its parameter. Two are equal if they compute the same."""
 
     alpha, shared = 0.0, False
-    parameters = ()
-
-    def __init__(self, name):
-        self.name = name
 
     def _key(self):
         return self.name, self.alpha, self.shared
@@ -48,10 +45,6 @@ class Activation:
 
     def __hash__(self):
         return hash(self._key())
-
-    def __repr__(self):
-        settings = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)
-        return f"{type(self).__name__}({settings})" if self.parameters else f"Activation({self.name!r})"
 
 
 class LeakyReLU(Activation):

@@ -25,6 +25,7 @@ their y is -1 or +1.
 """
 
 from ._core import LOSSES, takes_z
+from ._named import Named
 from ._validate import one_of, real_number
 
 OUTPUTS = {  # the output activations a loss makes sense with; every other takes any
@@ -38,29 +39,21 @@ OUTPUTS = {  # the output activations a loss makes sense with; every other takes
 CLASSIFICATION = frozenset({"cross_entropy", "binary_cross_entropy", "perceptron", "hinge"})  # these have an accuracy
 
 
-class Loss:
+class Loss(Named):
     """A loss by name, with its parameter."""
 
     parameter = label_smoothing = 0.0
-    settings = ()
-
-    def __init__(self, name):
-        self.name = name
 
     @property
     def takes_z(self):
         """Whether it contains the output's activation, and so is a function of z_L."""
         return takes_z(self)
 
-    def __repr__(self):
-        settings = ", ".join(f"{name}={getattr(self, name)!r}" for name in self.settings)
-        return f"{type(self).__name__}({settings})" if self.settings else f"Loss({self.name!r})"
-
 
 class CrossEntropy(Loss):
     """-sum y log yhat; with label_smoothing e, y becomes (1 - e) y + e / K for K classes."""
 
-    settings = ("label_smoothing",)
+    parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
         super().__init__("cross_entropy")
@@ -70,7 +63,7 @@ class CrossEntropy(Loss):
 class BinaryCrossEntropy(Loss):
     """-sum y log yhat + (1 - y) log(1 - yhat); with label_smoothing e, y becomes (1 - e) y + e / 2."""
 
-    settings = ("label_smoothing",)
+    parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
         super().__init__("binary_cross_entropy")
@@ -80,7 +73,7 @@ class BinaryCrossEntropy(Loss):
 class Huber(Loss):
     """1/2 r^2 where |r| <= delta, delta (|r| - delta/2) beyond; delta > 0."""
 
-    settings = ("delta",)
+    parameters = ("delta",)
 
     def __init__(self, delta=1.0):
         super().__init__("huber")
@@ -90,7 +83,7 @@ class Huber(Loss):
 class Quantile(Loss):
     """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1."""
 
-    settings = ("q",)
+    parameters = ("q",)
 
     def __init__(self, q=0.5):
         super().__init__("quantile")
@@ -115,7 +108,7 @@ def checked(loss, network):
         loss = one_of("loss", loss, LOSSES)
         loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
     last = network.layers[-1]
-    output = activation_name(last)
+    output = last._unit.name
     allowed = OUTPUTS.get(loss.name, (output,))
     if output not in allowed:
         raise ValueError(f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}")
@@ -125,7 +118,3 @@ def checked(loss, network):
             "for two classes and one output use 'binary_cross_entropy'"
         )
     return loss
-
-
-def activation_name(layer):
-    return layer._unit.name

@@ -93,8 +93,8 @@ class Network:
         Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
-        if dropout is not False:
-            return self._monte_carlo(X, out, threads, flag("dropout", dropout), samples, seed)
+        if dropout is not False and flag("dropout", dropout):
+            return self._monte_carlo(X, out, threads, samples, seed)
         if threads is None:
             done = self._core.predict_few(X, out, self.input_scale)
             if done is not None:
@@ -111,7 +111,7 @@ class Network:
 
     __call__ = predict
 
-    def _monte_carlo(self, X, out, threads, _dropout, samples, seed):
+    def _monte_carlo(self, X, out, threads, samples, seed):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:
             raise ValueError("out must be None with dropout=True")
@@ -122,7 +122,7 @@ class Network:
         one = np.empty((len(data), self.n_out), self.dtype)
         mean, squares = np.zeros(one.shape), np.zeros(one.shape)
         for k in range(samples):  # Welford (1962)
-            self._core.predict_sample(one, data, threads, p, seed, k)
+            self._core.predict(one, data, threads, p, seed, k)
             away = one - mean
             mean += away / (k + 1)
             squares += away * (one - mean)

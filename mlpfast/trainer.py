@@ -101,7 +101,8 @@ class Trainer:
         """What the optimizer keeps, as {"steps": t, name: [an array for each of network.parameters]}: views, so that
         writing to them changes the state. The names are those of the optimizer's `states`. Setting it copies."""
         self._core.prepare(self._settings())
-        return {"steps": self._core.state_steps, **dict(zip(self.optimizer.states, self._core.states(), strict=False))}
+        states = self._core.states(self.network.parameters)
+        return {"steps": self._core.state_steps, **dict(zip(self.optimizer.states, states, strict=False))}
 
     @state.setter
     def state(self, state):
@@ -178,11 +179,11 @@ class Trainer:
 
             if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
                 full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation, metrics)))
-                epochs = 0
-            for _ in range(epochs):
-                begin()
-                if end(self._one_epoch(data, order, validation, metrics)):
-                    break
+            else:
+                for _ in range(epochs):
+                    begin()
+                    if end(self._one_epoch(data, order, validation, metrics)):
+                        break
             for _begin, _end, finish in callbacks:
                 finish(self)
         return history
