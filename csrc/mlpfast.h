@@ -47,8 +47,18 @@ typedef enum {
     MLP_SOFTPLUS,
     MLP_SOFTSIGN,
     MLP_HARD_SWISH,
+    MLP_OWN_ACTIVATION,  // functions of the caller
     MLP_ACTIVATIONS,
 } mlp_activation;
+
+// An activation of the caller's own, element by element; z, a and delta are (rows, n). Nonzero ends the call that needed
+// it, as mlp_poll does, and nothing of its minibatch has happened. `call` is that call's context. Training calls it for
+// whole minibatches, from the calling thread; mlp_predict and mlp_evaluate for some rows, from several threads at once.
+typedef struct {
+    int (*forward)(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n);       // a = g(z); a may be z
+    int (*backward)(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n);  // delta *= g'(z)
+    void *self;
+} mlp_own_activation;
 
 // Losses of one example, y its target and yhat = a_L its prediction, r = yhat - y; sums run over the outputs:
 //   CROSS_ENTROPY         -sum y log yhat                               output softmax, or identity: yhat are logits
@@ -61,6 +71,7 @@ typedef enum {
 //   PERCEPTRON            sum max(0, -y z), y -1 or +1                  output identity or sign
 //   HINGE                 sum max(0, 1 - y z), y -1 or +1; with labels max(0, 1 + max_{j != y} z_j - z_y)
 //                                                                       output identity or sign; with labels identity
+//   OWN_LOSS              functions of the caller                       any output
 typedef enum {
     MLP_CROSS_ENTROPY,
     MLP_BINARY_CROSS_ENTROPY,
@@ -70,16 +81,30 @@ typedef enum {
     MLP_HUBER,
     MLP_QUANTILE,
     MLP_LOG_COSH,
+    MLP_OWN_LOSS,
     MLP_POISSON,
     MLP_PERCEPTRON,
     MLP_HINGE,
     MLP_LOSSES,
 } mlp_loss_kind;
 
+typedef struct mlp_data mlp_data;
+
+// A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
+// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Which examples they are is said as in mlp_kernels.loss: row i is
+// example index[i], or first + i if index is NULL. Called and answered like mlp_own_activation.
+typedef struct {
+    int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
+                const int64_t *index, int64_t first, int64_t rows, int64_t n);
+    int of_z;
+    void *self;
+} mlp_own_loss;
+
 typedef struct {
     mlp_loss_kind kind;
     double parameter;        // d of HUBER, > 0; q of QUANTILE, between 0 and 1
     double label_smoothing;  // e of the cross entropies: y becomes (1 - e) y + e / K, for the binary one (1 - e) y + e / 2
+    mlp_own_loss own;        // of OWN_LOSS
 } mlp_loss;
 
 // ---- The machine ----
@@ -113,6 +138,7 @@ typedef struct {
     double dropout;             // in training each output is zero with this probability; 0 <= dropout < 1
     double l1, l2;              // penalties of W, in addition to those of mlp_settings
     int has_mask;               // the gradient of W is multiplied by mlp_network_mask
+    mlp_own_activation own;     // of MLP_OWN_ACTIVATION
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;
@@ -131,7 +157,7 @@ size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which s
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
 
-typedef struct {
+struct mlp_data {
     const void *X;       // (n, n_in)
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
@@ -139,7 +165,7 @@ typedef struct {
     const void *targets;     // (n, n_out) of the network's dtype, or NULL
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
-} mlp_data;
+};
 
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
 typedef int (*mlp_poll)(void *context);
@@ -160,7 +186,7 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
 typedef struct {
     double loss_sum;     // sum over examples of weight * loss
     double weight_sum;   // sum of the weights; n without weights
-    double correct;      // sum of the weights of examples whose class was right (0 for squared errors)
+    double correct;      // sum of the weights of examples whose class was right (0 for losses without classes)
     int64_t rows;        // examples seen
     int64_t minibatches; // whole minibatches done
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that stopped the epoch

@@ -41,6 +41,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
         if ((unsigned)s->activation >= MLP_ACTIVATIONS || s->alpha != s->alpha) return MLP_BAD_ARGUMENT;
         if (s->alpha < 0 && s->activation != MLP_PRELU) return MLP_BAD_ARGUMENT;
+        if (s->activation == MLP_OWN_ACTIVATION && !(s->own.forward && s->own.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
     }
@@ -157,6 +158,7 @@ static int output_fits(mlp_loss_kind loss, mlp_activation output) {
 }
 
 static int parameters_fit(mlp_loss loss) {
+    if (loss.kind == MLP_OWN_LOSS && !loss.own.rows) return 0;
     if (loss.kind == MLP_HUBER && !(loss.parameter > 0)) return 0;
     if (loss.kind == MLP_QUANTILE && !(loss.parameter > 0 && loss.parameter < 1)) return 0;
     if (loss.label_smoothing == 0) return 1;
@@ -168,11 +170,14 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     const mlp_layer_spec *last = &net->layers[net->n_layers - 1].spec;
     if ((unsigned)loss.kind >= MLP_LOSSES || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
     if (!output_fits(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
+    // A prelu's slopes learn from d loss / d a.
+    if (loss.kind == MLP_OWN_LOSS && loss.own.of_z && last->activation == MLP_PRELU) return MLP_BAD_ARGUMENT;
     if (data->n == 0) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;
     if (loss.kind == MLP_HINGE && last->activation != MLP_IDENTITY) return MLP_BAD_ARGUMENT;
-    if (loss.kind != MLP_CROSS_ENTROPY && loss.kind != MLP_HINGE) return MLP_BAD_ARGUMENT;
+    int by_class = loss.kind == MLP_CROSS_ENTROPY || loss.kind == MLP_HINGE || loss.kind == MLP_OWN_LOSS;
+    if (!by_class) return MLP_BAD_ARGUMENT;
     for (int64_t i = 0; i < data->n; i++) {
         if (data->labels[i] < 0 || data->labels[i] >= last->n_out) return MLP_BAD_ARGUMENT;
     }

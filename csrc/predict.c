@@ -3,6 +3,7 @@
 // Rows are independent, so each thread takes chunks of rows through all layers: no barriers, and the same bits however
 // the rows are cut.
 #include <stdatomic.h>
+#include <string.h>
 
 #include "network.h"
 #include "rng.h"
@@ -102,7 +103,8 @@ static const void *input(const job *j, int64_t first, int64_t rows, void *conver
     return converted;
 }
 
-static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
+// Returns nonzero if a function of the caller's has failed.
+static int run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
     const thread_buffers *at = &j->at;
     const mlp_network *net = j->net;
     const mlp_kernels *k = net->kernels;
@@ -116,16 +118,26 @@ static void run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         void *a = buffer + at->layer[l % 2];
         if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
         mlp_block all = {0, rows, 0, layer->spec.n_out};
+        int is_own = g.kind == MLP_OWN_ACTIVATION;
+        if (is_own) g = (mlp_unit){.kind = MLP_IDENTITY};
         k->dense_forward(a, NULL, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
                          buffer + at->scratch);
         if (g.kind == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
+        const mlp_own_activation *own = &layer->spec.own;
+        if (is_own && own->forward(own->self, j->context, a, a, rows, layer->spec.n_out)) return 1;
         if (j->drops && l < last && layer->spec.dropout > 0) drop(j, l, a, a, first, rows);
         x = a;
+    }
+    if (j->evaluates && j->loss.kind == MLP_OWN_LOSS) {
+        memset(j->row_correct + first, 0, (size_t)rows * sizeof *j->row_correct);
+        return j->loss.own.rows(j->loss.own.self, j->context, NULL, j->row_loss + first, x, j->data, NULL, first, rows,
+                                n_out);
     }
     if (j->evaluates) {
         k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, net->layers[last].spec.activation,
                 j->data, NULL, first, rows, n_out, buffer + at->scratch);
     }
+    return 0;
 }
 
 static void run(void *context, mlp_member *me) {
@@ -135,7 +147,8 @@ static void run(void *context, mlp_member *me) {
     for (int64_t first = me->rank * j->chunk; first < j->data->n; first += stride) {
         if (me->rank == 0 && first > 0 && j->poll && j->poll(j->context)) atomic_store(&j->stop, MLP_INTERRUPTED);
         if (atomic_load_explicit(&j->stop, memory_order_relaxed)) return;
-        run_chunk(j, first, j->data->n - first < j->chunk ? j->data->n - first : j->chunk, buffer);
+        int64_t rows = j->data->n - first < j->chunk ? j->data->n - first : j->chunk;
+        if (run_chunk(j, first, rows, buffer)) atomic_store(&j->stop, MLP_INTERRUPTED);
     }
 }
 

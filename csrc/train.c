@@ -206,18 +206,45 @@ static void *kept(const step *s, int l) {
     return s->trainer->u[l] ? s->trainer->u[l] : s->trainer->a[l + 1];
 }
 
+static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
+
+// A function of the caller's is called by rank 0 for the whole minibatch, so that what it does cannot depend on the team.
+static void call_own(step *s, int (*call)(step *s, int l), int l) {
+    await_others(s, 0);
+    if (s->me->rank == 0 && !stopped(s) && call(s, l)) raise_stop(s->epoch, MLP_INTERRUPTED);
+}
+
+static void *output_of(const step *s, int l) {
+    return s->trainer->u[l] ? s->trainer->u[l] : s->trainer->a[l + 1];
+}
+
+static int own_forward(step *s, int l) {
+    const mlp_layer_spec *spec = &s->net->layers[l].spec;
+    return spec->own.forward(spec->own.self, s->epoch->context, output_of(s, l), s->trainer->z[l], s->rows, spec->n_out);
+}
+
+static int own_backward(step *s, int l) {
+    const mlp_layer_spec *spec = &s->net->layers[l].spec;
+    return spec->own.backward(spec->own.self, s->epoch->context, s->trainer->delta[l], s->trainer->z[l], s->rows,
+                              spec->n_out);
+}
+
 static void forward(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_unit g = unit_of(s, l);
+    int is_own = g.kind == MLP_OWN_ACTIVATION;
 
     mlp_block mine = my_block(s, s->rows, 1, n_out);
-    void *out = s->trainer->u[l] ? s->trainer->u[l] : s->trainer->a[l + 1];
+    void *out = output_of(s, l), *z = mlp_keeps_z(g.kind) ? s->trainer->z[l] : NULL;
     await_others(s, by_rows(s, n_out));
     if (!given_up(s)) {
-        void *z = mlp_keeps_z(g.kind) ? s->trainer->z[l] : NULL;
-        s->kernels->dense_forward(out, z, s->trainer->a[l], layer->W, layer->stride, layer->b, g, n_in, n_out, mine,
-                                  my_scratch(s));
+        s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, s->trainer->a[l], layer->W, layer->stride, layer->b,
+                                  is_own ? no_unit : g, n_in, n_out, mine, my_scratch(s));
+    }
+    if (is_own) {
+        call_own(s, own_forward, l);
+        await_others(s, 0);
     }
     if (g.kind == MLP_SOFTMAX) {
         await_others(s, 1);
@@ -229,11 +256,15 @@ static void forward(step *s, int l) {
 }
 
 // delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way: at
-// the output, with whole rows (softmax), or because the slopes' gradient needs d loss / d a.
+// the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss / d a.
 static void through_unit(step *s, int l) {
     mlp_trainer *t = s->trainer;
     int64_t n = s->net->layers[l].spec.n_out, i0, i1, j0, j1;
     mlp_unit g = unit_of(s, l);
+    if (g.kind == MLP_OWN_ACTIVATION) {
+        call_own(s, own_backward, l);
+        return;
+    }
     if (g.slopes) {
         await_others(s, 0);
         mlp_team_share(s->me, n, line_or(s, 1), &j0, &j1);
@@ -247,11 +278,30 @@ static void through_unit(step *s, int l) {
     else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
 }
 
+static int own_loss(step *s, int last) {
+    mlp_trainer *t = s->trainer;
+    const mlp_own_loss *own = &t->loss.own;
+    int failed = own->rows(own->self, s->epoch->context, t->delta[last], t->row_loss, t->a[last + 1], s->epoch->data,
+                           s->index, s->first, s->rows, s->net->layers[last].spec.n_out);
+    int finite = 1;
+    for (int64_t i = 0; i < s->rows; i++) {
+        t->row_correct[i] = 0;
+        finite &= isfinite(t->row_loss[i]) != 0;
+    }
+    if (!failed && !finite && s->epoch->settings->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
+    return failed;
+}
+
 static void loss_and_residual(step *s) {
     mlp_trainer *t = s->trainer;
     int last = s->net->n_layers - 1;
     const mlp_layer_spec *layer = &s->net->layers[last].spec;
     int64_t n = layer->n_out, i0, i1;
+    if (t->loss.kind == MLP_OWN_LOSS) {
+        call_own(s, own_loss, last);
+        if (!t->loss.own.of_z && layer->activation != MLP_IDENTITY) through_unit(s, last);
+        return;
+    }
     await_others(s, 1);
     mlp_team_share(s->me, s->rows, 1, &i0, &i1);
     int finite = s->kernels->loss(at(s, t->delta[last], i0, n), t->row_loss + i0, t->row_correct + i0,
@@ -285,14 +335,14 @@ static void account(const step *s, int whole) {
 static void residual_below(step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_unit g = unit_of(s, l - 1), none = {.kind = MLP_IDENTITY};
-    int later = g.kind == MLP_SOFTMAX || g.kind == MLP_PRELU;
+    mlp_unit g = unit_of(s, l - 1);
+    int later = g.kind == MLP_SOFTMAX || g.kind == MLP_PRELU || g.kind == MLP_OWN_ACTIVATION;
 
     mlp_block mine = my_block(s, s->rows, 1, n_in);
     void *below = s->trainer->delta[l - 1];
     await_others(s, by_rows(s, n_in));
     if (!given_up(s)) {
-        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, kept(s, l - 1), later ? none : g,
+        s->kernels->delta_below(below, s->trainer->delta[l], layer->W, layer->stride, kept(s, l - 1), later ? no_unit : g,
                                 n_in, n_out, mine, my_scratch(s));
     }
     if (s->trainer->u[l - 1]) drop(s, l - 1, below, below, mine);

@@ -20,23 +20,13 @@ cdef extern from "mlpfast.h":
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_SOFTMAX, MLP_ACTIVATIONS
+        MLP_IDENTITY, MLP_SOFTMAX, MLP_OWN_ACTIVATION, MLP_ACTIVATIONS
+    ctypedef struct mlp_own_activation:
+        int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
+        int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
+        void *self
     ctypedef enum mlp_loss_kind:
-        MLP_LOSSES
-    ctypedef struct mlp_loss:
-        mlp_loss_kind kind
-        double parameter, label_smoothing
-    ctypedef struct mlp_layer_spec:
-        int64_t n_in, n_out
-        mlp_activation activation
-        double alpha
-        int one_slope, has_bias, trainable
-        double dropout, l1, l2
-        int has_mask
-    ctypedef struct mlp_network:
-        pass
-    ctypedef struct mlp_trainer:
-        pass
+        MLP_OWN_LOSS, MLP_LOSSES
     ctypedef struct mlp_data:
         const void *X
         mlp_dtype x_type
@@ -45,6 +35,27 @@ cdef extern from "mlpfast.h":
         const void *targets
         const void *weights
         int64_t n
+    ctypedef struct mlp_own_loss:
+        int (*rows)(void *, void *, void *, double *, const void *, const mlp_data *, const int64_t *, int64_t, int64_t,
+                    int64_t) noexcept nogil
+        int of_z
+        void *self
+    ctypedef struct mlp_loss:
+        mlp_loss_kind kind
+        double parameter, label_smoothing
+        mlp_own_loss own
+    ctypedef struct mlp_layer_spec:
+        int64_t n_in, n_out
+        mlp_activation activation
+        double alpha
+        int one_slope, has_bias, trainable
+        double dropout, l1, l2
+        int has_mask
+        mlp_own_activation own
+    ctypedef struct mlp_network:
+        pass
+    ctypedef struct mlp_trainer:
+        pass
     ctypedef struct mlp_result:
         double loss_sum, weight_sum, correct
         int64_t rows, minibatches
@@ -140,20 +151,27 @@ cdef extern from "kernel_table.h":
                     const int64_t *, int64_t, int64_t, int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
-# Names, in the order of the enums in mlpfast.h.
+# Names, in the order of the enums in mlpfast.h; "custom" are functions of the caller's.
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "selu", "hard_sigmoid", "sigmoid", "tanh", "exp", "sign",
-               "softmax", "prelu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "hard_swish")
+               "softmax", "prelu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "hard_swish",
+               "custom")
 LOSSES = ("cross_entropy", "binary_cross_entropy", "half_squared_error", "squared_error", "absolute_error", "huber",
-          "quantile", "log_cosh", "poisson", "perceptron", "hinge")
+          "quantile", "log_cosh", "custom", "poisson", "perceptron", "hinge")
 assert len(ACTIVATIONS) == MLP_ACTIVATIONS and len(LOSSES) == MLP_LOSSES
+
+
+cdef class Own
 
 
 cdef mlp_activation activation_kind(activation) except *:
     return <mlp_activation><int>ACTIVATIONS.index(activation.name)
 
 
-cdef mlp_loss loss_spec(loss) except *:
-    return mlp_loss(<mlp_loss_kind><int>LOSSES.index(loss.name), loss.parameter, loss.label_smoothing)
+cdef mlp_loss loss_spec(loss, Own own) except *:
+    """own: own_of(loss), which the caller keeps as long as it uses the result."""
+    cdef mlp_loss_kind kind = <mlp_loss_kind><int>LOSSES.index(loss.name)
+    return mlp_loss(kind, loss.parameter, loss.label_smoothing,
+                    mlp_own_loss(own_loss, kind == MLP_OWN_LOSS and not loss.through_output, <void *>own))
 
 
 def keeps_z(activation):
@@ -163,7 +181,7 @@ def keeps_z(activation):
 
 def takes_z(loss):
     """Whether the loss contains the output's activation."""
-    return mlp_loss_takes_z(loss_spec(loss).kind)
+    return mlp_loss_takes_z(<mlp_loss_kind><int>LOSSES.index(loss.name))
 
 
 # ---- The machine ----
@@ -258,7 +276,7 @@ cdef inline int64_t row_stride(cnp.ndarray W) noexcept:
 
 
 cdef object view(object owner, void *data, shape, dtype):
-    """A writable array on memory of the core; it keeps owner alive."""
+    """A writable array on memory of the core; it keeps owner alive, unless that is None."""
     if data == NULL:
         return None
     cdef cnp.npy_intp dims[2]
@@ -266,7 +284,8 @@ cdef object view(object owner, void *data, shape, dtype):
         dims[i] = size
     array = cnp.PyArray_SimpleNewFromData(len(shape), dims, cnp.NPY_FLOAT32 if dtype == np.float32 else cnp.NPY_FLOAT64,
                                           data)
-    cnp.set_array_base(array, owner)
+    if owner is not None:
+        cnp.set_array_base(array, owner)
     return array
 
 
@@ -330,6 +349,92 @@ cdef int raise_status(mlp_status status, list caught) except -1:
     raise ValueError("the C core refused an argument")
 
 
+# ---- The caller's own functions ----
+
+cdef class Own:
+    """An activations.Custom or losses.Custom at work in a network of that dtype: what the core hands to the functions
+    below as `self`."""
+    cdef object functions, dtype
+
+    cdef matrix(self, const void *data, int64_t rows, int64_t n):
+        return view(None, <void *>data, (rows, n), self.dtype)
+
+    cdef copy(self, const void *data, int64_t rows, int64_t n):
+        """What a Python function gets: it may keep it, or write to it."""
+        return self.matrix(data, rows, n).copy()
+
+
+cdef Own own_of(functions, dtype):
+    """None for what is not the caller's own."""
+    if functions.name != "custom":
+        return None
+    cdef Own own = Own()
+    own.functions, own.dtype = functions, dtype
+    return own
+
+
+cdef int give_up(void *call, error) noexcept:
+    """The call of the core whose context that is will end, and raise error."""
+    if call != NULL:
+        (<list>(<poll_state *>call).caught).append(error)
+    return 1
+
+
+cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    with gil:
+        try:
+            own = <Own>self
+            own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
+            return 0
+        except BaseException as error:
+            return give_up(call, error)
+
+
+cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    with gil:
+        try:
+            own = <Own>self
+            own.functions.backward(own.matrix(delta, rows, n), own.copy(z, rows, n))
+            return 0
+        except BaseException as error:
+            return give_up(call, error)
+
+
+cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
+                  const int64_t *index, int64_t first, int64_t rows, int64_t n) noexcept nogil:
+    with gil:
+        try:
+            own_rows(<Own>self, delta, row_loss, a, data, index, first, rows, n)
+            return 0
+        except BaseException as error:
+            return give_up(call, error)
+
+
+cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, const mlp_data *data, const int64_t *index,
+                  int64_t first, int64_t rows, int64_t n) except -1:
+    """As mlp_own_loss.rows."""
+    cdef cnp.npy_intp size = rows
+    if index == NULL:
+        which = slice(first, first + rows)
+    else:
+        which = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_INT64, <void *>index)
+    cdef cnp.npy_intp all = data.n
+    if data.labels != NULL:
+        y = cnp.PyArray_SimpleNewFromData(1, &all, cnp.NPY_INT32, <void *>data.labels)[which].copy()
+    else:
+        y = own.matrix(data.targets, data.n, n)[which].copy()
+    losses = own.functions.rows(y, own.copy(a, rows, n))
+    weights = None if data.weights == NULL else view(None, <void *>data.weights, (data.n,), own.dtype)[which]
+    cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
+        losses if weights is None else losses * weights)
+    if delta != NULL:
+        residual = own.matrix(delta, rows, n)
+        residual[...] = own.functions.residual(y, own.copy(a, rows, n))
+        if weights is not None:
+            residual *= weights[:, None]
+    return 0
+
+
 # ---- Networks ----
 
 cdef class Workspace:
@@ -360,6 +465,8 @@ cdef class Network:
     """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
     cdef mlp_network *c
     cdef readonly object dtype, layers
+    cdef list own                      # the Own of each layer, or None
+    cdef bint has_own
     cdef public bint training          # one trainer at a time
     cdef int64_t n_in, n_out
     cdef bint is_float32
@@ -369,7 +476,7 @@ cdef class Network:
     cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
 
     def __cinit__(self, dtype, layers):
-        self.dtype, self.layers, self.idle = np.dtype(dtype), layers, []
+        self.dtype, self.layers, self.own, self.idle = np.dtype(dtype), layers, [], []
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
             raise MemoryError()
@@ -383,11 +490,15 @@ cdef class Network:
                 specs[l].alpha, specs[l].one_slope = activation.alpha, activation.shared
                 specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
+                own = own_of(activation, self.dtype)
+                specs[l].own = mlp_own_activation(own_forward, own_backward, <void *>own)
+                self.own.append(own)
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
         finally:
             free(specs)
         raise_status(status, None)
+        self.has_own = any(own is not None for own in self.own)
         self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)
         self.parameters_end = self.parameters + mlp_network_bytes(self.c)
@@ -424,7 +535,7 @@ cdef class Network:
 
         For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
         """
-        if type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in):
+        if type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
@@ -474,7 +585,8 @@ cdef class Network:
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
-        cdef mlp_loss spec = loss_spec(loss)
+        cdef Own own = own_of(loss, self.dtype)
+        cdef mlp_loss spec = loss_spec(loss, own)
         cdef mlp_result result
         cdef mlp_status status
         with nogil:
@@ -517,12 +629,14 @@ cdef class Trainer:
     cdef readonly Network network
     cdef mlp_settings settings         # as `use` set it, for step_ready
     cdef bint by_label
+    cdef Own own                       # of the loss, or None
     cdef Workspace labels
     cdef readonly int64_t steps        # minibatches done, also those before an interrupt
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
-        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss), batch_size), None)
+        self.own = own_of(loss, network.dtype)
+        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
 
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
@@ -707,7 +821,9 @@ def activate(cnp.ndarray z, activation, slopes=None):
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
     cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_SOFTMAX:
+    if g.kind == MLP_OWN_ACTIVATION:
+        a[...] = activation.values(z.copy())
+    elif g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
         k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
@@ -719,7 +835,9 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_SOFTMAX:
+    if g.kind == MLP_OWN_ACTIVATION:
+        activation.backward(delta, kept.copy())
+    elif g.kind == MLP_SOFTMAX:
         k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
         k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
@@ -739,13 +857,17 @@ def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     """(losses (B,), d loss / d out (B, n), weights of the examples that are right, else 0 (B,)), all times the weights.
 
-    out: z_L if takes_z(loss), else a_L; output: the activation of layer L.
+    out: z_L if takes_z(loss), else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
     """
     cdef cnp.ndarray delta = np.empty_like(out)
-    cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.empty(out.shape[0] + 1)
+    cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.zeros(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
-    k.loss(address(delta), &losses[0], &correct[0], address(out), loss_spec(loss), activation_kind(output), &data.c,
+    cdef Own own = own_of(loss, out.dtype)
+    if own is not None:
+        own_rows(own, address(delta), &losses[0], address(out), &data.c, NULL, 0, out.shape[0], out.shape[1])
+        return losses.base[:-1], delta, correct.base[:-1]
+    k.loss(address(delta), &losses[0], &correct[0], address(out), loss_spec(loss, None), activation_kind(output), &data.c,
            NULL, 0, out.shape[0], out.shape[1], scratch.memory)
     return losses.base[:-1], delta, correct.base[:-1]
 
@@ -832,7 +954,7 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
               output):
     """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss), activation_kind(output), &data.c,
+    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss, None), activation_kind(output), &data.c,
            NULL, 0, out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
 
 

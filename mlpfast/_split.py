@@ -3,8 +3,7 @@
 import numpy as np
 
 from . import _core
-from ._validate import Data, weights
-from .losses import CLASSIFICATION
+from ._validate import Data, classes, weights
 
 HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
 
@@ -20,13 +19,14 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
     Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
     """
-    groups = _classes(data, loss) if stratify else np.zeros(len(data), np.int64)
+    groups = classes(data.labels, data.targets, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     parts = []
     for rows, by_class in ((~held_out, class_weight), (held_out, None)):
         mine = part(data, rows, network.input_scale)
-        own_weight = weights(None if weight is None else weight[rows], by_class, mine.labels, network, len(mine))
+        own = None if weight is None else weight[rows]
+        own_weight = weights(own, by_class, mine.labels, mine.targets, network, loss, len(mine))
         parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight))
     return tuple(parts)
 
@@ -50,17 +50,3 @@ def _drawn(groups, fraction, seed):
     held_out = np.zeros(n, bool)
     held_out[order[place < counts[group]]] = True
     return held_out
-
-
-def _classes(data, loss):
-    """The class of each example, to draw from each its share."""
-    if data.labels is not None:
-        return data.labels
-    if loss.name == "cross_entropy":
-        return data.targets.argmax(axis=1)
-    if loss.name in CLASSIFICATION and data.targets.shape[1] == 1:
-        return (data.targets[:, 0] > (0.5 if loss.name == "binary_cross_entropy" else 0)).astype(np.int64)
-    raise ValueError(
-        "stratify=True needs classes as y, for 'cross_entropy' or for one output and two classes, "
-        f"got targets of shape {data.targets.shape} for {loss.name!r}"
-    )

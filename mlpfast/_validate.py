@@ -73,6 +73,20 @@ def number_array(name, value):
     return array
 
 
+def function(name, value):
+    if not callable(value):
+        raise TypeError(f"{name} must be a function of arrays, got {value!r}")
+    return value
+
+
+def numbers_like(name, result, shape):
+    """What a function of the caller's returned, as an array of real numbers of that shape."""
+    array = number_array(name, result)
+    if array.shape != shape:
+        raise ValueError(f"{name} must be of shape {shape}, got {array.shape}")
+    return array
+
+
 def mask_matrix(mask, shape):
     """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
     array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
@@ -161,7 +175,23 @@ def _two_classes(targets, loss):
 
 def by_class(loss, network):
     """Whether y (n,) means class numbers."""
-    return loss.name == "cross_entropy" or (loss.name == "hinge" and network.n_out > 1)
+    return loss.name == "cross_entropy" or (loss.name in ("hinge", "custom") and network.n_out > 1)
+
+
+def classes(labels, targets, loss, wanted_by):
+    """The class of each example (n,), from class numbers, rows of a cross entropy (the largest), or two classes and one
+    output (the upper one is 1)."""
+    if labels is not None:
+        return labels
+    if loss.name == "cross_entropy":
+        return targets.argmax(axis=1)
+    if loss.name in SIGNS or loss.name == "binary_cross_entropy":
+        if targets.shape[1] == 1:
+            return (targets[:, 0] > (0 if loss.name in SIGNS else 0.5)).astype(np.int64)
+    raise ValueError(
+        f"{wanted_by} needs classes as y, for 'cross_entropy' or for one output and two classes, "
+        f"got targets of shape {targets.shape} for {loss.name!r}"
+    )
 
 
 def _check_rows_sum_to_one(targets, name):
@@ -174,8 +204,8 @@ def _check_rows_sum_to_one(targets, name):
         )
 
 
-def weights(sample_weight, class_weight, labels, network, n):
-    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each label."""
+def weights(sample_weight, class_weight, labels, targets, network, loss, n):
+    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class."""
     if sample_weight is None and class_weight is None:
         return None
     total = np.ones(n)
@@ -187,7 +217,10 @@ def weights(sample_weight, class_weight, labels, network, n):
         _check_weights("sample_weight", given)
         total = total * given
     if class_weight is not None:
-        total = total * class_weights(class_weight, labels, network.n_out)[labels]
+        which = classes(labels, targets, loss, "class_weight")
+        if labels is None and not np.isin(targets, (-1, 0, 1)).all():
+            raise ValueError("class_weight needs classes as y, got probabilities")
+        total = total * class_weights(class_weight, which, max(2, network.n_out))[which]
     odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
     if odd.any():
         at = int(np.argmax(odd))
@@ -205,9 +238,10 @@ def _check_weights(name, values):
 
 
 def class_weights(class_weight, labels, n_classes):
-    """class_weight, a dict {class: weight}, an array (K,), or "balanced", as an array (K,)."""
-    if labels is None:
-        raise ValueError("class_weight needs class numbers as y and the loss 'cross_entropy'")
+    """class_weight, a dict {class: weight}, an array (K,), or "balanced", as an array (K,).
+
+    Of two classes the lower one is 0 or -1.
+    """
     if isinstance(class_weight, str):
         one_of("class_weight", class_weight, ("balanced",))
         counts = np.bincount(labels, minlength=n_classes)
@@ -216,9 +250,8 @@ def class_weights(class_weight, labels, n_classes):
     if isinstance(class_weight, dict):
         each = np.ones(n_classes)
         for label, weight in class_weight.items():
-            each[whole_number("class_weight key", label, least=0, most=n_classes - 1)] = real_number(
-                f"class_weight[{label}]", weight, least=0
-            )
+            number = whole_number("class_weight key", label, least=-(n_classes == 2), most=n_classes - 1)
+            each[max(0, number)] = real_number(f"class_weight[{label}]", weight, least=0)
         return each
     each = number_array("class_weight", class_weight)
     if each.shape != (n_classes,):
@@ -242,7 +275,7 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
         labels = class_labels(y, network.n_out, names[1])
     else:
         targets = target_matrix(y, network, loss, names[1])
-    weight = weights(sample_weight, class_weight, labels, network, len(X))
+    weight = weights(sample_weight, class_weight, labels, targets, network, loss, len(X))
     return Data(X, network.input_scale, labels, targets, weight)
 
 

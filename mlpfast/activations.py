@@ -21,11 +21,14 @@ A name stands for the usual parameter; an object carries another.
     exp           e^z
     sign          -1, 0 or 1: the threshold unit; its derivative is 0 everywhere     McCulloch and Pitts (1943)
     softmax       e^z_j / sum_k e^z_k, over a row; its derivative is the full Jacobian
+    Custom(forward, derivative)                                                      functions of your own
 """
 
 from ._core import ACTIVATIONS
 from ._named import Named
-from ._validate import flag, one_of, real_number
+from ._validate import flag, function, numbers_like, one_of, real_number
+
+NAMES = tuple(name for name in ACTIVATIONS if name != "custom")
 
 RELU_FAMILY = frozenset(
     {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
@@ -80,6 +83,36 @@ class PReLU(Activation):
         self.alpha, self.shared = real_number("alpha", alpha), flag("shared", shared)
 
 
+class Custom(Activation):
+    """g(z) and g'(z) as Python functions: forward(z) and derivative(z), element by element on an array z (rows, units)
+    of the network's dtype, which they may keep or change. Both return an array of z's shape.
+
+        Network([4, 16, 3], activation=Custom(lambda z: np.sin(z), lambda z: np.cos(z)))
+
+    The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
+    the functions for whole minibatches; predict and evaluate for some rows at a time, from several threads. An
+    exception they raise ends the call, and the network is as it was after the last whole minibatch. The same bits on any
+    machine, and for any split of the rows, are theirs to keep.
+    """
+
+    parameters = ("forward", "derivative")
+
+    def __init__(self, forward, derivative):
+        super().__init__("custom")
+        self.forward, self.derivative = function("forward", forward), function("derivative", derivative)
+
+    def _key(self):
+        return self.name, self.forward, self.derivative
+
+    def values(self, z):
+        """g(z), checked."""
+        return numbers_like("forward(z)", self.forward(z), z.shape)
+
+    def backward(self, delta, z):
+        """delta *= g'(z)."""
+        delta *= numbers_like("derivative(z)", self.derivative(z), z.shape).astype(delta.dtype, copy=False)
+
+
 WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
 
 
@@ -87,5 +120,5 @@ def checked(name, value):
     """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
     if isinstance(value, Activation):
         return value
-    value = one_of(name, value, ACTIVATIONS)
+    value = one_of(name, value, NAMES)
     return WITH_PARAMETERS[value]() if value in WITH_PARAMETERS else Activation(value)

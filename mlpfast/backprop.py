@@ -61,7 +61,7 @@ def _backward(net, tape, data, loss):
 def _below_loss(net, tape, delta, loss, lowest=0):
     """The same, from what loss_and_delta makes of the loss."""
     last = net.layers[-1]
-    slopes = None if loss.takes_z else _through_unit(last, delta, tape, len(net.layers) - 1)
+    slopes = _through_unit(last, delta, tape, len(net.layers) - 1) if loss.through_output else None
     return _down(net, tape, delta, slopes, lowest)
 
 
@@ -70,7 +70,7 @@ def _down(net, tape, delta, slopes=None, lowest=0):
     deltas, slopes = [delta], [slopes]
     for l in range(len(net.layers) - 1, lowest, -1):
         below = net.layers[l - 1]
-        if below._unit.name in ("softmax", "prelu"):  # needs whole rows, or d loss / d a first
+        if below._unit.name in ("softmax", "prelu", "custom"):  # needs whole rows, or d loss / d a first
             delta = _core.delta_below(delta, net.layers[l].W, None, None)
             slopes.insert(0, _through_unit(below, delta, tape, l - 1))
         else:

@@ -20,13 +20,17 @@ A name stands for the usual parameter; an object carries another. r = yhat - y, 
                           with class numbers max(0, 1 + max_{j != y} z_j - z_y), output identity
                                                                                              Crammer and Singer (2001)
 
+    Custom(value, delta)  functions of your own                   any output
+
 Where identity stands for logits, softmax, sigmoid or exp is part of the loss. perceptron and hinge are losses of z_L;
 their y is -1 or +1.
 """
 
 from ._core import LOSSES, takes_z
 from ._named import Named
-from ._validate import one_of, real_number
+from ._validate import function, numbers_like, one_of, real_number
+
+NAMES = tuple(name for name in LOSSES if name != "custom")
 
 OUTPUTS = {  # the output activations a loss makes sense with; every other takes any
     "cross_entropy": ("softmax", "identity"),
@@ -48,6 +52,11 @@ class Loss(Named):
     def takes_z(self):
         """Whether it contains the output's activation, and so is a function of z_L."""
         return takes_z(self)
+
+    @property
+    def through_output(self):
+        """Whether its derivative, d loss / d a_L, still has to go through the output's activation."""
+        return not self.takes_z
 
 
 class CrossEntropy(Loss):
@@ -90,6 +99,42 @@ class Quantile(Loss):
         self.q = self.parameter = real_number("q", q, above=0, below=1)
 
 
+class Custom(Loss):
+    """A loss and its derivative as Python functions of arrays: value(y, yhat), the losses (rows,), and delta(y, yhat)
+    (rows, n_out).
+
+    yhat (rows, n_out) = a_L is of the network's dtype. y is what fit was given: class numbers (rows,) if it had one
+    dimension and the network has several outputs, else (rows, n_out) of the network's dtype. Both functions may keep or
+    change their arrays. Sample weights are applied to what they return.
+
+    of: "yhat", if delta is d loss / d yhat, which then goes through the output's activation; "z", if it is the residual
+        d loss / d z_L itself, such as yhat - y for softmax and the cross entropy.
+
+        Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
+
+    What activations.Custom says of threads, exceptions and bits holds here too.
+    """
+
+    parameters = ("value", "delta", "of")
+
+    def __init__(self, value, delta, *, of="yhat"):
+        super().__init__("custom")
+        self.value, self.delta = function("value", value), function("delta", delta)
+        self.of = one_of("of", of, ("yhat", "z"))
+
+    @property
+    def through_output(self):
+        return self.of == "yhat"
+
+    def rows(self, y, yhat):
+        """The losses (rows,), checked."""
+        return numbers_like("value(y, yhat)", self.value(y.copy(), yhat), yhat.shape[:1])
+
+    def residual(self, y, yhat):
+        """What delta returns, checked."""
+        return numbers_like("delta(y, yhat)", self.delta(y, yhat), yhat.shape)
+
+
 WITH_PARAMETERS = {
     "cross_entropy": CrossEntropy, "binary_cross_entropy": BinaryCrossEntropy, "huber": Huber, "quantile": Quantile
 }
@@ -105,13 +150,15 @@ def _share(name, value):
 def checked(loss, network):
     """loss, a name or an object, as a Loss; ValueError if it is unknown or makes no sense with the network's output."""
     if not isinstance(loss, Loss):
-        loss = one_of("loss", loss, LOSSES)
+        loss = one_of("loss", loss, NAMES)
         loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
     last = network.layers[-1]
     output = last._unit.name
     allowed = OUTPUTS.get(loss.name, (output,))
     if output not in allowed:
         raise ValueError(f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}")
+    if output == "prelu" and not (loss.takes_z or loss.through_output):
+        raise ValueError("loss must have of='yhat' with a prelu as output, whose slopes learn from it, got of='z'")
     if loss.name == "cross_entropy" and last.n_out < 2:
         raise ValueError(
             "loss 'cross_entropy' needs at least 2 outputs, one for each class, got 1; "

@@ -86,6 +86,11 @@ def checked(metrics):
     return named
 
 
+def computable(metrics, data):
+    """Those that can be computed on data, whose weights functions are not told of."""
+    return {name: f for name, f in metrics.items() if data.weights is None or _is_ours(f)}
+
+
 def check_fit(metrics, data, n_out):
     """Refuse what cannot be computed for such data before there are predictions."""
     for name, function in metrics.items():

@@ -10,6 +10,7 @@ from ._validate import Data, flag, float_dtype, inputs, output_array, real_numbe
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
+UNFUSED = "trained layer by layer, not in one fused pass"
 
 
 class Network:
@@ -142,6 +143,9 @@ class Network:
             frozen = "" if layer.trainable else "  frozen"
             lines.append(f"{number:>5}  {shape:>14}  {layer._unit.name:<10}  {layer.n_parameters:>10,}{frozen}")
         lines.append(f"{self.n_parameters:,} parameters, {self.dtype}")
+        own = [str(number) for number, layer in enumerate(self.layers, 1) if layer._unit.name == "custom"]
+        if own:
+            lines.append(f"Python functions are the activation of layer {', '.join(own)}: {UNFUSED}")
         return "\n".join(lines)
 
     def __repr__(self):

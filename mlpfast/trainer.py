@@ -13,7 +13,7 @@ from ._split import hold_out
 from ._validate import Data, examples, flag, real_number, whole_number
 from .callbacks import StopAt
 from .history import History
-from .network import Network, seed_or_fresh
+from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 
@@ -145,7 +145,8 @@ class Trainer:
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
             gradients are divided by their sum.
-        metrics: names or functions (mlpfast.metrics), computed on the validation data: "val_mae", ...
+        metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
+            validation data, "val_mae". Functions are not told of sample_weight, and with it left to the latter.
         stop_at: {name: number} or a number for "loss"; training ends once all of them are reached.
         callbacks: objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
@@ -158,7 +159,7 @@ class Trainer:
         """
         epochs = whole_number("epochs", epochs, least=1)
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
-        metrics = self._chosen(metrics, validation)
+        metrics = self._chosen(metrics, data, validation)  # of each of the two
         self._settings()  # a bad setting is refused before anything starts
         callbacks = _callbacks(callbacks, stop_at)
         order = np.empty(len(data), np.int64) if self.shuffle else None
@@ -178,7 +179,9 @@ class Trainer:
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
 
             if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
-                full_batch.lbfgs(self, data, epochs, begin, lambda logs: end(self._ended(logs, validation, metrics)))
+                full_batch.lbfgs(
+                    self, data, epochs, begin, lambda logs: end(self._ended(logs, data, validation, metrics))
+                )
             else:
                 for _ in range(epochs):
                     begin()
@@ -206,25 +209,34 @@ class Trainer:
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} and the metrics, names or
         functions (mlpfast.metrics), on X, y; changes nothing."""
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
-        return self._evaluate(data, self._chosen(metrics, data))
+        return self._evaluate(data, self._chosen(metrics, data, None)[0])
+
+    def summary(self):
+        """The network's table, and how it is trained, as text."""
+        rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
+        lines = [self.network.summary(), f"loss {self.loss.name}, {self.optimizer!r}, {rows}"]
+        if self.loss.name == "custom":
+            lines.append(f"Python functions are the loss: {UNFUSED}")
+        return "\n".join(lines)
 
     def _one_epoch(self, data, order, validation, metrics):
         if isinstance(self.optimizer, optimizers.FullBatch):
-            return self._ended(full_batch.step(self, data), validation, metrics)
+            return self._ended(full_batch.step(self, data), data, validation, metrics)
         if order is not None:
             _core.shuffle(order, self.seed, self.epoch)
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
-        return self._ended(logs, validation, metrics)
+        return self._ended(logs, data, validation, metrics)
 
-    def _ended(self, logs, validation, metrics):
-        """One more epoch is done: its numbers, with those of the validation."""
+    def _ended(self, logs, data, validation, metrics):
+        """One more epoch is done: its numbers, with the metrics and those of the validation."""
         self.epoch += 1
+        logs.update(self._metrics(data, metrics[0]))
         if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self.network.layers):
             logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
-            for name, value in self._evaluate(validation, metrics).items():
+            for name, value in self._evaluate(validation, metrics[1]).items():
                 logs["val_" + name] = value
             if self.check_finite and not math.isfinite(logs["val_loss"]):
                 raise FloatingPointError(f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}")
@@ -250,24 +262,26 @@ class Trainer:
         return s
 
     def _evaluate(self, data, metrics):
-        threads = checked_threads(self.threads)
-        values = self._means(*self.network._core.evaluate(data, self.loss, threads))
-        if metrics:
-            yhat = np.empty((len(data), self.network.n_out), self.network.dtype)
-            self.network._core.predict(yhat, data, threads)
-            values.update(known_metrics.values(metrics, data, yhat))
-        return values
+        values = self._means(*self.network._core.evaluate(data, self.loss, checked_threads(self.threads)))
+        return {**values, **self._metrics(data, metrics)}
 
-    def _chosen(self, metrics, data):
-        """{name: function} of what is to be computed on data beside the core's own numbers."""
+    def _metrics(self, data, metrics):
+        if not metrics:
+            return {}
+        yhat = np.empty((len(data), self.network.n_out), self.network.dtype)
+        self.network._core.predict(yhat, data, checked_threads(self.threads))
+        return known_metrics.values(metrics, data, yhat)
+
+    def _chosen(self, metrics, data, validation):
+        """Two {name: function}, of what is to be computed on each beside the core's own numbers."""
         chosen = known_metrics.checked(metrics)
         if self.loss.name in losses.CLASSIFICATION and chosen.get("accuracy") is known_metrics.accuracy:
             del chosen["accuracy"]
-        if chosen and data is None:
-            raise ValueError(f"metrics needs validation_data or validation_split for {', '.join(chosen)}, got neither")
-        if chosen:
-            known_metrics.check_fit(chosen, data, self.network.n_out)
-        return chosen
+        on_data = chosen if validation is None else known_metrics.computable(chosen, data)
+        known_metrics.check_fit(on_data, data, self.network.n_out)
+        if validation is not None:
+            known_metrics.check_fit(chosen, validation, self.network.n_out)
+        return on_data, chosen
 
     def _means(self, loss_sum, weight_sum, correct):
         means = {"loss": loss_sum / weight_sum}
@@ -281,7 +295,7 @@ class Trainer:
         net = self._network
         given = (
             *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
-            self.check_finite, net.input_dropout, net.input_noise,
+            self.check_finite, net.input_dropout, net.input_noise, self.seed,
         )
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
@@ -309,7 +323,8 @@ class Trainer:
             if isinstance(value, float) and value and not least <= value <= most:
                 dtype = self.network.dtype
                 raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
-        return {**settings, "seed": self.seed, "check_finite": flag("check_finite", self.check_finite)}
+        seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
+        return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
 
     def _check(self, failure, result):
         if failure is None:

@@ -213,8 +213,13 @@ def test_class_weight_that_does_not_fit(net, bad, parts):
     refused([name, *parts], Trainer(net).fit, X, Y, class_weight=bad)
 
 
-def test_class_weight_without_class_numbers(net):
-    refused(["class_weight"], Trainer(net).fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
+def test_class_weight_without_classes(net):
+    soft = np.full((len(X), 3), 1 / 3)
+    refused(["class_weight", "probabilities"], Trainer(net).fit, X, soft, class_weight=[1.0, 1.0, 1.0])
+    numbers = Trainer(Network([4, 3]), "squared_error")
+    refused(["class_weight", "squared_error"], numbers.fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
+    bits = Trainer(Network([4, 3], output="sigmoid"), "binary_cross_entropy")
+    refused(["class_weight", "(6, 3)"], bits.fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0])
 
 
 # ---- names, sizes and rates

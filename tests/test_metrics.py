@@ -118,14 +118,19 @@ def test_evaluate(loss, names, weight):
         assert got["top_1"] == pytest.approx(got["accuracy"])
 
 
-def test_fit_reports_metrics_of_the_validation_data():
+def test_fit_reports_metrics_of_the_data_and_of_the_validation_data():
     X, y = problem("squared_error")
-    said, trainer = [], trainer_for("squared_error")
+    said, of_data, trainer = [], [], trainer_for("squared_error")
     history = trainer.fit(
         X[:40], y[:40], epochs=3, validation_data=(X[40:], y[40:]), metrics=["mae", "r2"],
-        callbacks=[lambda t, *_: said.append(t.evaluate(X[40:], y[40:], metrics=["mae", "r2"]))],
+        callbacks=[
+            lambda t, *_: said.append(t.evaluate(X[40:], y[40:], metrics=["mae", "r2"])),
+            lambda t, *_: of_data.append(t.evaluate(X[:40], y[:40], metrics=["mae", "r2"])),
+        ],
     )
-    assert list(history) == ["loss", "val_loss", "val_mae", "val_r2"]
+    assert list(history) == ["loss", "mae", "r2", "val_loss", "val_mae", "val_r2"]
+    for name in ("mae", "r2"):
+        assert history[name] == [each[name] for each in of_data]
     for name in ("loss", "mae", "r2"):
         assert history["val_" + name] == [each[name] for each in said]
     undisturbed = trainer_for("squared_error")
@@ -136,8 +141,7 @@ def test_fit_reports_metrics_of_the_validation_data():
 def test_accuracy_is_free_for_the_cross_entropies():
     X, y = problem("cross_entropy")
     assert set(trainer_for("cross_entropy").fit(X, y, metrics="accuracy")) == {"loss", "accuracy"}
-    with pytest.raises(ValueError, match="metrics needs validation_data or validation_split for top_2, got neither"):
-        trainer_for("cross_entropy").fit(X, y, metrics=("accuracy", "top_2"))
+    assert set(trainer_for("cross_entropy").fit(X, y, metrics=("accuracy", "top_2"))) == {"loss", "accuracy", "top_2"}
 
 
 def test_functions_are_metrics():
@@ -155,7 +159,7 @@ def test_functions_are_metrics():
     trainer.evaluate(X, np.eye(3)[y], metrics=lambda y, yhat: seen.append((y, yhat)) or 1)
     assert seen[1][0].shape == seen[1][1].shape == (60, 3) and seen[1][1].dtype == np.float32
     history = trainer.fit(X, y, validation_data=(X, y), metrics=worst)
-    assert len(history["val_worst"]) == 1
+    assert len(history["val_worst"]) == 1 and history["worst"] == history["val_worst"]
 
 
 def test_a_function_is_called_by_its_name():
@@ -231,6 +235,12 @@ def test_a_function_is_not_told_of_weights():
     X, y = problem("cross_entropy")
     with pytest.raises(ValueError, match="sample_weight goes with accuracy.* got '<lambda>'"):
         trainer_for("cross_entropy").evaluate(X, y, sample_weight=WEIGHT, metrics=lambda y, yhat: 0)
+    with pytest.raises(ValueError, match="sample_weight goes with accuracy.* got '<lambda>'"):
+        trainer_for("cross_entropy").fit(X, y, sample_weight=WEIGHT, metrics=lambda y, yhat: 0)
+    history = trainer_for("cross_entropy").fit(
+        X, y, sample_weight=WEIGHT, validation_data=(X, y), metrics=["top_2", lambda y, yhat: 0]
+    )
+    assert set(history) == {"loss", "accuracy", "top_2", "val_loss", "val_accuracy", "val_top_2", "val_<lambda>"}
 
 
 @pytest.mark.parametrize("bad", [0, 1.5, "3"])

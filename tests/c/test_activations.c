@@ -282,7 +282,7 @@ static void check_backward(const problem *p) {
 }
 
 static void test_elements(const mlp_kernels *k, const mlp_kernels *first) {
-    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+    for (int g = 0; g < MLP_OWN_ACTIVATION; g++) {
         for (int way = 0; way < (g == MLP_PRELU ? WAYS : 1); way++) {
             for (int64_t n = 0; n <= MOST_COLS; n++) {
                 problem p = make_problem(k, first, (mlp_activation)g, (alpha_way)way, n % 4, n);
@@ -321,7 +321,7 @@ static double draw_widely(const mlp_kernels *k) {
 }
 
 static void test_accuracy(const mlp_kernels *k, int quick) {
-    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+    for (int g = 0; g < MLP_OWN_ACTIVATION; g++) {
         double z[MOST], largest[2] = {0}, worst[2] = {0};
         for (int block = 0; block < (quick ? 4 : 100); block++) {
             for (int64_t i = 0; i < MOST; i++) z[i] = draw_widely(k);

@@ -304,7 +304,7 @@ static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
 static void vary(problem *p, unsigned count) {
     static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX, MLP_PRELU, MLP_SIGN};
     p->rule = rule_number((int)(count % 64), p->integers);
-    p->g = p->integers ? exact[count % 5] : (mlp_activation)(count % MLP_ACTIVATIONS);
+    p->g = p->integers ? exact[count % 5] : (mlp_activation)(count % MLP_OWN_ACTIVATION);
     p->alpha = count / 3 % WAYS;
     p->with_z = p->kind == FORWARD && count / 5 % 2;
     p->side = count % 7 < 5 ? AT_END : AT_BEGIN;

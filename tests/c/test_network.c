@@ -37,8 +37,9 @@ static void test_bad_layers(void) {
     CHECK(try_layer(-1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MIN, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(1, 1, MLP_OWN_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT && try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
-    for (int g = 0; g < MLP_ACTIVATIONS; g++) {
+    for (int g = 0; g < MLP_OWN_ACTIVATION; g++) {
         CHECK(try_layer(1, 1, (mlp_activation)g) == MLP_OK && try_alpha((mlp_activation)g, 0.5) == MLP_OK);
         CHECK(try_alpha((mlp_activation)g, NAN) == MLP_BAD_ARGUMENT);
         CHECK(try_alpha((mlp_activation)g, -0.5) == (g == MLP_PRELU ? MLP_OK : MLP_BAD_ARGUMENT));
@@ -301,13 +302,13 @@ static const mlp_loss every_loss[] = {
     {.kind = MLP_POISSON}, {.kind = MLP_PERCEPTRON}, {.kind = MLP_HINGE},
 };
 #define EVERY_LOSS ((int)(sizeof every_loss / sizeof *every_loss))
-#define UNITS (MLP_ACTIVATIONS + 1)  // the last is a prelu with one slope
+#define UNITS (MLP_OWN_ACTIVATION + 1)  // the last is a prelu with one slope
 
 static void set_unit(setting *s, int layer, int unit) {
-    s->g[layer] = unit == MLP_ACTIVATIONS ? MLP_PRELU : (mlp_activation)unit;
+    s->g[layer] = unit == MLP_OWN_ACTIVATION ? MLP_PRELU : (mlp_activation)unit;
     s->alpha[layer] = 0.3;
     s->one_slope &= ~(1 << layer);
-    if (unit == MLP_ACTIVATIONS) s->one_slope |= 1 << layer;
+    if (unit == MLP_OWN_ACTIVATION) s->one_slope |= 1 << layer;
 }
 
 // Every hidden activation with every output and loss that go together; others are refused.

@@ -120,6 +120,27 @@ static void test_every_unit_and_loss(void) {
     }
 }
 
+// ---- Functions of the caller's ----
+
+// relu and the half squared error, given as functions, do what the core's own do.
+static const setting own = {
+    .name = "20-70-160-9-4, functions of the caller's", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .weighted = 1, .n = 128,
+    .g = {MLP_OWN_ACTIVATION, MLP_OWN_ACTIVATION, MLP_TANH, MLP_OWN_ACTIVATION}, .batch = 32, .settings = ALL_TERMS,
+};
+
+static void test_own_functions(mlp_dtype dtype) {
+    setting with_loss = own, known = own;
+    for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
+    known.loss.kind = MLP_HALF_SQUARED_ERROR;
+    with_loss.loss = (mlp_loss){.kind = MLP_OWN_LOSS, .own = {own_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
+    check_same_bits(&with_loss, dtype);
+    outcome a = train(&with_loss, dtype, 1, 3), b = train(&known, dtype, 1, 3);
+    doing("training with functions of the caller's and without");
+    CHECK(same_snapshot(&a.parameters, &b.parameters) && same(a.result.loss_sum, b.result.loss_sum));
+    free(a.parameters.values);
+    free(b.parameters.values);
+}
+
 // ---- Layers that are not trained ----
 
 static void check_frozen(const setting *s) {
@@ -216,15 +237,6 @@ static void check_whole_minibatches(const setting *s, const mlp_data *data, cons
     free(whole.out.parameters.values);
 }
 
-typedef struct {
-    int calls, allowed;
-} patience;
-
-static int runs_out(void *context) {
-    patience *p = context;
-    return p->calls++ >= p->allowed;
-}
-
 static void test_interrupt(int repeats) {
     dataset d = make_data(&stoppable, MLP_FLOAT32);
     for (int repeat = 0; repeat < repeats; repeat++) {
@@ -235,6 +247,25 @@ static void test_interrupt(int repeats) {
         CHECK(o.status == MLP_INTERRUPTED && p.calls == p.allowed + 1);
         CHECK(o.out.result.minibatches < stoppable.n / stoppable.batch);
         check_whole_minibatches(&stoppable, &d.data, &o.out);
+        free(o.out.parameters.values);
+    }
+    destroy_data(&d);
+}
+
+// A function of the caller's gives up: at its call number `allowed`.
+static void test_own_functions_give_up(void) {
+    setting s = own;
+    s.loss = (mlp_loss){.kind = MLP_OWN_LOSS, .own = {own_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
+    int calls = 7 * 4;  // three forward, three backward and the loss, four minibatches
+    dataset d = make_data(&s, MLP_FLOAT32);
+    for (int allowed = 0; allowed <= calls; allowed++) {
+        patience p = {0, allowed};
+        int threads = team_sizes[allowed % 4];
+        doing("training, call %d of the caller's functions fails, %d threads", allowed + 1, threads);
+        stopped o = train_until_stopped(&s, &d.data, threads, NULL, &p);
+        CHECK(o.status == (allowed < calls ? MLP_INTERRUPTED : MLP_OK) && p.calls == (allowed < calls ? allowed + 1 : calls));
+        CHECK(o.out.result.minibatches == allowed / 7);
+        check_whole_minibatches(&s, &d.data, &o.out);
         free(o.out.parameters.values);
     }
     destroy_data(&d);
@@ -363,6 +394,9 @@ int main(int argc, char **argv) {
         check_same_bits(&trained[i], MLP_FLOAT64);
     }
     test_every_unit_and_loss();
+    test_own_functions(MLP_FLOAT32);
+    test_own_functions(MLP_FLOAT64);
+    test_own_functions_give_up();
     test_frozen();
     test_xor();
     test_interrupt(repeats);

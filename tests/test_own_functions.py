@@ -1,0 +1,305 @@
+"""Activations and losses given as two Python functions: they do what the core's own do, and go with everything else."""
+
+import pickle
+
+import numpy as np
+import pytest
+
+from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop, diagnostics, losses
+from mlpfast.activations import Custom
+
+both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
+
+# The core's own relu and half squared error once more, which NumPy computes to the same bits.
+RELU = Custom(lambda z: np.maximum(z, 0), lambda z: z > 0)
+HALF_SQUARES = losses.Custom(
+    lambda y, yhat: 0.5 * np.square(yhat.astype(np.float64) - y).sum(axis=1), lambda y, yhat: yhat - y
+)
+SINE = Custom(np.sin, np.cos)
+FOURTH = losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3)
+
+
+def softmax(z):
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def problem(n=70, dtype="float32", classes=False):
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(n, 5)).astype(dtype)
+    return X, rng.integers(3, size=n) if classes else rng.normal(size=(n, 3))
+
+
+def network(activation, *, output="identity", dtype="float32", dropout=0.0, seed=1, **settings):
+    layers = [Layer(5, 13, activation, init="he_normal", dropout=dropout), Layer(13, 40, activation, init="he_normal"),
+              Layer(40, 3, output, init="xavier_normal")]
+    return Network(layers, dtype=dtype, seed=seed, **settings)
+
+
+def assert_same_bits(got, wanted):
+    for g, w in zip(got, wanted, strict=True):
+        assert g.tobytes() == w.tobytes()
+
+
+EVERYTHING = [
+    {}, dict(optimizer=SGD(lr=0.01, momentum=0.9, nesterov=True), l1=1e-3, l2=1e-2),
+    dict(optimizer="adam", clip_norm=0.1), dict(optimizer="rmsprop", max_norm=1.0, clip_value=0.1),
+    dict(batch_size=None),
+]
+
+
+@both_types
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("settings", EVERYTHING, ids=str)
+def test_they_train_as_the_cores_own_do(settings, threads, dtype):
+    X, y = problem(dtype=dtype)
+    weight = np.linspace(0.5, 2, len(X))
+    own = network(RELU, dtype=dtype, dropout=0.3, input_noise=0.1)
+    known = network("relu", dtype=dtype, dropout=0.3, input_noise=0.1)
+    settings = {"batch_size": 16, "seed": 2, **settings}
+    first = Trainer(own, HALF_SQUARES, threads=threads, **settings).fit(X, y, epochs=3, sample_weight=weight)
+    second = Trainer(known, "half_squared_error", **settings).fit(X, y, epochs=3, sample_weight=weight)
+    assert_same_bits(own.parameters, known.parameters)
+    assert first["loss"] == pytest.approx(second["loss"], rel=1e-6 if dtype == "float32" else 1e-14)
+    assert_same_bits([own.predict(X, threads=threads)], [known.predict(X)])
+    assert_same_bits(own.predict(X, dropout=True, seed=3), known.predict(X, dropout=True, seed=3))
+
+
+@both_types
+def test_the_fused_step_is_the_step_from_gradients(dtype):
+    X, y = problem(dtype=dtype)
+    net = network(SINE, output=SINE, dtype=dtype)
+    wanted = [p.copy() for p in net.parameters]
+    weight = np.linspace(0.5, 2, len(X))
+    gradients = [g for pair in backprop.gradients(net, X, y, FOURTH, l1=0.01, sample_weight=weight) for g in pair]
+    for p, g in zip(wanted, gradients, strict=True):
+        p -= net.dtype.type(0.1) * g
+    Trainer(net, FOURTH, SGD(lr=0.1), l1=0.01, threads=2).step(X, y, sample_weight=weight)
+    assert_same_bits(net.parameters, wanted)
+
+
+@pytest.mark.parametrize("output", ["identity", "softmax", "prelu", SINE], ids=str)
+@pytest.mark.parametrize("hidden", ["tanh", "prelu", SINE], ids=str)
+def test_gradients_are_those_of_central_differences(hidden, output):
+    X, y = problem(n=12, dtype="float64")
+    net = network(hidden, output=output, dtype="float64")
+    assert backprop.check_gradients(net, X, 0.5 * y, FOURTH, step=1e-5) < 1e-6
+
+
+def test_a_loss_may_give_the_residual_of_z():
+    X, y = problem(dtype="float64", classes=True)
+    own, known = (network("tanh", output="softmax", dtype="float64") for _ in range(2))
+    loss = losses.Custom(
+        lambda y, yhat: -np.log(yhat[np.arange(len(y)), y]), lambda y, yhat: yhat - np.eye(3)[y], of="z"
+    )
+    settings = dict(epochs=3, validation_data=(X, y), metrics="accuracy")
+    first = Trainer(own, loss, "adam", seed=0, batch_size=16).fit(X, y, **settings)
+    second = Trainer(known, "cross_entropy", "adam", seed=0, batch_size=16).fit(X, y, **settings)
+    for name in ("loss", "val_loss", "val_accuracy"):
+        assert first[name] == pytest.approx(second[name], rel=1e-12)
+    assert backprop.check_gradients(own, X[:9], y[:9], loss) < 1e-6
+    with pytest.raises(ValueError, match="of='yhat' with a prelu"):
+        Trainer(network("tanh", output="prelu"), loss)
+
+
+def test_pytorch_agrees():
+    torch = pytest.importorskip("torch")
+    X, y = problem(dtype="float64")
+    net = network(SINE, dtype="float64")
+    modules = []
+    for layer in net.layers:
+        modules.append(torch.nn.Linear(layer.n_in, layer.n_out, dtype=torch.float64))
+        modules[-1].weight.data, modules[-1].bias.data = torch.tensor(layer.W.T.copy()), torch.tensor(layer.b.copy())
+    optimizer = torch.optim.Adam([p for m in modules for p in m.parameters()], lr=0.01)
+    for _ in range(5):
+        a = torch.tensor(X)
+        for module in modules[:-1]:
+            a = torch.sin(module(a))
+        loss = ((modules[-1](a) - torch.tensor(y)) ** 4).sum(axis=1).mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    Trainer(net, FOURTH, Adam(lr=0.01), batch_size=None).fit(X, y, epochs=5)
+    for layer, module in zip(net.layers, modules, strict=True):
+        np.testing.assert_allclose(layer.W, module.weight.detach().numpy().T, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("of, classes, n_out, shape, kind", [
+    ("yhat", True, 3, (16,), "i"), ("yhat", False, 3, (16, 3), "f"), ("z", False, 1, (16, 1), "f"),
+], ids=str)
+def test_what_the_functions_are_given_is_theirs(of, classes, n_out, shape, kind):
+    X, y = problem(n=48, classes=classes)
+    y = y if n_out == 3 else y[:, 0]
+    seen = []
+
+    def look(*arrays):
+        seen.append([(a, a.copy()) for a in arrays])
+        assert all(a.flags.writeable and a.flags.owndata for a in arrays)
+        return arrays[-1].copy()
+
+    def change(*arrays):
+        result = look(*arrays)
+        for a in arrays:
+            a[...] = 99
+        return result
+
+    loss = losses.Custom(lambda y, yhat: change(y, yhat).sum(axis=1), change, of=of)
+    unit = Custom(change, change)
+    net = Network([Layer(5, 4, unit), Layer(4, n_out)], seed=0)
+    Trainer(net, loss, batch_size=16, seed=0).fit(X, y)
+    net.predict(X)
+    Trainer(net, loss).evaluate(X, y)
+    given = [entry for entry in seen if len(entry) == 2]
+    assert {entry[0][0].shape for entry in given} >= {shape} and {entry[0][0].dtype.kind for entry in given} == {kind}
+    for entry in seen:  # nothing was written to them afterwards
+        for array, _ in entry:
+            assert (array == 99).all()
+    if classes:
+        told = np.concatenate([entry[0][1] for entry in given[:6:2]])
+        np.testing.assert_array_equal(np.sort(told), np.sort(y))  # each example once an epoch
+
+
+class Failure(BaseException):
+    pass
+
+
+def failing_at(number, function):
+    calls = iter(range(1, 1000))
+
+    def call(*arrays):
+        if next(calls) == number:
+            raise Failure
+        return function(*arrays)
+
+    return call
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+@pytest.mark.parametrize("where", ["forward", "derivative", "value", "delta"])
+def test_an_exception_leaves_the_last_whole_minibatch(where, number):
+    X, y = problem(n=64)
+    functions = {"forward": np.sin, "derivative": np.cos, "value": FOURTH.value, "delta": FOURTH.delta}
+    wanted = Network([5, 7, 3], activation=SINE, seed=0)
+    for start in range(0, 16 * (number - 1), 16):
+        Trainer(wanted, FOURTH).step(X[start : start + 16], y[start : start + 16])
+    functions[where] = failing_at(number, functions[where])
+    net = Network([5, 7, 3], activation=Custom(functions["forward"], functions["derivative"]), seed=0)
+    loss = losses.Custom(functions["value"], functions["delta"])
+    trainer = Trainer(net, loss, batch_size=16, shuffle=False, threads=2)
+    with pytest.raises(Failure):
+        trainer.fit(X, y, epochs=2)
+    assert trainer.steps == number - 1
+    if number < 5:
+        assert_same_bits(net.parameters, wanted.parameters)
+    trainer.fit(X, y)
+    assert trainer.steps == number + 3
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_exception_ends_predict_evaluate_and_backprop(threads):
+    X, y = problem(n=500)
+
+    def fails(*_):
+        raise Failure
+
+    net = Network([5, 7, 3], activation=Custom(fails, fails), seed=0)
+    for call in (lambda: net.predict(X, threads=threads), lambda: net.predict(X[:1]),
+                 lambda: Trainer(net, FOURTH, threads=threads).evaluate(X, y), lambda: backprop.forward(net, X)):
+        with pytest.raises(Failure):
+            call()
+    net = Network([5, 7, 3], seed=0)
+    with pytest.raises(Failure):
+        Trainer(net, losses.Custom(fails, fails), threads=threads).evaluate(X, y)
+    assert np.isfinite(net.predict(X)).all()
+
+
+BAD_RESULTS = [
+    (lambda z: z[:, :1], ValueError, "(16, 1)"), (lambda z: z.sum(), ValueError, "()"),
+    (lambda z: None, TypeError, "object"), (lambda z: z + 1j, TypeError, "complex"), (lambda z: "z", TypeError, "<U1"),
+    (lambda z: [[1], [2, 3]], ValueError, "rect"),
+]
+
+
+@pytest.mark.parametrize("number", range(len(BAD_RESULTS)))
+@pytest.mark.parametrize("where", ["forward", "derivative", "value", "delta"])
+def test_what_they_return_is_checked(where, number):
+    X, y = problem(n=16)
+    bad, error, part = BAD_RESULTS[number]
+    functions = {"forward": np.sin, "derivative": np.cos, "value": FOURTH.value, "delta": FOURTH.delta}
+    functions[where] = (lambda y, yhat: bad(yhat)) if where in ("value", "delta") else bad
+    net = Network([5, 16, 3], activation=Custom(functions["forward"], functions["derivative"]), seed=0)
+    before = [p.copy() for p in net.parameters]
+    with pytest.raises(error) as caught:
+        Trainer(net, losses.Custom(functions["value"], functions["delta"])).fit(X, y)
+    assert where in str(caught.value) and part in str(caught.value)
+    assert_same_bits(net.parameters, before)
+
+
+def test_a_loss_that_is_not_finite_is_noticed():
+    X, y = problem()
+    net = network("tanh")
+    before = [p.copy() for p in net.parameters]
+    infinite = losses.Custom(lambda y, yhat: np.full(len(y), np.inf), FOURTH.delta)
+    with pytest.raises(FloatingPointError, match="the loss is inf"):
+        Trainer(net, infinite).fit(X, y)
+    assert_same_bits(net.parameters, before)
+    with pytest.raises(FloatingPointError, match="X holds NaN"):
+        Trainer(network(SINE), FOURTH).fit(np.full_like(X, np.nan), y)
+
+
+@pytest.mark.parametrize("call, part", [
+    (lambda: Custom(1, np.cos), "forward"), (lambda: Custom(np.sin, None), "derivative"),
+    (lambda: losses.Custom(np.sin, 3), "delta"), (lambda: losses.Custom(2, np.sin), "value"),
+    (lambda: losses.Custom(np.sin, np.sin, of="a"), "of"), (lambda: Network([2, 2], output="custom"), "output"),
+    (lambda: Trainer(Network([2, 2]), "custom"), "loss"),
+])
+def test_what_is_no_function_is_refused(call, part):
+    with pytest.raises((TypeError, ValueError), match=part):
+        call()
+
+
+def test_everything_else_goes_with_them():
+    X, y = problem(dtype="float64")
+    net = network(SINE, dtype="float64")
+    pytest.importorskip("scipy")
+    history = Trainer(net, FOURTH, "lbfgs", batch_size=None).fit(X, y, epochs=20, metrics=["mae"])
+    assert history["loss"][-1] < 0.5 * history["loss"][0] and history["mae"][-1] < history["mae"][0]
+    natural = Trainer(network(SINE, dtype="float64"), "half_squared_error", "natural_gradient", batch_size=None)
+    losses_before = natural.fit(X, y, epochs=5)["loss"]
+    assert losses_before[-1] < losses_before[0]
+    with pytest.raises(ValueError, match="NaturalGradient.*custom"):
+        Trainer(net, FOURTH, "natural_gradient", batch_size=None).fit(X, y)
+    report = diagnostics.gradient_flow(net, X, y, FOURTH)
+    assert report.verdict == "healthy" and report.layers[0].activation == "custom"
+
+
+def test_networks_with_them_can_be_pickled_and_compared():
+    net = network(Custom(np.sin, np.cos))
+    X, _ = problem()
+    again = pickle.loads(pickle.dumps(net))
+    assert_same_bits([again.predict(X)], [net.predict(X)])
+    assert Custom(np.sin, np.cos) == Custom(np.sin, np.cos) != Custom(np.cos, np.sin)
+    assert len({Custom(np.sin, np.cos), Custom(np.sin, np.cos)}) == 1
+
+
+def test_summary_says_so():
+    net = network(SINE)
+    assert "Python functions are the activation of layer 1, 2: trained layer by layer" in net.summary()
+    assert "Python functions" not in Trainer(network("tanh"), "huber").summary()
+    said = Trainer(network("tanh"), FOURTH, SGD(lr=0.5), batch_size=8).summary()
+    assert "Python functions are the loss: trained layer by layer" in said
+    assert "loss custom, SGD(" in said and "minibatches of 8" in said and "40 -> 3" in said
+
+
+def test_a_function_may_use_the_network_but_not_train_it():
+    X, y = problem(n=16)
+    other = network("tanh")
+    net = network(Custom(lambda z: np.sin(z) + 0 * other.predict(X)[0, 0], np.cos))
+    Trainer(net, FOURTH).fit(X, y)
+
+    def train(z):
+        Trainer(net, FOURTH).fit(X, y)
+
+    net = network(Custom(train, np.cos))
+    with pytest.raises(RuntimeError, match="being trained"):
+        Trainer(net, FOURTH).fit(X, y)
