@@ -91,8 +91,8 @@ class Custom(Activation):
 
     The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
     the functions for whole minibatches; predict and evaluate for some rows at a time, from several threads. An
-    exception they raise ends the call, and the network is as it was after the last whole minibatch. The same bits on any
-    machine, and for any split of the rows, are theirs to keep.
+    exception they raise ends the call, and the network is as it was after the last whole minibatch. The same bits on
+    any machine, and for any split of the rows, are theirs to keep.
     """
 
     parameters = ("forward", "derivative")

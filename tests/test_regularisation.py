@@ -142,6 +142,23 @@ def test_another_seed_or_step_draws_other_numbers():
         assert (a != other).all()
 
 
+def test_a_seed_that_is_changed_later_is_that_of_the_next_step():
+    X, y = np.random.default_rng(3).normal(size=(5, 4)), np.ones((5, 2))
+    results = []
+    for seed, later in ((1, 2), (2, 2)):
+        net = Network([Layer(4, 8, "tanh", dropout=0.5), Layer(8, 2)], seed=1)
+        trainer = Trainer(net, LOSS, SGD(0.1), seed=seed)
+        trainer.step(X, 0 * y)
+        net.layers[0].W, net.layers[0].b, net.layers[1].W, net.layers[1].b = 0.1, 0.1, 0.2, 0.3
+        trainer.seed = later
+        trainer.step(X, y)
+        results.append(np.array(net.layers[0].W))
+    np.testing.assert_array_equal(*results)
+    trainer.seed = -1
+    with pytest.raises(ValueError, match="seed must be >= 0"):
+        trainer.fit(X, y)
+
+
 def test_a_probability_too_small_to_matter_drops_nothing():
     X, y = np.random.default_rng(3).normal(size=(5, 4)), np.ones((5, 2))
     results = []
