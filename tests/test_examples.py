@@ -19,7 +19,7 @@ BOUNDS = {  # least and most
     "universal_approximation": (0, 0.03),  # of a function whose RMS is 0.8
     "vanishing_gradients": (4.0**15, 4.0**25),  # a factor of about 4 in each of 19 steps
     "decision_boundary": (0.98, 1),
-    "regularisation": (0, 0.85),  # all four narrow the gap
+    "regularisation": (0, 0.85),  # all five narrow the gap
     "random_labels": (1, 1),
     "double_descent": (5, float("inf")),  # the peak is far above what lies behind it
     "random_projection": (0.9, 1),  # a linear layer alone, or on random projections without signs: 0.89
@@ -82,6 +82,14 @@ def test_double_descent_falls_rises_and_falls():
     before = min(test[:peak])
     assert before < test[0] and test[-1] < before  # the second valley is the deeper one
     assert all(error < 1e-9 for w, error in zip(width, train, strict=True) if w > 200) and train[0] > 0.01
+
+
+def test_regularisation_has_six_ways_and_all_help():
+    rows = [re.split("  +", line) for line in lines_of("regularisation")[1:-1]]
+    ways, _, _, gaps, accuracies = zip(*rows, strict=True)
+    assert ways == ("none", "l2", "l1", "dropout", "input noise", "early stopping")
+    gaps, accuracies = [*map(float, gaps)], [float(a.split()[0]) for a in accuracies]
+    assert max(gaps[1:]) < gaps[0] and min(accuracies[1:]) > accuracies[0]
 
 
 def test_learning_rates_are_too_small_good_and_diverging():
