@@ -92,6 +92,30 @@ def test_regularisation_has_six_ways_and_all_help():
     assert max(gaps[1:]) < gaps[0] and min(accuracies[1:]) > accuracies[0]
 
 
+def losses_of(lines):
+    """{optimizer: its losses} of the table that examples/optimizers.py prints."""
+    rows = [line for line in lines[1:-1] if line.endswith("%")]
+    return {line[:17].strip(): [*map(float, line[17:-2].split())][:-1] for line in rows}
+
+
+def test_optimizers_that_take_all_rows_learn_too():
+    pytest.importorskip("scipy")
+    losses = losses_of(lines_of("optimizers"))
+    assert {"SGD", "momentum", "Adam", "L-BFGS", "natural gradient"} <= losses.keys()
+    for name in ("L-BFGS", "natural gradient"):
+        assert losses[name] == sorted(losses[name], reverse=True) and losses[name][-1] < 0.02 * losses[name][0]
+
+
+def test_optimizers_without_scipy(tmp_path, monkeypatch):
+    (tmp_path / "scipy.py").write_text("raise ImportError")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    done = run("optimizers", "--quick", cwd=tmp_path)
+    assert result_of(done, "optimizers") <= BOUNDS["optimizers"][1]
+    lines = done.stdout.splitlines()
+    assert any(line.startswith("L-BFGS is left out: ") for line in lines)
+    assert len(losses_of(lines)) == 6 and "L-BFGS" not in losses_of(lines)
+
+
 def test_learning_rates_are_too_small_good_and_diverging():
     lines = lines_of("learning_rates")
     verdicts = [line.split(maxsplit=4)[4] for line in lines if line.startswith("lr ")]
