@@ -22,6 +22,7 @@ BOUNDS = {  # least and most
     "regularisation": (0, 0.85),  # all five narrow the gap
     "random_labels": (1, 1),
     "double_descent": (5, float("inf")),  # the peak is far above what lies behind it
+    "mc_dropout": (0.93, 1),  # chance, and a deviation of 0 everywhere, is 0.5
     "random_projection": (0.9, 1),  # a linear layer alone, or on random projections without signs: 0.89
     "learning_rates": (0, 0.2),  # of 2 before training
     "optimizers": (0, 0.1),  # chance is 2.3
@@ -82,6 +83,15 @@ def test_double_descent_falls_rises_and_falls():
     before = min(test[:peak])
     assert before < test[0] and test[-1] < before  # the second valley is the deeper one
     assert all(error < 1e-9 for w, error in zip(width, train, strict=True) if w > 200) and train[0] > 0.01
+
+
+def test_mc_dropout_doubts_where_there_are_no_points_and_makes_the_loss_lower():
+    lines = lines_of("mc_dropout")
+    (inside, error), (outside, error_outside) = (map(float, re.findall(r"\d+\.\d+", line)) for line in lines[:2])
+    assert outside > 2.5 * inside and error < inside and error_outside > outside
+    assert float(lines[2].split()[-1]) > 0.99
+    loss = {line[:20].strip(): float(line[20:].split()[0]) for line in lines[5:-1]}
+    assert loss["deviation"] == loss["entropy of the mean"] < loss["entropy, plain"]
 
 
 def test_regularisation_has_six_ways_and_all_help():
