@@ -8,6 +8,11 @@ is taken, which is where gradient descent from zero would arrive after very many
 The errors are medians over several draws. The number: the highest test error of all widths over that of the widest.
 """
 
+import os
+
+# Before NumPy is loaded: the threads of its SVD wait for each other at every column, on a busy machine for a minute.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import numpy as np
 from shared import figure, options, save
 
