@@ -271,6 +271,26 @@ static void test_own_functions_give_up(void) {
     destroy_data(&d);
 }
 
+static void test_prediction_gives_up(void) {
+    dataset d = make_data(&own, MLP_FLOAT32);
+    mlp_network *net = make_network(&own, MLP_FLOAT32);
+    void *workspace = allocate(mlp_predict_workspace(net, own.n, 3));
+    float *out = allocate((size_t)(own.n * 4) * sizeof *out);
+    mlp_result r;
+    for (int allowed = 0; allowed < 3; allowed++) {
+        patience p = {0, allowed};
+        doing("prediction, call %d of the caller's functions fails", allowed + 1);
+        CHECK(mlp_predict(net, out, &d.data, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
+        p.calls = 0;
+        mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
+        CHECK(mlp_evaluate(net, &r, &d.data, loss, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
+    }
+    free(out);
+    free(workspace);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
 // A value of X that is not finite, in the first, some, and the last minibatch.
 static void test_bad_input(int repeats) {
     setting unchecked = stoppable;
@@ -397,6 +417,7 @@ int main(int argc, char **argv) {
     test_own_functions(MLP_FLOAT32);
     test_own_functions(MLP_FLOAT64);
     test_own_functions_give_up();
+    test_prediction_gives_up();
     test_frozen();
     test_xor();
     test_interrupt(repeats);

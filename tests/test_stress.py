@@ -1,0 +1,69 @@
+"""A little of what tests/stress/ does at length."""
+
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpfast import Network, Trainer, losses
+
+sys.path.insert(0, str(Path(__file__).with_name("stress")))
+import callers
+import signals
+
+
+@pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread")
+def test_interrupts_at_random_moments():
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert [well for _, well in map(signals.interrupted, range(20))] == [True] * 20
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+def test_exceptions_from_callbacks():
+    assert [well for _, well in map(signals.raised, range(20))] == [True] * 20
+
+
+def test_many_callers_at_once():
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        assert callers.run(64, 40) == (64, [])
+    finally:
+        sys.setswitchinterval(interval)
+
+
+@pytest.mark.parametrize("call", ["fit", "step", "lbfgs", "natural_gradient"])
+def test_one_network_is_trained_by_one_thread_at_a_time(call):
+    """The other is told so, and has changed nothing."""
+    X, y = callers.X, callers.Y
+    net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
+    inside, go_on = threading.Event(), threading.Event()
+
+    def value(y, yhat):  # in the middle of a step, until the other has been refused
+        inside.set()
+        go_on.wait(60)
+        return np.zeros(len(y))
+
+    trainer = Trainer(net, losses.Custom(value, lambda y, yhat: np.zeros_like(yhat)), seed=0)
+    others = {
+        "fit": lambda: Trainer(net).fit(X, y), "step": lambda: Trainer(net).step(X, y),
+        "lbfgs": lambda: Trainer(net, optimizer="lbfgs", batch_size=None).fit(X, y),
+        "natural_gradient": lambda: Trainer(net, optimizer="natural_gradient", batch_size=None).fit(X, y),
+    }
+    thread = threading.Thread(target=trainer.step, args=(X, y))
+    thread.start()
+    assert inside.wait(60)
+    try:
+        with pytest.raises(RuntimeError, match="network is being trained by another thread"):
+            others[call]()
+    finally:
+        go_on.set()
+        thread.join()
+    for p, q in zip(net.parameters, twin.parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+    Trainer(net).step(X, y)
