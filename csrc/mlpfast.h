@@ -137,7 +137,7 @@ typedef struct {
     int trainable;              // 0: its parameters stay as they are
     double dropout;             // in training each output is zero with this probability; 0 <= dropout < 1
     double l1, l2;              // penalties of W, in addition to those of mlp_settings
-    int has_mask;               // the gradient of W is multiplied by mlp_network_mask
+    int has_mask;               // the gradient of W, and W after a step, are multiplied by mlp_network_mask
     mlp_own_activation own;     // of MLP_OWN_ACTIVATION
 } mlp_layer_spec;
 
@@ -148,8 +148,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a row of the weights to the next, >= n_out
-// (n_in, n_out) with the stride of the weights, NULL without a mask: ones, until zeros are written where W is to stay as
-// it is.
+// (n_in, n_out) with the stride of the weights, NULL without a mask: ones, until zeros are written where W is to be zero.
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
@@ -236,6 +235,8 @@ int mlp_trainer_states(const mlp_trainer *trainer);  // how many arrays each par
 void *mlp_trainer_state(const mlp_trainer *trainer, int i, const void *parameter);
 int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // t: whole minibatches since the state began
 void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
+int64_t mlp_trainer_minibatches(const mlp_trainer *trainer);  // ever trained on: dropout and noise draw anew for each
+void mlp_trainer_set_minibatches(mlp_trainer *trainer, int64_t minibatches);
 
 // A fresh permutation of 0..n-1, fixed by seed and epoch.
 void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);

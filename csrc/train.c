@@ -32,7 +32,7 @@ struct mlp_trainer {
     int64_t steps;                   // since the state began
     void *gradient;                  // of the parameters, laid out as they are; NULL until clip_norm needs it
     double *squares;                 // of its rows
-    int64_t drawn;                   // minibatches ever trained on: dropout and noise differ from one to the next
+    int64_t minibatches;             // ever trained on: dropout and noise differ from one to the next
     void **buffers;  // the one allocation behind the next five
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
     void **u;          // u[l] is a[l + 1] before dropout, where layer l has it; else NULL
@@ -55,7 +55,7 @@ typedef struct {
     double flops_per_row, flops_since_poll;
     int steps_since_poll;
     double weight_sum;     // of the minibatch
-    int64_t steps_before, drawn_before;  // this epoch
+    int64_t steps_before, minibatches_before;  // this epoch
     atomic_int stop;    // an mlp_status; written before a barrier, read after it
 } epoch;
 
@@ -158,7 +158,7 @@ static double sum_of_weights(const step *s) {
 }
 
 static mlp_draw draw_for(const step *s, uint32_t stream) {
-    return (mlp_draw){s->epoch->settings->seed, s->epoch->drawn_before + s->number, stream, 0};
+    return (mlp_draw){s->epoch->settings->seed, s->epoch->minibatches_before + s->number, stream, 0};
 }
 
 // The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
@@ -686,7 +686,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     epoch e = {
         .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows, .result = result, .poll = poll,
         .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
-        .drawn_before = t->drawn,
+        .minibatches_before = t->minibatches,
     };
     atomic_init(&e.stop, MLP_OK);
     int phases = 2 * t->net->n_layers + 2;
@@ -698,7 +698,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     mlp_team_run(threads, run_epoch, &e);
     t->steps += result->minibatches;
-    t->drawn += result->minibatches;
+    t->minibatches += result->minibatches;
     return (mlp_status)atomic_load(&e.stop);
 }
 
@@ -750,6 +750,8 @@ void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
 
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
+int64_t mlp_trainer_minibatches(const mlp_trainer *t) { return t->minibatches; }
+void mlp_trainer_set_minibatches(mlp_trainer *t, int64_t minibatches) { t->minibatches = minibatches; }
 
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
                            const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,

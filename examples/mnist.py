@@ -4,7 +4,7 @@ import sys
 
 import mlpfast
 
-if len(sys.argv) != 2:
+if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
     sys.exit(__doc__)
 X_train, y_train, X_test, y_test = mlpfast.datasets.load_mnist(sys.argv[1])
 

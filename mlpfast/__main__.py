@@ -97,9 +97,9 @@ def report(seconds, losses, n):
     """Print the speeds and their ratio; True if the two losses agree."""
     best = [min(times) for times in seconds]  # what else the machine does can only slow an epoch down
     for i, name in enumerate(("mlpfast", "plain NumPy")):
-        speed = f"{n / best[i]:>11,.0f} examples per second"
-        print(f"{name:<12} {speed}  {sum(seconds[i]):.3f} s in all  last loss {losses[i]:.6f}")
-    print(f"ratio: mlpfast is {best[1] / best[0]:.1f} times as fast (fastest epoch of each, run in turns)")
+        speed = f"{n / best[i]:>11,.0f} examples per second in the fastest epoch"
+        print(f"{name:<12} {speed}, all {len(seconds[i])} epochs {sum(seconds[i]):.3f} s, last loss {losses[i]:.6f}")
+    print(f"ratio: mlpfast is {best[1] / best[0]:.1f} times as fast (the fastest epochs; both ran in turns)")
     agree = abs(losses[0] - losses[1]) <= 1e-3 + 0.05 * losses[1]  # rounding errors grow with the steps
     if not agree:
         print("the two losses do not agree: with these settings rounding errors grow", file=sys.stderr)

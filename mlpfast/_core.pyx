@@ -100,6 +100,8 @@ cdef extern from "mlpfast.h":
     void *mlp_trainer_state(const mlp_trainer *, int, const void *)
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
+    int64_t mlp_trainer_minibatches(const mlp_trainer *)
+    void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, const double *, int,
                                mlp_poll, void *) nogil
@@ -631,7 +633,6 @@ cdef class Trainer:
     cdef bint by_label
     cdef Own own                       # of the loss, or None
     cdef Workspace labels
-    cdef readonly int64_t steps        # minibatches done, also those before an interrupt
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
@@ -674,10 +675,19 @@ cdef class Trainer:
     def state_steps(self, int64_t steps):
         mlp_trainer_set_steps(self.c, steps)
 
+    @property
+    def minibatches(self):
+        """Those done, also before an interrupt."""
+        return mlp_trainer_minibatches(self.c)
+
+    @minibatches.setter
+    def minibatches(self, int64_t minibatches):
+        mlp_trainer_set_minibatches(self.c, minibatches)
+
     def count_step(self):
         """A step was done outside of the core."""
         mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
-        self.steps += 1
+        self.minibatches += 1
 
     def step_ready(self, X, y, double scale, int threads):
         """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
@@ -709,7 +719,6 @@ cdef class Trainer:
         cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
-        self.steps += result.minibatches
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum / result.weight_sum
 
@@ -727,7 +736,6 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
-        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result
@@ -741,7 +749,6 @@ cdef class Trainer:
         self.enter()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
-        self.steps += result.minibatches
         self.network.training = False
         raise_status(status, caught)
         return status_name(status), result

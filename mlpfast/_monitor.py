@@ -14,7 +14,8 @@ def greater_is_better(name):
 def number_of(logs, argument, name):
     """logs[name], which an argument asks for."""
     if name not in logs:
-        hint = "; it needs validation_data or validation_split" if name.startswith("val_") else ""
+        missing = name.startswith("val_") and "val_loss" not in logs
+        hint = "; it needs validation_data or validation_split" if missing else ""
         raise ValueError(f"{argument} must be one of {', '.join(logs)}, got {name!r}{hint}")
     return logs[name]
 

@@ -64,6 +64,8 @@ def real_number(name, value, *, least=None, above=None, below=None):
 
 def number_array(name, value):
     """value as an array of numbers (bool counts); object, string and complex arrays raise TypeError."""
+    if hasattr(value, "toarray"):  # scipy.sparse
+        raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -243,7 +245,8 @@ def class_weights(class_weight, labels, n_classes):
     Of two classes the lower one is 0 or -1.
     """
     if isinstance(class_weight, str):
-        one_of("class_weight", class_weight, ("balanced",))
+        if class_weight != "balanced":
+            raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
         counts = np.bincount(labels, minlength=n_classes)
         present = np.count_nonzero(counts)
         return len(labels) / (present * np.maximum(counts, 1))  # King and Zeng (2001), as in scikit-learn

@@ -120,5 +120,7 @@ def checked(name, value):
     """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
     if isinstance(value, Activation):
         return value
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name or an object such as ELU() or Custom(g, derivative), got {value!r}")
     value = one_of(name, value, NAMES)
     return WITH_PARAMETERS[value]() if value in WITH_PARAMETERS else Activation(value)

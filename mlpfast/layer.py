@@ -16,7 +16,7 @@ class Layer:
         al. (2014). predict and evaluate know nothing of it. Not for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one: where it is False, or has no entry, W is zero and stays
-        zero under every optimizer.
+        zero under every optimizer. (Layer.W = ... keeps to it; what W[...] = ... writes there is zero after a step.)
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the
     core trains, and writing to them changes the network. b is None without a bias. Rows of W may be padded to whole
@@ -120,6 +120,12 @@ class Layer:
         names = ("n_in", "n_out", "bias", "trainable", "dropout", "l1", "l2")
         settings = {name: getattr(self, name) for name in names}
         return {**settings, "activation": self._unit, "mask": self.mask is not None}
+
+    def _notes(self):
+        """What a summary should not hide."""
+        notes = [] if self.trainable else ["frozen"]
+        notes += [f"{name} {getattr(self, name):g}" for name in ("dropout", "l1", "l2") if getattr(self, name)]
+        return notes if self.mask is None else [*notes, f"{self.mask.sum():,} of {self.mask.size:,} weights"]
 
     def __repr__(self):
         extras = "".join(

@@ -150,6 +150,8 @@ def _share(name, value):
 def checked(loss, network):
     """loss, a name or an object, as a Loss; ValueError if it is unknown or makes no sense with the network's output."""
     if not isinstance(loss, Loss):
+        if not isinstance(loss, str):
+            raise TypeError(f"loss must be a name or an object such as Huber() or Custom(value, delta), got {loss!r}")
         loss = one_of("loss", loss, NAMES)
         loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
     last = network.layers[-1]

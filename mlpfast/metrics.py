@@ -97,7 +97,8 @@ def check_fit(metrics, data, n_out):
         if _is_ours(function):
             function(_targets(data)[:1], np.zeros((1, n_out)))
         elif data.weights is not None:
-            raise ValueError(f"metrics: sample_weight goes with {', '.join(BY_NAME)} and top_k alone, got {name!r}")
+            ours = f"{', '.join(BY_NAME)} and top_k"
+            raise ValueError(f"metrics: sample_weight and class_weight go with {ours} alone, got {name!r}")
 
 
 def values(metrics, data, yhat):

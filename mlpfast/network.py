@@ -140,8 +140,8 @@ class Network:
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
         for number, layer in enumerate(self.layers, 1):
             shape = f"{layer.n_in} -> {layer.n_out}"
-            frozen = "" if layer.trainable else "  frozen"
-            lines.append(f"{number:>5}  {shape:>14}  {layer._unit.name:<10}  {layer.n_parameters:>10,}{frozen}")
+            row = f"{number:>5}  {shape:>14}  {layer._unit.name:<10}  {layer.n_parameters:>10,}"
+            lines.append("  ".join([row, *layer._notes()]))
         lines.append(f"{self.n_parameters:,} parameters, {self.dtype}")
         own = [str(number) for number, layer in enumerate(self.layers, 1) if layer._unit.name == "custom"]
         if own:
@@ -187,6 +187,10 @@ def _layers(sizes_or_layers, activation, output, dropout):
     if len(items) > MOST_LAYERS:
         raise ValueError(f"sizes_or_layers must describe at most {MOST_LAYERS} layers, got {len(items)} entries")
     if any(isinstance(item, Layer) for item in items):
+        for name, given, usual in (("activation", activation, "relu"), ("output", output, "identity"),
+                                   ("dropout", dropout, 0.0)):
+            if given != usual:
+                raise ValueError(f"{name} goes with widths: Layers have their own, got {name}={given!r} with Layers")
         return _checked_chain(items)
     if len(items) < 2:
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")

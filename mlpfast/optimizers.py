@@ -20,6 +20,7 @@ class Optimizer:
 
     names = ("lr",)
     states = ()
+    usual_epochs = 1  # of Trainer.fit
 
     def __init_subclass__(cls):
         cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
@@ -182,6 +183,10 @@ class LBFGS(FullBatch):
 
     names = ("max_iterations", "history", "tolerance")
     message = None  # why the last call of fit ended early
+
+    @property
+    def usual_epochs(self):
+        return self.max_iterations or 15_000  # as SciPy has it
 
     def __init__(self, max_iterations=None, history=10, tolerance=1e-5):
         self.max_iterations, self.history, self.tolerance = max_iterations, history, tolerance

@@ -16,6 +16,8 @@ from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
+LIMITS = ("clip_value", "clip_norm", "max_norm")
+COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**32 - 1, "steps": 2**63 - 1}  # in a state, with the most each may be
 
 
 class Trainer:
@@ -29,7 +31,7 @@ class Trainer:
     clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
     max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
         al. (2005).
-    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number.
+    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number; of no use without minibatches.
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
@@ -69,7 +71,7 @@ class Trainer:
         self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
         self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         self.check_finite = flag("check_finite", check_finite)
-        self.epoch = 0  # whole epochs done
+        self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._given, self._checked = (), None  # settings as they were last checked
@@ -87,9 +89,23 @@ class Trainer:
         return self._batch_size
 
     @property
+    def epoch(self):
+        """Whole epochs done. It numbers the order of the examples, and schedules go by it; so does .steps for dropout,
+        noise and schedules that count minibatches."""
+        return self._epoch
+
+    @epoch.setter
+    def epoch(self, epoch):
+        self._epoch = whole_number("epoch", epoch, least=0, most=COUNTS["epoch"])
+
+    @property
     def steps(self):
         """Minibatches trained on, those of step included."""
-        return self._core.steps
+        return self._core.minibatches
+
+    @steps.setter
+    def steps(self, steps):
+        self._core.minibatches = whole_number("steps", steps, least=0, most=COUNTS["minibatches"])
 
     @property
     def lr(self):
@@ -98,33 +114,39 @@ class Trainer:
 
     @property
     def state(self):
-        """What the optimizer keeps, as {"steps": t, name: [an array for each of network.parameters]}: views, so that
-        writing to them changes the state. The names are those of the optimizer's `states`. Setting it copies."""
+        """What training goes on from, beside the network, the seed and the settings.
+
+        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, name: [an array for each of
+        network.parameters]}, with the names of the optimizer's `states`. The arrays are views: writing to them changes the
+        state, and copy.deepcopy keeps one. Setting it copies; a new Trainer of the same settings then goes on as the old
+        one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
+        """
         self._core.prepare(self._settings())
         states = self._core.states(self.network.parameters)
-        return {"steps": self._core.state_steps, **dict(zip(self.optimizer.states, states, strict=False))}
+        counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": self._core.state_steps}
+        return {**counts, **dict(zip(self.optimizer.states, states, strict=False))}
 
     @state.setter
     def state(self, state):
         mine = self.state
         if set(state) != set(mine):
             raise ValueError(f"state must have the entries {', '.join(mine)}, got {', '.join(state)}")
-        steps = whole_number("state['steps']", state["steps"], least=0)
-        for name in set(mine) - {"steps"}:
+        counts = [whole_number(f"state[{name!r}]", state[name], least=0, most=most) for name, most in COUNTS.items()]
+        for name in set(mine) - set(COUNTS):
             shapes = [np.shape(array) for array in state[name]]
             if shapes != [array.shape for array in mine[name]]:
                 raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
-        for name in set(mine) - {"steps"}:
+        for name in set(mine) - set(COUNTS):
             for array, value in zip(mine[name], state[name], strict=True):
                 array[...] = value
-        self._core.state_steps = steps
+        self.epoch, self.steps, self._core.state_steps = counts
 
     def fit(
         self,
         X,
         y,
         *,
-        epochs=1,
+        epochs=None,
         validation_data=None,
         validation_split=None,
         stratify=False,
@@ -137,6 +159,7 @@ class Trainer:
     ):
         """Train for that many epochs -> History, one entry per epoch.
 
+        epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); else numbers (n,) if there is one
             output, or (n, n_out).
@@ -146,8 +169,8 @@ class Trainer:
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
             gradients are divided by their sum.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
-            validation data, "val_mae". Functions are not told of sample_weight, and with it left to the latter.
-        stop_at: {name: number} or a number for "loss"; training ends once all of them are reached.
+            validation data, "val_mae". With weights, functions are computed on unweighted validation data alone.
+        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
         callbacks: objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
@@ -157,12 +180,12 @@ class Trainer:
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
-        epochs = whole_number("epochs", epochs, least=1)
+        epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
         self._settings()  # a bad setting is refused before anything starts
         callbacks = _callbacks(callbacks, stop_at)
-        order = np.empty(len(data), np.int64) if self.shuffle else None
+        order = np.empty(len(data), np.int64) if self.shuffle and self.batch_size is not None else None
         history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
 
@@ -214,7 +237,9 @@ class Trainer:
     def summary(self):
         """The network's table, and how it is trained, as text."""
         rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
-        lines = [self.network.summary(), f"loss {self.loss.name}, {self.optimizer!r}, {rows}"]
+        more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
+        loss = repr(self.loss) if self.loss.parameters else self.loss.name
+        lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
         if self.loss.name == "custom":
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
@@ -233,7 +258,7 @@ class Trainer:
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
         self.epoch += 1
         logs.update(self._metrics(data, metrics[0]))
-        if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self.network.layers):
+        if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()):
             logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
             for name, value in self._evaluate(validation, metrics[1]).items():
@@ -250,10 +275,13 @@ class Trainer:
             rates = np.array([schedules.rate(self.optimizer.lr, self.epoch, step) for step in steps])
         return self._core.epoch(data, order, settings, checked_threads(self.threads), rates)
 
+    def _trained_layers(self):
+        return [layer for layer in self.network.layers if layer.trainable]
+
     def _penalty(self):
-        """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers."""
+        """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
         s = 0.0
-        for layer in self.network.layers:
+        for layer in self._trained_layers():
             l1, l2 = self.l1 + layer.l1, self.l2 + layer.l2
             if l2:
                 s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
@@ -314,7 +342,7 @@ class Trainer:
             "lr": self.lr,
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
-            **{name: _limit(name, getattr(self, name)) for name in ("clip_value", "clip_norm", "max_norm")},
+            **{name: _limit(name, getattr(self, name)) for name in LIMITS},
             **self.network._input_settings(),
         }
         limits = np.finfo(self.network.dtype)

@@ -213,6 +213,16 @@ def test_class_weight_that_does_not_fit(net, bad, parts):
     refused([name, *parts], Trainer(net).fit, X, Y, class_weight=bad)
 
 
+@pytest.mark.parametrize("settings", [dict(activation="tanh"), dict(output="softmax"), dict(dropout=0.5)], ids=str)
+def test_layers_have_settings_of_their_own(settings):
+    refused([*settings, "widths", "Layers"], Network, [Layer(4, 3), Layer(3, 2)], **settings)
+
+
+def test_sparse_input_is_named(net):
+    sparse = pytest.importorskip("scipy.sparse")
+    refused(["X", "dense", "csr", "toarray"], net.predict, sparse.csr_matrix(np.eye(4)))
+
+
 def test_class_weight_without_classes(net):
     soft = np.full((len(X), 3), 1 / 3)
     refused(["class_weight", "probabilities"], Trainer(net).fit, X, soft, class_weight=[1.0, 1.0, 1.0])
@@ -233,7 +243,7 @@ BAD_SETTINGS = [
     (lambda: Layer(True, 3), ["n_in", "True"]),
     (lambda: Layer(3, 3, "gauss"), ["activation", "'gauss'", "relu", "softmax"]),
     (lambda: Layer(3, 3, "RELU"), ["activation", "'RELU'"]),
-    (lambda: Layer(3, 3, None), ["activation", "NoneType"]),
+    (lambda: Layer(3, 3, None), ["activation", "Custom", "None"]),
     (lambda: Layer(3, 3, init="ones"), ["init", "'ones'", "he_normal", "zeros"]),
     (lambda: Layer(3, 3, bias=1), ["bias", "1"]),
     (lambda: Layer(3, 3, trainable="yes"), ["trainable", "'yes'"]),
@@ -272,7 +282,7 @@ BAD_SETTINGS = [
     (lambda: SGD(momentum=0.9, nesterov="yes"), ["nesterov", "'yes'"]),
     (lambda: Trainer("net"), ["network", "str"]),
     (lambda: Trainer(make_network(), "focal"), ["loss", "'focal'", "cross_entropy", "squared_error"]),
-    (lambda: Trainer(make_network(), None), ["loss", "NoneType"]),
+    (lambda: Trainer(make_network(), None), ["loss", "Custom", "None"]),
     (lambda: Trainer(make_network(output="sigmoid")), ["cross_entropy", "softmax", "'sigmoid'"]),
     (lambda: Trainer(make_network(output="relu"), "binary_cross_entropy"), ["loss", "sigmoid", "'relu'"]),
     (lambda: Trainer(make_network(n_out=1)), ["cross_entropy", "2", "1"]),
@@ -305,7 +315,7 @@ def test_settings_that_do_not_fit(number):
 
 
 @pytest.mark.parametrize("name, bad", [
-    ("epochs", 0), ("epochs", -1), ("epochs", 1.5), ("epochs", None), ("epochs", True), ("progress", "yes"),
+    ("epochs", 0), ("epochs", -1), ("epochs", 1.5), ("epochs", True), ("progress", "yes"),
     ("callbacks", [3]), ("callbacks", 3),
 ])
 def test_arguments_of_fit_that_do_not_fit(net, name, bad):
@@ -334,7 +344,7 @@ def test_penalties_of_backprop(net, settings, parts):
 
 
 @pytest.mark.parametrize("loss, parts", [
-    ("focal", ["loss", "'focal'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "int"]),
+    ("focal", ["loss", "'focal'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "Huber()", "3"]),
 ])
 def test_losses_of_backprop(net, loss, parts):
     for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):

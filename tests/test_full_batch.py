@@ -112,7 +112,7 @@ def test_lbfgs_goes_the_way_of_scipy_on_the_numpy_twin(loss, output):
     ours = trainer.fit(X, y, epochs=20, sample_weight=weights)["loss"]
     np.testing.assert_allclose(ours, losses, rtol=1e-6)
     np.testing.assert_allclose(np.concatenate([p.ravel() for p in net.parameters]), result.x, rtol=0, atol=1e-5)
-    assert trainer.optimizer.message is None and trainer.state == {"steps": 20}
+    assert trainer.optimizer.message is None and trainer.state == {"epoch": 20, "minibatches": 20, "steps": 20}
 
 
 @pytest.mark.parametrize("kind, loss, output", [("MLPClassifier", CE, "softmax"), ("MLPRegressor", HALF, "identity")])
@@ -172,6 +172,13 @@ class Events:
 
     def on_fit_end(self, trainer):
         self.seen.append("over")
+
+
+def test_without_epochs_lbfgs_goes_to_its_end():
+    X, y = examples(CE)
+    assert lbfgs(network(), CE, max_iterations=7).fit(X, y).n_epochs == 7
+    trainer = lbfgs(network(), CE, tolerance=1e-2, l2=0.1)
+    assert 7 < trainer.fit(X, y).n_epochs < 500 and "CONVERGENCE" in trainer.optimizer.message
 
 
 def test_epochs_of_lbfgs_are_like_all_others():
@@ -407,7 +414,8 @@ def test_natural_steps_count_and_take_minibatches():
     history = one.fit(X, y, epochs=3, validation_data=(X, y), callbacks=[events])
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
-    assert one.state == other.state == {"steps": 3} and one.epoch == 3 and other.epoch == 0
+    assert one.state == {"epoch": 3, "minibatches": 3, "steps": 3}
+    assert other.state == {"epoch": 0, "minibatches": 3, "steps": 3}
     assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
 

@@ -233,9 +233,9 @@ def test_metrics_that_do_not_fit(number):
 
 def test_a_function_is_not_told_of_weights():
     X, y = problem("cross_entropy")
-    with pytest.raises(ValueError, match="sample_weight goes with accuracy.* got '<lambda>'"):
+    with pytest.raises(ValueError, match="sample_weight and class_weight go with accuracy.* got '<lambda>'"):
         trainer_for("cross_entropy").evaluate(X, y, sample_weight=WEIGHT, metrics=lambda y, yhat: 0)
-    with pytest.raises(ValueError, match="sample_weight goes with accuracy.* got '<lambda>'"):
+    with pytest.raises(ValueError, match="sample_weight and class_weight go with accuracy.* got '<lambda>'"):
         trainer_for("cross_entropy").fit(X, y, sample_weight=WEIGHT, metrics=lambda y, yhat: 0)
     history = trainer_for("cross_entropy").fit(
         X, y, sample_weight=WEIGHT, validation_data=(X, y), metrics=["top_2", lambda y, yhat: 0]

@@ -5,7 +5,20 @@ import pickle
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, activations, backprop, optimizers
+from mlpfast import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Layer,
+    Network,
+    RMSprop,
+    Trainer,
+    activations,
+    backprop,
+    optimizers,
+    schedules,
+)
 
 OPTIMIZERS = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02), Adam(0.02, 0.8, 0.95, 1e-3),
               AdamW(0.02, weight_decay=0.3), RMSprop(0.01), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05),
@@ -134,6 +147,28 @@ def test_a_state_read_and_set_goes_on_where_it_was(optimizer):
         np.testing.assert_array_equal(got, wanted)
 
 
+def test_a_state_holds_all_that_training_goes_on_from():
+    """Dropout, noise, the order of the examples and both kinds of schedules."""
+    X, y = examples(50)
+
+    def trainer(net=None, per="step"):
+        layers = [Layer(7, 9, "tanh", dropout=0.3), Layer(9, 4, "softmax")]
+        net = Network(layers, seed=1, input_noise=0.1) if net is None else net
+        return Trainer(net, LOSS, Adam(schedules.Exponential(0.1, 0.05, per=per)), batch_size=8, seed=3)
+
+    for per in ("step", "epoch"):
+        one = trainer(per=per)
+        one.fit(X, y, epochs=2)
+        one.step(X, y)
+        saved = pickle.loads(pickle.dumps((one.network, one.state)))
+        other = trainer(saved[0], per)
+        other.state = saved[1]
+        assert (other.epoch, other.steps, other.lr) == (one.epoch, one.steps, one.lr) == (2, 15, one.lr)
+        assert one.fit(X, y, epochs=2) == other.fit(X, y, epochs=2)
+        for got, wanted in zip(other.network.parameters, one.network.parameters, strict=True):
+            np.testing.assert_array_equal(got, wanted)
+
+
 @pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), Adam(0.01), RMSprop(0.01), Adagrad(0.05)], ids=str)
 def test_the_same_bits_on_any_number_of_threads(optimizer):
     X, y = examples(60)
@@ -154,7 +189,7 @@ def test_another_optimizer_begins_anew():
     trainer.step(X, y)
     assert trainer.state["steps"] == 1 and trainer.state["m"][0].any()
     trainer.optimizer = RMSprop()
-    assert trainer.state["steps"] == 0 and list(trainer.state) == ["steps", "v"]
+    assert trainer.state["steps"] == 0 and list(trainer.state) == ["epoch", "minibatches", "steps", "v"]
     trainer.step(X, y)
     wanted = Trainer(network(), LOSS, Adam())
     wanted.step(X, y)
@@ -290,7 +325,7 @@ def test_a_state_that_does_not_fit_changes_nothing():
     trainer = Trainer(network(), LOSS, Adam())
     trainer.step(X, y)
     before = [np.array(m) for m in trainer.state["m"]]
-    good = {name: value if name == "steps" else [2 * a for a in value] for name, value in trainer.state.items()}
+    good = {name: value if isinstance(value, int) else [2 * a for a in value] for name, value in trainer.state.items()}
     for bad in ({"steps": 1}, {**good, "v": good["v"][:-1]}, {**good, "steps": -1}, {**good, "m": [0] * 7}):
         with pytest.raises((ValueError, TypeError)):
             trainer.state = bad

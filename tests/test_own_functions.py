@@ -286,9 +286,10 @@ def test_summary_says_so():
     net = network(SINE)
     assert "Python functions are the activation of layer 1, 2: trained layer by layer" in net.summary()
     assert "Python functions" not in Trainer(network("tanh"), "huber").summary()
-    said = Trainer(network("tanh"), FOURTH, SGD(lr=0.5), batch_size=8).summary()
+    said = Trainer(network("tanh"), FOURTH, SGD(lr=0.5), batch_size=8, max_norm=2, l2=0.1).summary()
     assert "Python functions are the loss: trained layer by layer" in said
-    assert "loss custom, SGD(" in said and "minibatches of 8" in said and "40 -> 3" in said
+    assert "loss Custom(" in said and "SGD(lr=0.5" in said and "40 -> 3" in said
+    assert "minibatches of 8, max_norm 2, l2 0.1" in said
 
 
 def test_a_function_may_use_the_network_but_not_train_it():

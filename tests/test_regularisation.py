@@ -234,6 +234,15 @@ def test_masked_weights_stay_zero_under_every_optimizer(optimizer):
     assert not after[~mask].any() and (after != before)[mask].all()
 
 
+@pytest.mark.parametrize("settings", [{}, {"clip_norm": 1.0}], ids=str)
+def test_what_is_written_to_masked_weights_is_zero_after_a_step(settings):
+    mask = np.random.default_rng(0).random((6, 40)) < 0.3
+    net = Network([Layer(6, 40, "tanh", mask=mask), Layer(40, 2)], seed=0)
+    net.layers[0].W[...] = 0.5
+    Trainer(net, LOSS, **settings).step(np.ones((3, 6)), np.ones((3, 2)))
+    assert not net.layers[0].W[~mask].any() and net.layers[0].W[mask].all()
+
+
 def test_a_mask_may_be_sparse_and_a_written_W_is_masked():
     sparse = pytest.importorskip("scipy.sparse")
     dense = np.random.default_rng(5).random((5, 7)) < 0.4

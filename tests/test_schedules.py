@@ -253,8 +253,11 @@ def test_the_trainer_counts_steps_and_epochs(lr):
     with pytest.raises(FloatingPointError):
         trainer.step(X * np.nan, y)
     assert trainer.steps == 15
-    with pytest.raises(AttributeError):
-        trainer.steps = 0
+    trainer.steps, trainer.epoch = 7, 1
+    assert (trainer.steps, trainer.epoch) == (7, 1)
+    for name in ("steps", "epoch"):
+        with pytest.raises(ValueError, match=f"{name} must be >= 0, got -1"):
+            setattr(trainer, name, -1)
 
 
 @pytest.mark.parametrize("per, times", [("epoch", {0, 1, 2}), ("step", set(range(18)))])

@@ -194,7 +194,7 @@ def test_the_objective_is_the_loss_and_the_penalty_at_the_end_of_the_epoch(l1, l
     penalties = []
 
     def penalty(trainer, epoch, logs):
-        kept = reference.layers_of(trainer.network)
+        kept = reference.layers_of(trainer.network)[1:]  # those that are trained
         penalties.append(sum(l2 / 2 * (W**2).sum() + l1 * np.abs(W).sum() for W, _, _ in kept))
 
     history = trainer.fit(X, y, epochs=3, callbacks=[penalty], validation_data=(X, y))

@@ -118,8 +118,10 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
     }
     vreal g = gradient_of(sum, p.W, rule), clip = v_set1(rule->clip);
     if (rule->clip != 0) g = v_max(v_sub(v_zero(), clip), v_min(clip, g));
-    if (row->mask) g = v_mul(g, v_load_part(row->mask + j, lanes));
+    vreal mask = row->mask ? v_load_part(row->mask + j, lanes) : v_zero();
+    if (row->mask) g = v_mul(g, mask);
     p = step(p, g, rule);
+    if (row->mask) p.W = v_mul(p.W, mask);  // the caller may have written there
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
     UNROLL for (int i = 0; i < states; i++) {
