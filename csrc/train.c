@@ -90,6 +90,10 @@ static mlp_block my_block(const step *s, int64_t rows, int64_t row_unit, int64_t
     return mine;
 }
 
+// Rows of W that an update splits off at the least: fewer have too few chains of sums to hide the latency of an
+// addition, and take as long. A multiple of tile_rows would leave a layer of 32 rows 28 to one member and 4 to the other.
+#define UPDATE_ROWS 4
+
 static mlp_block my_rows(const step *s, int64_t cols) {
     mlp_block mine = {0, 0, 0, cols};
     mlp_team_share(s->me, s->rows, 1, &mine.i0, &mine.i1);
@@ -402,7 +406,7 @@ static void update(const step *s, int l) {
     const mlp_trainer *t = s->trainer;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_update rule = update_rule(s, l);
-    mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    mlp_block mine = my_block(s, n_in, UPDATE_ROWS, n_out);
     mlp_ahead ahead = {0};
     if (l == 0) ahead = rows_ahead(s, tiles_of(s, mine));
     s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, t->a[l], t->delta[l], s->rows, n_in, n_out,
@@ -429,7 +433,7 @@ static void store_gradient(const step *s, int l) {
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_update rule = update_rule(s, l);
     rule.settings = NULL;
-    mlp_block mine = my_block(s, n_in, s->kernels->tile_rows, n_out);
+    mlp_block mine = my_block(s, n_in, UPDATE_ROWS, n_out);
     mlp_parameter W = {.values = layer->W, .mask = layer->mask};
     s->kernels->weight_gradient(gradient_of(t, layer->W), layer->stride, W, layer->stride, t->a[l], t->delta[l], s->rows,
                                 n_in, n_out, mine, &rule, my_scratch(s));
@@ -481,7 +485,7 @@ static void use_gradient(const step *s, int l, double factor) {
     mlp_update rule = update_rule(s, l);
     rule.scale = factor;
     rule.l1 = rule.l2 = 0;  // they are in it
-    mlp_block mine = my_block(s, layer->spec.n_in, s->kernels->tile_rows, layer->spec.n_out);
+    mlp_block mine = my_block(s, layer->spec.n_in, UPDATE_ROWS, layer->spec.n_out);
     s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), gradient_of(t, layer->W), layer->stride, mine, &rule);
     if (!has_vectors(s, l)) return;
     rule.weight_decay = 0;

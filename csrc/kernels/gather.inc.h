@@ -19,6 +19,7 @@ SIMD int gather_rows(real *out, const void *X, const mlp_dtype type, real scale,
                      int64_t n) {
     vreal zero = v_zero(), poison = zero;
     real rest_poison = 0;
+    if (!index) n *= rows, rows = 1;  // they lie one behind the other
     for (int64_t i = 0; i < rows; i++, out += n) {
         int64_t at = (index ? index[i] : i) * n, j = 0;
         for (; j + VL <= n; j += VL) {

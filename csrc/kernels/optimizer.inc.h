@@ -209,12 +209,24 @@ static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int
     }
 }
 
-// ---- Biases: the sum of delta's rows, in increasing row order ----
+// ---- Biases: the sum of delta's rows ----
+
+// Row i goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs. One
+// chain alone would wait for each addition: as long as the whole product of a narrow layer.
+#define SUM_CHAINS 4
 
 SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
-    vreal sum = v_zero();
-    for (int64_t i = 0; i < B; i++) sum = v_add(sum, v_load_part(delta + i * n_out, lanes));
-    return sum;
+    vreal sum[SUM_CHAINS];
+    UNROLL for (int c = 0; c < SUM_CHAINS; c++) sum[c] = v_zero();
+    int64_t i = 0, whole = B - B % SUM_CHAINS;
+    for (; i < whole; i += SUM_CHAINS) {
+        UNROLL for (int c = 0; c < SUM_CHAINS; c++) sum[c] = v_add(sum[c], v_load_part(delta + (i + c) * n_out, lanes));
+    }
+    UNROLL for (int c = 0; c < SUM_CHAINS; c++) {
+        if (i + c < B) sum[c] = v_add(sum[c], v_load_part(delta + (i + c) * n_out, lanes));
+    }
+    for (int c = 1; c < SUM_CHAINS; c++) sum[0] = v_add(sum[0], sum[c]);
+    return sum[0];
 }
 
 static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,

@@ -423,7 +423,14 @@ static void test_empty_blocks(const mlp_kernels *k) {
 
 // ---- Biases ----
 
-static double column_sum[MOST_COLS];
+#define SUM_CHAINS 4
+static double chain[SUM_CHAINS][MOST_COLS];  // row i is added to chain i mod SUM_CHAINS
+
+static double column_sum(const mlp_kernels *k, int64_t j) {
+    double sum = chain[0][j];
+    for (int c = 1; c < SUM_CHAINS; c++) sum = rounded(k, sum + chain[c][j]);
+    return sum;
+}
 
 static void check_bias(const problem *p, int64_t j0, int64_t j1) {
     char what[80];
@@ -441,7 +448,7 @@ static void check_bias(const problem *p, int64_t j0, int64_t j1) {
         moved b = {old_W[0][j], {is_signed(&p->rule) ? old_V[0][j] : old_U[0][j], old_U[0][j]}};
         double gradient = old_W[0][j];
         if (j >= j0 && j < j1) {
-            gradient = gradient_of(p->k, column_sum[j], 0, &without_penalty);
+            gradient = gradient_of(p->k, column_sum(p->k, j), 0, &without_penalty);
             step_of(p->k, &b, gradient, &p->rule, 0);
         }
         good &= same(get(p->k, array[OUT], j), b.W) && same(get(p->k, array[OTHER], j), gradient);
@@ -456,7 +463,7 @@ static void test_biases(const mlp_kernels *k, int integers) {
     problem p = {.k = k, .kind = UPDATE, .integers = integers, .m = 1};
     unsigned count = 0;
     draw_numbers(&p);
-    memset(column_sum, 0, sizeof column_sum);
+    memset(chain, 0, sizeof chain);
     for (p.depth = 0; p.depth <= 2 * k->tile_rows + 1; p.depth++) {
         for (p.n = 0; p.n <= 2 * k->tile_cols + 1; p.n++) {
             vary(&p, count++);
@@ -464,7 +471,8 @@ static void test_biases(const mlp_kernels *k, int integers) {
             check_bias(&p, 0, p.n);
             check_bias(&p, j0, j0 + random_below(p.n - j0 + 1));
         }
-        for (int j = 0; j < MOST_COLS; j++) column_sum[j] = rounded(k, column_sum[j] + right[p.depth][j]);
+        double *sum = chain[p.depth % SUM_CHAINS];
+        for (int j = 0; j < MOST_COLS; j++) sum[j] = rounded(k, sum[j] + right[p.depth][j]);
     }
 }
 
