@@ -15,7 +15,11 @@ LR = 0.01
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how it is trained: plain SGD, minibatches of `batch` examples, `minibatches` of them an epoch."""
+    """A network and how it is trained: minibatches of `batch` examples, `minibatches` of them an epoch.
+
+    full_batch: `batch` examples are all there are, and every step takes them as they stand; `minibatches` such steps
+    count as the epoch here, so that they can be one call of a program.
+    """
 
     name: str
     sizes: tuple
@@ -26,6 +30,8 @@ class Case:
     loss: str = "cross_entropy"
     bias: bool = True
     dtype: str = "float32"
+    optimizer: str = "sgd"  # or "adam", with the constants of Kingma and Ba
+    full_batch: bool = False
 
     def flops(self):
         """Of the products of one step: forward, dW, and delta below (which layer 1 does not need)."""
@@ -33,8 +39,10 @@ class Case:
         return 2 * self.batch * (3 * sum(products) - products[0])
 
     def describe(self):
-        parts = ["-".join(map(str, self.sizes)), f"batch {self.batch}", self.activation, self.output, self.dtype]
-        return ", ".join(parts if self.bias else [*parts, "no bias"])
+        batch = f"{'full ' if self.full_batch else ''}batch {self.batch}"
+        parts = ["-".join(map(str, self.sizes)), batch, self.activation, self.output, self.dtype]
+        parts += [] if self.bias else ["no bias"]
+        return ", ".join(parts if self.optimizer == "sgd" else [*parts, self.optimizer])
 
     def network(self, dropout=0.0):
         """The network with its first weights; dropout is that of the hidden layers."""
@@ -57,6 +65,8 @@ CASES = {
         Case("wide", (1024, 1024, 1024, 1024, 10), 512, 16),
         LECTURE,
         replace(LECTURE, name="lecture64", dtype="float64"),
+        # Like published comparisons with JAX: narrow layers, all examples at once.
+        Case("published", (4, 32, 16, 4), 10_000, 128, "tanh", optimizer="adam", full_batch=True),
     ]
 }
 
@@ -90,18 +100,24 @@ class Problem:
     @classmethod
     def random(cls, case, minibatches=None, lr=LR):
         """Uniform numbers in [0, 1), as pixels are, and classes drawn by lot: little to learn, so nothing saturates."""
-        n = case.batch * (minibatches or case.minibatches)
+        case = replace(case, minibatches=minibatches or case.minibatches)
+        n = case.batch * (1 if case.full_batch else case.minibatches)
         rng = np.random.default_rng(SEED)
         X = rng.random((n, case.sizes[0]), case.dtype)
         return cls(case, X, rng.integers(case.sizes[-1], size=n), lr)
 
     @property
     def steps(self):
-        """Minibatches in an epoch."""
-        return -(-len(self.X) // self.case.batch)
+        """Of an epoch."""
+        return self.case.minibatches if self.case.full_batch else -(-len(self.X) // self.case.batch)
 
     def order(self, epoch):
-        """The order of the examples in that epoch, int64 (n,): the one that Trainer.fit draws from SEED."""
+        """The order of the examples in that epoch, int64 (n,): the one that Trainer.fit draws from SEED.
+
+        None for a full batch: no program takes anything out of the data.
+        """
+        if self.case.full_batch:
+            return None
         order = np.empty(len(self.X), np.int64)
         _core.shuffle(order, SEED, epoch)
         return order
@@ -137,6 +153,8 @@ ONE_ROW = {"64-64-10": 1.5, "784-256-128-10": 10}
 
 TARGETS = [
     *_targets("training", "times the fastest peer", AT_LEAST, {"tiny": 5, "digits": 3, "mnist": 1.7}),
+    *_targets("training", "times the fastest of JAX", AT_LEAST, {"published": 4}),
+    *_targets("training", "times the fastest of PyTorch", AT_LEAST, {"published": 12}),
     *_targets(
         "training",
         "of peak",

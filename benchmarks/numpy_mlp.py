@@ -1,4 +1,5 @@
-"""Training and serving in plain NumPy. Relu and softmax is mlpfast._numpy_mlp.NumpyMLP; here is the lecture's network.
+"""Training and serving in plain NumPy. Relu and softmax is mlpfast._numpy_mlp.NumpyMLP; here are the lecture's network,
+and NumpyMLP with tanh and Adam.
 
     z_l = a_{l-1} W_l,   a_l = 1 / (1 + exp(-z_l)),   loss = sum of (a_L - y)^2 over a row
     delta_L = 2 (a_L - y) * a_L (1 - a_L),   delta_l = (delta_{l+1} W_{l+1}^T) * a_l (1 - a_l)
@@ -10,6 +11,36 @@ Every large array is made once and written in place.
 import numpy as np
 
 from mlpfast._numpy_mlp import NumpyMLP
+
+
+class NumpyTanhAdam(NumpyMLP):
+    """Tanh layers under a softmax with cross-entropy, trained by Adam."""
+
+    beta1, beta2, epsilon = 0.9, 0.999, 1e-8
+
+    def __init__(self, parameters, *, batch_size, lr):
+        super().__init__(parameters, batch_size=batch_size, lr=1)  # the gradient comes unscaled
+        self.rate, self.t = lr, 0
+        self.VW, self.Vb = ([np.zeros((2, *p.shape), p.dtype) for p in kind] for kind in (self.W, self.b))
+
+    def step(self, x, y):
+        self.t += 1
+        return super().step(x, y)
+
+    def activate(self, z):
+        np.tanh(z, out=z)
+
+    def through_derivative(self, delta, a):
+        np.multiply(a, a, out=a)  # a is not needed again: dW of the layer above is there
+        np.subtract(1, a, out=a)
+        delta *= a
+
+    def update(self, parameter, V, g):
+        m, v = V
+        m += (1 - self.beta1) * (g - m)
+        v += (1 - self.beta2) * (g * g - v)
+        size = np.sqrt(v / (1 - self.beta2**self.t)) + self.epsilon
+        parameter -= self.rate / (1 - self.beta1**self.t) * m / size
 
 
 class NumpyLecture:
@@ -74,13 +105,20 @@ def softmax(z):
     return z
 
 
+WITH_BIAS = {
+    ("relu", "softmax", "cross_entropy", "sgd"): NumpyMLP,
+    ("tanh", "softmax", "cross_entropy", "adam"): NumpyTanhAdam,
+}
+
+
 def twin_of(problem):
     """The program that trains this problem in NumPy, from its first weights."""
     case = problem.case
     settings = {"batch_size": case.batch, "lr": problem.lr}
-    if case.bias and (case.activation, case.output, case.loss) == ("relu", "softmax", "cross_entropy"):
-        return NumpyMLP([p for pair in problem.parameters for p in pair], **settings)
-    if not case.bias and (case.activation, case.output, case.loss) == ("sigmoid", "sigmoid", "squared_error"):
+    kind = (case.activation, case.output, case.loss, case.optimizer)
+    if case.bias and kind in WITH_BIAS:
+        return WITH_BIAS[kind]([p for pair in problem.parameters for p in pair], **settings)
+    if not case.bias and kind == ("sigmoid", "sigmoid", "squared_error", "sgd"):
         return NumpyLecture([W for W, _ in problem.parameters], **settings)
     raise NotImplementedError(f"{case.describe()}: there is no NumPy program for it")
 

@@ -19,7 +19,7 @@ from .timing import race
 
 UNIT = (
     "us a step: the time of an epoch (Trainer.fit), divided by its minibatches; "
-    "a step is gather, forward, loss, backward and update"
+    "a step is gather (not for a full batch), forward, loss, backward and update"
 )
 
 
@@ -51,6 +51,9 @@ def add_case(section, case, makers, settings):
         fastest = min(peers, key=times.median)
         section.figure(case.name, "times the fastest peer", times.ratio(fastest, "mlpfast"))
         section.raw[case.name]["fastest peer"] = fastest
+    for library in sorted({maker.library for maker in makers if maker.library}):
+        fastest = min((maker.name for maker in makers if maker.library == library), key=times.median)
+        section.figure(case.name, f"times the fastest of {library}", times.ratio(fastest, "mlpfast"))
 
 
 # ---- mlpfast alone ----

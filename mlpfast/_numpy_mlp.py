@@ -57,7 +57,7 @@ class NumpyMLP:
             dW, db = np.matmul(a[l].T, delta, out=self.dW[l]), delta.sum(axis=0)
             if l > 0:
                 delta = np.matmul(delta, self.W[l].T, out=self.delta[l - 1][:B])
-                delta *= a[l] > 0
+                self.through_derivative(delta, a[l])
             self.update(self.W[l], self.VW[l], dW)
             self.update(self.b[l], self.Vb[l], db)
         return loss
@@ -69,9 +69,15 @@ class NumpyMLP:
             z = np.matmul(a[-1], W, out=self.a[l + 1][: len(x)])
             z += b
             if l < len(self.W) - 1:
-                np.maximum(z, self.zeros[: len(x), : z.shape[1]], out=z)
+                self.activate(z)
             a.append(z)
         return a
+
+    def activate(self, z):
+        np.maximum(z, self.zeros[: len(z), : z.shape[1]], out=z)
+
+    def through_derivative(self, delta, a):
+        delta *= a > 0
 
     def update(self, parameter, V, step):
         if self.momentum:

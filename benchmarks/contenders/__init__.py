@@ -2,7 +2,9 @@
 
 A training contender has
     name              as the tables show it
-    ready(order)      untimed: brings the epoch's order (int64 (n,)) into its own form, sets its threads
+    library           "JAX" for all its forms, for targets that name one; None where none does
+    ready(order)      untimed: brings the epoch's order (int64 (n,), or None: each step takes all examples as they
+                      stand) into its own form, sets its threads
     epoch()           timed: trains on all minibatches of that order -> mean loss, each before its update; all work is
                       done when it returns
     weights()         [(W, b), ...] as NumPy arrays, as Problem.parameters has them
@@ -46,7 +48,7 @@ def makers(settings, notes):
     names = ["ours"] if settings.only_mlpfast else TRAINING
     classes = [getattr(module, c) for name, module in _modules(names, notes) for c in TRAINING[name]]
     if settings.quick and not settings.only_mlpfast:
-        note(notes, "--quick: short epochs, few rounds; left out are torch.compile and PyTorch's fused SGD")
+        note(notes, "--quick: short epochs, few rounds; left out are torch.compile and PyTorch's fused optimizers")
     return [c for c in classes if not (settings.quick and c.__name__ in SLOW)]
 
 

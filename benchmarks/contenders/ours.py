@@ -4,20 +4,22 @@ from functools import partial
 
 import numpy as np
 
-from mlpfast import SGD, Trainer, set_num_threads
+from mlpfast import SGD, Adam, Trainer, set_num_threads
 
 from ..cases import SEED
 from ..settings import cores
 
+OPTIMIZERS = {"sgd": SGD, "adam": Adam}
+
 
 class Mlpfast:
-    """Trainer.fit with shuffle=True: checking the arguments, drawing the order and gathering are part of its time.
+    """Trainer.fit: checking the arguments, drawing the order and gathering are part of its time.
 
-    threads: that many; None lets mlpfast choose. X replaces the problem's, loss and optimizer the case's and plain SGD;
-    settings are the Trainer's.
+    threads: that many; None lets mlpfast choose. X replaces the problem's, loss and optimizer the case's; settings are
+    the Trainer's.
     """
 
-    name = "mlpfast"
+    name, library = "mlpfast", None
 
     def __init__(self, problem, *, X=None, input_scale=1.0, dropout=0.0, loss=None, optimizer=None, sample_weight=None,
                  **settings):
@@ -26,17 +28,20 @@ class Mlpfast:
         self.sample_weight = sample_weight
         self.network = case.network(dropout)
         self.network.input_scale = input_scale
-        optimizer = optimizer or SGD(lr=problem.lr)
+        optimizer = optimizer or OPTIMIZERS[case.optimizer](lr=problem.lr)
         self.trainer = Trainer(
-            self.network, loss or case.loss, optimizer, batch_size=case.batch, seed=SEED, **settings
+            self.network, loss or case.loss, optimizer, batch_size=case.batch, shuffle=not case.full_batch, seed=SEED,
+            **settings,
         )
+        self.epochs = problem.steps if case.full_batch else 1
 
     def ready(self, order):
         """fit draws the same order from SEED and the number of epochs done."""
         use_all_cores()
 
     def epoch(self):
-        return self.trainer.fit(self.X, self.y, sample_weight=self.sample_weight)["loss"][0]
+        history = self.trainer.fit(self.X, self.y, epochs=self.epochs, sample_weight=self.sample_weight)
+        return sum(history["loss"]) / self.epochs
 
     def weights(self):
         return [(layer.W, layer.b) for layer in self.network.layers]

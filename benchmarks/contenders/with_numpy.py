@@ -6,7 +6,7 @@ from ..numpy_mlp import predictor, twin_of
 
 
 class Numpy:
-    name = "NumPy"
+    name, library = "NumPy", None
 
     def __init__(self, problem):
         self.problem, self.twin = problem, twin_of(problem)
@@ -15,7 +15,10 @@ class Numpy:
         self.order = order
 
     def epoch(self):
-        return self.twin.epoch(self.problem.X, self.problem.y, self.order)
+        problem, twin = self.problem, self.twin
+        if self.order is not None:
+            return twin.epoch(problem.X, problem.y, self.order)
+        return sum(twin.step(problem.X, problem.y) for _ in range(problem.steps)) / problem.steps / len(problem.X)
 
     def weights(self):
         biases = self.twin.b if self.problem.case.bias else [None] * len(self.twin.W)

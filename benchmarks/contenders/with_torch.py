@@ -8,7 +8,8 @@ from torch.nn import functional
 from . import Unsuitable
 
 DEFAULT_THREADS = torch.get_num_threads()
-ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid}
+ACTIVATIONS = {"relu": torch.nn.ReLU, "sigmoid": torch.nn.Sigmoid, "tanh": torch.nn.Tanh}
+OPTIMIZERS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam}
 
 
 def model_of(problem):
@@ -34,25 +35,29 @@ def loss_of(case, model):
 class Torch:
     """foreach=False is the fastest of the three forms of torch.optim.SGD in most cases; the fused one runs as well."""
 
-    name = "PyTorch"
+    name, library = "PyTorch", "PyTorch"
     threads = DEFAULT_THREADS
-    sgd = {"foreach": False}
+    form = {"foreach": False}
 
     def __init__(self, problem):
-        self.batch = problem.case.batch
+        self.batch, self.steps = problem.case.batch, problem.steps
         self.X, self.y = torch.from_numpy(problem.X), torch.from_numpy(problem.y)
         self.model = model_of(problem)
         self.loss = loss_of(problem.case, self.model)
-        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=problem.lr, **self.sgd)
+        self.optimizer = OPTIMIZERS[problem.case.optimizer](self.model.parameters(), lr=problem.lr, **self.form)
 
     def ready(self, order):
         torch.set_num_threads(self.threads)
-        self.minibatches = torch.from_numpy(order).split(self.batch)
+        self.minibatches = [None] * self.steps if order is None else torch.from_numpy(order).split(self.batch)
+
+    def minibatch(self, index):
+        """index_select is faster than X[index]."""
+        return (self.X, self.y) if index is None else (self.X.index_select(0, index), self.y.index_select(0, index))
 
     def epoch(self):
         losses = []
-        for index in self.minibatches:  # index_select is faster than X[index], a list than a running sum
-            loss = self.loss(self.X.index_select(0, index), self.y.index_select(0, index))
+        for index in self.minibatches:  # a list is faster than a running sum
+            loss = self.loss(*self.minibatch(index))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()
             self.optimizer.step()
@@ -70,21 +75,23 @@ class TorchOneThread(Torch):
 
 
 class TorchFused(Torch):
-    name = "PyTorch, fused SGD"
-    sgd = {"fused": True}
+    name = "PyTorch, fused"
+    form = {"fused": True}
 
 
 class TorchFusedOneThread(TorchFused):
-    name = "PyTorch, fused SGD, 1 thread"
+    name = "PyTorch, fused, 1 thread"
     threads = 1
 
 
 class TorchCompiled(Torch):
-    """Forward and backward compiled."""
+    """Forward and backward compiled. Adam is fused: its many small operations would hide what compiling wins."""
 
     name = "torch.compile"
 
     def __init__(self, problem):
+        if problem.case.optimizer != "sgd":
+            self.form = TorchFused.form
         super().__init__(problem)
         if type(self) is TorchCompiled:  # the first of its problem: forget those before
             torch._dynamo.reset()
