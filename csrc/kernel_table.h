@@ -119,8 +119,9 @@ typedef struct {
 
     // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
     // activation (mlp_loss_takes_z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
-    // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target data->labels[r] or data->targets[r], and the weight
-    // data->weights[r], r = index[i], or first + i if index is NULL; the weight multiplies both loss and delta.
+    // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target
+    // data->labels[r] or data->targets[r], and the weight data->weights[r], r = index[i], or first + i if index is NULL;
+    // the weight multiplies both loss and delta.
     // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,

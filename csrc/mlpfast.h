@@ -22,6 +22,7 @@ typedef enum {
     MLP_INTERRUPTED,     // mlp_poll asked to stop; parameters are those after the last whole minibatch
     MLP_INPUT_NOT_FINITE,  // a row of X holds NaN or infinity; parameters as before its minibatch
     MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
+    MLP_DERIVATIVE_NOT_FINITE,  // what a function of the caller's gave is; parameters as before that minibatch
 } mlp_status;
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
@@ -231,6 +232,7 @@ void mlp_trainer_destroy(mlp_trainer *trainer);
 // The optimizer's state. It begins with zeros when a step first needs it, and anew when another optimizer takes over.
 mlp_status mlp_trainer_prepare(mlp_trainer *trainer, const mlp_settings *settings);  // makes it now
 int mlp_trainer_states(const mlp_trainer *trainer);  // how many arrays each parameter has
+mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *trainer);  // whose they are
 // State number i of a parameter, a pointer that mlp_network_weights, _bias or _slopes returned: of the same layout.
 void *mlp_trainer_state(const mlp_trainer *trainer, int i, const void *parameter);
 int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // t: whole minibatches since the state began

@@ -31,14 +31,15 @@ struct mlp_trainer {
     void *state[MLP_MOST_STATES];    // each laid out as the network's parameters; NULL until they are needed
     int64_t steps;                   // since the state began
     void *gradient;                  // of the parameters, laid out as they are; NULL until clip_norm needs it
-    double *squares;                 // of its rows
+    void *squares_block;
     int64_t minibatches;             // ever trained on: dropout and noise differ from one to the next
-    void **buffers;  // the one allocation behind the next five
+    void **buffers;  // the one allocation behind the next six
     void **a;          // a[0] (rows, n_in) is the minibatch, a[l + 1] (rows, n_out) the output of layer l
     void **u;          // u[l] is a[l + 1] before dropout, where layer l has it; else NULL
     void **z;          // z[l] (rows, n_out of layer l) where the derivative is written in it, else NULL
     void **delta;      // delta[l] (rows, n_out of layer l)
     void **slope;      // slope[l] (n_out of layer l), the gradient of a prelu's slopes, or NULL
+    double **squares;  // squares[l] (n_in of layer l, plus 2): of the gradient's rows of W, of b and of the slopes
 };
 
 // What the members of a team share during an epoch. rank 0 alone writes the result.
@@ -227,10 +228,27 @@ static int own_forward(step *s, int l) {
     return spec->own.forward(spec->own.self, s->epoch->context, output_of(s, l), s->trainer->z[l], s->rows, spec->n_out);
 }
 
+static int is_finite(const step *s, const void *reals, int64_t count) {
+    for (int64_t i = 0; i < count; i++) {
+        if (!isfinite(mlp_number(reals, s->net->dtype, i))) return 0;
+    }
+    return 1;
+}
+
+// The loss may be finite where a derivative of the caller's is not.
+static void check_own_delta(const step *s, int l) {
+    int64_t count = s->rows * s->net->layers[l].spec.n_out;
+    if (s->epoch->settings->check_finite && !is_finite(s, s->trainer->delta[l], count)) {
+        raise_stop(s->epoch, MLP_DERIVATIVE_NOT_FINITE);
+    }
+}
+
 static int own_backward(step *s, int l) {
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    return spec->own.backward(spec->own.self, s->epoch->context, s->trainer->delta[l], s->trainer->z[l], s->rows,
-                              spec->n_out);
+    int failed = spec->own.backward(spec->own.self, s->epoch->context, s->trainer->delta[l], s->trainer->z[l], s->rows,
+                                    spec->n_out);
+    if (!failed) check_own_delta(s, l);
+    return failed;
 }
 
 static void forward(step *s, int l) {
@@ -293,6 +311,7 @@ static int own_loss(step *s, int last) {
         finite &= isfinite(t->row_loss[i]) != 0;
     }
     if (!failed && !finite && s->epoch->settings->check_finite) raise_stop(s->epoch, MLP_LOSS_NOT_FINITE);
+    if (!failed && finite) check_own_delta(s, last);
     return failed;
 }
 
@@ -447,18 +466,11 @@ static void store_gradient(const step *s, int l) {
     }
 }
 
-// Squares of the rows of W, then of b and the slopes: n_in + 2 numbers for each layer.
-static double *squares_of(const step *s, int l) {
-    double *squares = s->trainer->squares;
-    for (int i = 0; i < l; i++) squares += s->net->layers[i].spec.n_in + 2;
-    return squares;
-}
-
 static void measure_gradient(const step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_trainer *t = s->trainer;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, i0, i1;
-    double *squares = squares_of(s, l);
+    double *squares = t->squares[l];
     mlp_team_share(s->me, n_in, 1, &i0, &i1);
     s->kernels->sum_squares(squares, gradient_of(t, layer->W), layer->stride, i0, i1, n_out);
     if (s->me->rank > 0) return;
@@ -472,7 +484,7 @@ static void measure_gradient(const step *s, int l) {
 static double shortening(const step *s) {
     double sum = 0, most = s->epoch->settings->clip_norm;
     for (int l = 0; l < s->net->n_layers; l++) {
-        const double *squares = squares_of(s, l);
+        const double *squares = s->trainer->squares[l];
         for (int64_t i = 0; s->net->layers[l].spec.trainable && i < s->net->layers[l].spec.n_in + 2; i++) sum += squares[i];
     }
     double norm = sqrt(sum);
@@ -492,7 +504,7 @@ static void use_gradient(const step *s, int l, double factor) {
     mlp_block vector = {0, 1, mine.j0, mine.j1};
     if (layer->b) s->kernels->apply_gradient(with_state(t, layer->b, NULL), gradient_of(t, layer->b), 0, vector, &rule);
     vector.j1 = end_of_slopes(layer, mine);
-    if (layer->slopes) {
+    if (layer->slopes && vector.j0 < vector.j1) {  // one slope for all is the first member's
         s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), gradient_of(t, layer->slopes), 0, vector, &rule);
     }
 }
@@ -641,16 +653,18 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
 
 static mlp_status ensure_gradient(mlp_trainer *t, const mlp_settings *settings) {
     if (!(settings->clip_norm > 0) || t->gradient) return MLP_OK;
-    size_t bytes = 0;
-    for (int l = 0; l < t->net->n_layers; l++) bytes += (size_t)(t->net->layers[l].spec.n_in + 2) * sizeof(double);
-    void *gradient = mlp_aligned_block(t->net->bytes), *squares = mlp_aligned_block(bytes);
+    size_t numbers = 0;
+    for (int l = 0; l < t->net->n_layers; l++) numbers += (size_t)t->net->layers[l].spec.n_in + 2;
+    void *gradient = mlp_aligned_block(t->net->bytes);
+    double *squares = mlp_aligned_block(numbers * sizeof *squares);
     if (!gradient || !squares) {
         free(gradient);
         free(squares);
         return MLP_NO_MEMORY;
     }
     t->gradient = gradient;
-    t->squares = squares;
+    t->squares_block = squares;
+    for (int l = 0; l < t->net->n_layers; squares += t->net->layers[l++].spec.n_in + 2) t->squares[l] = squares;
     return MLP_OK;
 }
 
@@ -678,7 +692,8 @@ static double flops_per_row(const mlp_trainer *t) {
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll, void *context) {
+                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
+                        void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
@@ -688,8 +703,8 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows, .result = result, .poll = poll,
-        .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
+        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows,
+        .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
         .minibatches_before = t->minibatches,
     };
     atomic_init(&e.stop, MLP_OK);
@@ -712,7 +727,7 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     if (batch_size < 1 || (unsigned)loss.kind >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
     mlp_trainer *t = calloc(1, sizeof *t);
     size_t n_layers = (size_t)net->n_layers;
-    void **buffers = calloc(5 * n_layers + 1, sizeof *buffers);
+    void **buffers = calloc(6 * n_layers + 1, sizeof *buffers);
     if (!t || !buffers) {
         free(t);
         free(buffers);
@@ -724,6 +739,7 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     t->z = t->u + n_layers;
     t->delta = t->z + n_layers;
     t->slope = t->delta + n_layers;
+    t->squares = (double **)(t->slope + n_layers);
     while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
         t->lowest_trainable++;
     }
@@ -736,7 +752,7 @@ void mlp_trainer_destroy(mlp_trainer *t) {
     free(t->block);
     for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
     free(t->gradient);
-    free(t->squares);
+    free(t->squares_block);
     free(t->buffers);
     free(t);
 }
@@ -752,6 +768,7 @@ void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
     return (char *)t->state[i] + ((const char *)parameter - (const char *)t->net->parameters);
 }
 
+mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
 int64_t mlp_trainer_minibatches(const mlp_trainer *t) { return t->minibatches; }

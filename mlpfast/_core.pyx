@@ -7,6 +7,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import numpy as np
@@ -16,7 +17,7 @@ cnp.import_array()
 cdef extern from "mlpfast.h":
     ctypedef enum mlp_status:
         MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef enum mlp_activation:
@@ -97,6 +98,7 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_destroy(mlp_trainer *) nogil
     mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
     int mlp_trainer_states(const mlp_trainer *)
+    mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
     void *mlp_trainer_state(const mlp_trainer *, int, const void *)
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
@@ -341,10 +343,10 @@ cdef int ask(void *context) noexcept nogil:
 
 
 cdef int raise_status(mlp_status status, list caught) except -1:
-    """Raise what a status means; the two non-finite ones are the caller's to name."""
+    """Raise what a status means; the non-finite ones are the caller's to name."""
     if caught:  # first: a signal must not be lost where something else stopped the same minibatch
         raise caught[0]
-    if status == MLP_OK or status == MLP_INPUT_NOT_FINITE or status == MLP_LOSS_NOT_FINITE:
+    if status in (MLP_OK, MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE):
         return 0
     if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
         raise MemoryError("not enough memory for arrays of these sizes")
@@ -469,6 +471,7 @@ cdef class Network:
     cdef readonly object dtype, layers
     cdef list own                      # the Own of each layer, or None
     cdef bint has_own
+    cdef list one_slope                # whether each layer has one for all, as the core was told
     cdef public bint training          # one trainer at a time
     cdef int64_t n_in, n_out
     cdef bint is_float32
@@ -478,7 +481,7 @@ cdef class Network:
     cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
 
     def __cinit__(self, dtype, layers):
-        self.dtype, self.layers, self.own, self.idle = np.dtype(dtype), layers, [], []
+        self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
             raise MemoryError()
@@ -495,6 +498,7 @@ cdef class Network:
                 own = own_of(activation, self.dtype)
                 specs[l].own = mlp_own_activation(own_forward, own_backward, <void *>own)
                 self.own.append(own)
+                self.one_slope.append(bool(activation.shared))
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
         finally:
@@ -524,7 +528,7 @@ cdef class Network:
         return view(self, mlp_network_bias(self.c, layer), (self.layers[layer]["n_out"],), self.dtype)
 
     def slopes(self, int layer):
-        n = 1 if self.layers[layer]["activation"].shared else self.layers[layer]["n_out"]
+        n = 1 if self.one_slope[layer] else self.layers[layer]["n_out"]
         return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
 
     cdef Workspace workspace(self, int64_t n, int threads):
@@ -654,10 +658,35 @@ cdef class Trainer:
 
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
-        raise_status(mlp_trainer_prepare(self.c, &settings), None)
+        self.enter()
+        cdef mlp_status status = mlp_trainer_prepare(self.c, &settings)
+        self.network.training = False
+        raise_status(status, None)
 
-    def states(self, list parameters):
-        """The optimizer's state: lists of views, each list with an array for each of the network's parameters."""
+    def read_state(self, int optimizer, list parameters):
+        """(t, copies: lists with an array for each of the network's parameters) of that optimizer; (0, []) of another."""
+        self.enter()
+        try:
+            if mlp_trainer_optimizer(self.c) != optimizer:
+                return 0, []
+            arrays = self.views_of_state(parameters)
+            return mlp_trainer_steps(self.c), [[a.copy() for a in each] for each in arrays]
+        finally:
+            self.network.training = False
+
+    def write_state(self, mlp_settings settings, int64_t steps, list states, list parameters):
+        """states as read_state gives them, of the parameters' shapes and dtype; those that are not kept are ignored."""
+        self.enter()
+        try:
+            raise_status(mlp_trainer_prepare(self.c, &settings), None)
+            for mine, given in zip(self.views_of_state(parameters), states):
+                for array, values in zip(mine, given):
+                    array[...] = values
+            mlp_trainer_set_steps(self.c, steps)
+        finally:
+            self.network.training = False
+
+    cdef list views_of_state(self, list parameters):
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
     cdef state_of(self, int i, cnp.ndarray parameter):
@@ -666,14 +695,6 @@ cdef class Trainer:
             return view(self, start, (parameter.shape[0],), parameter.dtype)
         rows = view(self, start, (parameter.shape[0], row_stride(parameter)), parameter.dtype)
         return rows[:, :parameter.shape[1]]
-
-    @property
-    def state_steps(self):
-        return mlp_trainer_steps(self.c)
-
-    @state_steps.setter
-    def state_steps(self, int64_t steps):
-        mlp_trainer_set_steps(self.c, steps)
 
     @property
     def minibatches(self):
@@ -757,6 +778,8 @@ cdef class Trainer:
 cdef status_name(mlp_status status):
     if status == MLP_INPUT_NOT_FINITE:
         return "input"
+    if status == MLP_DERIVATIVE_NOT_FINITE:
+        return "derivative"
     return "loss" if status == MLP_LOSS_NOT_FINITE else None
 
 
@@ -967,7 +990,9 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
     """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_settings settings = mlp_settings(MLP_SGD, lr, momentum, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0)
+    cdef mlp_settings settings
+    memset(&settings, 0, sizeof(settings))
+    settings.lr, settings.momentum = lr, momentum
     cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 0, 1)
     cdef mlp_parameter parameter = without_state(W, None)
     parameter.state[0] = <void *>address_or_null(V)

@@ -62,6 +62,14 @@ def real_number(name, value, *, least=None, above=None, below=None):
     return value
 
 
+def within(name, value, dtype):
+    """value, which must be 0 or of a size that dtype holds without loss of accuracy."""
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if value and not least <= abs(value) <= most:
+        raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
+    return value
+
+
 def number_array(name, value):
     """value as an array of numbers (bool counts); object, string and complex arrays raise TypeError."""
     if hasattr(value, "toarray"):  # scipy.sparse
@@ -220,13 +228,15 @@ def weights(sample_weight, class_weight, labels, targets, network, loss, n):
         total = total * given
     if class_weight is not None:
         which = classes(labels, targets, loss, "class_weight")
+        signs = labels is None and network.n_out == 1
         if labels is None and not np.isin(targets, (-1, 0, 1)).all():
             raise ValueError("class_weight needs classes as y, got probabilities")
-        total = total * class_weights(class_weight, which, max(2, network.n_out))[which]
+        total = total * class_weights(class_weight, which, max(2, network.n_out), signs)[which]
     odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
     if odd.any():
         at = int(np.argmax(odd))
-        raise ValueError(f"sample_weight must be 0, or from 1e-30 to 1e30, got {total[at]} at position {at}")
+        name = "sample_weight" if class_weight is None else "sample_weight times class_weight"
+        raise ValueError(f"{name} must be 0, or from 1e-30 to 1e30, got {total[at]} at position {at}")
     if not total.any():
         raise ValueError("sample_weight must not be zero for every example")
     return np.array(total, network.dtype)
@@ -239,10 +249,10 @@ def _check_weights(name, values):
         raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]} at position {at}")
 
 
-def class_weights(class_weight, labels, n_classes):
+def class_weights(class_weight, labels, n_classes, signs=False):
     """class_weight, a dict {class: weight}, an array (K,), or "balanced", as an array (K,).
 
-    Of two classes the lower one is 0 or -1.
+    signs: the lower one of two classes may be called -1.
     """
     if isinstance(class_weight, str):
         if class_weight != "balanced":
@@ -253,7 +263,9 @@ def class_weights(class_weight, labels, n_classes):
     if isinstance(class_weight, dict):
         each = np.ones(n_classes)
         for label, weight in class_weight.items():
-            number = whole_number("class_weight key", label, least=-(n_classes == 2), most=n_classes - 1)
+            number = whole_number("class_weight key", label, least=-signs, most=n_classes - 1)
+            if number == -1 and 0 in class_weight:
+                raise ValueError("class_weight must name the lower class once, got both -1 and 0")
             each[max(0, number)] = real_number(f"class_weight[{label}]", weight, least=0)
         return each
     each = number_array("class_weight", class_weight)

@@ -56,8 +56,7 @@ class LeakyReLU(Activation):
     parameters = ("alpha",)
 
     def __init__(self, alpha=0.01):
-        super().__init__("leaky_relu")
-        self.alpha = real_number("alpha", alpha, least=0)
+        super().__init__("leaky_relu", alpha=real_number("alpha", alpha, least=0))
 
 
 class ELU(Activation):
@@ -66,8 +65,7 @@ class ELU(Activation):
     parameters = ("alpha",)
 
     def __init__(self, alpha=1.0):
-        super().__init__("elu")
-        self.alpha = real_number("alpha", alpha, least=0)
+        super().__init__("elu", alpha=real_number("alpha", alpha, least=0))
 
 
 class PReLU(Activation):
@@ -79,8 +77,7 @@ class PReLU(Activation):
     parameters = ("alpha", "shared")
 
     def __init__(self, alpha=0.25, shared=False):
-        super().__init__("prelu")
-        self.alpha, self.shared = real_number("alpha", alpha), flag("shared", shared)
+        super().__init__("prelu", alpha=real_number("alpha", alpha), shared=flag("shared", shared))
 
 
 class Custom(Activation):
@@ -98,8 +95,8 @@ class Custom(Activation):
     parameters = ("forward", "derivative")
 
     def __init__(self, forward, derivative):
-        super().__init__("custom")
-        self.forward, self.derivative = function("forward", forward), function("derivative", derivative)
+        forward, derivative = function("forward", forward), function("derivative", derivative)
+        super().__init__("custom", forward=forward, derivative=derivative)
 
     def _key(self):
         return self.name, self.forward, self.derivative
@@ -119,6 +116,8 @@ WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
 def checked(name, value):
     """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
     if isinstance(value, Activation):
+        if type(value) is Activation:
+            one_of(name, value.name, [known for known in NAMES if known not in WITH_PARAMETERS])
         return value
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a name or an object such as ELU() or Custom(g, derivative), got {value!r}")

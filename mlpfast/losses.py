@@ -28,7 +28,7 @@ their y is -1 or +1.
 
 from ._core import LOSSES, takes_z
 from ._named import Named
-from ._validate import function, numbers_like, one_of, real_number
+from ._validate import function, numbers_like, one_of, real_number, within
 
 NAMES = tuple(name for name in LOSSES if name != "custom")
 
@@ -65,8 +65,7 @@ class CrossEntropy(Loss):
     parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
-        super().__init__("cross_entropy")
-        self.label_smoothing = _share("label_smoothing", label_smoothing)
+        super().__init__("cross_entropy", label_smoothing=_share("label_smoothing", label_smoothing))
 
 
 class BinaryCrossEntropy(Loss):
@@ -75,8 +74,7 @@ class BinaryCrossEntropy(Loss):
     parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
-        super().__init__("binary_cross_entropy")
-        self.label_smoothing = _share("label_smoothing", label_smoothing)
+        super().__init__("binary_cross_entropy", label_smoothing=_share("label_smoothing", label_smoothing))
 
 
 class Huber(Loss):
@@ -85,8 +83,8 @@ class Huber(Loss):
     parameters = ("delta",)
 
     def __init__(self, delta=1.0):
-        super().__init__("huber")
-        self.delta = self.parameter = real_number("delta", delta, above=0)
+        delta = real_number("delta", delta, above=0)
+        super().__init__("huber", delta=delta, parameter=delta)
 
 
 class Quantile(Loss):
@@ -95,8 +93,8 @@ class Quantile(Loss):
     parameters = ("q",)
 
     def __init__(self, q=0.5):
-        super().__init__("quantile")
-        self.q = self.parameter = real_number("q", q, above=0, below=1)
+        q = real_number("q", q, above=0, below=1)
+        super().__init__("quantile", q=q, parameter=q)
 
 
 class Custom(Loss):
@@ -118,9 +116,8 @@ class Custom(Loss):
     parameters = ("value", "delta", "of")
 
     def __init__(self, value, delta, *, of="yhat"):
-        super().__init__("custom")
-        self.value, self.delta = function("value", value), function("delta", delta)
-        self.of = one_of("of", of, ("yhat", "z"))
+        value, delta = function("value", value), function("delta", delta)
+        super().__init__("custom", value=value, delta=delta, of=one_of("of", of, ("yhat", "z")))
 
     @property
     def through_output(self):
@@ -154,6 +151,11 @@ def checked(loss, network):
             raise TypeError(f"loss must be a name or an object such as Huber() or Custom(value, delta), got {loss!r}")
         loss = one_of("loss", loss, NAMES)
         loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
+    if type(loss) is Loss:
+        one_of("loss", loss.name, [known for known in NAMES if known not in WITH_PARAMETERS])
+    for name in loss.parameters:
+        if isinstance(getattr(loss, name), float):
+            within(name, getattr(loss, name), network.dtype)
     last = network.layers[-1]
     output = last._unit.name
     allowed = OUTPUTS.get(loss.name, (output,))

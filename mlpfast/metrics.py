@@ -62,7 +62,7 @@ def r2(y, yhat, sample_weight=None):
     w = np.ones((len(y), 1)) if sample_weight is None else np.asarray(sample_weight, np.float64)[:, None]
     missed = (w * np.square(yhat - y)).sum(axis=0)
     total = (w * np.square(y - (w * y).sum(axis=0) / w.sum())).sum(axis=0)
-    constant = total == 0
+    constant = (y == y[0]).all(axis=0)  # the total of such may be rounding errors
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
 
 
@@ -80,9 +80,9 @@ def checked(metrics):
             raise
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metrics!r}") from None
     named = {_name_of(function): function for function in functions}
-    if len(named) < len(functions) or "loss" in named:
+    if len(named) < len(functions) or named.keys() & {"loss", "objective"}:
         got = ", ".join(map(_name_of, functions))
-        raise ValueError(f"metrics must have different names, none of them 'loss', got {got}")
+        raise ValueError(f"metrics must have different names, none of them 'loss' or 'objective', got {got}")
     return named
 
 
@@ -106,7 +106,9 @@ def values(metrics, data, yhat):
     results = {}
     for name, function in metrics.items():
         weight = {} if data.weights is None else {"sample_weight": data.weights}
-        result = function(_targets(data), yhat, **weight)
+        ours = _is_ours(function)  # others may keep or change what they are given
+        y = _targets(data)
+        result = function(y if ours else y.copy(), yhat if ours else yhat.copy(), **weight)
         if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
             raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
         results[name] = float(result)

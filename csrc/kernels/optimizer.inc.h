@@ -138,7 +138,7 @@ SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const 
         int64_t j = 0;
         for (; j + VL <= cols; j += VL) update_lanes(&row, j, v_load(tile + j), &rule, 0, VL, states, step);
         int rest = (int)(cols - j);
-        if (rest) update_lanes(&row, j, v_load_part(tile + j, rest), &rule, 1, rest, states, step);
+        if (rest > 0) update_lanes(&row, j, v_load_part(tile + j, rest), &rule, 1, rest, states, step);
     }
 }
 

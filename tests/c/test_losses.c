@@ -35,9 +35,12 @@ static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3, 9, 8, 1, 2
 static int64_t data_row(const problem *p, int64_t i) { return p->indexed ? indices[i] : FIRST + i; }
 
 static void describe(const problem *p, const char *what) {
-    static const char *const name[] = {"cross entropy",  "binary cross entropy", "half squared error", "squared error",
-                                       "absolute error", "huber",                "quantile",           "log cosh",
-                                       "poisson",        "perceptron",           "hinge"};
+    static const char *const name[MLP_LOSSES] = {
+        [MLP_CROSS_ENTROPY] = "cross entropy", [MLP_BINARY_CROSS_ENTROPY] = "binary cross entropy",
+        [MLP_HALF_SQUARED_ERROR] = "half squared error", [MLP_SQUARED_ERROR] = "squared error",
+        [MLP_ABSOLUTE_ERROR] = "absolute error", [MLP_HUBER] = "huber", [MLP_QUANTILE] = "quantile",
+        [MLP_LOG_COSH] = "log cosh", [MLP_POISSON] = "poisson", [MLP_PERCEPTRON] = "perceptron", [MLP_HINGE] = "hinge",
+    };
     doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
           what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
           (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
