@@ -91,7 +91,8 @@ const char *mlp_isa(void);                // the one in use
 const char *mlp_isa_available(int i);     // the i-th this machine can run, best first; NULL past the last
 const char *mlp_compiler(void);           // the compiler that built this library, e.g. "gcc 12.2.0"
 int mlp_has_openmp(void);
-int mlp_max_threads(void);                // what OpenMP would use: cores, affinity and OMP_NUM_THREADS considered
+int mlp_processors(void);                 // that this process may use: affinity and the CPU quota of a container considered
+int mlp_max_threads(void);                // what OpenMP would use of them: OMP_NUM_THREADS considered
 
 // More threads than processors are never used, since they only wait for each other; with a nonzero argument they are,
 // for tests.

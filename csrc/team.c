@@ -3,6 +3,7 @@
 #include "team.h"
 
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -13,6 +14,7 @@
 #endif
 
 #include "mlpfast.h"
+#include "processors.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -27,12 +29,12 @@ struct mlp_team {
 
 #ifdef _OPENMP
 int mlp_has_openmp(void) { return 1; }
-int mlp_max_threads(void) { return omp_get_max_threads(); }
-static int count_processors(void) { return omp_get_num_procs(); }
+static int openmp_threads(void) { return omp_get_max_threads(); }
+static int openmp_processors(void) { return omp_get_num_procs(); }
 #else
 int mlp_has_openmp(void) { return 0; }
-int mlp_max_threads(void) { return 1; }
-static int count_processors(void) { return 1; }
+static int openmp_threads(void) { return 1; }
+static int openmp_processors(void) { return 1; }
 #endif
 
 #ifdef _OPENMP
@@ -136,20 +138,33 @@ void mlp_team_barrier(mlp_member *member) {
 static atomic_int oversubscribes;
 void mlp_allow_oversubscription(int allowed) { atomic_store(&oversubscribes, allowed); }
 
+// What the affinity mask and the CPU quota of the control groups leave; a part of a processor is worth a thread.
+static int count_processors(void) {
+    int n = openmp_processors();
+    double quota = ceil(mlp_cpu_quota(""));
+    if (quota > 0 && quota < n) n = (int)quota;
+    return n > 0 ? n : 1;
+}
+
 // Counted once: libgomp counts in a buffer that all threads share, and a workspace must not be sized by one answer and
 // used by another.
-static int processors(void) {
+int mlp_processors(void) {
     static atomic_int counted;
     int n = atomic_load(&counted), none = 0;
     if (n > 0) return n;
     n = count_processors();
-    return atomic_compare_exchange_strong(&counted, &none, n > 0 ? n : 1) ? n : none;
+    return atomic_compare_exchange_strong(&counted, &none, n) ? n : none;
+}
+
+int mlp_max_threads(void) {
+    int n = openmp_threads(), most = mlp_processors();
+    return n < most ? n : most;
 }
 
 static int at_most(int n, double most) { return most >= n ? n : most < 1 ? 1 : (int)most; }
 
 int mlp_team_bound(int asked, double flops_per_phase) {
-    int most = asked > 0 ? asked : asked == 0 ? processors() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
+    int most = asked > 0 ? asked : asked == 0 ? mlp_processors() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
     if (most > MOST_THREADS) most = MOST_THREADS;
     return asked > 0 ? most : at_most(most, flops_per_phase / FLOPS_PER_THREAD);
 }
@@ -158,5 +173,5 @@ int mlp_team_size(int asked, double flops_per_phase) {
     int team = mlp_team_bound(asked, flops_per_phase);
     if (asked == 0) team = at_most(team, mlp_max_threads());
     if (atomic_load(&oversubscribes)) return team;
-    return at_most(team, asked > 0 ? processors() : processors() - atomic_load(&running));
+    return at_most(team, asked > 0 ? mlp_processors() : mlp_processors() - atomic_load(&running));
 }

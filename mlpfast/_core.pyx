@@ -65,6 +65,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_isa_available(int)
     const char *mlp_compiler()
     int mlp_has_openmp()
+    int mlp_processors()
     int mlp_max_threads()
     void mlp_allow_oversubscription(int)
     double mlp_peak_flops(mlp_dtype, int, double) nogil
@@ -197,6 +198,10 @@ def compiler():
 
 def has_openmp():
     return bool(mlp_has_openmp())
+
+
+def processors():
+    return mlp_processors()
 
 
 def max_threads():
