@@ -4,6 +4,7 @@
 // the rows are cut.
 #include <stdatomic.h>
 
+#include "fpmode.h"
 #include "network.h"
 #include "rng.h"
 #include "team.h"
@@ -174,6 +175,17 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     return run_all(&j, workspace, threads);
 }
 
+static void add_up(mlp_result *result, const job *j) {
+    mlp_fpmode before = mlp_fpmode_enter();
+    for (int64_t i = 0; i < j->data->n; i++) {
+        result->loss_sum += j->row_loss[i];
+        result->correct += j->row_correct[i];
+        result->weight_sum += j->data->weights ? mlp_number(j->data->weights, j->net->dtype, i) : 1;
+    }
+    result->rows = j->data->n;
+    mlp_fpmode_leave(before);
+}
+
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
@@ -182,12 +194,6 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
     status = run_all(&j, workspace, threads);
-    if (status) return status;
-    for (int64_t i = 0; i < data->n; i++) {
-        result->loss_sum += j.row_loss[i];
-        result->correct += j.row_correct[i];
-        result->weight_sum += data->weights ? mlp_number(data->weights, net->dtype, i) : 1;
-    }
-    result->rows = data->n;
-    return MLP_OK;
+    if (!status) add_up(result, &j);
+    return status;
 }

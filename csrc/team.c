@@ -13,6 +13,7 @@
 #include <unistd.h>
 #endif
 
+#include "fpmode.h"
 #include "mlpfast.h"
 #include "processors.h"
 
@@ -50,6 +51,12 @@ static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 // Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave free.
 static atomic_int running;
 
+static void run_member(mlp_member me, void (*work)(void *context, mlp_member *member), void *context) {
+    mlp_fpmode before = mlp_fpmode_enter();
+    work(context, &me);
+    mlp_fpmode_leave(before);
+}
+
 static void run_team(int threads, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_team team;
     atomic_init(&team.arrived, 0);
@@ -63,7 +70,7 @@ static void run_team(int threads, void (*work)(void *context, mlp_member *member
         {
             // The runtime may give fewer threads than asked for.
             mlp_member member = {&team, omp_get_thread_num(), omp_get_num_threads(), 0};
-            work(context, &member);
+            run_member(member, work, context);
         }
         return;
     }
@@ -71,7 +78,7 @@ static void run_team(int threads, void (*work)(void *context, mlp_member *member
     (void)threads;
 #endif
     mlp_member alone = {&team, 0, 1, 0};
-    work(context, &alone);
+    run_member(alone, work, context);
 }
 
 void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {

@@ -9,6 +9,8 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+import functools
+
 import numpy as np
 
 cnp.import_array()
@@ -97,6 +99,12 @@ cdef extern from "mlpfast.h":
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+
+cdef extern from "fpmode.h":
+    ctypedef struct mlp_fpmode:
+        pass
+    mlp_fpmode mlp_fpmode_enter() nogil
+    void mlp_fpmode_leave(mlp_fpmode) nogil
 
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
@@ -221,6 +229,23 @@ def peak_flops(dtype, int threads, double seconds):
     return rate
 
 
+# ---- The floating-point mode ----
+
+def in_default_mode(function):
+    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy.
+
+    The core sees to that itself; this is for what Python does before and after it.
+    """
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        cdef mlp_fpmode before = mlp_fpmode_enter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            mlp_fpmode_leave(before)
+    return run
+
+
 # ---- Arrays ----
 
 cdef mlp_dtype dtype_of(cnp.ndarray array) except *:
@@ -321,6 +346,8 @@ cdef int ask(void *context) noexcept nogil:
         except BaseException as error:
             (<list>state.caught).append(error)
             return 1
+        finally:
+            mlp_fpmode_enter()  # the handler may have left another mode
     return 0
 
 
@@ -598,11 +625,15 @@ cdef class Trainer:
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
+        cdef mlp_fpmode before = mlp_fpmode_enter()
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
+        if status == MLP_OK:
+            result.loss_sum = result.loss_sum / result.weight_sum  # in memory: a register could be divided after the leave
+        mlp_fpmode_leave(before)
         self.steps += result.minibatches
         raise_status(status, caught)
-        return None if status != MLP_OK else result.loss_sum / result.weight_sum
+        return None if status != MLP_OK else result.loss_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None):
         """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
