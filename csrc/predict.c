@@ -153,7 +153,7 @@ static mlp_status run_all(job *j, char *workspace, int threads) {
     j->row_correct = j->row_loss + n;
     j->buffers = workspace + buffers;
     atomic_init(&j->stop, MLP_OK);
-    mlp_team_run(team < most ? team : most, run, j);
+    if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
     return (mlp_status)atomic_load(&j->stop);
 }
 

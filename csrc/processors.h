@@ -1,3 +1,4 @@
+// What a container grants.
 #ifndef MLP_PROCESSORS_H
 #define MLP_PROCESSORS_H
 

@@ -6,6 +6,7 @@
 #include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -26,6 +27,9 @@ struct mlp_team {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint turn;
     atomic_int asleep;
+    _Alignas(64) int born;  // mlp_forks() when it began
+    mlp_fpmode callers_mode;
+    jmp_buf way_out;        // of the calling thread, once it is an orphan
 };
 
 #ifdef _OPENMP
@@ -38,53 +42,93 @@ static int openmp_threads(void) { return 1; }
 static int openmp_processors(void) { return 1; }
 #endif
 
-#ifdef _OPENMP
-// A forked child has no threads but its own, and the OpenMP runtime would wait for the others for ever: from then on a
-// process whose parent has run a team works alone, with the same bits.
-static atomic_int has_run, forked;
-static pthread_once_t watching = PTHREAD_ONCE_INIT;
+// ---- Forks ----
 
-static void in_child(void) { atomic_store(&forked, atomic_load(&has_run)); }
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
-#endif
-
-// Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave free.
+// Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave
+// free.
 static atomic_int running;
 
+// A forked child has the thread that forked and no other. LLVM's OpenMP begins anew in it. GCC's keeps a pool of
+// threads for each thread that has run a team, and would wait in the child for ever for those of this one: they are let
+// go before the fork, which costs the parent making them again. Where that cannot be done, within a parallel region,
+// the child works alone, with the same bits.
+static atomic_int forks, works_alone;
+static _Thread_local int keeps_pool;
+
+#if !defined(_OPENMP) || defined(__clang__)
+static int release_pool(void) { return 1; }
+#elif __GNUC__ >= 9
+extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // where LLVM's stands in for GCC's
+static int release_pool(void) { return __kmpc_global_thread_num || omp_pause_resource_all(omp_pause_hard) == 0; }
+#else
+static int release_pool(void) { return 0; }
+#endif
+
+static void before_fork(void) { keeps_pool = !release_pool(); }
+
+static void in_child(void) {
+    atomic_fetch_add(&forks, 1);
+    atomic_store(&running, 0);
+    if (keeps_pool) atomic_store(&works_alone, 1);
+}
+
+// As the library is loaded: whatever has used the OpenMP runtime, the child needs a pool that is not there.
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, NULL, in_child); }
+
+int mlp_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
+// The process was forked while this team was at work, from within it: the others are still in the parent, alone.
+static int is_orphan(const mlp_team *team) { return team->born != mlp_forks(); }
+
+// ---- Running a team ----
+
+#ifdef _OPENMP
 static void run_member(mlp_member me, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_fpmode before = mlp_fpmode_enter();
+    if (me.rank == 0) me.team->callers_mode = before;
     work(context, &me);
+    if (is_orphan(me.team)) longjmp(me.team->way_out, 1);  // the region's end would wait for the others
     mlp_fpmode_leave(before);
 }
 
-static void run_team(int threads, void (*work)(void *context, mlp_member *member), void *context) {
+static int run_together(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
+    if (setjmp(team->way_out)) {
+        mlp_fpmode_leave(team->callers_mode);
+        return 0;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        // The runtime may give fewer threads than asked for.
+        mlp_member member = {team, omp_get_thread_num(), omp_get_num_threads(), 0};
+        run_member(member, work, context);
+    }
+    return 1;
+}
+#endif
+
+static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
+#ifdef _OPENMP
+    if (threads > 1 && !atomic_load(&works_alone)) return run_together(team, threads, work, context);
+#else
+    (void)threads;
+#endif
+    mlp_member alone = {team, 0, 1, 0};
+    mlp_fpmode before = mlp_fpmode_enter();
+    work(context, &alone);
+    mlp_fpmode_leave(before);
+    return 1;
+}
+
+int mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_team team;
     atomic_init(&team.arrived, 0);
     atomic_init(&team.turn, 0);
     atomic_init(&team.asleep, 0);
-#ifdef _OPENMP
-    if (threads > 1 && !atomic_load(&forked)) {
-        pthread_once(&watching, watch_forks);
-        atomic_store(&has_run, 1);
-#pragma omp parallel num_threads(threads)
-        {
-            // The runtime may give fewer threads than asked for.
-            mlp_member member = {&team, omp_get_thread_num(), omp_get_num_threads(), 0};
-            run_member(member, work, context);
-        }
-        return;
-    }
-#else
-    (void)threads;
-#endif
-    mlp_member alone = {&team, 0, 1, 0};
-    run_member(alone, work, context);
-}
-
-void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
+    team.born = mlp_forks();
     atomic_fetch_add(&running, threads);
-    run_team(threads, work, context);
-    atomic_fetch_sub(&running, threads);
+    int ended = run_team(&team, threads, work, context);
+    if (!is_orphan(&team)) atomic_fetch_sub(&running, threads);  // a child counts from zero
+    return ended;
 }
 
 static void relax(void) {
@@ -129,8 +173,12 @@ void mlp_team_barrier(mlp_member *member) {
         return;
     }
     for (int spin = 0; atomic_load_explicit(&team->turn, memory_order_acquire) != turn; spin++) {
-        if (spin < SPINS) relax();
-        else sleep_while(team, turn - 1);
+        if (spin < SPINS) {
+            relax();
+        } else {
+            if (is_orphan(team)) longjmp(team->way_out, 1);
+            sleep_while(team, turn - 1);
+        }
     }
 }
 

@@ -18,7 +18,7 @@ cnp.import_array()
 cdef extern from "mlpfast.h":
     ctypedef enum mlp_status:
         MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_FORKED
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef enum mlp_activation:
@@ -99,6 +99,9 @@ cdef extern from "mlpfast.h":
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+
+cdef extern from "team.h":
+    int mlp_forks()
 
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
@@ -357,6 +360,9 @@ cdef int raise_status(mlp_status status, list caught) except -1:
         raise caught[0]
     if status == MLP_OK or status == MLP_INPUT_NOT_FINITE or status == MLP_LOSS_NOT_FINITE:
         return 0
+    if status == MLP_FORKED:
+        raise RuntimeError("a signal handler forked this process during a call on several threads, which are in the "
+                           "parent: the call cannot go on here, and what it was writing is partly written")
     if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
         raise MemoryError("not enough memory for arrays of these sizes")
     raise ValueError("the C core refused an argument")
@@ -392,7 +398,7 @@ cdef class Network:
     """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
     cdef mlp_network *c
     cdef readonly object dtype, layers
-    cdef public bint training          # one trainer at a time
+    cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
     cdef int64_t n_in, n_out
     cdef bint is_float32
     cdef double flops                  # of a forward pass of one row
@@ -401,7 +407,7 @@ cdef class Network:
     cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
 
     def __cinit__(self, dtype, layers):
-        self.dtype, self.layers, self.idle = np.dtype(dtype), layers, []
+        self.dtype, self.layers, self.idle, self.training_since = np.dtype(dtype), layers, [], -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
             raise MemoryError()
@@ -426,6 +432,19 @@ cdef class Network:
 
     def __dealloc__(self):
         mlp_network_destroy(self.c)
+
+    cpdef begin_training(self):
+        if self.training_since == mlp_forks():
+            raise RuntimeError("network is being trained by another thread")
+        self.training_since = mlp_forks()
+
+    cpdef end_training(self):
+        self.training_since = -1
+
+    @property
+    def training(self):
+        """Whether a trainer is at work; in a forked child, where that thread does not exist, none is."""
+        return self.training_since == mlp_forks()
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
@@ -559,12 +578,6 @@ cdef class Trainer:
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
 
-    cdef int enter(self) except -1:
-        if self.network.training:
-            raise RuntimeError("network is being trained by another thread")
-        self.network.training = True
-        return 0
-
     def use(self, mlp_settings settings):
         """The settings of step_ready from now on."""
         self.settings = settings
@@ -609,7 +622,7 @@ cdef class Trainer:
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
-        self.enter()  # from here on the labels are this call's alone
+        self.network.begin_training()  # from here on the labels are this call's alone
         try:
             self.labels.ensure(<size_t>data.n * sizeof(int32_t))
             data.labels = <const int32_t *>self.labels.memory
@@ -617,7 +630,7 @@ cdef class Trainer:
                 return None
             return self.run_step(&data, threads)
         finally:
-            self.network.training = False
+            self.network.end_training()
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
@@ -646,11 +659,11 @@ cdef class Trainer:
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
-        self.enter()
+        self.network.begin_training()
         with nogil:
             status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
         self.steps += result.minibatches
-        self.network.training = False
+        self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
 
@@ -660,11 +673,11 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
-        self.enter()
+        self.network.begin_training()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
         self.steps += result.minibatches
-        self.network.training = False
+        self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
 
