@@ -23,6 +23,8 @@ typedef enum {
     MLP_INPUT_NOT_FINITE,  // a row of X holds NaN or infinity; parameters as before its minibatch
     MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
     MLP_DERIVATIVE_NOT_FINITE,  // what a function of the caller's gave is; parameters as before that minibatch
+    MLP_FORKED,          // mlp_poll forked the process, and this is the child: the threads of the call are the parent's.
+                         // Parameters, optimizer state and outputs are partly written
 } mlp_status;
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
@@ -117,7 +119,8 @@ const char *mlp_isa(void);                // the one in use
 const char *mlp_isa_available(int i);     // the i-th this machine can run, best first; NULL past the last
 const char *mlp_compiler(void);           // the compiler that built this library, e.g. "gcc 12.2.0"
 int mlp_has_openmp(void);
-int mlp_max_threads(void);                // what OpenMP would use: cores, affinity and OMP_NUM_THREADS considered
+int mlp_processors(void);                 // that this process may use: affinity and CPU quota considered
+int mlp_max_threads(void);                // what OpenMP would use of them: OMP_NUM_THREADS considered
 
 // More threads than processors are never used, since they only wait for each other; with a nonzero argument they are,
 // for tests.

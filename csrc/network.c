@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "fpmode.h"
+
 #define LINE 64  // bytes in a cache line, and in the widest vector
 #define MOST_LAYERS 10000
 #define MOST_UNITS INT32_MAX
@@ -72,6 +74,12 @@ static mlp_status make_masks(mlp_network *net) {
     return MLP_OK;
 }
 
+static void set_slopes(mlp_layer *layer, mlp_dtype dtype, int64_t n) {
+    mlp_fpmode before = mlp_fpmode_enter();
+    for (int64_t j = 0; j < n; j++) mlp_set_number(layer->slopes, dtype, j, layer->spec.alpha);
+    mlp_fpmode_leave(before);
+}
+
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
     if (dtype != MLP_FLOAT32 && dtype != MLP_FLOAT64) return MLP_BAD_ARGUMENT;
     mlp_status status = check_layers(layers, n_layers);
@@ -104,7 +112,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         }
         int64_t slopes = slopes_of(&layers[l]);
         if (slopes) layer->slopes = (char *)net->parameters + mlp_reserve(&used, slopes, 1, kernels->real_size);
-        for (int64_t j = 0; j < slopes; j++) mlp_set_number(layer->slopes, dtype, j, layers[l].alpha);
+        set_slopes(layer, dtype, slopes);
         if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
     status = make_masks(net);

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
+#include "fpmode.h"
 #include "network.h"
 #include "rng.h"
 #include "team.h"
@@ -165,7 +166,7 @@ static mlp_status run_all(job *j, char *workspace, int threads) {
     j->row_correct = j->row_loss + n;
     j->buffers = workspace + buffers;
     atomic_init(&j->stop, MLP_OK);
-    mlp_team_run(team < most ? team : most, run, j);
+    if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
     return (mlp_status)atomic_load(&j->stop);
 }
 
@@ -187,6 +188,17 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     return run_all(&j, workspace, threads);
 }
 
+static void add_up(mlp_result *result, const job *j) {
+    mlp_fpmode before = mlp_fpmode_enter();
+    for (int64_t i = 0; i < j->data->n; i++) {
+        result->loss_sum += j->row_loss[i];
+        result->correct += j->row_correct[i];
+        result->weight_sum += j->data->weights ? mlp_number(j->data->weights, j->net->dtype, i) : 1;
+    }
+    result->rows = j->data->n;
+    mlp_fpmode_leave(before);
+}
+
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
@@ -195,12 +207,6 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
     status = run_all(&j, workspace, threads);
-    if (status) return status;
-    for (int64_t i = 0; i < data->n; i++) {
-        result->loss_sum += j.row_loss[i];
-        result->correct += j.row_correct[i];
-        result->weight_sum += data->weights ? mlp_number(data->weights, net->dtype, i) : 1;
-    }
-    result->rows = data->n;
-    return MLP_OK;
+    if (!status) add_up(result, &j);
+    return status;
 }

@@ -3,6 +3,7 @@
 
 #include <math.h>
 
+#include "fpmode.h"
 #include "kernel_table.h"
 
 // Uniform in 0 .. range-1 without bias: Lemire, "Fast random integer generation in an interval" (2019).
@@ -52,5 +53,7 @@ static double normal_at(uint64_t i, uint64_t seed, uint64_t stream) {
 }
 
 void mlp_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream) {
+    mlp_fpmode before = mlp_fpmode_enter();
     for (int64_t i = 0; i < n; i++) out[i] = normal_at((uint64_t)i, seed, stream);
+    mlp_fpmode_leave(before);
 }

@@ -3,8 +3,10 @@
 #include "team.h"
 
 #include <limits.h>
+#include <math.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdatomic.h>
 #if defined(__linux__)
 #include <linux/futex.h>
@@ -12,7 +14,9 @@
 #include <unistd.h>
 #endif
 
+#include "fpmode.h"
 #include "mlpfast.h"
+#include "processors.h"
 
 #ifdef _OPENMP
 #include <omp.h>
@@ -23,59 +27,115 @@ struct mlp_team {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint turn;
     atomic_int asleep;
+    _Alignas(64) int born;  // mlp_forks() when it began
+    mlp_fpmode callers_mode;
+    jmp_buf way_out;        // of the calling thread, once it is an orphan
 };
 
 #ifdef _OPENMP
 int mlp_has_openmp(void) { return 1; }
-int mlp_max_threads(void) { return omp_get_max_threads(); }
-static int count_processors(void) { return omp_get_num_procs(); }
+static int openmp_threads(void) { return omp_get_max_threads(); }
+static int openmp_processors(void) { return omp_get_num_procs(); }
 #else
 int mlp_has_openmp(void) { return 0; }
-int mlp_max_threads(void) { return 1; }
-static int count_processors(void) { return 1; }
+static int openmp_threads(void) { return 1; }
+static int openmp_processors(void) { return 1; }
 #endif
 
-#ifdef _OPENMP
-// A forked child has no threads but its own, and the OpenMP runtime would wait for the others for ever: from then on a
-// process whose parent has run a team works alone, with the same bits.
-static atomic_int has_run, forked;
-static pthread_once_t watching = PTHREAD_ONCE_INIT;
+// ---- Forks ----
 
-static void in_child(void) { atomic_store(&forked, atomic_load(&has_run)); }
-static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
-#endif
-
-// Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave free.
+// Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave
+// free.
 static atomic_int running;
 
-static void run_team(int threads, void (*work)(void *context, mlp_member *member), void *context) {
+// A forked child has the thread that forked and no other. LLVM's OpenMP begins anew in it. GCC's keeps a pool of
+// threads for each thread that has run a team, and would wait in the child for ever for those of this one: they are let
+// go before the fork, which costs the parent making them again. Where that cannot be done, within a parallel region,
+// the child works alone, with the same bits.
+static atomic_int forks, works_alone;
+static _Thread_local int keeps_pool;
+
+#if !defined(_OPENMP) || defined(__clang__)
+static int release_pool(void) { return 1; }
+#elif __GNUC__ >= 9
+extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // where LLVM's stands in for GCC's
+static int release_pool(void) { return __kmpc_global_thread_num || omp_pause_resource_all(omp_pause_hard) == 0; }
+#else
+static int release_pool(void) { return 0; }
+#endif
+
+static void before_fork(void) { keeps_pool = !release_pool(); }
+
+static void in_child(void) {
+    atomic_fetch_add(&forks, 1);
+    atomic_store(&running, 0);
+    if (keeps_pool) atomic_store(&works_alone, 1);
+}
+
+// As the library is loaded: whatever has used the OpenMP runtime, the child needs a pool that is not there.
+__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, NULL, in_child); }
+
+int mlp_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
+
+// The process was forked while this team was at work, from within it: the others are still in the parent, alone.
+static int is_orphan(const mlp_team *team) { return team->born != mlp_forks(); }
+
+// The calling thread goes back to where the team began. Another one, in a function of the caller's that forked, has
+// nowhere to go: the process ends with its last thread.
+_Noreturn static void leave_orphaned(const mlp_member *me) {
+    if (me->rank == 0) longjmp(me->team->way_out, 1);
+    pthread_exit(NULL);
+}
+
+// ---- Running a team ----
+
+#ifdef _OPENMP
+static void run_member(mlp_member me, void (*work)(void *context, mlp_member *member), void *context) {
+    mlp_fpmode before = mlp_fpmode_enter();
+    if (me.rank == 0) me.team->callers_mode = before;
+    work(context, &me);
+    if (is_orphan(me.team)) leave_orphaned(&me);  // the region's end would wait for the others
+    mlp_fpmode_leave(before);
+}
+
+static int run_together(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
+    if (setjmp(team->way_out)) {
+        mlp_fpmode_leave(team->callers_mode);
+        return 0;
+    }
+#pragma omp parallel num_threads(threads)
+    {
+        // The runtime may give fewer threads than asked for.
+        mlp_member member = {team, omp_get_thread_num(), omp_get_num_threads(), 0};
+        run_member(member, work, context);
+    }
+    return 1;
+}
+#endif
+
+static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
+#ifdef _OPENMP
+    if (threads > 1 && !atomic_load(&works_alone)) return run_together(team, threads, work, context);
+#else
+    (void)threads;
+#endif
+    mlp_member alone = {team, 0, 1, 0};
+    mlp_fpmode before = mlp_fpmode_enter();
+    work(context, &alone);
+    mlp_fpmode_leave(before);
+    return 1;
+}
+
+int mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_team team;
     atomic_init(&team.arrived, 0);
     atomic_init(&team.turn, 0);
     atomic_init(&team.asleep, 0);
-#ifdef _OPENMP
-    if (threads > 1 && !atomic_load(&forked)) {
-        pthread_once(&watching, watch_forks);
-        atomic_store(&has_run, 1);
-#pragma omp parallel num_threads(threads)
-        {
-            // The runtime may give fewer threads than asked for.
-            mlp_member member = {&team, omp_get_thread_num(), omp_get_num_threads(), 0};
-            work(context, &member);
-        }
-        return;
-    }
-#else
-    (void)threads;
-#endif
-    mlp_member alone = {&team, 0, 1, 0};
-    work(context, &alone);
-}
-
-void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context) {
+    team.born = mlp_forks();
     atomic_fetch_add(&running, threads);
-    run_team(threads, work, context);
-    atomic_fetch_sub(&running, threads);
+    int ended = run_team(&team, threads, work, context);
+    if (!is_orphan(&team)) atomic_fetch_sub(&running, threads);  // a child counts from zero
+    return ended;
 }
 
 static void relax(void) {
@@ -120,8 +180,12 @@ void mlp_team_barrier(mlp_member *member) {
         return;
     }
     for (int spin = 0; atomic_load_explicit(&team->turn, memory_order_acquire) != turn; spin++) {
-        if (spin < SPINS) relax();
-        else sleep_while(team, turn - 1);
+        if (spin < SPINS) {
+            relax();
+        } else {
+            if (is_orphan(team)) leave_orphaned(member);
+            sleep_while(team, turn - 1);
+        }
     }
 }
 
@@ -136,20 +200,33 @@ void mlp_team_barrier(mlp_member *member) {
 static atomic_int oversubscribes;
 void mlp_allow_oversubscription(int allowed) { atomic_store(&oversubscribes, allowed); }
 
+// What the affinity mask and the CPU quota of the control groups leave; a part of a processor is worth a thread.
+static int count_processors(void) {
+    int n = openmp_processors();
+    double quota = ceil(mlp_cpu_quota(""));
+    if (quota > 0 && quota < n) n = (int)quota;
+    return n > 0 ? n : 1;
+}
+
 // Counted once: libgomp counts in a buffer that all threads share, and a workspace must not be sized by one answer and
 // used by another.
-static int processors(void) {
+int mlp_processors(void) {
     static atomic_int counted;
     int n = atomic_load(&counted), none = 0;
     if (n > 0) return n;
     n = count_processors();
-    return atomic_compare_exchange_strong(&counted, &none, n > 0 ? n : 1) ? n : none;
+    return atomic_compare_exchange_strong(&counted, &none, n) ? n : none;
+}
+
+int mlp_max_threads(void) {
+    int n = openmp_threads(), most = mlp_processors();
+    return n < most ? n : most;
 }
 
 static int at_most(int n, double most) { return most >= n ? n : most < 1 ? 1 : (int)most; }
 
 int mlp_team_bound(int asked, double flops_per_phase) {
-    int most = asked > 0 ? asked : asked == 0 ? processors() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
+    int most = asked > 0 ? asked : asked == 0 ? mlp_processors() : asked > -MOST_THREADS ? -asked : MOST_THREADS;
     if (most > MOST_THREADS) most = MOST_THREADS;
     return asked > 0 ? most : at_most(most, flops_per_phase / FLOPS_PER_THREAD);
 }
@@ -158,5 +235,5 @@ int mlp_team_size(int asked, double flops_per_phase) {
     int team = mlp_team_bound(asked, flops_per_phase);
     if (asked == 0) team = at_most(team, mlp_max_threads());
     if (atomic_load(&oversubscribes)) return team;
-    return at_most(team, asked > 0 ? processors() : processors() - atomic_load(&running));
+    return at_most(team, asked > 0 ? mlp_processors() : mlp_processors() - atomic_load(&running));
 }

@@ -13,8 +13,10 @@ typedef struct {
     unsigned turn;   // barriers crossed
 } mlp_member;
 
-// Runs work on up to threads threads, the caller among them as rank 0, and returns when all have ended.
-void mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context);
+// Runs work on up to threads threads, the caller among them as rank 0, each in the default floating-point mode, and
+// returns 1 when all have ended. 0: work forked the process on rank 0, and this is the child: the others are in the
+// parent, and what they had to do is not done.
+int mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context);
 
 // Every member of the team waits here for the others; what they wrote before is visible after.
 void mlp_team_barrier(mlp_member *member);
@@ -25,6 +27,10 @@ void mlp_team_barrier(mlp_member *member);
 // arguments alone.
 int mlp_team_bound(int asked, double flops_per_phase);
 int mlp_team_size(int asked, double flops_per_phase);
+
+// How many forks there were from the process that loaded the library to this one. Once it has grown, what other threads
+// had begun will not be ended here.
+int mlp_forks(void);
 
 // The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.
 static inline void mlp_team_share(const mlp_member *member, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {

@@ -618,11 +618,12 @@ static mlp_status ensure_workspace(mlp_trainer *t, int64_t rows, int threads) {
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     char *block = mlp_aligned_block(bytes);
     if (!block) return MLP_NO_MEMORY;
-    free(t->block);
+    void *old = t->block;  // freed last: whatever a child forked meanwhile finds, it can use
+    lay_out(t, block, rows, threads);
     t->block = block;
     t->rows = rows;
     t->threads = threads;
-    lay_out(t, block, rows, threads);
+    free(old);
     return MLP_OK;
 }
 
@@ -715,10 +716,10 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
 
-    mlp_team_run(threads, run_epoch, &e);
+    int ended = mlp_team_run(threads, run_epoch, &e);
     t->steps += result->minibatches;
     t->minibatches += result->minibatches;
-    return (mlp_status)atomic_load(&e.stop);
+    return ended ? (mlp_status)atomic_load(&e.stop) : MLP_FORKED;
 }
 
 // ---- The public functions ----

@@ -17,7 +17,8 @@ _most_threads = None  # what set_num_threads was given
 
 def get_num_threads():
     """The largest number of threads a call takes by itself: what set_num_threads was given, else OpenMP's default
-    (the cores this process may use, or OMP_NUM_THREADS)."""
+    (OMP_NUM_THREADS, or all processors), but no more than this process may use by its affinity and, in a container, its
+    CPU quota."""
     return _most_threads or _core.max_threads()
 
 
@@ -47,6 +48,7 @@ def show_config(mode="stdout"):
         "isa": _core.isa(),
         "isa_available": _core.isa_available(),
         "openmp": _core.has_openmp(),
+        "processors": _core.processors(),  # that this process may use
         "threads": get_num_threads(),
         "compiler": _core.compiler(),
         "numpy": np.__version__,

@@ -10,6 +10,8 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+import functools
+
 import numpy as np
 
 cnp.import_array()
@@ -17,7 +19,7 @@ cnp.import_array()
 cdef extern from "mlpfast.h":
     ctypedef enum mlp_status:
         MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef enum mlp_activation:
@@ -77,6 +79,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_isa_available(int)
     const char *mlp_compiler()
     int mlp_has_openmp()
+    int mlp_processors()
     int mlp_max_threads()
     void mlp_allow_oversubscription(int)
     double mlp_peak_flops(mlp_dtype, int, double) nogil
@@ -111,6 +114,15 @@ cdef extern from "mlpfast.h":
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+
+cdef extern from "team.h":
+    int mlp_forks()
+
+cdef extern from "fpmode.h":
+    ctypedef struct mlp_fpmode:
+        pass
+    mlp_fpmode mlp_fpmode_enter() nogil
+    void mlp_fpmode_leave(mlp_fpmode) nogil
 
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
@@ -221,6 +233,10 @@ def has_openmp():
     return bool(mlp_has_openmp())
 
 
+def processors():
+    return mlp_processors()
+
+
 def max_threads():
     return mlp_max_threads()
 
@@ -236,6 +252,23 @@ def peak_flops(dtype, int threads, double seconds):
     with nogil:
         rate = mlp_peak_flops(kind, threads, seconds)
     return rate
+
+
+# ---- The floating-point mode ----
+
+def in_default_mode(function):
+    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy.
+
+    The core sees to that itself; this is for what Python does before and after it.
+    """
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        cdef mlp_fpmode before = mlp_fpmode_enter()
+        try:
+            return function(*args, **kwargs)
+        finally:
+            mlp_fpmode_leave(before)
+    return run
 
 
 # ---- Arrays ----
@@ -339,6 +372,8 @@ cdef int ask(void *context) noexcept nogil:
         except BaseException as error:
             (<list>state.caught).append(error)
             return 1
+        finally:
+            mlp_fpmode_enter()  # the handler may have left another mode
     return 0
 
 
@@ -348,6 +383,9 @@ cdef int raise_status(mlp_status status, list caught) except -1:
         raise caught[0]
     if status in (MLP_OK, MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE):
         return 0
+    if status == MLP_FORKED:
+        raise RuntimeError("a signal handler forked this process during a call on several threads, which are in the "
+                           "parent: the call cannot go on here, and what it was writing is partly written")
     if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
         raise MemoryError("not enough memory for arrays of these sizes")
     raise ValueError("the C core refused an argument")
@@ -472,7 +510,7 @@ cdef class Network:
     cdef list own                      # the Own of each layer, or None
     cdef bint has_own
     cdef list one_slope                # whether each layer has one for all, as the core was told
-    cdef public bint training          # one trainer at a time
+    cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
     cdef int64_t n_in, n_out
     cdef bint is_float32
     cdef double flops                  # of a forward pass of one row
@@ -482,6 +520,7 @@ cdef class Network:
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
+        self.training_since = -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
             raise MemoryError()
@@ -511,6 +550,19 @@ cdef class Network:
 
     def __dealloc__(self):
         mlp_network_destroy(self.c)
+
+    cpdef begin_training(self):
+        if self.training_since == mlp_forks():
+            raise RuntimeError("network is being trained by another thread")
+        self.training_since = mlp_forks()
+
+    cpdef end_training(self):
+        self.training_since = -1
+
+    @property
+    def training(self):
+        """Whether a trainer is at work; in a forked child, where that thread does not exist, none is."""
+        return self.training_since == mlp_forks()
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
@@ -646,37 +698,31 @@ cdef class Trainer:
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
 
-    cdef int enter(self) except -1:
-        if self.network.training:
-            raise RuntimeError("network is being trained by another thread")
-        self.network.training = True
-        return 0
-
     def use(self, mlp_settings settings):
         """The settings of step_ready from now on."""
         self.settings = settings
 
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
-        self.enter()
+        self.network.begin_training()
         cdef mlp_status status = mlp_trainer_prepare(self.c, &settings)
-        self.network.training = False
+        self.network.end_training()
         raise_status(status, None)
 
     def read_state(self, int optimizer, list parameters):
         """(t, copies: lists with an array for each of the network's parameters) of that optimizer; (0, []) of another."""
-        self.enter()
+        self.network.begin_training()
         try:
             if mlp_trainer_optimizer(self.c) != optimizer:
                 return 0, []
             arrays = self.views_of_state(parameters)
             return mlp_trainer_steps(self.c), [[a.copy() for a in each] for each in arrays]
         finally:
-            self.network.training = False
+            self.network.end_training()
 
     def write_state(self, mlp_settings settings, int64_t steps, list states, list parameters):
         """states as read_state gives them, of the parameters' shapes and dtype; those that are not kept are ignored."""
-        self.enter()
+        self.network.begin_training()
         try:
             raise_status(mlp_trainer_prepare(self.c, &settings), None)
             for mine, given in zip(self.views_of_state(parameters), states):
@@ -684,7 +730,7 @@ cdef class Trainer:
                     array[...] = values
             mlp_trainer_set_steps(self.c, steps)
         finally:
-            self.network.training = False
+            self.network.end_training()
 
     cdef list views_of_state(self, list parameters):
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
@@ -722,7 +768,7 @@ cdef class Trainer:
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
-        self.enter()  # from here on the labels are this call's alone
+        self.network.begin_training()  # from here on the labels are this call's alone
         try:
             self.labels.ensure(<size_t>data.n * sizeof(int32_t))
             data.labels = <const int32_t *>self.labels.memory
@@ -730,7 +776,7 @@ cdef class Trainer:
                 return None
             return self.run_step(&data, threads)
         finally:
-            self.network.training = False
+            self.network.end_training()
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
@@ -738,10 +784,14 @@ cdef class Trainer:
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
+        cdef mlp_fpmode before = mlp_fpmode_enter()
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
+        if status == MLP_OK:
+            result.loss_sum = result.loss_sum / result.weight_sum  # in memory: a register could be divided after the leave
+        mlp_fpmode_leave(before)
         raise_status(status, caught)
-        return None if status != MLP_OK else result.loss_sum / result.weight_sum
+        return None if status != MLP_OK else result.loss_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None):
         """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
@@ -754,10 +804,10 @@ cdef class Trainer:
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
-        self.enter()
+        self.network.begin_training()
         with nogil:
             status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
-        self.network.training = False
+        self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
 
@@ -767,10 +817,10 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
-        self.enter()
+        self.network.begin_training()
         with nogil:
             status = mlp_train_step(self.c, &result, &data.c, &settings, threads, ask, &state)
-        self.network.training = False
+        self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
 

@@ -24,6 +24,7 @@ class Tape(NamedTuple):
     a: list
 
 
+@_core.in_default_mode
 def forward(net, X):
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
     return _forward(net, inputs(X, net))
@@ -40,6 +41,7 @@ def _forward(net, X):
     return tape
 
 
+@_core.in_default_mode
 def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
     loss = losses.checked(loss, net)
@@ -92,6 +94,7 @@ def _through_unit(layer, delta, tape, l):
     return slopes
 
 
+@_core.in_default_mode
 def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
     the gradient of its slopes is third: (dW, db, dslopes).
@@ -118,6 +121,7 @@ def _sum_in_order(weights):
     return float(np.cumsum(weights, dtype=np.float64)[-1])
 
 
+@_core.in_default_mode
 def check_gradients(net, X, y, loss, *, step=1e-6):
     """The largest relative error of `gradients` against central differences over every parameter, in float64.
 

@@ -109,6 +109,7 @@ def _share(value):
     return "-" if np.isnan(value) else f"{100 * value:.0f} %"
 
 
+@_core.in_default_mode
 def gradient_flow(net, X, y, loss):
     """Report on one pass up and down with X (n, n_in); y and loss as in Trainer. A few hundred rows tell enough; the
     network is not changed. Dropout and noise of the input are left out."""

@@ -155,13 +155,11 @@ def dot(u, v):
 @contextmanager
 def alone(net):
     """One trainer at a time, as in the core."""
-    if net._core.training:
-        raise RuntimeError("network is being trained by another thread")
-    net._core.training = True
+    net._core.begin_training()
     try:
         yield
     finally:
-        net._core.training = False
+        net._core.end_training()
 
 
 # ---- L-BFGS: SciPy has the loop, the epochs' beginnings and ends are put into it ----

@@ -27,6 +27,7 @@ class Network:
         after normal numbers of this standard deviation were added.
     """
 
+    @_core.in_default_mode
     def __init__(
         self,
         sizes_or_layers,
@@ -94,12 +95,18 @@ class Network:
         Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
-        if dropout is not False and flag("dropout", dropout):
-            return self._monte_carlo(X, out, threads, samples, seed)
-        if threads is None:
+        if threads is None and dropout is False:
             done = self._core.predict_few(X, out, self.input_scale)
             if done is not None:
                 return done
+        if flag("dropout", dropout):
+            return self._monte_carlo(X, out, threads, samples, seed)
+        return self._predict(X, out, threads)
+
+    __call__ = predict
+
+    @_core.in_default_mode
+    def _predict(self, X, out, threads):
         given, X = X, inputs(X, self)
         shape = (len(X), self.n_out)
         if out is None:
@@ -110,8 +117,7 @@ class Network:
         self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
         return out
 
-    __call__ = predict
-
+    @_core.in_default_mode
     def _monte_carlo(self, X, out, threads, samples, seed):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:

@@ -20,6 +20,7 @@ observe(logs), that is called with the numbers of each epoch.
 
 import math
 
+from . import _core
 from ._monitor import Monitor
 from ._validate import one_of, real_number, whole_number
 
@@ -30,6 +31,7 @@ def is_schedule(lr):
     return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
+@_core.in_default_mode
 def rate(lr, epochs=0, steps=0):
     """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
     if not is_schedule(lr):

@@ -141,6 +141,7 @@ class Trainer:
                 array[...] = value
         self.epoch, self.steps, self._core.state_steps = counts
 
+    @_core.in_default_mode  # its callbacks too
     def fit(
         self,
         X,
@@ -216,18 +217,23 @@ class Trainer:
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
-        if isinstance(self.optimizer, optimizers.FullBatch):
-            return full_batch.step(self, examples(X, y, self.network, self.loss, sample_weight=sample_weight))["loss"]
-        if sample_weight is None:
+        if sample_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
             self._settings()
             loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
             if loss is not None:
                 return loss
+        return self._step(X, y, sample_weight)
+
+    @_core.in_default_mode
+    def _step(self, X, y, sample_weight):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            return full_batch.step(self, data)["loss"]
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
         return result["loss_sum"] / result["weight_sum"]
 
+    @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} and the metrics, names or
         functions (mlpfast.metrics), on X, y; changes nothing."""

@@ -554,9 +554,9 @@ def test_what_makes_no_sense_is_refused(make, message):
 
 def test_one_trainer_at_a_time():
     (X, y), net = examples(CE), network()
-    net._core.training = True
+    net._core.begin_training()
     for make in (lbfgs, natural):
         with pytest.raises(RuntimeError, match="trained by another thread"):
             make(net, CE).fit(X, y)
-    net._core.training = False
+    net._core.end_training()
     Trainer(net, CE, SGD(0.1)).fit(X, y)

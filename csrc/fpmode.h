@@ -1,0 +1,58 @@
+// The floating-point mode: rounding, subnormal numbers, traps. No bit may depend on the caller's, nor on the one that a
+// worker was born with: whatever computes enters the default mode, and leaves what it found.
+#ifndef MLP_FPMODE_H
+#define MLP_FPMODE_H
+
+#if defined(__x86_64__)
+
+typedef unsigned mlp_fpmode;
+static inline mlp_fpmode mlp_fpmode_now(void) {
+    mlp_fpmode mode;
+    __asm__ volatile("stmxcsr %0" : "=m"(mode) : : "memory");
+    return mode;
+}
+static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("ldmxcsr %0" : : "m"(mode) : "memory"); }
+static inline mlp_fpmode mlp_fpmode_default(void) { return 0x1f80; }
+// The lowest six bits say what has happened, and are no mode.
+static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return (mode & ~0x3fu) == mlp_fpmode_default(); }
+
+#elif defined(__aarch64__)
+
+typedef unsigned long mlp_fpmode;
+static inline mlp_fpmode mlp_fpmode_now(void) {
+    mlp_fpmode mode;
+    __asm__ volatile("mrs %0, fpcr" : "=r"(mode) : : "memory");
+    return mode;
+}
+static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
+static inline mlp_fpmode mlp_fpmode_default(void) { return 0; }
+static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return mode == mlp_fpmode_default(); }
+
+#else
+
+#include <fenv.h>
+
+typedef fenv_t mlp_fpmode;
+static inline mlp_fpmode mlp_fpmode_now(void) {
+    mlp_fpmode mode;
+    fegetenv(&mode);
+    return mode;
+}
+static inline void mlp_fpmode_set(mlp_fpmode mode) { fesetenv(&mode); }
+static inline mlp_fpmode mlp_fpmode_default(void) { return *FE_DFL_ENV; }
+static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return (void)mode, 0; }
+
+#endif
+
+// Reading the mode takes a few nanoseconds, writing it more: that is done where it is another.
+static inline mlp_fpmode mlp_fpmode_enter(void) {
+    mlp_fpmode before = mlp_fpmode_now();
+    if (!mlp_fpmode_is_default(before)) mlp_fpmode_set(mlp_fpmode_default());
+    return before;
+}
+
+static inline void mlp_fpmode_leave(mlp_fpmode before) {
+    if (!mlp_fpmode_is_default(before)) mlp_fpmode_set(before);
+}
+
+#endif

@@ -1,0 +1,85 @@
+// The CPU quota of a container, which the affinity mask does not show: threads beyond it are stopped in turns.
+//
+// /proc/self/cgroup has a line "hierarchy:controllers:path" for each hierarchy. Version 2 names no controllers, and a
+// group's cpu.max holds "quota period" or "max period"; in version 1 the two are files of their own. Every group on the
+// way to the root limits those below it. A container may see the path of its group but only part of the tree: what
+// cannot be read limits nothing, and its own group is then the root.
+#include "processors.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define LONGEST 4096
+
+// The numbers of a file, at most two -> how many there were.
+static int read_numbers(const char *folder, const char *name, double *first, double *second) {
+    char path[LONGEST + 32];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    int found = fscanf(file, "%lf %lf", first, second);
+    fclose(file);
+    return found;
+}
+
+// Of one group; 0 for none.
+static double quota_of(const char *folder) {
+    double quota = 0, period = 0, rest;
+    if (read_numbers(folder, "cpu.max", &quota, &period) != 2 &&
+        (read_numbers(folder, "cpu.cfs_quota_us", &quota, &rest) < 1 ||  // -1 is none
+         read_numbers(folder, "cpu.cfs_period_us", &period, &rest) < 1)) {
+        return 0;
+    }
+    return quota > 0 && period > 0 ? quota / period : 0;
+}
+
+// The least of the group and those above it, down to the first `top` characters of its path.
+static double least_quota(char *folder, size_t top) {
+    double least = 0;
+    for (;;) {
+        double quota = quota_of(folder);
+        if (quota > 0 && (least == 0 || quota < least)) least = quota;
+        char *slash = strrchr(folder + top, '/');
+        if (!slash) return least;
+        *slash = '\0';
+    }
+}
+
+static int names_cpu(const char *controllers) {
+    size_t length;
+    for (; *controllers; controllers += length + (controllers[length] == ',')) {
+        length = strcspn(controllers, ",");
+        if (length == 3 && strncmp(controllers, "cpu", 3) == 0) return 1;
+    }
+    return 0;
+}
+
+// Of one line of /proc/self/cgroup, without its end.
+static double quota_of_line(const char *root, char *line) {
+    char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
+    if (!path) return 0;
+    *path++ = '\0';
+    controllers++;
+    if (*controllers && !names_cpu(controllers)) return 0;
+
+    char folder[LONGEST];
+    int top = snprintf(folder, sizeof folder, "%s/sys/fs/cgroup%s%s", root, *controllers ? "/" : "", controllers);
+    if (top < 0 || (size_t)top + strlen(path) >= sizeof folder) return 0;
+    strcpy(folder + top, strcmp(path, "/") == 0 ? "" : path);
+    return least_quota(folder, (size_t)top);
+}
+
+double mlp_cpu_quota(const char *root) {
+    char line[LONGEST];
+    if (snprintf(line, sizeof line, "%s/proc/self/cgroup", root) >= (int)sizeof line) return 0;
+    FILE *file = fopen(line, "r");
+    if (!file) return 0;
+    double least = 0;
+    while (fgets(line, sizeof line, file)) {
+        line[strcspn(line, "\n")] = '\0';
+        double quota = quota_of_line(root, line);
+        if (quota > 0 && (least == 0 || quota < least)) least = quota;
+    }
+    fclose(file);
+    return least;
+}

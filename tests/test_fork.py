@@ -1,0 +1,104 @@
+"""A forked child trains and predicts, on threads of its own, with the parent's bits; neither hangs."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpfast import Network, Trainer, show_config
+
+STRESS = Path(__file__).with_name("stress") / "forks.py"
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+
+
+def run(*command, seconds):
+    """The program's output; whatever hangs in it, children too, ends with it."""
+    process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                               start_new_session=True)
+    try:
+        output = process.communicate(timeout=seconds)[0]
+    finally:
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass  # all have ended
+    assert process.returncode == 0, output
+    return output
+
+
+def test_forked_children_train_and_predict_on_threads_of_their_own():
+    output = run(STRESS, "--forks", "98", "--seconds", "30", seconds=200)
+    assert "forks: 98 of 98 went well" in output
+
+
+FORK_IN_A_SIGNAL_HANDLER = """
+import os, signal
+import numpy as np
+from mlpfast import Network, Trainer
+
+X, y = np.linspace(-1, 1, 5000 * 64, dtype=np.float32).reshape(5000, 64), np.arange(5000) % 10
+children = []
+
+def handler(number, frame):
+    if frame.f_code.co_name != "_all_minibatches":  # it came between two calls of the core
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        return
+    children.append(os.fork())
+    if children[0] == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+
+def trained():
+    net = Network([64, 96, 10], output="softmax", seed=0)
+    Trainer(net, seed=0, threads=2).fit(X, y)
+    return net.predict(X, threads=2).tobytes()
+
+wanted, said = trained(), ""
+long = Trainer(Network([64, 512, 512, 10], output="softmax", seed=0), seed=0, threads=THREADS)
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+try:
+    while not children:
+        long.fit(X, y)
+except RuntimeError as error:
+    said = str(error)
+assert trained() == wanted
+long.fit(X[:100], y[:100])
+if children[0] == 0:
+    os._exit(0 if said.startswith("a signal handler forked") == (THREADS > 1) else 3)
+assert said == ""
+assert os.waitpid(children[0], 0)[1] == 0, "the child went wrong"
+"""
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_handler_may_fork_while_it_trains(threads):
+    """On several threads the child's call cannot go on, since they are the parent's; it says so, and does not hang."""
+    if not show_config("dicts")["openmp"]:
+        threads = 1
+    run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
+
+
+def test_only_a_trainer_of_this_process_occupies_a_network():
+    """In a child forked while another thread was training, nobody is."""
+    net = Network([3, 2], seed=0)
+    net._core.begin_training()
+    step = (Trainer(net, "half_squared_error", seed=0), np.zeros((1, 3), np.float32), np.zeros((1, 2)))
+    with pytest.raises(RuntimeError, match="trained by another thread"):
+        step[0].step(*step[1:])
+    child = os.fork()
+    if child == 0:
+        try:
+            step[0].step(*step[1:])
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    assert os.waitpid(child, 0)[1] == 0
+    assert net._core.training
+    net._core.end_training()
+    step[0].step(*step[1:])

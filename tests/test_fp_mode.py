@@ -1,0 +1,148 @@
+"""The caller's floating-point mode, rounding or subnormal numbers, changes no bit, and is the same after each call."""
+
+import ctypes
+import hashlib
+import platform
+import shutil
+import subprocess
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import reference
+
+from mlpfast import SGD, Adam, Layer, Network, Trainer, activations, backprop, schedules
+
+HELPER = """
+#include "fpmode.h"
+unsigned long mode_now(void) { return mlp_fpmode_now(); }
+void mode_set(unsigned long mode) { mlp_fpmode_set((mlp_fpmode)mode); }
+"""
+MODES = {  # of the MXCSR and the FPCR
+    "x86_64": {"flush to zero": 0x9FC0, "up": 0x5F80, "down": 0x3F80, "toward zero": 0x7F80},
+    "aarch64": {"flush to zero": 1 << 24, "up": 1 << 22, "down": 2 << 22, "toward zero": 3 << 22},
+}.get(platform.machine(), {})
+FLAGS = 0x3F if platform.machine() == "x86_64" else 0  # what has happened, not a mode
+
+
+@pytest.fixture(scope="module")
+def helper(tmp_path_factory):
+    compiler = shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None or not MODES:
+        pytest.skip(f"no compiler to set the mode with, or no modes known for {platform.machine()}")
+    folder = tmp_path_factory.mktemp("fpmode")
+    source, library = folder / "helper.c", folder / "helper.so"
+    source.write_text(HELPER)
+    csrc = Path(__file__).resolve().parents[1] / "csrc"
+    subprocess.run([compiler, "-shared", "-fPIC", "-I", csrc, "-o", library, source], check=True)
+    helper = ctypes.CDLL(str(library))
+    helper.mode_now.restype, helper.mode_set.argtypes = ctypes.c_ulong, [ctypes.c_ulong]
+    return helper
+
+
+RNG = np.random.default_rng(0)
+TINY = np.float32(3e-20) * np.eye(20, dtype=np.float32)  # squared: subnormal
+X = np.asfortranarray(RNG.normal(size=(90, 20)))  # to be converted
+Y = RNG.integers(7, size=90)
+ROW = RNG.normal(size=(1, 20)).astype(np.float32)
+READY = {dtype: X[:33].astype(dtype, order="C") for dtype in ("float32", "float64")}  # converted in the default mode
+WEIGHTS = RNG.uniform(0.1, 2, size=90)
+
+
+def everything(threads):
+    """{what: digest} of what can be computed, each in a few lines."""
+    def digest(*results):
+        parts = [r.tobytes() if isinstance(r, np.ndarray) else repr(r).encode() for r in results]
+        return hashlib.sha256(b"|".join(parts)).hexdigest()
+
+    found = {}
+    for dtype in ("float32", "float64"):
+        layers = [Layer(20, 33, activations.PReLU(alpha=0.1), l2=1e-3), Layer(33, 16, "tanh", dropout=0.2),
+                  Layer(16, 7, "softmax")]
+        net = Network(layers, dtype=dtype, seed=1)
+        found[dtype, "first weights"] = digest(*net.parameters)
+        rate = schedules.Warmup(7, schedules.Cosine(0.03, total=50, per="step"))
+        trainer = Trainer(net, optimizer=Adam(lr=rate), batch_size=16, l1=1e-4, seed=2, threads=threads)
+        history = trainer.fit(X, Y, epochs=3, validation_data=(X, Y), sample_weight=WEIGHTS)
+        found[dtype, "history"] = digest(sorted(history.items()))
+        found[dtype, "trained"] = digest(*net.parameters)
+        found[dtype, "evaluate"] = digest(trainer.evaluate(X, Y, sample_weight=WEIGHTS))
+        found[dtype, "predict"] = digest(net.predict(X, threads=threads), net.predict(ROW))
+        found[dtype, "samples"] = digest(*net.predict(X, dropout=True, samples=3, seed=0, threads=threads))
+        found[dtype, "gradients"] = digest(*reference.flat(backprop.gradients(net, X, Y, "cross_entropy")))
+        plain = Trainer(net, optimizer=SGD(lr=0.1), clip_norm=0.5, max_norm=2.0, seed=0, threads=threads)
+        found[dtype, "step"] = digest(plain.step(READY[dtype], Y[:33]), plain.step(X[:33], Y[:33]), *net.parameters)
+    tiny = Network([20, 20], seed=0)
+    tiny.layers[0].W = TINY
+    found["subnormal"] = digest(tiny.predict(TINY, threads=threads), tiny.predict(TINY))
+    return found
+
+
+def in_mode(helper, mode, function):
+    """function() in a thread of its own, whose workers are born in that mode -> its result, the mode after it."""
+    results = []
+
+    def run():
+        before = helper.mode_now()
+        helper.mode_set(mode)
+        try:
+            results.append(function())
+            results.append(helper.mode_now() & ~FLAGS)
+        finally:
+            helper.mode_set(before)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    return results
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_the_callers_mode_changes_no_bit_and_stays(helper, mode, threads):
+    wanted = everything(1)
+    got, after = in_mode(helper, MODES[mode], lambda: everything(threads))
+    assert got == wanted
+    assert after == MODES[mode] & ~FLAGS
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_workers_born_in_another_mode_are_used_in_the_default_one(helper, mode):
+    default = helper.mode_now() & ~FLAGS
+    wanted = everything(1)
+
+    def born_then_used():
+        Trainer(Network([20, 7], seed=0), "half_squared_error", threads=3).fit(X, np.zeros((90, 7)))
+        helper.mode_set(default)
+        return everything(3)
+
+    got, after = in_mode(helper, MODES[mode], born_then_used)
+    assert got == wanted
+    assert after == default
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_the_mode_stays_after_an_error_too(helper, mode):
+    net = Network([20, 7], output="softmax", seed=0)
+
+    def refused():
+        for call in (lambda: Trainer(net).fit(X, Y[:3]), lambda: net.predict(X[:, :3]),
+                     lambda: Trainer(net).fit(X * np.nan, Y), lambda: Network([0, 1]),
+                     lambda: backprop.gradients(net, X, Y, "huber?")):
+            with pytest.raises((ValueError, FloatingPointError)):
+                call()
+
+    assert in_mode(helper, MODES[mode], refused)[1] == MODES[mode] & ~FLAGS
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_these_modes_do_change_what_numpy_computes(helper, mode):
+    """Else the tests above would pass without doing anything."""
+    values = np.array([2.0, -2.0, 1e-300])
+
+    def results():
+        return (values / 10).tobytes() + (values * 1e-10).tobytes()
+
+    plain = results()
+    assert in_mode(helper, MODES[mode], results)[0] != plain

@@ -1,0 +1,55 @@
+"""How many threads a call takes: OMP_NUM_THREADS, the affinity mask, and in a container its CPU quota, are the most."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+import mlpfast
+
+COUNT = """
+import json, os, sys
+if len(sys.argv) > 1:
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+import numpy as np
+import mlpfast
+net, before = mlpfast.Network([256, 512, 512, 10], seed=0), len(os.listdir("/proc/self/task"))
+X = np.ones((500, 256), np.float32)
+mlpfast.Trainer(net, "half_squared_error", seed=0).fit(X, np.ones((500, 10)))
+net.predict(X)
+config = mlpfast.show_config("dicts")
+print(json.dumps([config["processors"], config["threads"], len(os.listdir("/proc/self/task")) - before + 1]))
+"""
+
+
+def counts(*arguments, **variables):
+    """In a new process: (processors, the most threads, threads that were there in the end)."""
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
+    run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
+                         capture_output=True, text=True, timeout=120)
+    return tuple(json.loads(run.stdout))
+
+
+linux_with_threads = pytest.mark.skipif(
+    not (sys.platform == "linux" and mlpfast.show_config("dicts")["openmp"]), reason="counts threads in /proc")
+
+
+@linux_with_threads
+def test_by_itself_a_call_takes_the_processors_there_are():
+    processors, most, used = counts()
+    assert 1 <= processors <= len(os.sched_getaffinity(0))
+    assert most == processors == used
+
+
+@linux_with_threads
+def test_an_affinity_mask_is_kept():
+    assert counts(min(os.sched_getaffinity(0))) == (1, 1, 1)
+
+
+@linux_with_threads
+def test_omp_num_threads_is_kept_up_to_the_processors():
+    processors = counts()[0]
+    assert counts(OMP_NUM_THREADS="1") == (processors, 1, 1)
+    assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
