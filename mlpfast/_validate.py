@@ -3,6 +3,7 @@ and what it needs."""
 
 import math
 import numbers
+import sys
 
 import numpy as np
 
@@ -62,8 +63,18 @@ def real_number(name, value, *, least=None, above=None, below=None):
     return value
 
 
+def _masked(value):
+    """Whether value is a masked array, or a list with one in it, that hides numbers: NumPy would bring them back."""
+    if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
+        return False
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    return any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts)
+
+
 def number_array(name, value):
-    """value as an array of numbers (bool counts); object, string and complex arrays raise TypeError."""
+    """value as an array of numbers (bool counts); object, string, complex and masked arrays raise TypeError."""
+    if _masked(value):
+        raise TypeError(f"{name} must hold numbers everywhere, got a masked array: fill it, or leave those rows out")
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -73,9 +84,20 @@ def number_array(name, value):
     return array
 
 
+def parameter_values(name, value, shape):
+    """value as numbers for a parameter of that shape, broadcast to it."""
+    array = given = number_array(name, value)
+    while array.ndim > len(shape) and len(array) == 1:  # a row for a vector, as NumPy's own assignments have it
+        array = array[0]
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} must have shape {shape} or one that is broadcast to it, got {given.shape}") from None
+
+
 def mask_matrix(mask, shape):
     """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
-    array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
+    array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else number_array("mask", mask))
     if array.shape != shape or array.dtype != bool:
         raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
     array.flags.writeable = False
@@ -83,8 +105,8 @@ def mask_matrix(mask, shape):
 
 
 def inputs(X, network, name="X"):
-    """X as a C-contiguous (n, n_in) array of a type the core reads; the caller's own where it is one."""
-    X = number_array(name, X)
+    """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
+    X = number_array(name, X).view()  # whose shape no other thread can change from here on
     if X.ndim != 2 or X.shape[1] != network.n_in:
         raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
     dtype = X.dtype.newbyteorder("=")
@@ -100,6 +122,7 @@ def _length(name, array, n):
 
 def class_labels(y, n_classes, name="y"):
     """y (n,) as a private int32 copy; each a whole number in 0 .. n_classes - 1."""
+    y = np.array(y)  # before the checks: the caller's may change meanwhile
     if y.dtype.kind == "f":
         bad = ~(np.isfinite(y) & (y == np.floor(y)))
         if bad.any():
@@ -112,7 +135,7 @@ def class_labels(y, n_classes, name="y"):
             f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
             f"got {y[at]} at position {at}"
         )
-    return np.array(y, np.int32, order="C")
+    return y.astype(np.int32)
 
 
 SIGNS = frozenset({"perceptron", "hinge"})  # their targets are -1 or +1
@@ -250,6 +273,8 @@ def output_array(out, shape, dtype, others):
     """out= as the core writes it: exactly that shape and dtype, C-contiguous, writable, apart from the other arrays."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    if _masked(out):
+        raise TypeError("out must show all its numbers, got a masked array")
     if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
     if not out.flags.c_contiguous or not out.flags.aligned:

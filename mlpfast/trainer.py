@@ -10,7 +10,7 @@ from . import metrics as known_metrics
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, examples, flag, real_number, whole_number
+from ._validate import Data, examples, flag, number_array, real_number, whole_number
 from .callbacks import StopAt
 from .history import History
 from .network import Network, seed_or_fresh
@@ -110,12 +110,14 @@ class Trainer:
         if set(state) != set(mine):
             raise ValueError(f"state must have the entries {', '.join(mine)}, got {', '.join(state)}")
         steps = whole_number("state['steps']", state["steps"], least=0)
-        for name in set(mine) - {"steps"}:
-            shapes = [np.shape(array) for array in state[name]]
+        names = set(mine) - {"steps"}
+        given = {name: [number_array(f"state[{name!r}]", array) for array in state[name]] for name in names}
+        for name, arrays in given.items():
+            shapes = [array.shape for array in arrays]
             if shapes != [array.shape for array in mine[name]]:
                 raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
-        for name in set(mine) - {"steps"}:
-            for array, value in zip(mine[name], state[name], strict=True):
+        for name, arrays in given.items():
+            for array, value in zip(mine[name], arrays, strict=True):
                 array[...] = value
         self._core.state_steps = steps
 
