@@ -63,18 +63,18 @@ def real_number(name, value, *, least=None, above=None, below=None):
     return value
 
 
-def _masked(value):
-    """Whether value is a masked array, or a list with one in it, that hides numbers: NumPy would bring them back."""
+def _refuse_masked(name, value):
+    """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
     if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
-        return False
+        return
     parts = value if isinstance(value, (list, tuple)) else (value,)
-    return any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise TypeError(f"{name} must show all its numbers, got a masked array: fill it, or leave out what is masked")
 
 
 def number_array(name, value):
     """value as an array of numbers (bool counts); object, string, complex and masked arrays raise TypeError."""
-    if _masked(value):
-        raise TypeError(f"{name} must hold numbers everywhere, got a masked array: fill it, or leave those rows out")
+    _refuse_masked(name, value)
     try:
         array = np.asarray(value)
     except ValueError as error:  # ragged nested lists
@@ -97,7 +97,8 @@ def parameter_values(name, value, shape):
 
 def mask_matrix(mask, shape):
     """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
-    array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else number_array("mask", mask))
+    _refuse_masked("mask", mask)
+    array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
     if array.shape != shape or array.dtype != bool:
         raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
     array.flags.writeable = False
@@ -273,8 +274,7 @@ def output_array(out, shape, dtype, others):
     """out= as the core writes it: exactly that shape and dtype, C-contiguous, writable, apart from the other arrays."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
-    if _masked(out):
-        raise TypeError("out must show all its numbers, got a masked array")
+    _refuse_masked("out", out)
     if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
     if not out.flags.c_contiguous or not out.flags.aligned:

@@ -582,7 +582,7 @@ NUMBERS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"
 OTHERS = ["c8", "c16", "U3", "S2", "M8[s]", "m8[s]", "O"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_predict_takes_or_refuses_any_array(data):
     dtype = np.dtype(data.draw(st.sampled_from(NUMBERS + OTHERS))).newbyteorder(data.draw(st.sampled_from("<>")))
@@ -607,7 +607,7 @@ def test_predict_takes_or_refuses_any_array(data):
     np.testing.assert_array_equal(SHARED.predict(X), SHARED.predict(plain))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(0, 40), st.booleans())
 def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, double):
     dtype = "float64" if double else "float32"
