@@ -35,7 +35,7 @@ def test_a_layer_that_was_refused_can_be_used():
 
 
 def test_more_rows_than_memory():
-    """Rows that lie on top of each other: 2^40 of them take no memory before they are copied."""
+    """Rows that lie on top of each other: 2^46 of them take no memory before they are copied."""
     net = Network([4, 3], output="softmax", seed=0)
     before = [p.tobytes() for p in net.parameters]
     X, y = np.broadcast_to(np.ones((1, 4), np.float32), (2**46, 4)), np.broadcast_to(np.int64(1), 2**46)
