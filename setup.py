@@ -1,7 +1,7 @@
 """Builds mlpfast._core: the Cython binding and the C core in csrc/, in one extension module.
 
 Environment: CC and CFLAGS as usual; MLPFAST_OPENMP=0 builds without threads; MLPFAST_WERROR=1 makes
-warnings in csrc/ errors.
+warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
 """
 
 import os
@@ -47,6 +47,8 @@ class BuildCore(build_ext):
         flags = FLAGS + openmp
         if os.environ.get("MLPFAST_WERROR", "0") == "1":
             flags = flags + WARNINGS
+        if os.environ.get("MLPFAST_POISON", "0") == "1":
+            flags = flags + ["-DMLP_POISON"]
         ext.extra_link_args = openmp + ["-lm"]
         ext.extra_objects = self.compile_core(flags)
         super().build_extension(ext)

@@ -29,6 +29,38 @@ void *mlp_aligned_block(size_t bytes) {
     return block;
 }
 
+#ifdef MLP_POISON
+void mlp_poison(void *memory, size_t bytes) { memset(memory, 0xFF, bytes); }
+
+// From number n on, to the next cache line.
+static void poison_rest(const mlp_network *net, void *array, int64_t n) {
+    size_t bytes = (size_t)n * net->kernels->real_size;
+    if (array) mlp_poison((char *)array + bytes, (LINE - bytes % LINE) % LINE);
+}
+
+static void poison_rows(const mlp_network *net, const mlp_layer *layer, void *rows) {
+    size_t size = net->kernels->real_size, used = (size_t)layer->spec.n_out * size, stride = (size_t)layer->stride * size;
+    for (int64_t i = 0; i < layer->spec.n_in; i++) mlp_poison((char *)rows + (size_t)i * stride + used, stride - used);
+    poison_rest(net, rows, layer->spec.n_in * layer->stride);
+}
+
+void mlp_poison_padding(const mlp_network *net, void *block) {
+    for (int l = 0; l < net->n_layers; l++) {
+        const mlp_layer *layer = &net->layers[l];
+        void *const arrays[] = {layer->W, layer->b, layer->slopes};
+        const int64_t slopes = layer->spec.one_slope ? 1 : layer->spec.n_out;
+        for (int i = 0; i < 3; i++) {
+            if (!arrays[i]) continue;
+            char *array = (char *)block + ((const char *)arrays[i] - (const char *)net->parameters);
+            if (i == 0) poison_rows(net, layer, array);
+            else poison_rest(net, array, i == 1 ? layer->spec.n_out : slopes);
+        }
+    }
+}
+#else
+#define poison_rows(net, layer, rows) ((void)0)
+#endif
+
 // A row of W that fills a cache line begins a new one: loads then do not cross lines, and threads that own neighbouring
 // columns do not share any.
 static int64_t row_stride(int64_t n_out, size_t real_size) {
@@ -70,6 +102,7 @@ static mlp_status make_masks(mlp_network *net) {
         if (!layer->spec.has_mask) continue;
         layer->mask = (char *)net->masks + mlp_reserve(&used, layer->spec.n_in, layer->stride, net->kernels->real_size);
         for (int64_t i = 0; i < layer->spec.n_in * layer->stride; i++) mlp_set_number(layer->mask, net->dtype, i, 1);
+        poison_rows(net, layer, layer->mask);
     }
     return MLP_OK;
 }
@@ -115,6 +148,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         set_slopes(layer, dtype, slopes);
         if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
+    mlp_poison_padding(net, net->parameters);
     status = make_masks(net);
     if (status) {
         mlp_network_destroy(net);

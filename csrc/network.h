@@ -46,6 +46,16 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
 
 void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
 
+// In a build with -DMLP_POISON, for tests, what has not been written to holds NaN: the memory given, and the numbers
+// between the rows and behind the arrays of a block laid out as the parameters. Otherwise these do nothing.
+#ifdef MLP_POISON
+void mlp_poison(void *memory, size_t bytes);
+void mlp_poison_padding(const mlp_network *net, void *block);
+#else
+#define mlp_poison(memory, bytes) ((void)0)
+#define mlp_poison_padding(net, block) ((void)0)
+#endif
+
 // The activation of a layer; of the last one before the loss, if that contains its activation: identity.
 mlp_unit mlp_unit_of(const mlp_layer *layer);
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss);

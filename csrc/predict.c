@@ -162,6 +162,7 @@ static mlp_status run_all(job *j, char *workspace, int threads) {
     j->at = buffers_of(j->net, j->chunk);
     if (lay_out(j->net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
+    mlp_poison(workspace, lay_out(j->net, n, most, j->chunk, &buffers));
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + n;
     j->buffers = workspace + buffers;

@@ -639,7 +639,10 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
     for (int i = 0; i < needed; i++) {
         if (t->state[i] && !other) continue;
         fresh[i] = mlp_aligned_block(t->net->bytes);
-        if (fresh[i]) continue;
+        if (fresh[i]) {
+            mlp_poison_padding(t->net, fresh[i]);
+            continue;
+        }
         while (i-- > 0) free(fresh[i]);
         return MLP_NO_MEMORY;
     }
@@ -652,12 +655,16 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
     return MLP_OK;
 }
 
+static size_t bytes_of_squares(const mlp_network *net) {
+    size_t bytes = 0;
+    for (int l = 0; l < net->n_layers; l++) bytes += (size_t)(net->layers[l].spec.n_in + 2) * sizeof(double);
+    return bytes;
+}
+
 static mlp_status ensure_gradient(mlp_trainer *t, const mlp_settings *settings) {
     if (!(settings->clip_norm > 0) || t->gradient) return MLP_OK;
-    size_t numbers = 0;
-    for (int l = 0; l < t->net->n_layers; l++) numbers += (size_t)t->net->layers[l].spec.n_in + 2;
     void *gradient = mlp_aligned_block(t->net->bytes);
-    double *squares = mlp_aligned_block(numbers * sizeof *squares);
+    double *squares = mlp_aligned_block(bytes_of_squares(t->net));
     if (!gradient || !squares) {
         free(gradient);
         free(squares);
@@ -668,6 +675,16 @@ static mlp_status ensure_gradient(mlp_trainer *t, const mlp_settings *settings) 
     for (int l = 0; l < t->net->n_layers; squares += t->net->layers[l++].spec.n_in + 2) t->squares[l] = squares;
     return MLP_OK;
 }
+
+#ifdef MLP_POISON
+static void poison_workspace(mlp_trainer *t) {
+    mlp_poison(t->block, lay_out(t, NULL, t->rows, t->threads));
+    if (t->gradient) mlp_poison(t->gradient, t->net->bytes);
+    if (t->gradient) mlp_poison(t->squares_block, bytes_of_squares(t->net));
+}
+#else
+#define poison_workspace(t) ((void)0)
+#endif
 
 static mlp_status check_settings(const mlp_settings *s) {
     if (!(s->input_dropout >= 0 && s->input_dropout < 1 && s->input_noise >= 0)) return MLP_BAD_ARGUMENT;
@@ -715,6 +732,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     if (!status) status = ensure_gradient(t, settings);
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
+    poison_workspace(t);
 
     int ended = mlp_team_run(threads, run_epoch, &e);
     t->steps += result->minibatches;

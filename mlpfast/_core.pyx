@@ -732,7 +732,8 @@ cdef class Trainer:
         finally:
             self.network.end_training()
 
-    cdef list views_of_state(self, list parameters):
+    def views_of_state(self, list parameters):
+        """Of memory that goes with the next optimizer: not to be kept."""
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
     cdef state_of(self, int i, cnp.ndarray parameter):

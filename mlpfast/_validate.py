@@ -3,6 +3,7 @@ and what it needs."""
 
 import math
 import numbers
+import sys
 
 import numpy as np
 
@@ -70,8 +71,18 @@ def within(name, value, dtype):
     return value
 
 
+def _refuse_masked(name, value):
+    """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
+    if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
+        return
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise TypeError(f"{name} must show all its numbers, got a masked array: fill it, or leave out what is masked")
+
+
 def number_array(name, value):
-    """value as an array of numbers (bool counts); object, string and complex arrays raise TypeError."""
+    """value as an array of numbers (bool counts); object, string, complex and masked arrays raise TypeError."""
+    _refuse_masked(name, value)
     if hasattr(value, "toarray"):  # scipy.sparse
         raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
     try:
@@ -97,8 +108,38 @@ def numbers_like(name, result, shape):
     return array
 
 
+def parameter_values(name, value, shape):
+    """value as numbers for a parameter of that shape, broadcast to it."""
+    array = given = number_array(name, value)
+    while array.ndim > len(shape) and len(array) == 1:  # a row for a vector, as NumPy's own assignments have it
+        array = array[0]
+    try:
+        return np.broadcast_to(array, shape)
+    except ValueError:
+        raise ValueError(f"{name} must have shape {shape} or one that is broadcast to it, got {given.shape}") from None
+
+
+def state_arrays(name, values, parameters):
+    """What an optimizer keeps under that name, as arrays of the parameters' shapes and dtype; "v" are squares."""
+    try:
+        given = [number_array(f"state[{name!r}]", array) for array in values]
+    except TypeError:
+        if hasattr(values, "__iter__"):
+            raise
+        raise TypeError(f"state[{name!r}] must be a list of arrays, got {values!r}") from None
+    if [array.shape for array in given] != [p.shape for p in parameters]:
+        shapes = [array.shape for array in given]
+        raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
+        arrays = [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
+    if not all(np.isfinite(array).all() and (name != "v" or (array >= 0).all()) for array in arrays):
+        raise ValueError(f"state[{name!r}] must hold finite numbers{' >= 0' if name == 'v' else ''}")
+    return arrays
+
+
 def mask_matrix(mask, shape):
     """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
+    _refuse_masked("mask", mask)
     array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
     if array.shape != shape or array.dtype != bool:
         raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
@@ -107,8 +148,8 @@ def mask_matrix(mask, shape):
 
 
 def inputs(X, network, name="X"):
-    """X as a C-contiguous (n, n_in) array of a type the core reads; the caller's own where it is one."""
-    X = number_array(name, X)
+    """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
+    X = number_array(name, X).view()  # whose shape no other thread can change from here on
     if X.ndim != 2 or X.shape[1] != network.n_in:
         raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
     dtype = X.dtype.newbyteorder("=")
@@ -124,6 +165,7 @@ def _length(name, array, n):
 
 def class_labels(y, n_classes, name="y"):
     """y (n,) as a private int32 copy; each a whole number in 0 .. n_classes - 1."""
+    y = np.array(y)  # before the checks: the caller's may change meanwhile
     if y.dtype.kind == "f":
         bad = ~(np.isfinite(y) & (y == np.floor(y)))
         if bad.any():
@@ -136,7 +178,7 @@ def class_labels(y, n_classes, name="y"):
             f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
             f"got {y[at]} at position {at}"
         )
-    return np.array(y, np.int32, order="C")
+    return y.astype(np.int32)
 
 
 SIGNS = frozenset({"perceptron", "hinge"})  # their targets are -1 or +1
@@ -298,6 +340,7 @@ def output_array(out, shape, dtype, others):
     """out= as the core writes it: exactly that shape and dtype, C-contiguous, writable, apart from the other arrays."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    _refuse_masked("out", out)
     if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
     if not out.flags.c_contiguous or not out.flags.aligned:

@@ -129,6 +129,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
     error is relative to the larger of the two values, but at least to 1e-3 of the largest gradient in its array:
     below that the differences hold mostly rounding errors. Expect 1e-6 or less; near a kink of relu it may be larger.
     """
+    step = real_number("step", step, above=0)
     copy = _float64_copy(net)
     loss = losses.checked(loss, copy)
     data = examples(np.array(inputs(X, net)), y, copy, loss)

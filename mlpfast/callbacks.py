@@ -16,8 +16,8 @@ from ._validate import flag, real_number
 class EarlyStopping:
     """Ends the training once `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
-    restore_best: at the end of fit, however it came, the parameters go back to those after the best epoch. The
-        optimizer's state does not.
+    restore_best: at the end of fit, whatever ended it but an exception, the parameters go back to those after the best
+        epoch. The optimizer's state does not.
     mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
 
     .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Fit called again
@@ -76,8 +76,8 @@ class StopAt:
     def __init__(self, goals):
         if not isinstance(goals, dict):
             goals = {"loss": real_number("stop_at", goals)}
-        if not goals:
-            raise ValueError("stop_at must name at least one goal, got {}")
+        if not goals or not all(isinstance(name, str) for name in goals):
+            raise ValueError(f"stop_at must have names of the History and a number for each, got {goals!r}")
         self.goals = {name: real_number(f"stop_at[{name!r}]", goal) for name, goal in goals.items()}
 
     def on_epoch_end(self, trainer, epoch, logs):

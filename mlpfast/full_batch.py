@@ -184,16 +184,20 @@ def lbfgs(trainer, data, epochs, begin, end):
 
 class _Search:
     def __init__(self, trainer, data, epochs, begin, end):
-        self.trainer, self.begin, self.end = trainer, begin, end
+        self.trainer, self.data, self.begin, self.end = trainer, data, begin, end
         self.optimizer, self.net = trainer.optimizer, trainer.network
         self.left = min(epochs, self.optimizer.max_iterations or epochs)
         trainer._core.prepare(trainer._settings())
-        self.objective = Objective(trainer, data)
+        self.set_objective()
         self.variables = self.objective.variables
         self.accepted = self.variables.read()  # the parameters after the last whole iteration
         self.seen = None  # the parameters that the objective has seen last
         self.begun = False  # whether this epoch's `begin` was called
         self.searching = False  # whether the network may hold a trial point of the line search
+
+    def set_objective(self):
+        self.settings = self.trainer._settings()  # which callbacks may change
+        self.objective = Objective(self.trainer, self.data)
 
     def run(self, minimize):
         self.optimizer.message = None
@@ -206,6 +210,7 @@ class _Search:
                 result = minimize(self.at, self.accepted, jac=True, method="L-BFGS-B", callback=self.iteration,
                                   options=options)
             except _Anew:
+                self.set_objective()
                 continue
             except _Enough:
                 return
@@ -252,11 +257,13 @@ class _Search:
         return self.outside(lambda: self.end(logs))
 
     def outside(self, call):
-        """(what call returns, whether it changed the parameters)"""
+        """(what call returns, whether it changed the parameters or the settings)"""
         self.searching = False
         result = call()
+        if self.trainer.optimizer is not self.optimizer:
+            raise ValueError(f"optimizer must stay LBFGS as long as its fit runs, got {self.trainer.optimizer!r}")
         before, self.accepted = self.accepted, self.variables.read()
-        return result, not np.array_equal(before, self.accepted)
+        return result, not np.array_equal(before, self.accepted) or self.trainer._settings() != self.settings
 
     def back(self):
         """To the last whole iteration, unless callbacks have the word."""
@@ -293,7 +300,7 @@ def direction(objective, optimizer):
     tapes = []
     J, g = objective.value_and_gradient(keep=tapes)
     fisher = Fisher(objective.variables, tapes, objective.loss, objective.scale)
-    diagonal = objective.variables.penalties + optimizer.damping
+    diagonal = objective.variables.penalties + float(optimizer.damping)
     return J, conjugate_gradients(
         lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
     )

@@ -1,7 +1,7 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
 from . import activations, initializers
-from ._validate import flag, mask_matrix, real_number, whole_number
+from ._validate import flag, mask_matrix, parameter_values, real_number, whole_number
 
 USUAL = {"init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
 
@@ -76,7 +76,7 @@ class Layer:
     @W.setter
     def W(self, value):
         W = self._attached().weights(self._index)
-        W[...] = value
+        W[...] = parameter_values("W", value, W.shape)
         if self.mask is not None:
             W[~self.mask] = 0
 
@@ -88,7 +88,8 @@ class Layer:
     def b(self, value):
         if not self.bias:
             raise AttributeError("b cannot be set: the Layer was made with bias=False")
-        self._attached().bias(self._index)[...] = value
+        b = self._attached().bias(self._index)
+        b[...] = parameter_values("b", value, b.shape)
 
     @property
     def slopes(self):
@@ -99,7 +100,7 @@ class Layer:
     def slopes(self, value):
         if self.slopes is None:
             raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")
-        self.slopes[...] = value
+        self.slopes[...] = parameter_values("slopes", value, self.slopes.shape)
 
     @property
     def parameters(self):

@@ -6,7 +6,7 @@ import numpy as np
 
 from . import _core, activations, initializers
 from ._config import checked_threads
-from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number
+from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -42,11 +42,14 @@ class Network:
         input_noise=0.0,
     ):
         self.seed = seed_or_fresh(seed)
-        self.input_scale = real_number("input_scale", input_scale)
+        self.input_scale = input_scale
         self.input_dropout, self.input_noise = input_dropout, input_noise
         self._input_settings()
         dtype = float_dtype(dtype)
         self._layers = _layers(sizes_or_layers, activation, output, dropout)
+        for layer in self._layers:
+            for name, value in (("l1", layer.l1), ("l2", layer.l2), ("alpha", layer._unit.alpha)):
+                within(name, value, dtype)
         self._core = _core.Network(dtype, [layer._for_core() for layer in self.layers])
         for index, layer in enumerate(self.layers):
             rule = initializers.resolve(layer.init, layer._unit.name)
@@ -56,6 +59,14 @@ class Network:
                 self._core.weights(index)[~layer.mask] = 0
         for index, layer in enumerate(self.layers):  # last: an error before leaves the Layers free
             layer._attach(self._core, index)
+
+    @property
+    def input_scale(self):
+        return self._input_scale
+
+    @input_scale.setter
+    def input_scale(self, input_scale):
+        self._input_scale = real_number("input_scale", input_scale)
 
     @property
     def dtype(self):
@@ -96,7 +107,7 @@ class Network:
         Raises ValueError or TypeError if X or out do not fit.
         """
         if threads is None and dropout is False:
-            done = self._core.predict_few(X, out, self.input_scale)
+            done = self._core.predict_few(X, out, self._input_scale)
             if done is not None:
                 return done
         if flag("dropout", dropout):

@@ -21,6 +21,7 @@ class Optimizer:
     names = ("lr",)
     states = ()
     usual_epochs = 1  # of Trainer.fit
+    own_names = {"epsilon": "eps"}  # of what the core calls otherwise
 
     def __init_subclass__(cls):
         cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
@@ -32,6 +33,10 @@ class Optimizer:
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
         return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own()}
+
+    def checked_rate(self, lr):
+        """lr, or ValueError where it does not go with the other settings."""
+        return lr
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
@@ -103,10 +108,14 @@ class AdamW(Adam):
         super().__init__(lr, beta1, beta2, eps)
 
     def _own(self):
+        self.checked_rate(rate(self.lr))
+        return {**super()._own(), "weight_decay": float(self.weight_decay)}
+
+    def checked_rate(self, lr):
         decay = real_number("weight_decay", self.weight_decay, least=0)
-        if decay * rate(self.lr) >= 1:
-            raise ValueError(f"weight_decay must be < 1 / lr = {1 / rate(self.lr):.6g}, got {decay!r}")
-        return {**super()._own(), "weight_decay": decay}
+        if decay * lr >= 1:
+            raise ValueError(f"weight_decay must be < 1 / lr = {1 / lr:.6g}, got {decay!r}")
+        return lr
 
 
 class RMSprop(Optimizer):
@@ -117,6 +126,7 @@ class RMSprop(Optimizer):
     0 <= rho < 1, eps > 0.
     """
 
+    own_names = {"epsilon": "eps", "beta2": "rho"}
     names = ("lr", "rho", "eps")
     states = ("v",)
     number = 2

@@ -10,14 +10,14 @@ from . import metrics as known_metrics
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, examples, flag, real_number, whole_number
+from ._validate import Data, examples, flag, real_number, state_arrays, whole_number, within
 from .callbacks import StopAt
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
-COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**32 - 1, "steps": 2**63 - 1}  # in a state, with the most each may be
+COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**32 - 1, "steps": 2**53}  # in a state, with the most each may be
 
 
 class Trainer:
@@ -29,9 +29,10 @@ class Trainer:
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
+        With both, that is done first.
     max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
         al. (2005).
-    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number; of no use without minibatches.
+    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number; not without minibatches.
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
@@ -62,7 +63,7 @@ class Trainer:
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
         self._network = network
         self._loss = losses.checked(loss, network)
-        self.optimizer = optimizers.from_name(optimizer)
+        self.optimizer = optimizer
         self._batch_size = None if batch_size is None else whole_number("batch_size", batch_size, least=1)
         self.shuffle = flag("shuffle", shuffle)
         self.seed = seed_or_fresh(seed)
@@ -83,6 +84,15 @@ class Trainer:
     @property
     def loss(self):
         return self._loss
+
+    @property
+    def optimizer(self):
+        """It may be changed, and so may its attributes; another one begins with a state of its own."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer):
+        self._optimizer = optimizers.from_name(optimizer)
 
     @property
     def batch_size(self):
@@ -114,32 +124,30 @@ class Trainer:
 
     @property
     def state(self):
-        """What training goes on from, beside the network, the seed and the settings.
+        """What training goes on from, beside the network, the seed and the settings: a copy.
 
         {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, name: [an array for each of
-        network.parameters]}, with the names of the optimizer's `states`. The arrays are views: writing to them changes the
-        state, and copy.deepcopy keeps one. Setting it copies; a new Trainer of the same settings then goes on as the old
-        one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
+        network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun. Set in a new
+        Trainer of the same settings, that goes on as the old one would have, with the same bits. What a
+        ReduceOnPlateau or a callback has seen is theirs to keep.
         """
-        self._core.prepare(self._settings())
-        states = self._core.states(self.network.parameters)
-        counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": self._core.state_steps}
-        return {**counts, **dict(zip(self.optimizer.states, states, strict=False))}
+        parameters = self.network.parameters
+        steps, kept = self._core.read_state(self.optimizer.number, parameters)
+        names = self.optimizer.states
+        kept += [[np.zeros_like(p) for p in parameters] for _ in names[len(kept) :]]
+        counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps}
+        return {**counts, **dict(zip(names, kept, strict=True))}
 
     @state.setter
     def state(self, state):
-        mine = self.state
-        if set(state) != set(mine):
-            raise ValueError(f"state must have the entries {', '.join(mine)}, got {', '.join(state)}")
+        names, parameters = self.optimizer.states, self.network.parameters
+        if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
+            got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
+            raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
         counts = [whole_number(f"state[{name!r}]", state[name], least=0, most=most) for name, most in COUNTS.items()]
-        for name in set(mine) - set(COUNTS):
-            shapes = [np.shape(array) for array in state[name]]
-            if shapes != [array.shape for array in mine[name]]:
-                raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
-        for name in set(mine) - set(COUNTS):
-            for array, value in zip(mine[name], state[name], strict=True):
-                array[...] = value
-        self.epoch, self.steps, self._core.state_steps = counts
+        arrays = [state_arrays(name, state[name], parameters) for name in names]
+        self._core.write_state(self._settings(), counts[-1], arrays, parameters)
+        self.epoch, self.steps = counts[:-1]
 
     @_core.in_default_mode  # its callbacks too
     def fit(
@@ -186,7 +194,7 @@ class Trainer:
         metrics = self._chosen(metrics, data, validation)  # of each of the two
         self._settings()  # a bad setting is refused before anything starts
         callbacks = _callbacks(callbacks, stop_at)
-        order = np.empty(len(data), np.int64) if self.shuffle and self.batch_size is not None else None
+        order = np.empty(len(data), np.int64) if flag("shuffle", self.shuffle) and self.batch_size else None
         history = self.history = History()
         with Progress(flag("progress", progress), epochs) as bar:
 
@@ -254,7 +262,7 @@ class Trainer:
         if isinstance(self.optimizer, optimizers.FullBatch):
             return self._ended(full_batch.step(self, data), data, validation, metrics)
         if order is not None:
-            _core.shuffle(order, self.seed, self.epoch)
+            _core.shuffle(order, self._settings()["seed"], self.epoch)
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
@@ -279,6 +287,7 @@ class Trainer:
         if getattr(self.optimizer.lr, "per", "epoch") == "step":
             steps = range(self.steps, self.steps + -(-len(data) // (self.batch_size or len(data))))
             rates = np.array([schedules.rate(self.optimizer.lr, self.epoch, step) for step in steps])
+            self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
         return self._core.epoch(data, order, settings, checked_threads(self.threads), rates)
 
     def _trained_layers(self):
@@ -345,18 +354,15 @@ class Trainer:
             full_batch.check(self)
         settings = {
             **self.optimizer.checked(),
-            "lr": self.lr,
+            "lr": self.optimizer.checked_rate(self.lr),
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
             **{name: _limit(name, getattr(self, name)) for name in LIMITS},
             **self.network._input_settings(),
         }
-        limits = np.finfo(self.network.dtype)
-        least, most = float(limits.tiny), float(limits.max)
         for name, value in settings.items():
-            if isinstance(value, float) and value and not least <= value <= most:
-                dtype = self.network.dtype
-                raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
+            if isinstance(value, float):
+                within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
 
@@ -364,6 +370,11 @@ class Trainer:
         if failure is None:
             return
         where = f"epoch {self.epoch}, minibatch {result['minibatches']}"
+        if failure == "derivative":
+            raise FloatingPointError(
+                f"{where}: a derivative of a Custom activation or loss is NaN or infinite; the parameters are those "
+                "before this minibatch"
+            )
         if failure == "loss":
             raise FloatingPointError(
                 f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "

@@ -4,7 +4,12 @@ from pathlib import Path
 # Before mlpfast is imported: a test that asks for seven threads shall get them, on two processors too.
 os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")
 
+import hypothesis
 import pytest
+
+# The same examples on every run and machine; none of them is timed.
+hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("fixed")
 
 
 @pytest.fixture(scope="session")

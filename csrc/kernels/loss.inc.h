@@ -53,8 +53,9 @@ SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot, 
         vreal part = v_zero(), part_dot = v_zero();
         for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
             vreal y = v_load(e->y + j);
+            vreal below = v_sub(v_load(e->z + j), most);  // minus infinity, where the distance overflows
             part = v_add(part, y);
-            part_dot = v_fma(y, v_sub(v_load(e->z + j), most), part_dot);
+            part_dot = v_fma(y, v_select(v_eq(y, v_zero()), v_zero(), below), part_dot);
         }
         *mass = v_add(*mass, part);
         *dot = v_add(*dot, part_dot);

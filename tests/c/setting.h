@@ -13,7 +13,7 @@ typedef struct {
     int64_t width[MOST_LAYERS + 1];
     mlp_activation g[MOST_LAYERS];
     double alpha[MOST_LAYERS];
-    int without_bias, frozen, one_slope;  // bit l is for layer l
+    int without_bias, frozen, one_slope, masked;  // bit l is for layer l
     mlp_loss loss;
     int by_label, weighted, pixels;  // pixels: X is uint8
     int64_t n, batch;
@@ -141,14 +141,16 @@ static inline int own_half_squares(void *self, void *call, void *delta, double *
     return runs_out(call);
 }
 
+static inline mlp_layer_spec layer_spec(const setting *s, int l, mlp_dtype dtype) {
+    return (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l], .alpha = s->alpha[l],
+                            .one_slope = s->one_slope >> l & 1, .has_bias = !(s->without_bias >> l & 1),
+                            .trainable = !(s->frozen >> l & 1), .has_mask = s->masked >> l & 1,
+                            .own = {own_relu, own_relu_backward, (void *)mlp_kernels_for(dtype)}};
+}
+
 static inline mlp_network *make_network(const setting *s, mlp_dtype dtype) {
     mlp_layer_spec layers[MOST_LAYERS];
-    for (int l = 0; l < s->n_layers; l++) {
-        layers[l] = (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l],
-                                     .alpha = s->alpha[l], .one_slope = s->one_slope >> l & 1,
-                                     .has_bias = !(s->without_bias >> l & 1), .trainable = !(s->frozen >> l & 1),
-                                     .own = {own_relu, own_relu_backward, (void *)mlp_kernels_for(dtype)}};
-    }
+    for (int l = 0; l < s->n_layers; l++) layers[l] = layer_spec(s, l, dtype);
     mlp_network *net = NULL;
     if (!CHECK(mlp_network_create(&net, dtype, layers, s->n_layers) == MLP_OK)) exit(3);
     draw_parameters(s, net, mlp_kernels_for(dtype));
@@ -171,19 +173,24 @@ static inline void append(snapshot *to, const mlp_kernels *k, const void *array,
     for (int64_t i = 0; array && i < n; i++) to->values[to->n++] = get(k, array, i);
 }
 
+static inline void append_rows(snapshot *to, const mlp_kernels *k, const void *rows, int64_t stride, int64_t n_in,
+                               int64_t n_out) {
+    for (int64_t i = 0; i < n_in; i++) append(to, k, (const char *)rows + (size_t)(i * stride) * k->real_size, n_out);
+}
+
 static inline snapshot take_snapshot(const setting *s, const mlp_network *net, mlp_trainer *trainer, mlp_dtype dtype) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     int64_t most = 0;
     for (int l = 0; l < s->n_layers; l++) most += (1 + MLP_MOST_STATES) * (s->width[l] + 2) * s->width[l + 1];
     snapshot taken = {allocate((size_t)most * sizeof(double)), 0};
     for (int l = 0; l < s->n_layers; l++) {
-        int64_t n_out = s->width[l + 1], weights = s->width[l] * n_out;
-        append(&taken, k, mlp_network_weights(net, l), weights);
+        int64_t n_in = s->width[l], n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
+        append_rows(&taken, k, mlp_network_weights(net, l), stride, n_in, n_out);
         append(&taken, k, mlp_network_bias(net, l), n_out);
         append(&taken, k, mlp_network_slopes(net, l), slopes_of(s, l));
         if (!trainer) continue;
         for (int i = 0; i < mlp_trainer_states(trainer); i++) {
-            append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_weights(net, l)), weights);
+            append_rows(&taken, k, mlp_trainer_state(trainer, i, mlp_network_weights(net, l)), stride, n_in, n_out);
             append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_bias(net, l)), n_out);
             append(&taken, k, mlp_trainer_state(trainer, i, mlp_network_slopes(net, l)), slopes_of(s, l));
         }

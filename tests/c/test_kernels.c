@@ -189,6 +189,7 @@ static void expect_update(const problem *p, int64_t i, int64_t j) {
         if (clip != 0) g = (g > clip ? clip : g < -clip ? -clip : g) * (r->masked ? mask[i][j] : 1);
         unclipped.settings.clip_value = 0;
         step_of(p->k, &at, g, &unclipped, 1);
+        if (r->masked) at.W *= mask[i][j];
     }
     put(p->k, expected, i * p->n + j, p->kind == GRADIENT ? g : at.W);
     put(p->k, expected_V, i * p->n + j, at.state[0]);

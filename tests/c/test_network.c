@@ -217,17 +217,21 @@ static double objective(const setting *s, const mlp_network *net, const mlp_data
     double penalty = 0;
     for (int l = 0; l < s->n_layers; l++) {
         const double *W = mlp_network_weights(net, l);
-        for (int64_t i = 0; i < s->width[l] * mlp_network_stride(net, l); i++) {  // beyond n_out: zeros
+        int64_t n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
+        for (int64_t i = 0; i < s->width[l] * stride; i++) {
+            if (i % stride >= n_out) continue;  // padding
             penalty += s->settings.l2 / 2 * W[i] * W[i] + s->settings.l1 * fabs(W[i]);
         }
     }
     return r.loss_sum / r.weight_sum + penalty;
 }
 
+// The first `cols` of every `stride` numbers.
 static void check_parameters(const setting *s, const mlp_network *net, const mlp_data *data, double *at,
-                             const double *stepped, int64_t n, double *largest) {
+                             const double *stepped, int64_t n, int64_t cols, int64_t stride, double *largest) {
     const double h = 1e-5;
     for (int64_t i = 0; i < n; i++) {
+        if (i % stride >= cols) continue;
         double here = at[i];
         at[i] = here + h;
         double above = objective(s, net, data);
@@ -252,10 +256,11 @@ static void check_gradient(const setting *s) {
         int64_t n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
         CHECK(stride >= n_out);
         check_parameters(s, net, &d.data, mlp_network_weights(net, l), mlp_network_weights(stepped, l),
-                         s->width[l] * stride, &largest);
-        check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out, &largest);
-        check_parameters(s, net, &d.data, mlp_network_slopes(net, l), mlp_network_slopes(stepped, l), slopes_of(s, l),
+                         s->width[l] * stride, n_out, stride, &largest);
+        check_parameters(s, net, &d.data, mlp_network_bias(net, l), mlp_network_bias(stepped, l), n_out, n_out, n_out,
                          &largest);
+        check_parameters(s, net, &d.data, mlp_network_slopes(net, l), mlp_network_slopes(stepped, l), slopes_of(s, l),
+                         n_out, n_out, &largest);
     }
     CHECK(largest > 1e-4);
     mlp_trainer_destroy(trainer);

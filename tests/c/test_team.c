@@ -40,6 +40,7 @@ static void set_modes(int threads, mlp_fpmode mode) {
 #pragma omp parallel num_threads(threads)
 #endif
     mlp_fpmode_set(mode);
+    mlp_fpmode_set(mode);  // once more: LLVM's OpenMP has brought back the caller's, which it also gives to the workers
 }
 
 static int all_have(int threads, mlp_fpmode mode) {

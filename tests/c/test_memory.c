@@ -1,0 +1,207 @@
+// Memory: where it is asked for, every allocation fails once. The call then says MLP_NO_MEMORY, nothing has changed and
+// nothing is lost; tried again it leads to the bits of a run without failures. Linked with --wrap, see the Makefile.
+#include "setting.h"
+
+#define EPOCH_ROWS 24
+
+void *__real_malloc(size_t bytes);
+void *__real_calloc(size_t count, size_t size);
+void *__real_aligned_alloc(size_t alignment, size_t bytes);
+void __real_free(void *memory);
+void *__wrap_malloc(size_t bytes);
+void *__wrap_calloc(size_t count, size_t size);
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
+void __wrap_free(void *memory);
+
+// AddressSanitizer would end the program over a size that no machine has.
+const char *__asan_default_options(void);
+const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+
+static long asked;     // allocations since `arm`
+static long fails_at;  // the one that fails, from 1; 0: none
+static long alive;     // blocks that have not been freed
+
+static void arm(long at) {
+    asked = 0;
+    fails_at = at;
+}
+
+static int refuses(void) { return ++asked == fails_at; }
+static void *counted(void *memory) {
+    alive += memory != NULL;
+    return memory;
+}
+void *__wrap_malloc(size_t bytes) { return refuses() ? NULL : counted(__real_malloc(bytes)); }
+void *__wrap_calloc(size_t count, size_t size) { return refuses() ? NULL : counted(__real_calloc(count, size)); }
+void *__wrap_aligned_alloc(size_t alignment, size_t bytes) {
+    return refuses() ? NULL : counted(__real_aligned_alloc(alignment, bytes));
+}
+void __wrap_free(void *memory) {
+    alive -= memory != NULL;
+    __real_free(memory);
+}
+
+// ---- The calls that may allocate, as a sequence ----
+
+typedef struct {
+    const setting *s;
+    mlp_dtype dtype;
+    int threads;
+    dataset d;
+    mlp_settings settings;  // of the next call
+    mlp_network *net;
+    mlp_trainer *trainer;
+} life;
+
+static mlp_status create_network(life *of) {
+    mlp_layer_spec layers[MOST_LAYERS];
+    for (int l = 0; l < of->s->n_layers; l++) layers[l] = layer_spec(of->s, l, of->dtype);
+    return mlp_network_create(&of->net, of->dtype, layers, of->s->n_layers);
+}
+static mlp_status create_trainer(life *of) {
+    return mlp_trainer_create(&of->trainer, of->net, of->s->loss, of->s->batch);
+}
+static mlp_status prepare(life *of) { return mlp_trainer_prepare(of->trainer, &of->settings); }
+static mlp_status epoch(life *of) {
+    mlp_result r;
+    mlp_data data = of->d.data;
+    data.n = EPOCH_ROWS;
+    return mlp_train_epoch(of->trainer, &r, &data, NULL, &of->settings, NULL, of->threads, NULL, NULL);
+}
+static mlp_status step(life *of) {  // of more rows than an epoch's minibatches: the workspace grows
+    mlp_result r;
+    return mlp_train_step(of->trainer, &r, &of->d.data, &of->settings, of->threads, NULL, NULL);
+}
+
+// Parameters and states, or nothing before there is a network.
+static snapshot now(const life *of) {
+    if (!of->net) return (snapshot){NULL, 0};
+    return take_snapshot(of->s, of->net, of->trainer, of->dtype);
+}
+
+static void check_unchanged(const life *of, const snapshot *before) {
+    snapshot after = now(of);
+    CHECK(same_snapshot(before, &after));
+    free(after.values);
+}
+
+// Returns how many allocations a call makes. Each of them fails once if `failing`.
+static long survive(life *of, mlp_status (*call)(life *), int failing) {
+    mlp_network *net = of->net;
+    mlp_trainer *trainer = of->trainer;
+    for (long n = 1;; n++) {
+        snapshot before = now(of);
+        arm(failing ? n : 0);
+        mlp_status status = call(of);
+        int failed = fails_at && asked >= fails_at;
+        long made = asked;
+        arm(0);
+        CHECK(status == (failed ? MLP_NO_MEMORY : MLP_OK));
+        if (failed) {
+            CHECK(of->net == net && of->trainer == trainer);
+            check_unchanged(of, &before);
+        }
+        free(before.values);
+        if (!failed) return made;
+    }
+}
+
+static void check_serving(life *of) {
+    size_t bytes = mlp_predict_workspace(of->net, of->s->n, of->threads);
+    void *workspace = allocate(bytes), *out = allocate((size_t)(of->s->n * outputs_of(of->s)) * sizeof(double));
+    mlp_result r;
+    arm(1);
+    CHECK(mlp_predict(of->net, out, &of->d.data, workspace, of->threads, NULL, NULL) == MLP_OK);
+    CHECK(mlp_evaluate(of->net, &r, &of->d.data, of->s->loss, workspace, of->threads, NULL, NULL) == MLP_OK);
+    CHECK(asked == 0);
+    arm(0);
+    free(workspace);
+    free(out);
+}
+
+// A network's life from its creation to its end -> its parameters and states.
+static snapshot live(const setting *s, mlp_dtype dtype, int threads, int failing) {
+    long alive_before = alive;
+    life of = {.s = s, .dtype = dtype, .threads = threads, .d = make_data(s, dtype), .settings = s->settings};
+    CHECK(survive(&of, create_network, failing) >= 2);
+    draw_parameters(s, of.net, mlp_kernels_for(dtype));
+    CHECK(survive(&of, create_trainer, failing) == 2);
+    CHECK(survive(&of, epoch, failing) >= 1);
+    CHECK(survive(&of, epoch, failing) == 0);  // everything is there now
+    CHECK(survive(&of, step, failing) == 1);
+    of.settings.clip_norm = 1e-3;
+    CHECK(survive(&of, epoch, failing) == 2);
+    of.settings.optimizer = MLP_ADAM;  // the states of the former stay until those of the next are there
+    CHECK(survive(&of, prepare, failing) == 2);
+    CHECK(survive(&of, epoch, failing) == 0);
+    CHECK(survive(&of, step, failing) == 0);
+    check_serving(&of);
+    snapshot taken = now(&of);
+    CHECK(snapshot_is_finite(&taken));
+    mlp_trainer_destroy(of.trainer);
+    mlp_network_destroy(of.net);
+    destroy_data(&of.d);
+    CHECK(alive == alive_before + 1);  // the snapshot
+    return taken;
+}
+
+static void test_every_allocation(const setting *s) {
+    static const int team_sizes[] = {1, 2, 3};
+    for (int t = 0; t < 6; t++) {
+        mlp_dtype dtype = t % 2 ? MLP_FLOAT64 : MLP_FLOAT32;
+        doing("%s %s, %d threads", s->name, t % 2 ? "float64" : "float32", team_sizes[t / 2]);
+        snapshot undisturbed = live(s, dtype, team_sizes[t / 2], 0), survivor = live(s, dtype, team_sizes[t / 2], 1);
+        CHECK(same_snapshot(&undisturbed, &survivor));
+        free(undisturbed.values);
+        free(survivor.values);
+    }
+}
+
+// ---- Sizes that do not fit ----
+
+static void test_sizes(const setting *s) {
+    doing("sizes that do not fit");
+    life of = {.s = s, .dtype = MLP_FLOAT32, .threads = 1, .d = make_data(s, MLP_FLOAT32), .settings = s->settings};
+    CHECK(create_network(&of) == MLP_OK);
+    draw_parameters(s, of.net, mlp_kernels_for(MLP_FLOAT32));
+    CHECK(create_trainer(&of) == MLP_OK);
+    snapshot before = now(&of);
+    const int64_t too_many[] = {INT64_MAX, INT64_MAX / 2, INT64_C(1) << 61, INT64_C(1) << 59};
+    for (int i = 0; i < 4; i++) {  // refused before anything is read: the data are not that long
+        mlp_data data = of.d.data;
+        mlp_result r;
+        data.n = too_many[i];
+        CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_TOO_LARGE);
+        CHECK(mlp_predict_workspace(of.net, too_many[i], 1) == 0 && mlp_predict_workspace(of.net, too_many[i], 7) == 0);
+    }
+    mlp_data data = of.d.data;
+    mlp_result r;
+    data.n = INT64_C(1) << 46;  // fits size_t, and no machine
+    CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_NO_MEMORY);
+    data.n = -1;
+    CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_predict_workspace(of.net, -1, 1) == 0);
+    check_unchanged(&of, &before);
+    CHECK(step(&of) == MLP_OK);
+    free(before.values);
+    mlp_trainer_destroy(of.trainer);
+    mlp_network_destroy(of.net);
+    destroy_data(&of.d);
+}
+
+int main(int argc, char **argv) {
+    const mlp_settings sgd = {.lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+                              .check_finite = 1};
+    const setting lives[] = {
+        {.name = "9-20-5", .n_layers = 2, .width = {9, 20, 5}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
+         .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 8, .settings = sgd},
+        {.name = "9-33-17-5", .n_layers = 3, .width = {9, 33, 17, 5}, .g = {MLP_PRELU, MLP_GELU, MLP_IDENTITY},
+         .alpha = {0.25}, .masked = 3, .weighted = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 40, .batch = 8,
+         .settings = sgd},
+    };
+    check_begin(argc, argv, 300);
+    mlp_allow_oversubscription(1);
+    for (int i = 0; i < 2; i++) test_every_allocation(&lives[i]);
+    test_sizes(&lives[1]);
+    return check_end("test_memory");
+}

@@ -1,0 +1,57 @@
+"""Networks and trainers are made, used and thrown away: does the process grow?
+
+    python tests/stress/leaks.py [rounds] [limit in MB]
+
+The memory is read after a tenth of the rounds, and at the end; fails if it grew by more than the limit.
+"""
+
+import resource
+import sys
+
+import numpy as np
+
+from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(24, 5)).astype(np.float32), np.arange(24) % 3
+others = (X.astype(np.float16), np.asfortranarray(X), X.astype(np.float64)[:, ::-1])
+mask = rng.random((5, 8)) < 0.5
+
+
+def megabytes():
+    with open("/proc/self/statm") as pages:
+        return int(pages.read().split()[1]) * resource.getpagesize() / 2**20
+
+
+def one_life(i):
+    threads = 2 if i % 50 == 0 else 1  # a team takes longer to come together than all the rest
+    net = Network([Layer(5, 8, "prelu", mask=mask), Layer(8, 3, "softmax")], seed=i)
+    trainer = Trainer(net, optimizer=(SGD(0.1, 0.9), Adam(0.01))[i % 2], batch_size=7, threads=threads, seed=i)
+    trainer.fit(others[i % 3], y)
+    trainer.step(X, y)
+    trainer.evaluate(X, y)
+    net.predict(X)
+    net.predict(X[:1])
+    net.predict(others[i % 3], threads=threads)
+    for bad in ((X[:, :3], y), (X, y + 5), (X * np.nan, y)):
+        try:
+            trainer.step(*bad)
+        except (ValueError, FloatingPointError):
+            pass
+    if i % 10 == 0:
+        backprop.gradients(net, X, y, "cross_entropy")
+
+
+def main(rounds, limit):
+    for i in range(rounds // 10):
+        one_life(i)
+    before = megabytes()
+    for i in range(rounds):
+        one_life(i)
+    grown = megabytes() - before
+    print(f"{rounds} rounds: {before:.1f} MB, grown by {grown:.2f} MB; limit {limit} MB")
+    return grown > limit
+
+
+if __name__ == "__main__":
+    sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, float(sys.argv[2]) if len(sys.argv) > 2 else 1.0))

@@ -1,0 +1,207 @@
+"""Memory: refused allocations and sizes are a MemoryError and nothing else, and nothing is lost over many rounds."""
+
+import gc
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+
+import numpy as np
+import pytest
+
+from mlpfast import Layer, Network, Trainer
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs /proc or the preloading of Linux")
+
+
+# ---- sizes
+
+
+@pytest.mark.parametrize("sizes", [
+    [2**31 - 1, 2**31 - 1], [2**30, 2**30], [2**31 - 1, 2**24], [1, 2**31 - 1, 2**31 - 1], [2**20] * 9,
+], ids=str)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_network_that_fits_nowhere(sizes, dtype):
+    with pytest.raises(MemoryError, match="not enough memory"):
+        Network(sizes, dtype=dtype, seed=0)
+
+
+def test_a_layer_that_was_refused_can_be_used():
+    layers = [Layer(3, 4), Layer(4, 2**31 - 1), Layer(2**31 - 1, 2**31 - 1)]
+    with pytest.raises(MemoryError):
+        Network(layers)
+    assert Network(layers[:1], seed=0).predict(np.ones((1, 3))).shape == (1, 4)
+
+
+def test_more_rows_than_memory():
+    """Rows that lie on top of each other: 2^46 of them take no memory before they are copied."""
+    net = Network([4, 3], output="softmax", seed=0)
+    before = [p.tobytes() for p in net.parameters]
+    X, y = np.broadcast_to(np.ones((1, 4), np.float32), (2**46, 4)), np.broadcast_to(np.int64(1), 2**46)
+    for call in (net.predict, lambda X: net.predict(X, threads=1), lambda X: Trainer(net).fit(X, y),
+                 lambda X: Trainer(net).step(X, y), lambda X: Trainer(net).evaluate(X, y)):
+        with pytest.raises(MemoryError):
+            call(X)
+    assert [p.tobytes() for p in net.parameters] == before
+    Trainer(net, batch_size=2**62).fit(X[:9], y[:9])  # a minibatch takes the rows there are
+
+
+# ---- every allocation fails once
+
+# malloc and its kin, asked by certain libraries: number n since `arm` gets nothing. Who asks is the return address.
+FAILING = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+extern void *__libc_realloc(void *, size_t);
+extern void *__libc_memalign(size_t, size_t);
+
+static atomic_long asked, fails_at;
+static const char *who;
+static _Thread_local int inside;  // dladdr may allocate
+
+void arm(long at, const char *names) {
+    who = names;
+    atomic_store(&asked, 0);
+    atomic_store(&fails_at, at);
+}
+long disarm(void) {
+    long so_far = atomic_load(&asked);
+    atomic_store(&fails_at, 0);
+    return so_far;
+}
+
+static int refused(void *caller) {
+    if (!atomic_load(&fails_at) || inside) return 0;
+    Dl_info info;
+    inside = 1;
+    int known = dladdr(caller, &info) && info.dli_fname;
+    inside = 0;
+    const char *name = known ? strrchr(info.dli_fname, '/') : NULL;
+    if (!name) return 0;
+    for (const char *each = who; *each; each += strlen(each) + 1) {
+        if (!strncmp(name + 1, each, strlen(each))) return atomic_fetch_add(&asked, 1) + 1 == atomic_load(&fails_at);
+    }
+    return 0;
+}
+#define CALLER __builtin_return_address(0)
+void *malloc(size_t n) { return refused(CALLER) ? NULL : __libc_malloc(n); }
+void *calloc(size_t n, size_t size) { return refused(CALLER) ? NULL : __libc_calloc(n, size); }
+void *realloc(void *p, size_t n) { return refused(CALLER) ? NULL : __libc_realloc(p, n); }
+void *aligned_alloc(size_t line, size_t n) { return refused(CALLER) ? NULL : __libc_memalign(line, n); }
+"""
+
+SURVIVOR = """
+import ctypes, os, sys
+import numpy as np
+from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop
+
+shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
+shim.arm.argtypes, shim.disarm.restype = [ctypes.c_long, ctypes.c_char_p], ctypes.c_long
+libraries = b"".join(name.encode() + b"\\0" for name in sys.argv[1:]) + b"\\0"
+X, y = np.random.default_rng(0).normal(size=(70, 9)).astype(np.float32), np.arange(70) % 5
+swapped, hot = np.asfortranarray(X, np.float64), np.eye(5)[y]
+
+def survive(call, failing, parameters=lambda: []):
+    n = 0
+    while True:
+        n += 1
+        before = [p.tobytes() for p in parameters()]
+        shim.arm(n if failing else 2**40, libraries)
+        try:
+            result = call()
+        except MemoryError:
+            asked = shim.disarm()
+            assert asked >= n, "a MemoryError although nothing was refused"
+            assert [p.tobytes() for p in parameters()] == before
+            continue
+        asked = shim.disarm()
+        assert asked < n or not failing, f"{asked} of {n}: an allocation failed and nobody noticed"
+        counts.append(asked)
+        return result
+
+def live(failing):
+    mask = np.arange(9 * 33).reshape(9, 33) % 3 > 0
+    make = lambda: Network([Layer(9, 33, "prelu", mask=mask), Layer(33, 5, "softmax")], seed=0)
+    net = survive(make, failing)
+    trainer = survive(lambda: Trainer(net, optimizer=SGD(0.1, 0.9), batch_size=16, seed=0, clip_norm=1.0), failing)
+    results, mine = [], lambda: net.parameters
+    for call in [lambda: trainer.fit(X, y), lambda: trainer.step(X, y), lambda: trainer.fit(swapped, hot),
+                 lambda: net.predict(X), lambda: net.predict(X[:3]), lambda: net.predict(swapped, threads=2),
+                 lambda: trainer.evaluate(X, y), lambda: backprop.gradients(net, X, y, "cross_entropy"),
+                 lambda: trainer.state["velocity"][0].tobytes()]:
+        results.append(repr(survive(call, failing, mine)))
+    trainer.optimizer = Adam(0.01)
+    survive(lambda: trainer.state, failing, mine)
+    survive(lambda: trainer.fit(X, y), failing, mine)
+    return results + [p.tobytes() for p in mine()]
+
+counts = []
+undisturbed = live(False)
+assert live(True) == undisturbed
+assert sum(counts[: len(counts) // 2]) > 15, counts
+print(counts[len(counts) // 2 :])
+"""
+
+
+@pytest.fixture(scope="module")
+def shim(tmp_path_factory):
+    """A library to preload, in which allocations fail."""
+    compiler = shutil.which(os.environ.get("CC") or "cc") or shutil.which("gcc") or shutil.which("clang")
+    if compiler is None:
+        pytest.skip("no C compiler")
+    folder = tmp_path_factory.mktemp("shim")
+    (folder / "failing.c").write_text(FAILING)
+    library = folder / "failing.so"
+    command = [compiler, "-O1", "-shared", "-fPIC", "-o", str(library), str(folder / "failing.c"), "-ldl"]
+    built = subprocess.run(command, capture_output=True, text=True)
+    if built.returncode:
+        pytest.skip(f"the C compiler cannot build a library: {built.stderr}")
+    return library
+
+
+@linux
+@pytest.mark.skipif(sysconfig.get_config_var("WITH_PYMALLOC") is None, reason="another interpreter")
+@pytest.mark.parametrize("libraries", [["_core."], ["_core.", "_multiarray_umath."]], ids=["mlpfast", "and NumPy"])
+def test_every_allocation_may_fail(libraries, shim, tmp_path):
+    """First those of mlpfast's own library, then NumPy's too: its arrays, and what it needs to convert them."""
+    env = {**os.environ, "LD_PRELOAD": str(shim), "MLPFAST_OVERSUBSCRIBE": "1"}
+    command = [sys.executable, "-c", SURVIVOR, *libraries]
+    run = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    if "symbol lookup error" in run.stderr:
+        pytest.skip(f"another C library: {run.stderr}")
+    assert run.returncode == 0, run.stderr
+
+
+# ---- nothing is lost
+
+
+@linux
+def test_two_thousand_lives_leave_nothing_behind(tmp_path):
+    """tests/stress/leaks.py goes through 10,000 and more."""
+    script = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stress", "leaks.py")
+    run = subprocess.run([sys.executable, script, "2000"], cwd=tmp_path, capture_output=True, text=True, timeout=300)
+    assert run.returncode == 0, run.stdout + run.stderr
+
+
+def test_a_network_goes_when_its_last_reference_goes():
+    """No cycles: memory is given back at once, not when the collector comes by."""
+    gc.collect()
+    gc.disable()
+    try:
+        before = sum(isinstance(thing, Network) for thing in gc.get_objects())
+        net = Network([3, 4, 2], output="softmax", seed=0)
+        trainer = Trainer(net)
+        trainer.fit(np.ones((4, 3)), [0, 1, 0, 1])
+        W = net.layers[0].W
+        del net, trainer
+        assert sum(isinstance(thing, Network) for thing in gc.get_objects()) == before
+        W += 1  # it keeps the memory it shows
+    finally:
+        gc.enable()
