@@ -12,6 +12,7 @@ from mlpfast import Network, Trainer, losses
 
 sys.path.insert(0, str(Path(__file__).with_name("stress")))
 import callers
+import neighbours
 import signals
 
 
@@ -26,6 +27,14 @@ def test_interrupts_at_random_moments():
 
 def test_exceptions_from_callbacks():
     assert [well for _, well in map(signals.raised, range(20))] == [True] * 20
+
+
+@pytest.mark.parametrize("neighbour", neighbours.NEIGHBOURS)
+def test_neighbours_before_and_after(neighbour):
+    if neighbour not in neighbours.installed():
+        pytest.skip(f"{neighbour} is not installed")
+    for order in ((neighbour, "mlpfast"), ("mlpfast", neighbour)):
+        assert neighbours.run(order) is None
 
 
 def test_many_callers_at_once():
