@@ -62,10 +62,11 @@ void mlp_poison_padding(const mlp_network *net, void *block) {
 #endif
 
 // A row of W that fills a cache line begins a new one: loads then do not cross lines, and threads that own neighbouring
-// columns do not share any.
+// columns do not share any. An odd line more where rows would be a multiple of 512 bytes apart: a thread's columns of them
+// would all fall into the same few sets of its caches.
 static int64_t row_stride(int64_t n_out, size_t real_size) {
-    int64_t line = LINE / (int64_t)real_size;
-    return n_out <= line ? n_out : (n_out + line - 1) / line * line;
+    int64_t line = LINE / (int64_t)real_size, lines = (n_out + line - 1) / line;
+    return n_out <= line ? n_out : (lines + (lines % 8 == 0)) * line;
 }
 
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
