@@ -14,7 +14,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("ldmxcsr %0" : : "m"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0x1f80; }
 // The lowest six bits say what has happened, and are no mode.
-static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return (mode & ~0x3fu) == mlp_fpmode_default(); }
+static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return ((mode ^ other) & ~0x3fu) == 0; }
 
 #elif defined(__aarch64__)
 
@@ -26,7 +26,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0; }
-static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return mode == mlp_fpmode_default(); }
+static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return mode == other; }
 
 #else
 
@@ -40,9 +40,11 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { fesetenv(&mode); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return *FE_DFL_ENV; }
-static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return (void)mode, 0; }
+static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (void)mode, (void)other, 0; }
 
 #endif
+
+static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return mlp_fpmode_is(mode, mlp_fpmode_default()); }
 
 // Reading the mode takes a few nanoseconds, writing it more: that is done where it is another.
 static inline mlp_fpmode mlp_fpmode_enter(void) {
@@ -52,7 +54,7 @@ static inline mlp_fpmode mlp_fpmode_enter(void) {
 }
 
 static inline void mlp_fpmode_leave(mlp_fpmode before) {
-    if (!mlp_fpmode_is_default(before)) mlp_fpmode_set(before);
+    if (!mlp_fpmode_is(before, mlp_fpmode_now())) mlp_fpmode_set(before);
 }
 
 #endif

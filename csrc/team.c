@@ -66,7 +66,12 @@ static int release_pool(void) { return 0; }
 
 static void before_fork(void) { keeps_pool = !release_pool(); }
 
+static atomic_ulong survivor;
+unsigned long mlp_this_thread(void) { return (unsigned long)pthread_self(); }
+unsigned long mlp_survivor(void) { return atomic_load_explicit(&survivor, memory_order_relaxed); }
+
 static void in_child(void) {
+    atomic_store(&survivor, mlp_this_thread());
     atomic_fetch_add(&forks, 1);
     atomic_store(&running, 0);
     if (keeps_pool) atomic_store(&works_alone, 1);

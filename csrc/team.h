@@ -31,6 +31,9 @@ int mlp_team_size(int asked, double flops_per_phase);
 // How many forks there were from the process that loaded the library to this one. Once it has grown, what other threads
 // had begun will not be ended here.
 int mlp_forks(void);
+// This thread, and the one that came through the last fork, as numbers that other threads do not have; 0 for none.
+unsigned long mlp_this_thread(void);
+unsigned long mlp_survivor(void);
 
 // The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.
 static inline void mlp_team_share(const mlp_member *member, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {

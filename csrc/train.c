@@ -647,7 +647,8 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
         return MLP_NO_MEMORY;
     }
     for (int i = 0; i < MLP_MOST_STATES; i++) {
-        if (other) free(t->state[i]), t->state[i] = NULL;
+        void *old = t->state[i];
+        if (other) t->state[i] = NULL, free(old);  // in this order: a child that is forked in between must not find it
         if (fresh[i]) t->state[i] = fresh[i];
     }
     if (other) t->steps = 0;

@@ -7,7 +7,7 @@ cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import functools
@@ -117,6 +117,8 @@ cdef extern from "mlpfast.h":
 
 cdef extern from "team.h":
     int mlp_forks()
+    unsigned long mlp_this_thread()
+    unsigned long mlp_survivor()
 
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
@@ -184,8 +186,10 @@ cdef mlp_activation activation_kind(activation) except *:
 
 
 cdef mlp_loss loss_spec(loss, Own own) except *:
-    """own: own_of(loss), which the caller keeps as long as it uses the result."""
+    """own: own_loss_of(loss), which the caller keeps as long as it uses the result."""
     cdef mlp_loss_kind kind = <mlp_loss_kind><int>LOSSES.index(loss.name)
+    if (kind == MLP_OWN_LOSS) != (own is not None):
+        raise ValueError("loss must keep its name")
     return mlp_loss(kind, loss.parameter, loss.label_smoothing,
                     mlp_own_loss(own_loss, kind == MLP_OWN_LOSS and not loss.through_output, <void *>own))
 
@@ -291,6 +295,7 @@ cdef inline const void *address_or_null(array) except? NULL:
     return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray?>array)
 
 
+cdef class Network
 cdef type np_ndarray = np.ndarray
 cdef double FEW_FLOPS = 1e6  # some ten microseconds: not worth letting other Python threads in
 
@@ -340,9 +345,26 @@ cdef class Data:
         self.c.targets = address_or_null(targets)
         self.c.weights = address_or_null(weights)
         self.c.n = X.shape[0]
+        for name, array in (("labels", labels), ("targets", targets), ("weights", weights)):
+            if array is not None and (<cnp.ndarray?>array).shape[0] != self.c.n:
+                raise ValueError(f"{name} must have one entry for each row of X, has {len(array)} for {self.c.n}")
 
     def __len__(self):
         return self.c.n
+
+    cdef int check(self, Network network) except -1:
+        """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
+        cdef cnp.ndarray X = self.X
+        suits = is_plain(X, network.n_in)
+        if self.targets is not None:
+            suits = suits and is_plain(self.targets, network.n_out) and self.targets.dtype == network.dtype
+        if self.labels is not None:
+            suits = suits and cnp.PyArray_TYPE(self.labels) == cnp.NPY_INT32 and cnp.PyArray_ISCARRAY_RO(self.labels)
+        if self.weights is not None:
+            suits = suits and self.weights.dtype == network.dtype and cnp.PyArray_ISCARRAY_RO(self.weights)
+        if not suits:
+            raise ValueError("X, y or sample_weight has changed its shape or type since it was checked")
+        return 0
 
 
 # ---- Interrupts ----
@@ -386,7 +408,8 @@ cdef int raise_status(mlp_status status, list caught) except -1:
     if status == MLP_FORKED:
         raise RuntimeError("a signal handler forked this process during a call on several threads, which are in the "
                            "parent: the call cannot go on here, and what it was writing is partly written")
-    if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE:
+    # Interrupted without an exception: a function of the caller's, or NumPy for it, had no memory to say more.
+    if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE or status == MLP_INTERRUPTED:
         raise MemoryError("not enough memory for arrays of these sizes")
     raise ValueError("the C core refused an argument")
 
@@ -407,66 +430,85 @@ cdef class Own:
 
 
 cdef Own own_of(functions, dtype):
-    """None for what is not the caller's own."""
-    if functions.name != "custom":
-        return None
     cdef Own own = Own()
     own.functions, own.dtype = functions, dtype
     return own
 
 
-cdef int give_up(void *call, error) noexcept:
+cdef void give_up(void *call, error) noexcept:
     """The call of the core whose context that is will end, and raise error."""
     if call != NULL:
         (<list>(<poll_state *>call).caught).append(error)
-    return 1
+
+
+cdef multiply(delta, slopes):
+    delta *= slopes.astype(delta.dtype, copy=False)
+
+
+cdef taken(cnp.ndarray to, const void *rows, const int64_t *index, int64_t first):
+    """to, filled with those of the rows: number index[i], or first + i if index is NULL, in row i."""
+    cdef int64_t i, n = to.shape[0]
+    cdef size_t size = cnp.PyArray_NBYTES(to) // n if n else 0
+    for i in range(n):
+        memcpy(<char *>address(to) + i * size, <const char *>rows + (index[i] if index != NULL else first + i) * size, size)
+    return to
+
+
+cdef Own own_loss_of(loss, dtype):
+    """None for what is not the caller's own."""
+    return own_of(loss, dtype) if loss.name == "custom" else None
 
 
 cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
         try:
             own = <Own>self
             own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
-            return 0
+            failed = 0
         except BaseException as error:
-            return give_up(call, error)
+            give_up(call, error)
+        mlp_fpmode_enter()  # whatever the function has done to it
+        return failed
 
 
 cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
         try:
             own = <Own>self
-            own.functions.backward(own.matrix(delta, rows, n), own.copy(z, rows, n))
-            return 0
+            slopes = own.functions.derivatives(own.copy(z, rows, n))
+            multiply(own.matrix(delta, rows, n), slopes)
+            failed = 0
         except BaseException as error:
-            return give_up(call, error)
+            give_up(call, error)
+        mlp_fpmode_enter()
+        return failed
 
 
 cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
                   const int64_t *index, int64_t first, int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1
     with gil:
         try:
             own_rows(<Own>self, delta, row_loss, a, data, index, first, rows, n)
-            return 0
+            failed = 0
         except BaseException as error:
-            return give_up(call, error)
+            give_up(call, error)
+        mlp_fpmode_enter()
+        return failed
 
 
 cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, const mlp_data *data, const int64_t *index,
                   int64_t first, int64_t rows, int64_t n) except -1:
     """As mlp_own_loss.rows."""
     cdef cnp.npy_intp size = rows
-    if index == NULL:
-        which = slice(first, first + rows)
-    else:
-        which = cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_INT64, <void *>index)
-    cdef cnp.npy_intp all = data.n
     if data.labels != NULL:
-        y = cnp.PyArray_SimpleNewFromData(1, &all, cnp.NPY_INT32, <void *>data.labels)[which].copy()
+        y = taken(np.empty(rows, np.int32), data.labels, index, first)
     else:
-        y = own.matrix(data.targets, data.n, n)[which].copy()
+        y = taken(np.empty((rows, n), own.dtype), data.targets, index, first)
+    weights = None if data.weights == NULL else taken(np.empty(rows, own.dtype), data.weights, index, first)
     losses = own.functions.rows(y, own.copy(a, rows, n))
-    weights = None if data.weights == NULL else view(None, <void *>data.weights, (data.n,), own.dtype)[which]
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
         losses if weights is None else losses * weights)
     if delta != NULL:
@@ -511,6 +553,7 @@ cdef class Network:
     cdef bint has_own
     cdef list one_slope                # whether each layer has one for all, as the core was told
     cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
+    cdef unsigned long trained_by      # the thread
     cdef int64_t n_in, n_out
     cdef bint is_float32
     cdef double flops                  # of a forward pass of one row
@@ -531,13 +574,13 @@ cdef class Network:
                 specs[l].n_in, specs[l].n_out = layer["n_in"], layer["n_out"]
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = activation_kind(activation)
-                specs[l].alpha, specs[l].one_slope = activation.alpha, activation.shared
+                specs[l].alpha, specs[l].one_slope = activation.alpha, bool(activation.shared)
                 specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
-                own = own_of(activation, self.dtype)
+                own = own_of(activation, self.dtype) if specs[l].activation == MLP_OWN_ACTIVATION else None
                 specs[l].own = mlp_own_activation(own_forward, own_backward, <void *>own)
                 self.own.append(own)
-                self.one_slope.append(bool(activation.shared))
+                self.one_slope.append(specs[l].one_slope)
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
         finally:
@@ -552,17 +595,19 @@ cdef class Network:
         mlp_network_destroy(self.c)
 
     cpdef begin_training(self):
-        if self.training_since == mlp_forks():
+        if self.training:
             raise RuntimeError("network is being trained by another thread")
-        self.training_since = mlp_forks()
+        self.training_since, self.trained_by = mlp_forks(), mlp_this_thread()
 
     cpdef end_training(self):
         self.training_since = -1
 
     @property
     def training(self):
-        """Whether a trainer is at work; in a forked child, where that thread does not exist, none is."""
-        return self.training_since == mlp_forks()
+        """Whether a trainer is at work. In a forked child there is none but in the thread that forked."""
+        if self.training_since == -1:
+            return False
+        return self.training_since == mlp_forks() or self.trained_by == mlp_survivor()
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
@@ -582,6 +627,11 @@ cdef class Network:
     def slopes(self, int layer):
         n = 1 if self.one_slope[layer] else self.layers[layer]["n_out"]
         return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
+
+    def parameters_of_all(self):
+        """Views of W, b and slopes of each layer, without those it has not."""
+        each = [p for l in range(len(self.layers)) for p in (self.weights(l), self.bias(l), self.slopes(l))]
+        return [p for p in each if p is not None]
 
     cdef Workspace workspace(self, int64_t n, int threads):
         cdef Workspace space = self.idle.pop() if self.idle else Workspace()
@@ -624,9 +674,13 @@ cdef class Network:
     def predict(self, cnp.ndarray out, Data data, int threads, double input_dropout=0, uint64_t seed=0,
                 int64_t sample=-1):
         """out (n, n_out) = a_L; with sample >= 0 under dropout, as the numbers of that seed and sample have it."""
+        data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
+        if not (is_plain(out, self.n_out) and out.shape[0] == data.c.n and cnp.PyArray_ISWRITEABLE(out)
+                and cnp.PyArray_TYPE(out) == (cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)):
+            raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -640,10 +694,11 @@ cdef class Network:
 
     def evaluate(self, Data data, loss, int threads):
         """(sum of losses, sum of weights, weight of the right ones) over all rows."""
+        data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
-        cdef Own own = own_of(loss, self.dtype)
+        cdef Own own = own_loss_of(loss, self.dtype)
         cdef mlp_loss spec = loss_spec(loss, own)
         cdef mlp_result result
         cdef mlp_status status
@@ -688,11 +743,12 @@ cdef class Trainer:
     cdef mlp_settings settings         # as `use` set it, for step_ready
     cdef bint by_label
     cdef Own own                       # of the loss, or None
+    cdef int64_t batch_size
     cdef Workspace labels
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
-        self.own = own_of(loss, network.dtype)
+        self.own, self.batch_size = own_loss_of(loss, network.dtype), batch_size
         raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
 
     def __dealloc__(self):
@@ -709,31 +765,32 @@ cdef class Trainer:
         self.network.end_training()
         raise_status(status, None)
 
-    def read_state(self, int optimizer, list parameters):
+    def read_state(self, int optimizer):
         """(t, copies: lists with an array for each of the network's parameters) of that optimizer; (0, []) of another."""
         self.network.begin_training()
         try:
             if mlp_trainer_optimizer(self.c) != optimizer:
                 return 0, []
-            arrays = self.views_of_state(parameters)
+            arrays = self.views_of_state()
             return mlp_trainer_steps(self.c), [[a.copy() for a in each] for each in arrays]
         finally:
             self.network.end_training()
 
-    def write_state(self, mlp_settings settings, int64_t steps, list states, list parameters):
+    def write_state(self, mlp_settings settings, int64_t steps, list states):
         """states as read_state gives them, of the parameters' shapes and dtype; those that are not kept are ignored."""
         self.network.begin_training()
         try:
             raise_status(mlp_trainer_prepare(self.c, &settings), None)
-            for mine, given in zip(self.views_of_state(parameters), states):
+            for mine, given in zip(self.views_of_state(), states):
                 for array, values in zip(mine, given):
                     array[...] = values
             mlp_trainer_set_steps(self.c, steps)
         finally:
             self.network.end_training()
 
-    def views_of_state(self, list parameters):
+    def views_of_state(self):
         """Of memory that goes with the next optimizer: not to be kept."""
+        parameters = self.network.parameters_of_all()
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
     cdef state_of(self, int i, cnp.ndarray parameter):
@@ -799,6 +856,11 @@ cdef class Trainer:
 
         rates: the learning rate of each minibatch (float64), or None for that of the settings.
         """
+        data.check(self.network)
+        if rates is not None and (rates.dtype != np.float64 or rates.shape[0] * self.batch_size < data.c.n):
+            raise ValueError("rates must be float64, one for each minibatch")
+        if order is not None and (order.dtype != np.int64 or order.shape[0] != data.c.n):
+            raise ValueError("order must be int64, one for each row")
         cdef const double *each = <const double *>address_or_null(rates)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
@@ -814,6 +876,7 @@ cdef class Trainer:
 
     def step(self, Data data, mlp_settings settings, int threads):
         """Train on all rows as one minibatch -> (status name, result)."""
+        data.check(self.network)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
@@ -917,7 +980,7 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
     if g.kind == MLP_OWN_ACTIVATION:
-        activation.backward(delta, kept.copy())
+        multiply(delta, activation.derivatives(kept.copy()))
     elif g.kind == MLP_SOFTMAX:
         k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
@@ -944,7 +1007,7 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.zeros(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
-    cdef Own own = own_of(loss, out.dtype)
+    cdef Own own = own_loss_of(loss, out.dtype)
     if own is not None:
         own_rows(own, address(delta), &losses[0], address(out), &data.c, NULL, 0, out.shape[0], out.shape[1])
         return losses.base[:-1], delta, correct.base[:-1]

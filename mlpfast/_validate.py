@@ -81,14 +81,19 @@ def _refuse_masked(name, value):
 
 
 def number_array(name, value):
-    """value as an array of numbers (bool counts); object, string, complex and masked arrays raise TypeError."""
+    """value as an array of numbers (bool counts), with a shape and dtype that no other thread can change.
+
+    Object, string, complex and masked arrays raise TypeError.
+    """
     _refuse_masked(name, value)
     if hasattr(value, "toarray"):  # scipy.sparse
         raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
     try:
-        array = np.asarray(value)
+        array = np.asanyarray(value)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name} must be a rectangular array: {error}") from None
+    _refuse_masked(name, array)  # what an object's __array__ gave
+    array = np.ndarray.view(array, np.ndarray)
     if array.dtype.kind not in "biuf":
         raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
     return array
@@ -149,7 +154,7 @@ def mask_matrix(mask, shape):
 
 def inputs(X, network, name="X"):
     """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
-    X = number_array(name, X).view()  # whose shape no other thread can change from here on
+    X = number_array(name, X)
     if X.ndim != 2 or X.shape[1] != network.n_in:
         raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
     dtype = X.dtype.newbyteorder("=")
@@ -341,6 +346,7 @@ def output_array(out, shape, dtype, others):
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
     _refuse_masked("out", out)
+    given, out = out, np.ndarray.view(out, np.ndarray)  # a subclass may say what is not so
     if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
     if not out.flags.c_contiguous or not out.flags.aligned:
@@ -350,4 +356,4 @@ def output_array(out, shape, dtype, others):
     for name, other in others:
         if isinstance(other, np.ndarray) and np.may_share_memory(out, other):
             raise ValueError(f"out must not overlap {name}")
-    return out
+    return given

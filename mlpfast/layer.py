@@ -1,6 +1,7 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
 from . import activations, initializers
+from ._core import in_default_mode
 from ._validate import flag, mask_matrix, parameter_values, real_number, whole_number
 
 USUAL = {"init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
@@ -16,7 +17,8 @@ class Layer:
         al. (2014). predict and evaluate know nothing of it. Not for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one: where it is False, or has no entry, W is zero and stays
-        zero under every optimizer. (Layer.W = ... keeps to it; what W[...] = ... writes there is zero after a step.)
+        zero under every optimizer. (Layer.W = ... keeps to it; what W[...] = ... writes there is zero after a
+        step.)
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the
     core trains, and writing to them changes the network. b is None without a bias. Rows of W may be padded to whole
@@ -74,6 +76,7 @@ class Layer:
         return self._attached().weights(self._index)
 
     @W.setter
+    @in_default_mode
     def W(self, value):
         W = self._attached().weights(self._index)
         W[...] = parameter_values("W", value, W.shape)
@@ -85,6 +88,7 @@ class Layer:
         return self._attached().bias(self._index)
 
     @b.setter
+    @in_default_mode
     def b(self, value):
         if not self.bias:
             raise AttributeError("b cannot be set: the Layer was made with bias=False")
@@ -97,6 +101,7 @@ class Layer:
         return self._attached().slopes(self._index)
 
     @slopes.setter
+    @in_default_mode
     def slopes(self, value):
         if self.slopes is None:
             raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")

@@ -62,7 +62,8 @@ def r2(y, yhat, sample_weight=None):
     w = np.ones((len(y), 1)) if sample_weight is None else np.asarray(sample_weight, np.float64)[:, None]
     missed = (w * np.square(yhat - y)).sum(axis=0)
     total = (w * np.square(y - (w * y).sum(axis=0) / w.sum())).sum(axis=0)
-    constant = (y == y[0]).all(axis=0)  # the total of such may be rounding errors
+    seen = y[w[:, 0] > 0]
+    constant = (seen == seen[:1]).all(axis=0)  # the total of such may be rounding errors
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
 
 

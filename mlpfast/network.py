@@ -41,6 +41,8 @@ class Network:
         input_dropout=0.0,
         input_noise=0.0,
     ):
+        if "_core" in vars(self):
+            raise RuntimeError("a Network is made once: its Trainers hold on to its parameters")
         self.seed = seed_or_fresh(seed)
         self.input_scale = input_scale
         self.input_dropout, self.input_noise = input_dropout, input_noise

@@ -17,7 +17,7 @@ from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
-COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**32 - 1, "steps": 2**53}  # in a state, with the most each may be
+COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
 
 
 class Trainer:
@@ -127,26 +127,27 @@ class Trainer:
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
         {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, name: [an array for each of
-        network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun. Set in a new
-        Trainer of the same settings, that goes on as the old one would have, with the same bits. What a
-        ReduceOnPlateau or a callback has seen is theirs to keep.
+        network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun, or keeps none,
+        as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as the old one would have,
+        with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
         """
-        parameters = self.network.parameters
-        steps, kept = self._core.read_state(self.optimizer.number, parameters)
-        names = self.optimizer.states
+        optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
+        steps, kept = self._core.read_state(optimizer.number)
+        names = optimizer.states
         kept += [[np.zeros_like(p) for p in parameters] for _ in names[len(kept) :]]
         counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps}
         return {**counts, **dict(zip(names, kept, strict=True))}
 
     @state.setter
+    @_core.in_default_mode
     def state(self, state):
-        names, parameters = self.optimizer.states, self.network.parameters
+        names, parameters = self.optimizer.states, self.network._core.parameters_of_all()
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
         counts = [whole_number(f"state[{name!r}]", state[name], least=0, most=most) for name, most in COUNTS.items()]
         arrays = [state_arrays(name, state[name], parameters) for name in names]
-        self._core.write_state(self._settings(), counts[-1], arrays, parameters)
+        self._core.write_state(self._settings(), counts[-1], arrays)
         self.epoch, self.steps = counts[:-1]
 
     @_core.in_default_mode  # its callbacks too

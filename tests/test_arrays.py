@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, _core, backprop
+from mlpfast import SGD, Layer, Network, Trainer, _core, backprop, losses
 
 N_IN, N_OUT = 5, 3
 REFUSED = (ValueError, TypeError)
@@ -312,6 +312,44 @@ def test_out_is_filled_or_refused(look, n, threads):
     else:
         refused(["out must"], net.predict, X, out=out, threads=threads)
         assert (np.asarray(out) == 7).all()
+
+
+@pytest.mark.parametrize("name, lie", [("shape", (1000, N_OUT)), ("dtype", np.dtype("float32"))])
+def test_out_that_says_what_is_not_so_is_refused(name, lie):
+    class Liar(np.ndarray):
+        pass
+
+    setattr(Liar, name, property(lambda self: lie))
+    net, X = network(), numbers((1000, N_IN), "float32")
+    out = np.zeros((1, N_OUT), "float32") if name == "shape" else np.zeros((1000, N_OUT), "float16")
+    refused(["out must have shape"], net.predict, X, out=out.view(Liar))
+
+
+def test_a_network_is_made_once():
+    net = network()
+    for again in (lambda: net.__init__([2, 3]), lambda: net.__setstate__(network().__getstate__())):
+        with pytest.raises(RuntimeError, match="made once"):
+            again()
+
+
+def test_what_has_changed_since_it_was_checked_is_not_read():
+    """The binding looks once more at what the core is going to read."""
+    net, X = network(), numbers((50, N_IN), "float32")
+    for data in (_core.Data(X[:, :-1].copy()), _core.Data(X, targets=np.zeros((50, N_OUT + 1), "float32")),
+                 _core.Data(X, labels=np.zeros(50, np.int64)), _core.Data(X, weights=np.zeros(50)),
+                 _core.Data(X[::2])):
+        with pytest.raises(ValueError, match="has changed its shape or type"):
+            net._core.evaluate(data, losses.CrossEntropy(), 1)
+    with pytest.raises(ValueError, match="labels must have one entry for each row"):
+        _core.Data(X, labels=np.zeros(49, np.int32))
+
+
+def test_masked_numbers_behind_other_objects_are_refused():
+    class Behind:
+        def __array__(self, dtype=None, copy=None):
+            return np.ma.masked_greater(numbers((3, N_IN), "float32"), 0)
+
+    refused(["X must show all its numbers"], network().predict, Behind())
 
 
 def test_out_may_be_a_file(tmp_path):

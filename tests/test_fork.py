@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,9 @@ def test_a_signal_handler_may_fork_while_it_trains(threads):
 def test_only_a_trainer_of_this_process_occupies_a_network():
     """In a child forked while another thread was training, nobody is."""
     net = Network([3, 2], seed=0)
-    net._core.begin_training()
+    thread = threading.Thread(target=net._core.begin_training)  # which is not there in the child
+    thread.start()
+    thread.join()
     step = (Trainer(net, "half_squared_error", seed=0), np.zeros((1, 3), np.float32), np.zeros((1, 2)))
     with pytest.raises(RuntimeError, match="trained by another thread"):
         step[0].step(*step[1:])

@@ -48,6 +48,7 @@ Y = RNG.integers(7, size=90)
 ROW = RNG.normal(size=(1, 20)).astype(np.float32)
 READY = {dtype: X[:33].astype(dtype, order="C") for dtype in ("float32", "float64")}  # converted in the default mode
 WEIGHTS = RNG.uniform(0.1, 2, size=90)
+EXACT = RNG.normal(size=(33, 16))  # rounded to float32 as it is written
 
 
 def everything(threads):
@@ -73,6 +74,12 @@ def everything(threads):
         found[dtype, "gradients"] = digest(*reference.flat(backprop.gradients(net, X, Y, "cross_entropy")))
         plain = Trainer(net, optimizer=SGD(lr=0.1), clip_norm=0.5, max_norm=2.0, seed=0, threads=threads)
         found[dtype, "step"] = digest(plain.step(READY[dtype], Y[:33]), plain.step(X[:33], Y[:33]), *net.parameters)
+        net.layers[1].W = EXACT
+        state = plain.state
+        plain.optimizer = SGD(lr=0.1, momentum=0.9)
+        plain.state = {**plain.state, "velocity": [np.full(p.shape, 0.1) for p in net.parameters]}
+        plain.step(X[:33], Y[:33])
+        found[dtype, "written"] = digest(*net.parameters, state["steps"])
     tiny = Network([20, 20], seed=0)
     tiny.layers[0].W = TINY
     found["subnormal"] = digest(tiny.predict(TINY, threads=threads), tiny.predict(TINY))
@@ -134,6 +141,27 @@ def test_the_mode_stays_after_an_error_too(helper, mode):
                 call()
 
     assert in_mode(helper, MODES[mode], refused)[1] == MODES[mode] & ~FLAGS
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_function_of_the_callers_that_sets_another_mode(helper, mode, threads):
+    def changed(change):
+        def forward(z):
+            change()
+            return np.maximum(z, 0)
+
+        layers = [Layer(20, 33, activations.Custom(forward, lambda z: z > 0), init="he_normal"), Layer(33, 1)]
+        net = Network(layers, seed=0)
+        before = helper.mode_now()
+        try:
+            Trainer(net, "half_squared_error", threads=threads, seed=0).fit(X, X[:, 0], epochs=2)
+            assert helper.mode_now() & ~FLAGS == before & ~FLAGS
+        finally:
+            helper.mode_set(before)
+        return [p.tobytes() for p in net.parameters]
+
+    assert changed(lambda: helper.mode_set(MODES[mode])) == changed(lambda: None)
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -100,7 +100,7 @@ void *aligned_alloc(size_t line, size_t n) { return refused(CALLER) ? NULL : __l
 SURVIVOR = """
 import ctypes, os, sys
 import numpy as np
-from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop
+from mlpfast import SGD, Adam, Layer, Network, Trainer, activations, backprop, losses
 
 shim = ctypes.CDLL(os.environ["LD_PRELOAD"])
 shim.arm.argtypes, shim.disarm.restype = [ctypes.c_long, ctypes.c_char_p], ctypes.c_long
@@ -131,11 +131,19 @@ def live(failing):
     make = lambda: Network([Layer(9, 33, "prelu", mask=mask), Layer(33, 5, "softmax")], seed=0)
     net = survive(make, failing)
     trainer = survive(lambda: Trainer(net, optimizer=SGD(0.1, 0.9), batch_size=16, seed=0, clip_norm=1.0), failing)
-    results, mine = [], lambda: net.parameters
+    layers = [Layer(9, 8, activations.Custom(lambda z: np.maximum(z, 0), lambda z: z > 0)), Layer(8, 5)]
+    square = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1), lambda y, yhat: 2 * (yhat - y))
+    of_class = losses.Custom(lambda y, yhat: yhat[:, 0] * y, lambda y, yhat: yhat * y[:, None])
+    other = Network(layers, seed=0)
+    owns = [Trainer(other, loss, SGD(0.01), seed=0) for loss in (square, of_class)]
+    results, mine = [], lambda: net.parameters + other.parameters
+    state = trainer.state
     for call in [lambda: trainer.fit(X, y), lambda: trainer.step(X, y), lambda: trainer.fit(swapped, hot),
                  lambda: net.predict(X), lambda: net.predict(X[:3]), lambda: net.predict(swapped, threads=2),
                  lambda: trainer.evaluate(X, y), lambda: backprop.gradients(net, X, y, "cross_entropy"),
-                 lambda: trainer.state["velocity"][0].tobytes()]:
+                 lambda: owns[0].step(X, hot, np.ones(70)), lambda: owns[1].step(X, y),
+                 lambda: owns[0].evaluate(X, hot),
+                 lambda: trainer.state["velocity"][0].tobytes(), lambda: setattr(trainer, "state", state)]:
         results.append(repr(survive(call, failing, mine)))
     trainer.optimizer = Adam(0.01)
     survive(lambda: trainer.state, failing, mine)

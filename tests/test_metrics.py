@@ -201,6 +201,8 @@ def test_r2_of_a_constant(n):
     y = np.full((n, 1), 0.1)
     assert metrics.r2(y, y) == 1 and metrics.r2(y, y + 0.01) == 0
     assert metrics.r2(y, y + 0.01, np.linspace(1, 2, n)) == 0
+    with_another, weight = np.append(y, 5.0), np.append(np.ones(n), 0)
+    assert metrics.r2(with_another, np.append(y, 0.0), weight) == 1
 
 
 def test_the_exception_of_a_metric_passes_through():

@@ -200,6 +200,20 @@ def test_another_optimizer_begins_anew():
         np.testing.assert_array_equal(got, want)
 
 
+def test_a_state_is_that_of_the_cores_own_parameters():
+    class Copies(Network):
+        @property
+        def parameters(self):
+            return [p.copy() for p in super().parameters]
+
+    X, y = examples()
+    trainer = Trainer(Copies([7, 30, 4], output="softmax", seed=0), LOSS, SGD(0.1, 0.9))
+    trainer.step(X, y)
+    assert [v.shape for v in trainer.state["velocity"]] == [p.shape for p in trainer.network.parameters]
+    trainer.steps = 2**32 + 5
+    trainer.state = trainer.state
+
+
 def test_the_state_is_a_copy():
     """A view would outlive the memory of an optimizer that is replaced."""
     X, y = examples()

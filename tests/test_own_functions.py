@@ -1,6 +1,8 @@
 """Activations and losses given as two Python functions: they do what the core's own do, and go with everything else."""
 
+import os
 import pickle
+import traceback
 
 import numpy as np
 import pytest
@@ -233,6 +235,38 @@ def test_what_they_return_is_checked(where, number):
         Trainer(net, losses.Custom(functions["value"], functions["delta"])).fit(X, y)
     assert where in str(caught.value) and part in str(caught.value)
     assert_same_bits(net.parameters, before)
+
+
+def test_no_traceback_holds_memory_of_the_core():
+    X, y = problem(n=16)
+    net = network(Custom(np.sin, lambda z: z[:1]))
+    with pytest.raises(ValueError, match="derivative") as caught:
+        Trainer(net, FOURTH).fit(X, y)
+    frames = [frame for frame, _ in traceback.walk_tb(caught.tb)]
+    arrays = [a for frame in frames for a in frame.f_locals.values() if isinstance(a, np.ndarray)]
+    assert arrays and all(a.flags.owndata or a.base is not None for a in arrays)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_fork_within_a_function_does_not_free_the_network():
+    """The child of a step on one thread is still in that step."""
+    X, y = problem(n=16)
+    said = []
+
+    def value(y, yhat):
+        if not said:
+            said.append(os.fork())
+            if said[0] == 0:
+                try:
+                    trainer.step(np.tile(X, (9, 1)), np.tile(y, (9, 1)))
+                except RuntimeError as error:
+                    os._exit(0 if "being trained" in str(error) else 2)
+                os._exit(1)
+        return FOURTH.value(y, yhat)
+
+    trainer = Trainer(network("tanh"), losses.Custom(value, FOURTH.delta), threads=1)
+    trainer.step(X, y)
+    assert os.waitpid(said[0], 0)[1] == 0
 
 
 def test_a_loss_that_is_not_finite_is_noticed():

@@ -40,7 +40,7 @@ linux_with_threads = pytest.mark.skipif(
 def test_by_itself_a_call_takes_the_processors_there_are():
     processors, most, used = counts()
     assert 1 <= processors <= len(os.sched_getaffinity(0))
-    assert most == processors == used
+    assert most == processors and used == min(processors, 126)  # what 500 rows of that network are worth
 
 
 @linux_with_threads
