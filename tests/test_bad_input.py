@@ -264,10 +264,10 @@ def test_rates_of_a_schedule_are_checked_as_they_come():
         per = "step"
 
         def at(self, t):
-            return 1e39
+            return 0.1 if t < 2 else 1e39
 
     with pytest.raises(ValueError, match="lr must be from .* float32"):
-        Trainer(net, optimizer=SGD(Explodes())).fit(X, Y)
+        Trainer(net, optimizer=SGD(Explodes()), batch_size=1).fit(X, Y)
     for p, was in zip(net.parameters, before, strict=True):
         np.testing.assert_array_equal(p, was)
 
@@ -290,6 +290,9 @@ def test_settings_changed_in_a_callback_are_named():
         setattr(trainer, name, value)
         with pytest.raises((ValueError, TypeError), match=part):
             trainer.fit(X, Y)
+    trainer = Trainer(make_network())
+    with pytest.raises(ValueError, match="seed must be >= 0"):
+        trainer.fit(X, Y, epochs=2, callbacks=[lambda trainer, *_: setattr(trainer, "seed", -1)])
 
 
 @pytest.mark.parametrize("settings", [dict(activation="tanh"), dict(output="softmax"), dict(dropout=0.5)], ids=str)

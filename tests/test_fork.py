@@ -19,8 +19,9 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 def run(*command, seconds):
     """The program's output; whatever hangs in it, children too, ends with it."""
+    elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                               start_new_session=True)
+                               start_new_session=True, cwd=elsewhere)
     try:
         output = process.communicate(timeout=seconds)[0]
     finally:

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -27,8 +28,9 @@ print(json.dumps([config["processors"], config["threads"], len(os.listdir("/proc
 def counts(*arguments, **variables):
     """In a new process: (processors, the most threads, threads that were there in the end)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
+    elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
     run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
-                         capture_output=True, text=True, timeout=120)
+                         capture_output=True, text=True, timeout=120, cwd=elsewhere)
     return tuple(json.loads(run.stdout))
 
 

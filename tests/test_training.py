@@ -336,14 +336,14 @@ def test_class_weight_is_the_sample_weight_of_each_label(given):
 
 @pytest.mark.parametrize("loss, low", [("binary_cross_entropy", 0), ("binary_cross_entropy", -1), ("hinge", -1),
                                        ("perceptron", 0), ("cross_entropy", None)])
-@pytest.mark.parametrize("given", [{1: 3.0}, [1.0, 3.0], "balanced"], ids=str)
+@pytest.mark.parametrize("given", [{1: 3.0}, [2.0, 3.0], "balanced"], ids=str)
 def test_class_weight_of_two_classes_and_of_one_hot_rows(given, loss, low):
     rng = np.random.default_rng(0)
     X, classes = rng.normal(size=(20, 3)), np.repeat([0, 1], [15, 5])
     y = np.eye(2)[classes] if low is None else np.where(classes, 1, low)
-    if isinstance(given, dict) and low is not None:
-        given = {low: 1.0, **given}
-    each = np.array([20 / 30, 20 / 10]) if given == "balanced" else np.array([1.0, 3.0])
+    if isinstance(given, dict):
+        given = {low or 0: 2.0, **given}
+    each = np.array([20 / 30, 20 / 10]) if given == "balanced" else np.array([2.0, 3.0])
     output = "softmax" if low is None else "identity"
     nets = [Network([3, 2 if low is None else 1], output=output, seed=1, dtype="float64") for _ in range(2)]
     Trainer(nets[0], loss, seed=0).fit(X, y, class_weight=given)
