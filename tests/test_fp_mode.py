@@ -165,6 +165,17 @@ def test_a_function_of_the_callers_that_sets_another_mode(helper, mode, threads)
 
 
 @pytest.mark.parametrize("mode", MODES)
+def test_a_callback_that_sets_another_mode(helper, mode):
+    before = helper.mode_now() & ~FLAGS
+    trainer = Trainer(Network([20, 1], seed=0), "half_squared_error", seed=0)
+    try:
+        trainer.fit(X, X[:, 0], epochs=2, callbacks=[lambda *_: helper.mode_set(MODES[mode])])
+        assert helper.mode_now() & ~FLAGS == before
+    finally:
+        helper.mode_set(before)
+
+
+@pytest.mark.parametrize("mode", MODES)
 def test_these_modes_do_change_what_numpy_computes(helper, mode):
     """Else the tests above would pass without doing anything."""
     values = np.array([2.0, -2.0, 1e-300])
