@@ -185,9 +185,13 @@ cdef mlp_activation activation_kind(activation) except *:
     return <mlp_activation><int>ACTIVATIONS.index(activation.name)
 
 
+cdef mlp_loss_kind loss_kind(loss) except *:
+    return <mlp_loss_kind><int>LOSSES.index(loss.name)
+
+
 cdef mlp_loss loss_spec(loss, Own own) except *:
     """own: own_loss_of(loss), which the caller keeps as long as it uses the result."""
-    cdef mlp_loss_kind kind = <mlp_loss_kind><int>LOSSES.index(loss.name)
+    cdef mlp_loss_kind kind = loss_kind(loss)
     if (kind == MLP_OWN_LOSS) != (own is not None):
         raise ValueError("loss must keep its name")
     return mlp_loss(kind, loss.parameter, loss.label_smoothing,
@@ -201,7 +205,7 @@ def keeps_z(activation):
 
 def takes_z(loss):
     """Whether the loss contains the output's activation."""
-    return mlp_loss_takes_z(<mlp_loss_kind><int>LOSSES.index(loss.name))
+    return mlp_loss_takes_z(loss_kind(loss))
 
 
 # ---- The machine ----
@@ -421,18 +425,15 @@ cdef class Own:
     below as `self`."""
     cdef object functions, dtype
 
+    def __cinit__(self, functions, dtype):
+        self.functions, self.dtype = functions, dtype
+
     cdef matrix(self, const void *data, int64_t rows, int64_t n):
         return view(None, <void *>data, (rows, n), self.dtype)
 
     cdef copy(self, const void *data, int64_t rows, int64_t n):
         """What a Python function gets: it may keep it, or write to it."""
         return self.matrix(data, rows, n).copy()
-
-
-cdef Own own_of(functions, dtype):
-    cdef Own own = Own()
-    own.functions, own.dtype = functions, dtype
-    return own
 
 
 cdef void give_up(void *call, error) noexcept:
@@ -456,7 +457,7 @@ cdef taken(cnp.ndarray to, const void *rows, const int64_t *index, int64_t first
 
 cdef Own own_loss_of(loss, dtype):
     """None for what is not the caller's own."""
-    return own_of(loss, dtype) if loss.name == "custom" else None
+    return Own(loss, dtype) if loss.name == "custom" else None
 
 
 cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
@@ -577,7 +578,7 @@ cdef class Network:
                 specs[l].alpha, specs[l].one_slope = activation.alpha, bool(activation.shared)
                 specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
-                own = own_of(activation, self.dtype) if specs[l].activation == MLP_OWN_ACTIVATION else None
+                own = Own(activation, self.dtype) if specs[l].activation == MLP_OWN_ACTIVATION else None
                 specs[l].own = mlp_own_activation(own_forward, own_backward, <void *>own)
                 self.own.append(own)
                 self.one_slope.append(specs[l].one_slope)
@@ -675,12 +676,12 @@ cdef class Network:
                 int64_t sample=-1):
         """out (n, n_out) = a_L; with sample >= 0 under dropout, as the numbers of that seed and sample have it."""
         data.check(self)
-        cdef Workspace space = self.workspace(data.c.n, threads)
-        cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
         if not (is_plain(out, self.n_out) and out.shape[0] == data.c.n and cnp.PyArray_ISWRITEABLE(out)
                 and cnp.PyArray_TYPE(out) == (cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
+        cdef Workspace space = self.workspace(data.c.n, threads)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:

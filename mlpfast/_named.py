@@ -1,5 +1,7 @@
 """What activations and losses have in common."""
 
+from ._validate import one_of
+
 
 class Named:
     """Known to the core by its name, and fixed once it is made, since a network or a Trainer has been told what it is.
@@ -18,3 +20,18 @@ class Named:
     def __repr__(self):
         given = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
+
+
+def from_name(argument, value, base, names, classes, example):
+    """value, a name or an object of base, as an object.
+
+    classes: {name: the class it stands for}, for the names that stand for more than base(name).
+    """
+    if isinstance(value, base):
+        if type(value) is base:
+            one_of(argument, value.name, [name for name in names if name not in classes])
+        return value
+    if not isinstance(value, str):
+        raise TypeError(f"{argument} must be a name or an object such as {example}, got {value!r}")
+    value = one_of(argument, value, names)
+    return classes[value]() if value in classes else base(value)

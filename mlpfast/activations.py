@@ -25,8 +25,8 @@ A name stands for the usual parameter; an object carries another.
 """
 
 from ._core import ACTIVATIONS
-from ._named import Named
-from ._validate import flag, function, numbers_like, one_of, real_number
+from ._named import Named, from_name
+from ._validate import flag, function, numbers_like, real_number
 
 NAMES = tuple(name for name in ACTIVATIONS if name != "custom")
 
@@ -115,11 +115,4 @@ WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
 
 def checked(name, value):
     """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
-    if isinstance(value, Activation):
-        if type(value) is Activation:
-            one_of(name, value.name, [known for known in NAMES if known not in WITH_PARAMETERS])
-        return value
-    if not isinstance(value, str):
-        raise TypeError(f"{name} must be a name or an object such as ELU() or Custom(g, derivative), got {value!r}")
-    value = one_of(name, value, NAMES)
-    return WITH_PARAMETERS[value]() if value in WITH_PARAMETERS else Activation(value)
+    return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)")

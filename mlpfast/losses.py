@@ -27,7 +27,7 @@ their y is -1 or +1.
 """
 
 from ._core import LOSSES, takes_z
-from ._named import Named
+from ._named import Named, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
 NAMES = tuple(name for name in LOSSES if name != "custom")
@@ -146,13 +146,7 @@ def _share(name, value):
 
 def checked(loss, network):
     """loss, a name or an object, as a Loss; ValueError if it is unknown or makes no sense with the network's output."""
-    if not isinstance(loss, Loss):
-        if not isinstance(loss, str):
-            raise TypeError(f"loss must be a name or an object such as Huber() or Custom(value, delta), got {loss!r}")
-        loss = one_of("loss", loss, NAMES)
-        loss = WITH_PARAMETERS[loss]() if loss in WITH_PARAMETERS else Loss(loss)
-    if type(loss) is Loss:
-        one_of("loss", loss.name, [known for known in NAMES if known not in WITH_PARAMETERS])
+    loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)")
     for name in loss.parameters:
         if isinstance(getattr(loss, name), float):
             within(name, getattr(loss, name), network.dtype)

@@ -93,7 +93,7 @@ class Network:
     @property
     def parameters(self):
         """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b, and a prelu's slopes follow its b."""
-        return [p for layer in self.layers for p in layer.parameters]
+        return self._core.parameters_of_all()
 
     def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
