@@ -35,7 +35,7 @@ def checked_threads(threads):
     """A `threads` argument as the core takes it: n > 0 is n; None leaves it to the work, up to what set_num_threads was
     given (a negative number) or to what OpenMP would take (0)."""
     if threads is None:
-        return -_most_threads if _most_threads else 0
+        return -(_most_threads or 0)
     return whole_number("threads", threads, least=1, most=MOST_THREADS)
 
 

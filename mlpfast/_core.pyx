@@ -1,8 +1,13 @@
-# cython: language_level=3, boundscheck=False, wraparound=False
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The binding of the C core: typed arrays in, GIL released, status code -> exception.
 
 What arrives here has been validated by _validate.py; nothing here converts or copies an array.
+
+Objects that several Python threads may hold are a Network (its list of idle workspaces, and who trains it) and a Trainer
+(its settings); `critical_section` guards these where there is no GIL to do so. The rest of a Trainer belongs to the
+thread that trains, and everything else is not changed once made.
 """
+cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from libc.stdint cimport int32_t, int64_t, uint64_t
@@ -596,19 +601,26 @@ cdef class Network:
         mlp_network_destroy(self.c)
 
     cpdef begin_training(self):
-        if self.training:
-            raise RuntimeError("network is being trained by another thread")
-        self.training_since, self.trained_by = mlp_forks(), mlp_this_thread()
+        with cython.critical_section(self):
+            if self.in_training():
+                raise RuntimeError("network is being trained by another thread")
+            self.training_since, self.trained_by = mlp_forks(), mlp_this_thread()
 
     cpdef end_training(self):
-        self.training_since = -1
+        with cython.critical_section(self):
+            self.training_since = -1
 
-    @property
-    def training(self):
-        """Whether a trainer is at work. In a forked child there is none but in the thread that forked."""
+    cdef bint in_training(self) noexcept:
+        """In a forked child nobody is at work but the thread that forked."""
         if self.training_since == -1:
             return False
         return self.training_since == mlp_forks() or self.trained_by == mlp_survivor()
+
+    @property
+    def training(self):
+        """Whether a trainer is at work."""
+        with cython.critical_section(self):
+            return self.in_training()
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
@@ -635,9 +647,15 @@ cdef class Network:
         return [p for p in each if p is not None]
 
     cdef Workspace workspace(self, int64_t n, int threads):
-        cdef Workspace space = self.idle.pop() if self.idle else Workspace()
+        cdef Workspace space
+        with cython.critical_section(self):
+            space = self.idle.pop() if self.idle else Workspace()
         space.ensure(mlp_predict_workspace(self.c, n, threads))
         return space
+
+    cdef put_back(self, Workspace space):
+        with cython.critical_section(self):
+            self.idle.append(space)
 
     def predict_few(self, X, out, double scale):
         """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
@@ -658,7 +676,7 @@ cdef class Network:
             return None
         cdef Workspace space = self.workspace(data.n, 1)
         cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
-        self.idle.append(space)
+        self.put_back(space)
         raise_status(status, None)
         return out
 
@@ -690,7 +708,7 @@ cdef class Network:
             else:
                 status = mlp_predict_sample(self.c, to, &data.c, input_dropout, seed, sample, space.memory, threads,
                                             ask, &state)
-        self.idle.append(space)
+        self.put_back(space)
         raise_status(status, caught)
 
     def evaluate(self, Data data, loss, int threads):
@@ -705,7 +723,7 @@ cdef class Network:
         cdef mlp_status status
         with nogil:
             status = mlp_evaluate(self.c, &result, &data.c, spec, space.memory, threads, ask, &state)
-        self.idle.append(space)
+        self.put_back(space)
         raise_status(status, caught)
         return result.loss_sum, result.weight_sum, result.correct
 
@@ -757,7 +775,8 @@ cdef class Trainer:
 
     def use(self, mlp_settings settings):
         """The settings of step_ready from now on."""
-        self.settings = settings
+        with cython.critical_section(self):
+            self.settings = settings
 
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
@@ -842,7 +861,9 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
-        cdef mlp_settings settings = self.settings  # a call that is refused meanwhile may have brought other settings
+        cdef mlp_settings settings
+        with cython.critical_section(self):
+            settings = self.settings  # a call that is refused meanwhile may have brought other settings
         cdef mlp_fpmode before = mlp_fpmode_enter()
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)

@@ -109,7 +109,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
     result = []
     for layer, a_below, delta, slope in zip(net.layers, [tape.X, *tape.a], deltas, slopes, strict=False):
-        mask, penalties = net._core.mask(layer._index), (l1 + layer.l1, l2 + layer.l2)
+        mask, penalties = layer._mask_of_core(), (l1 + layer.l1, l2 + layer.l2)
         dW = _core.weight_gradient(layer.W, mask, a_below, delta, scale, *penalties)
         db = None if layer.b is None else _core.scaled_sum(delta, scale)
         result.append((dW, db) if slope is None else (dW, db, _core.scaled_sum(slope[None], scale)))

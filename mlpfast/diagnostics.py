@@ -127,7 +127,7 @@ def gradient_flow(net, X, y, loss):
 
 def _layer_flow(layer, a_below, z, a, delta):
     name, nan = layer._unit.name, float("nan")
-    mask = layer._core.mask(layer._index)
+    mask = layer._mask_of_core()
     dW = _core.weight_gradient(layer.W, mask, a_below, delta, 1 / len(delta), 0.0, 0.0)
     saturated = float(SATURATED[name](a).mean()) if name in SATURATED else nan
     dead = float((~(z > 0).any(axis=0)).mean()) if name in CAN_DIE else nan

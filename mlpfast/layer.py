@@ -25,7 +25,7 @@ class Layer:
     cache lines (see W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
     """
 
-    _core = None  # the owner of the parameters, once there is one
+    _owner = None  # of the parameters, once there is one: (_core.Network, number of the layer in it)
 
     def __init__(
         self,
@@ -53,52 +53,56 @@ class Layer:
         self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
 
     def __setattr__(self, name, value):
-        if self._core is not None and name not in ("W", "b", "slopes"):
+        if self._owner is not None and name not in ("W", "b", "slopes"):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
 
     def __reduce_ex__(self, protocol):
-        if self._core is not None:
+        if self._owner is not None:
             raise TypeError("a Layer of a network cannot be pickled or copied: pickle or copy the network")
         return super().__reduce_ex__(protocol)
 
     def _attach(self, core, index):
-        self._index = index
-        self._core = core
+        # In one go: another thread may be making a network of this Layer too.
+        if self.__dict__.setdefault("_owner", (core, index))[0] is not core:
+            raise ValueError("a Layer is already part of another network: make a new Layer")
 
     def _attached(self):
-        if self._core is None:
+        if self._owner is None:
             raise AttributeError("this Layer has no parameters yet: they are made by the Network it is given to")
-        return self._core
+        return self._owner
 
     @property
     def W(self):
-        return self._attached().weights(self._index)
+        core, index = self._attached()
+        return core.weights(index)
 
     @W.setter
     @in_default_mode
     def W(self, value):
-        W = self._attached().weights(self._index)
+        W = self.W
         W[...] = parameter_values("W", value, W.shape)
         if self.mask is not None:
             W[~self.mask] = 0
 
     @property
     def b(self):
-        return self._attached().bias(self._index)
+        core, index = self._attached()
+        return core.bias(index)
 
     @b.setter
     @in_default_mode
     def b(self, value):
         if not self.bias:
             raise AttributeError("b cannot be set: the Layer was made with bias=False")
-        b = self._attached().bias(self._index)
+        b = self.b
         b[...] = parameter_values("b", value, b.shape)
 
     @property
     def slopes(self):
         """The learned slopes of a prelu, (n_out,) or (1,) if they are shared: a view as W is. None for the others."""
-        return self._attached().slopes(self._index)
+        core, index = self._attached()
+        return core.slopes(index)
 
     @slopes.setter
     @in_default_mode
@@ -106,6 +110,11 @@ class Layer:
         if self.slopes is None:
             raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")
         self.slopes[...] = parameter_values("slopes", value, self.slopes.shape)
+
+    def _mask_of_core(self):
+        """The mask as ones and zeros of the network's dtype, or None."""
+        core, index = self._attached()
+        return core.mask(index)
 
     @property
     def parameters(self):

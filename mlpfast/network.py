@@ -223,7 +223,7 @@ def _checked_chain(layers):
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"sizes_or_layers must hold widths or Layers, not both, got {layer!r} at position {i}")
-        if layer._core is not None or any(layer is other for other in layers[:i]):
+        if layer._owner is not None or any(layer is other for other in layers[:i]):
             raise ValueError(f"sizes_or_layers[{i}] is already part of a network: make a new Layer")
         if i > 0 and layer.n_in != layers[i - 1].n_out:
             raise ValueError(

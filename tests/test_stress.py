@@ -1,14 +1,16 @@
 """A little of what tests/stress/ does at length."""
 
 import signal
+import subprocess
 import sys
+import sysconfig
 import threading
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from mlpfast import Network, Trainer, losses
+from mlpfast import Layer, Network, Trainer, initializers, losses
 
 sys.path.insert(0, str(Path(__file__).with_name("stress")))
 import callers
@@ -76,3 +78,57 @@ def test_one_network_is_trained_by_one_thread_at_a_time(call):
     for p, q in zip(net.parameters, twin.parameters, strict=True):
         np.testing.assert_array_equal(p, q)
     Trainer(net).step(X, y)
+
+
+def test_of_many_attempts_to_train_a_network_each_counts_or_is_refused():
+    X, y = callers.X, callers.Y
+    net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
+    trainers = [Trainer(net, seed=0) for _ in range(4)]
+    counts, errors, go = [0] * 8, [], threading.Barrier(8)
+
+    def attempt(number):
+        trainer = trainers[number % 4]
+        go.wait()
+        for _ in range(300):
+            try:
+                trainer.step(X, y)
+                counts[number] += 1
+            except RuntimeError as error:
+                if "trained by another thread" not in str(error):
+                    errors.append(error)
+
+    threads = [threading.Thread(target=attempt, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not errors
+    assert sum(counts) == sum(trainer.steps for trainer in trainers)
+    alone = Trainer(twin, seed=0)
+    for _ in range(sum(counts)):
+        alone.step(X, y)
+    for p, q in zip(net.parameters, twin.parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
+def test_a_layer_goes_to_one_of_two_networks_made_at_once(monkeypatch):
+    layer, thief = Layer(3, 2), []
+    draw = initializers.fill
+
+    def steal(*args):  # what another thread may do after the first Network has looked at the Layer
+        draw(*args)
+        if not thief:
+            thief.append(None)
+            thief.append(Network([layer]))
+
+    monkeypatch.setattr(initializers, "fill", steal)
+    with pytest.raises(ValueError, match="already part of another network"):
+        Network([layer])
+    assert layer.W.base is not None and np.shares_memory(layer.W, thief[1].parameters[0])
+
+
+@pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL")
+def test_free_threading_stays(tmp_path):
+    """Python takes the GIL back where an extension does not say that it can do without."""
+    program = "import sys, mlpfast; assert not sys._is_gil_enabled()"
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
