@@ -50,7 +50,8 @@ class Caller:
 
 def run(count, calls):
     """(how many of `count` threads got the bits they get alone, what was raised)"""
-    shared = Network([24, 32, 5], output="softmax", seed=99)
+    # Large enough that a few rows are predicted without the GIL, and small enough that fewer rows keep it.
+    shared = Network([24, 200, 200, 5], output="softmax", seed=99)
     together = [Caller(i, shared, calls) for i in range(count)]
     threads = [threading.Thread(target=caller.run) for caller in together]
     for thread in threads:
