@@ -54,6 +54,7 @@ static atomic_int running;
 // the child works alone, with the same bits.
 static atomic_int forks, works_alone;
 static _Thread_local int keeps_pool;
+static _Thread_local int pool_size = 1;  // of the calling thread: its last team
 
 #if !defined(_OPENMP) || defined(__clang__)
 static int release_pool(void) { return 1; }
@@ -64,7 +65,10 @@ static int release_pool(void) { return __kmpc_global_thread_num || omp_pause_res
 static int release_pool(void) { return 0; }
 #endif
 
-static void before_fork(void) { keeps_pool = !release_pool(); }
+static void before_fork(void) {
+    keeps_pool = !release_pool();
+    pool_size = 1;
+}
 
 static atomic_ulong survivor;
 unsigned long mlp_this_thread(void) { return (unsigned long)pthread_self(); }
@@ -82,6 +86,17 @@ __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(befo
 
 int mlp_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
 
+void mlp_lock(int *lock) {
+    int held = mlp_forks() + 1;  // 0 is free; what another process held is too
+    for (;;) {
+        int seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
+        if (seen != held && __atomic_compare_exchange_n(lock, &seen, held, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
+        sched_yield();
+    }
+}
+
+void mlp_unlock(int *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
+
 // The process was forked while this team was at work, from within it: the others are still in the parent, alone.
 static int is_orphan(const mlp_team *team) { return team->born != mlp_forks(); }
 
@@ -92,9 +107,32 @@ _Noreturn static void leave_orphaned(const mlp_member *me) {
     pthread_exit(NULL);
 }
 
+#define MOST_THREADS 256  // absurd numbers do not reach the system
+
 // ---- Running a team ----
 
 #ifdef _OPENMP
+// Where the system refuses a thread, as under a limit on processes or on memory, OpenMP ends the process. So as many as
+// the pool is going to grow by are made by way of trial, all at once, and let go again; their stacks stay for those
+// that follow. Some other thread or process may still come in between.
+static void *wait_for_end_of_trial(void *lock) {
+    pthread_mutex_lock(lock);
+    pthread_mutex_unlock(lock);
+    return NULL;
+}
+
+// Of a team of so many, how many can be had.
+static int threads_to_be_had(int wanted) {
+    pthread_t trial[MOST_THREADS];
+    pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int size = pool_size;
+    pthread_mutex_lock(&lock);
+    while (size < wanted && pthread_create(&trial[size], NULL, wait_for_end_of_trial, &lock) == 0) size++;
+    pthread_mutex_unlock(&lock);
+    for (int i = pool_size; i < size; i++) pthread_join(trial[i], NULL);
+    return pool_size = size < wanted ? size : wanted;
+}
+
 static void run_member(mlp_member me, void (*work)(void *context, mlp_member *member), void *context) {
     mlp_fpmode before = mlp_fpmode_enter();
     if (me.rank == 0) me.team->callers_mode = before;
@@ -120,6 +158,7 @@ static int run_together(mlp_team *team, int threads, void (*work)(void *context,
 
 static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
 #ifdef _OPENMP
+    if (threads > 1 && !atomic_load(&works_alone)) threads = threads_to_be_had(threads);
     if (threads > 1 && !atomic_load(&works_alone)) return run_together(team, threads, work, context);
 #else
     (void)threads;
@@ -197,9 +236,6 @@ void mlp_team_barrier(mlp_member *member) {
 // A barrier costs a member about 0.3 us; a phase must hold several times that for each thread to be worth splitting.
 // 150,000 operations are about 1.5 us of one core with AVX-512.
 #define FLOPS_PER_THREAD 150e3
-
-// The OpenMP runtime ends the process when the system refuses it a thread, so absurd numbers do not reach it.
-#define MOST_THREADS 256
 
 // More threads than processors only wait for each other; the tests want them all the same.
 static atomic_int oversubscribes;

@@ -35,6 +35,10 @@ int mlp_forks(void);
 unsigned long mlp_this_thread(void);
 unsigned long mlp_survivor(void);
 
+// Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take it.
+void mlp_lock(int *lock);
+void mlp_unlock(int *lock);
+
 // The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.
 static inline void mlp_team_share(const mlp_member *member, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
     int64_t units = n / unit + (n % unit != 0), each = units / member->size, more = units % member->size;

@@ -10,7 +10,8 @@ import os as _os
 try:
     from . import _core
 except ImportError as error:
-    if _os.path.exists(_os.path.join(_os.path.dirname(__file__), "_core.pyx")):
+    names = _os.listdir(_os.path.dirname(__file__))
+    if "_core.pyx" in names and not any(name.startswith("_core.") and name.endswith(".so") for name in names):
         raise ImportError(
             "mlpfast was imported from its source folder, where its C core is not built: "
             "leave that folder, or install with `pip install -e .`"

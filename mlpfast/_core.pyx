@@ -3,13 +3,13 @@
 
 What arrives here has been validated by _validate.py; nothing here converts or copies an array.
 
-Objects that several Python threads may hold are a Network (its list of idle workspaces, and who trains it) and a Trainer
-(its settings); `critical_section` guards these where there is no GIL to do so. The rest of a Trainer belongs to the
-thread that trains, and everything else is not changed once made.
+Where there is no GIL, what several Python threads change is a Network's list of idle workspaces and who trains it, under
+its lock; a Trainer belongs to the thread that holds its network, and everything else is not changed once made. The short
+ways look at the caller's own arrays, whose shapes another thread may change then, and are left out.
 """
-cimport cython
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
@@ -124,6 +124,18 @@ cdef extern from "team.h":
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()
+    void mlp_lock(int *)
+    void mlp_unlock(int *)
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define FREE_THREADED 1
+    #else
+    #define FREE_THREADED 0
+    #endif
+    """
+    const bint FREE_THREADED
 
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
@@ -321,6 +333,19 @@ cdef inline bint type_of(cnp.ndarray array, mlp_dtype *to) noexcept:
     return kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64 or kind == cnp.NPY_UINT8
 
 
+cdef bint is_there(cnp.ndarray array) noexcept:
+    """False for a view of an array that `resize(refcheck=False)` has made smaller, or put elsewhere."""
+    cdef PyObject *base = <PyObject *>cnp.PyArray_BASE(array)
+    if base == NULL or not isinstance(<object>base, cnp.ndarray):
+        return True
+    owner = <cnp.ndarray>base
+    cdef const char *begin = <const char *>address(owner)
+    cdef const char *data = <const char *>address(array)
+    if not cnp.PyArray_CHKFLAGS(owner, cnp.NPY_ARRAY_OWNDATA):
+        return True
+    return begin <= data and data + cnp.PyArray_NBYTES(array) <= begin + cnp.PyArray_NBYTES(owner)
+
+
 cdef inline int64_t row_stride(cnp.ndarray W) noexcept:
     """Numbers from a row of W to the next; along a row they are contiguous."""
     return cnp.PyArray_STRIDE(W, 0) // cnp.PyArray_ITEMSIZE(W)
@@ -364,7 +389,12 @@ cdef class Data:
     cdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
         cdef cnp.ndarray X = self.X
-        suits = is_plain(X, network.n_in)
+        suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n and address(X) == self.c.X
+        suits = suits and is_there(X)
+        for array, data in ((self.labels, <size_t>self.c.labels), (self.targets, <size_t>self.c.targets),
+                            (self.weights, <size_t>self.c.weights)):
+            if array is not None:
+                suits = suits and array.shape[0] == self.c.n and <size_t>address(array) == data
         if self.targets is not None:
             suits = suits and is_plain(self.targets, network.n_out) and self.targets.dtype == network.dtype
         if self.labels is not None:
@@ -560,16 +590,19 @@ cdef class Network:
     cdef list one_slope                # whether each layer has one for all, as the core was told
     cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
     cdef unsigned long trained_by      # the thread
+    cdef int held_since, holds         # in the same way, by a thread that trains for more than a call of the core
+    cdef unsigned long held_by
     cdef int64_t n_in, n_out
     cdef bint is_float32
     cdef double flops                  # of a forward pass of one row
     cdef const char *parameters        # one block, and its end
     cdef const char *parameters_end
+    cdef int lock                      # around what says who trains, and idle
     cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
-        self.training_since = -1
+        self.training_since = self.held_since = -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
             raise MemoryError()
@@ -600,15 +633,43 @@ cdef class Network:
     def __dealloc__(self):
         mlp_network_destroy(self.c)
 
+    cdef hold(self):
+        """No other thread trains from now on, until as many calls of `release`."""
+        mlp_lock(&self.lock)
+        cdef bint refused = self.in_training() or self.is_held_elsewhere()
+        if not refused:
+            if self.held_since == -1 or self.held_by != mlp_this_thread():  # free, or of a thread the parent has
+                self.holds = 0
+            self.held_since, self.held_by, self.holds = mlp_forks(), mlp_this_thread(), self.holds + 1
+        mlp_unlock(&self.lock)
+        if refused:
+            raise RuntimeError("network is being trained by another thread")
+
+    cdef release(self):
+        mlp_lock(&self.lock)
+        self.holds -= 1
+        if self.holds == 0:
+            self.held_since = -1
+        mlp_unlock(&self.lock)
+
+    cdef bint is_held_elsewhere(self) noexcept:
+        if self.held_since == -1 or self.held_by == mlp_this_thread():
+            return False
+        return self.held_since == mlp_forks()  # the thread of a hold from before a fork is not in the child
+
     cpdef begin_training(self):
-        with cython.critical_section(self):
-            if self.in_training():
-                raise RuntimeError("network is being trained by another thread")
+        mlp_lock(&self.lock)
+        cdef bint refused = self.in_training() or self.is_held_elsewhere()
+        if not refused:
             self.training_since, self.trained_by = mlp_forks(), mlp_this_thread()
+        mlp_unlock(&self.lock)
+        if refused:
+            raise RuntimeError("network is being trained by another thread")
 
     cpdef end_training(self):
-        with cython.critical_section(self):
-            self.training_since = -1
+        mlp_lock(&self.lock)
+        self.training_since = -1
+        mlp_unlock(&self.lock)
 
     cdef bint in_training(self) noexcept:
         """In a forked child nobody is at work but the thread that forked."""
@@ -619,8 +680,7 @@ cdef class Network:
     @property
     def training(self):
         """Whether a trainer is at work."""
-        with cython.critical_section(self):
-            return self.in_training()
+        return self.in_training()
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
@@ -648,21 +708,29 @@ cdef class Network:
 
     cdef Workspace workspace(self, int64_t n, int threads):
         cdef Workspace space
-        with cython.critical_section(self):
-            space = self.idle.pop() if self.idle else Workspace()
+        mlp_lock(&self.lock)
+        try:
+            space = self.idle.pop() if self.idle else None
+        finally:
+            mlp_unlock(&self.lock)
+        if space is None:
+            space = Workspace()
         space.ensure(mlp_predict_workspace(self.c, n, threads))
         return space
 
     cdef put_back(self, Workspace space):
-        with cython.critical_section(self):
+        mlp_lock(&self.lock)
+        try:
             self.idle.append(space)
+        finally:
+            mlp_unlock(&self.lock)
 
     def predict_few(self, X, out, double scale):
         """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
 
         For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
         """
-        if type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
+        if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
@@ -730,6 +798,30 @@ cdef class Network:
 
 # ---- Training ----
 
+cdef class Held:
+    """`with Held(network):` no other thread trains it. Not a generator: Ctrl-C cannot come between the two lines of one."""
+    cdef Network network
+
+    def __cinit__(self, Network network):
+        self.network = network
+
+    def __enter__(self):
+        self.network.hold()
+
+    def __exit__(self, *_):
+        self.network.release()
+
+
+cdef class Training(Held):
+    """Nobody else trains it, not even a function that is called meanwhile."""
+
+    def __enter__(self):
+        self.network.begin_training()
+
+    def __exit__(self, *_):
+        self.network.end_training()
+
+
 ctypedef fused whole_numbers:
     int32_t
     int64_t
@@ -775,8 +867,7 @@ cdef class Trainer:
 
     def use(self, mlp_settings settings):
         """The settings of step_ready from now on."""
-        with cython.critical_section(self):
-            self.settings = settings
+        self.settings = settings
 
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
@@ -839,7 +930,7 @@ cdef class Trainer:
 
         None, with nothing changed, where anything is out of the ordinary: `step` then does it, or says what is wrong.
         """
-        if not self.by_label or type(X) is not np_ndarray or type(y) is not np_ndarray:
+        if FREE_THREADED or not self.by_label or type(X) is not np_ndarray or type(y) is not np_ndarray:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
@@ -861,9 +952,7 @@ cdef class Trainer:
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef mlp_result result
         cdef mlp_status status
-        cdef mlp_settings settings
-        with cython.critical_section(self):
-            settings = self.settings  # a call that is refused meanwhile may have brought other settings
+        cdef mlp_settings settings = self.settings
         cdef mlp_fpmode before = mlp_fpmode_enter()
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
@@ -1089,6 +1178,8 @@ cdef Workspace kept_scratch = Workspace()  # the GIL is held as long as it is in
 
 
 cdef void *bench_scratch(const mlp_kernels *k, int64_t most) except NULL:
+    if FREE_THREADED:
+        raise NotImplementedError("the kernels alone are timed under a GIL, which guards their scratch memory")
     kept_scratch.ensure(k.scratch_bytes(most, most))
     return kept_scratch.memory
 

@@ -5,7 +5,6 @@ of CHUNK rows whose sums are added in float64 in their order. The formulas are i
 """
 
 import math
-from contextlib import contextmanager
 
 import numpy as np
 
@@ -87,7 +86,7 @@ class Variables:
         """scale times the sum over the tape's rows of d loss / d theta, as a vector."""
         a_below, parts = [tape.X, *tape.a], []
         for l, layer, _ in self.layers:
-            mask = self.net._core.mask(l)
+            mask = layer._mask_of_core()
             parts.append(_core.weight_gradient(layer.W, mask, a_below[l], deltas[l], scale, 0, 0))
             if layer.bias:
                 parts.append(_core.scaled_sum(deltas[l], scale))
@@ -150,16 +149,6 @@ def _rows(data, net, start, stop):
 def dot(u, v):
     """u . v, in an order that is NumPy's own: BLAS's depends on its threads."""
     return float(np.sum(u * v))
-
-
-@contextmanager
-def alone(net):
-    """One trainer at a time, as in the core."""
-    net._core.begin_training()
-    try:
-        yield
-    finally:
-        net._core.end_training()
 
 
 # ---- L-BFGS: SciPy has the loop, the epochs' beginnings and ends are put into it ----
@@ -229,7 +218,7 @@ class _Search:
             self.begun = True
             if self.outside(self.begin)[1]:
                 raise _Anew
-        with alone(self.net):
+        with _core.Training(self.net._core):
             self.objective.where = f"epoch {self.trainer.epoch}"
             self.searching = True
             self.variables.write(theta)
@@ -251,7 +240,7 @@ class _Search:
         self.begun = False
         self.trainer._core.count_step()
         if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
-            with alone(self.net):
+            with _core.Training(self.net._core):
                 self.objective.value_and_gradient()
         logs = self.trainer._means(*self.objective.sums())
         return self.outside(lambda: self.end(logs))
@@ -280,7 +269,7 @@ def step(trainer, data):
     if isinstance(optimizer, optimizers.LBFGS):
         raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
     trainer._core.prepare(settings)
-    with alone(trainer.network):
+    with _core.Training(trainer.network._core):
         objective = Objective(trainer, data)
         J, d = direction(objective, optimizer)
         variables = objective.variables

@@ -67,6 +67,9 @@ class Layer:
         if self.__dict__.setdefault("_owner", (core, index))[0] is not core:
             raise ValueError("a Layer is already part of another network: make a new Layer")
 
+    def _detach(self):
+        del self.__dict__["_owner"]
+
     def _attached(self):
         if self._owner is None:
             raise AttributeError("this Layer has no parameters yet: they are made by the Network it is given to")

@@ -59,8 +59,13 @@ class Network:
             if layer.mask is not None:
                 self._core.mask(index)[...] = layer.mask
                 self._core.weights(index)[~layer.mask] = 0
-        for index, layer in enumerate(self.layers):  # last: an error before leaves the Layers free
-            layer._attach(self._core, index)
+        for index, layer in enumerate(self.layers):  # last: an error leaves the Layers free
+            try:
+                layer._attach(self._core, index)
+            except ValueError:
+                for mine in self._layers[:index]:
+                    mine._detach()
+                raise
 
     @property
     def input_scale(self):
@@ -108,6 +113,8 @@ class Network:
         Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X or out do not fit.
         """
+        if dropout is False and (seed is not None or samples != 50):
+            raise ValueError(f"samples and seed need dropout=True, got samples={samples!r}, seed={seed!r} without it")
         if threads is None and dropout is False:
             done = self._core.predict_few(X, out, self._input_scale)
             if done is not None:
@@ -203,9 +210,10 @@ def _layers(sizes_or_layers, activation, output, dropout):
         items = list(sizes_or_layers)
     except TypeError:
         raise TypeError(f"sizes_or_layers must be a list of widths or of Layers, got {sizes_or_layers!r}") from None
-    if len(items) > MOST_LAYERS:
+    by_layers = any(isinstance(item, Layer) for item in items)
+    if len(items) > MOST_LAYERS + (not by_layers):  # widths are one more
         raise ValueError(f"sizes_or_layers must describe at most {MOST_LAYERS} layers, got {len(items)} entries")
-    if any(isinstance(item, Layer) for item in items):
+    if by_layers:
         for name, given, usual in (("activation", activation, "relu"), ("output", output, "identity"),
                                    ("dropout", dropout, 0.0)):
             if given != usual:
@@ -213,6 +221,7 @@ def _layers(sizes_or_layers, activation, output, dropout):
         return _checked_chain(items)
     if len(items) < 2:
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
+    dropout = real_number("dropout", dropout, least=0, below=1)
     sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
     last = len(sizes) - 2
     hidden = [Layer(sizes[i], sizes[i + 1], activation, dropout=dropout) for i in range(last)]

@@ -71,10 +71,13 @@ class Trainer:
         checked_threads(threads)
         self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
         self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
+        for name in LIMITS:
+            _limit(name, getattr(self, name))
         self.check_finite = flag("check_finite", check_finite)
         self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
+        self._hold = _core.Held(network._core)
         self._given, self._checked = (), None  # settings as they were last checked
 
     @property
@@ -129,13 +132,15 @@ class Trainer:
         {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, name: [an array for each of
         network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun, or keeps none,
         as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as the old one would have,
-        with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
+        with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep. RuntimeError while another
+        thread trains the network; a callback may ask.
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
-        steps, kept = self._core.read_state(optimizer.number)
+        with self._hold:
+            steps, kept = self._core.read_state(optimizer.number)
+            counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps}
         names = optimizer.states
         kept += [[np.zeros_like(p) for p in parameters] for _ in names[len(kept) :]]
-        counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps}
         return {**counts, **dict(zip(names, kept, strict=True))}
 
     @state.setter
@@ -147,8 +152,9 @@ class Trainer:
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
         counts = [whole_number(f"state[{name!r}]", state[name], least=0, most=most) for name, most in COUNTS.items()]
         arrays = [state_arrays(name, state[name], parameters) for name in names]
-        self._core.write_state(self._settings(), counts[-1], arrays)
-        self.epoch, self.steps = counts[:-1]
+        with self._hold:
+            self._core.write_state(self._settings(), counts[-1], arrays)
+            self.epoch, self.steps = counts[:-1]
 
     @_core.in_default_mode  # its callbacks too
     def fit(
@@ -193,11 +199,12 @@ class Trainer:
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
-        self._settings()  # a bad setting is refused before anything starts
         callbacks = _callbacks(callbacks, stop_at)
         order = np.empty(len(data), np.int64) if flag("shuffle", self.shuffle) and self.batch_size else None
-        history = self.history = History()
-        with Progress(flag("progress", progress), epochs) as bar:
+        progress = flag("progress", progress)
+        with self._hold, Progress(progress, epochs) as bar:
+            self._settings()  # a bad setting is refused before anything starts
+            history = self.history = History()
 
             def begin():
                 for begin_epoch, _end, _finish in callbacks:
@@ -226,12 +233,13 @@ class Trainer:
 
     def step(self, X, y, sample_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
-        if sample_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
-            self._settings()
-            loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
-            if loss is not None:
-                return loss
-        return self._step(X, y, sample_weight)
+        with self._hold:
+            if sample_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
+                self._settings()
+                loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
+                if loss is not None:
+                    return loss
+            return self._step(X, y, sample_weight)
 
     @_core.in_default_mode
     def _step(self, X, y, sample_weight):
@@ -336,19 +344,23 @@ class Trainer:
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
-        net = self._network
-        given = (
-            *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
-            self.check_finite, net.input_dropout, net.input_noise, self.seed,
-        )
+        given = self._given_settings()
         if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
             self._core.use(checked)
             self._checked = checked
-            if not schedules.is_schedule(self.optimizer.lr):  # whose rate is another next time
+            same = all(map(operator.is_, given, self._given_settings()))  # another thread may have set one meanwhile
+            if same and not schedules.is_schedule(self.optimizer.lr):  # whose rate is another next time
                 self._given = given
         return self._checked
+
+    def _given_settings(self):
+        net = self._network
+        return (
+            *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
+            self.check_finite, net.input_dropout, net.input_noise, self.seed,
+        )
 
     def _checked_settings(self):
         if isinstance(self.optimizer, optimizers.FullBatch):
@@ -436,6 +448,8 @@ def _callbacks(callbacks, stop_at):
 
 def _callback(callback):
     """(on_epoch_begin, on_epoch_end, on_fit_end) of a callback."""
+    if isinstance(callback, type):
+        raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
     methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")]
     if all(method is None for method in methods):
         if not callable(callback):

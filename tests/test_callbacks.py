@@ -256,3 +256,9 @@ def test_a_callback_may_change_the_rate():
 
     history = trainer_with(0.4).fit(*problem(), epochs=3, callbacks=[LearningRateLogger(), halve])
     assert history["lr"] == [0.4, 0.2, 0.1]
+
+
+def test_a_class_in_place_of_an_object_is_refused():
+    net = Network([2, 2], output="softmax", seed=0)
+    with pytest.raises(TypeError, match="callbacks must hold objects, got the class EarlyStopping: call it"):
+        Trainer(net).fit(np.ones((4, 2)), [0, 1, 0, 1], callbacks=[EarlyStopping])

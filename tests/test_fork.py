@@ -89,6 +89,39 @@ def test_a_signal_handler_may_fork_while_it_trains(threads):
     run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
 
 
+FORKS_WHILE_OTHERS_PREDICT = """
+import os, signal, threading
+import numpy as np
+from mlpfast import Network, Trainer
+
+X, net = np.ones((3, 8), np.float32), Network([8, 16, 4], output="softmax", seed=0)
+wanted, stop = net.predict(X).tobytes(), False
+
+def work():
+    while not stop:
+        net.predict(X)
+
+threads = [threading.Thread(target=work) for _ in range(3)]
+for thread in threads:
+    thread.start()
+for _ in range(40):
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)  # a child that hangs
+        well = net.predict(X).tobytes() == wanted
+        Trainer(net, seed=0).step(X, [0, 1, 2])
+        os._exit(not well)
+    assert os.waitpid(child, 0)[1] == 0
+stop = True
+for thread in threads:
+    thread.join()
+"""
+
+
+def test_forks_while_others_predict_with_the_same_network():
+    run("-c", FORKS_WHILE_OTHERS_PREDICT, seconds=100)
+
+
 def test_only_a_trainer_of_this_process_occupies_a_network():
     """In a child forked while another thread was training, nobody is."""
     net = Network([3, 2], seed=0)

@@ -1,5 +1,6 @@
 """A little of what tests/stress/ does at length."""
 
+import os
 import signal
 import subprocess
 import sys
@@ -131,4 +132,57 @@ def test_a_layer_goes_to_one_of_two_networks_made_at_once(monkeypatch):
 def test_free_threading_stays(tmp_path):
     """Python takes the GIL back where an extension does not say that it can do without."""
     program = "import sys, mlpfast; assert not sys._is_gil_enabled()"
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path)
+    env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=env)
+
+
+def test_a_fit_has_its_network_also_between_its_epochs():
+    """Whoever else trains it or asks for the state is told so, and the fit goes on as if nobody had."""
+    X, y = callers.X, callers.Y
+    net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
+    mine, other, said = Trainer(net, seed=0), Trainer(net, seed=1), []
+    attempts = [lambda: other.fit(X, y), lambda: other.step(X, y), lambda: mine.state, lambda: mine.step(X, y),
+                lambda: setattr(other, "state", twin_state),
+                lambda: Trainer(net, optimizer="lbfgs", batch_size=None).fit(X, y),
+                lambda: Trainer(net, optimizer="natural_gradient", batch_size=None).step(X, y)]
+    twin_state = Trainer(twin, seed=1).state
+
+    def attempt():
+        for call in attempts:
+            try:
+                call()
+                said.append("nothing")
+            except RuntimeError as error:
+                said.append(str(error))
+
+    def callback(trainer, epoch, logs):
+        thread = threading.Thread(target=attempt)
+        thread.start()
+        thread.join()
+        assert trainer.state["epoch"] == epoch + 1  # its own thread may ask
+
+    mine.fit(X, y, epochs=2, callbacks=[callback])
+    assert set(said) == {"network is being trained by another thread"} and len(said) == 2 * len(attempts)
+    Trainer(twin, seed=0).fit(X, y, epochs=2)
+    for p, q in zip(net.parameters, twin.parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+    other.step(X, y)  # it is free again
+    with pytest.raises(ZeroDivisionError):
+        mine.fit(X, y, callbacks=[lambda *_: 1 / 0])
+    other.step(X, y)
+
+
+def test_a_refused_network_leaves_its_layers_free(monkeypatch):
+    one, two = Layer(3, 2), Layer(2, 2)
+    draw, thief = initializers.fill, []
+
+    def steal(*args):
+        draw(*args)
+        if not thief:
+            thief.append(None)
+            thief.append(Network([two]))
+
+    monkeypatch.setattr(initializers, "fill", steal)
+    with pytest.raises(ValueError, match="already part of another network"):
+        Network([one, two])
+    Network([one])

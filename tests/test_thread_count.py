@@ -55,3 +55,27 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
     processors = counts()[0]
     assert counts(OMP_NUM_THREADS="1") == (processors, 1, 1)
     assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
+
+
+REFUSED = """
+import os, resource
+import numpy as np
+import mlpfast
+net, X = mlpfast.Network([100, 500, 500, 7], seed=0), np.ones((3000, 100), np.float32)
+trainer = mlpfast.Trainer(net, "half_squared_error", seed=0)
+if os.getuid() == 0:  # whom no limit holds
+    os.setgid(65534)
+    os.setuid(65534)
+resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
+refused = net.predict(X, threads=2)
+trainer.fit(X, np.ones((3000, 7)))
+assert len(os.listdir("/proc/self/task")) == 1
+assert mlpfast.Network([100, 500, 500, 7], seed=0).predict(X, threads=1).tobytes() == refused.tobytes()
+"""
+
+
+@linux_with_threads
+def test_where_the_system_refuses_threads_there_are_fewer():
+    """OpenMP itself would end the process."""
+    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MLPFAST_OVERSUBSCRIBE": "1"}
+    subprocess.run([sys.executable, "-c", REFUSED], env=env, check=True, timeout=120, cwd="/")
