@@ -13,6 +13,21 @@ typedef struct {
     int64_t i0, i1, j0, j1;
 } mlp_block;
 
+// Sums inside a product, and over examples, are formed in runs of at most MLP_RUN terms, all but the last of one length,
+// and then the runs are added in their order: rows of different runs can be worked on apart. A panel of b (gemm.inc.h)
+// for a run takes 128 KB.
+#define MLP_RUN 1024
+static inline int64_t mlp_runs_in(int64_t terms) { return terms > MLP_RUN ? (terms + MLP_RUN - 1) / MLP_RUN : 1; }
+static inline int64_t mlp_run_length(int64_t terms) {
+    int64_t runs = mlp_runs_in(terms);
+    return (terms + runs - 1) / runs;
+}
+// Terms of the run that begins at `first`.
+static inline int64_t mlp_terms_of_run(int64_t terms, int64_t first) {
+    int64_t length = mlp_run_length(terms);
+    return terms - first < length ? terms - first : length;
+}
+
 // Whether the derivative of an activation is written in z, and whether a loss contains the output's activation.
 static inline int mlp_keeps_z(mlp_activation g) { return g >= MLP_PRELU; }
 static inline int mlp_loss_takes_z(mlp_loss_kind loss) { return loss <= MLP_BINARY_CROSS_ENTROPY || loss >= MLP_POISSON; }
@@ -97,9 +112,10 @@ typedef struct {
     void (*bias_gradient)(void *db, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                           const mlp_update *update);
 
-    // Block of a parameter (.., cols), and of its gradient g with the same stride, one step: from scale * g, without
-    // penalties, which are in g.
+    // Block of a parameter (.., cols), and of its gradient g with the same stride, one step from scale * g + penalties.
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
+    // Elements [i0, i1) of sum = those of the parts, of which each is part_stride numbers behind the last, in their order.
+    void (*add_parts)(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1);
     // squares[i] = sum of the squares of row i of g (.., cols), rows [i0, i1).
     void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols);
     // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.

@@ -260,114 +260,27 @@ static SIMD_TARGET void sum_slopes(void *dalpha, int64_t n) {
     each[0] = (real)sum;
 }
 
-// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in increasing row order.
+SIMD vreal slopes_of_run(const real *d, const real *z, int64_t rows, int64_t n, int lanes) {
+    vreal sum = v_zero();
+    for (; rows > 0; rows--, d += n, z += n) {
+        sum = v_fma(v_load_part(d, lanes), v_min(v_zero(), v_load_part(z, lanes)), sum);
+    }
+    return sum;
+}
+
+// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in runs, each in increasing row order.
 static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0,
                                        int64_t j1) {
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = j1 - j < VL ? (int)(j1 - j) : VL;
         vreal sum = v_zero();
-        for (int64_t i = 0; i < B; i++) {
-            vreal below = v_min(v_zero(), v_load_part((const real *)z + i * n + j, lanes));
-            sum = v_fma(v_load_part((const real *)d + i * n + j, lanes), below, sum);
+        for (int64_t i = 0; i < B; i += mlp_run_length(B)) {
+            int64_t rows = mlp_terms_of_run(B, i), at = i * n + j;
+            vreal more = slopes_of_run((const real *)d + at, (const real *)z + at, rows, n, lanes);
+            sum = i == 0 ? more : v_add(sum, more);
         }
         v_store_part((real *)dalpha + j, lanes, sum);
     }
-}
-
-// ---- Along a row: VL examples at once, each in a lane of its own ----
-//
-// What goes along a row (a largest number, a sum) goes down the columns here: column j is one vector that holds number j
-// of VL rows. A sum is formed in runs of SUM_RUN columns, each one chain of additions in increasing j, and then the runs
-// are added in their order: the same everywhere, whatever VL is, and exact enough for a million columns.
-#define SUM_RUN 256
-
-// How many of the VL numbers from j on exist in a row of n.
-SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (int)(n - j); }
-
-// VL rows of VL numbers, transposed: log2(VL) rounds of a perfect shuffle.
-SIMD void transpose(vreal *row) {
-    UNROLL for (int half = VL / 2; half > 0; half /= 2) {
-        vreal next[VL];
-        UNROLL for (int r = 0; r < VL / 2; r++) {
-            next[2 * r] = v_zip_low(row[r], row[r + VL / 2]);
-            next[2 * r + 1] = v_zip_high(row[r], row[r + VL / 2]);
-        }
-        UNROLL for (int r = 0; r < VL; r++) row[r] = next[r];
-    }
-}
-
-// columns (n, VL) from count <= VL rows of n numbers, each at a place of its own; the lanes without a row are zero.
-SIMD void load_columns(real *columns, const real *const *row, int64_t n, int count) {
-    for (int64_t j = 0; j < n; j += VL) {
-        int lanes = lanes_at(j, n);
-        vreal square[VL];
-        UNROLL for (int i = 0; i < VL; i++) square[i] = i < count ? v_load_part(row[i] + j, lanes) : v_zero();
-        transpose(square);
-        for (int i = 0; i < lanes; i++) v_store(columns + (j + i) * VL, square[i]);
-    }
-}
-
-// The same from rows that follow each other.
-SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
-    const real *row[VL] = {0};
-    for (int i = 0; i < count; i++) row[i] = rows + i * n;
-    load_columns(columns, row, n, count);
-}
-
-SIMD void store_columns(real *rows, const real *columns, int64_t n, int count) {
-    for (int64_t j = 0; j < n; j += VL) {
-        int lanes = lanes_at(j, n);
-        vreal square[VL];
-        UNROLL for (int i = 0; i < VL; i++) square[i] = i < lanes ? v_load(columns + (j + i) * VL) : v_zero();
-        transpose(square);
-        UNROLL for (int i = 0; i < VL; i++) {
-            if (i < count) v_store_part(rows + i * n + j, lanes, square[i]);
-        }
-    }
-}
-
-SIMD vreal column_max(const real *columns, int64_t n) {
-    vreal most = v_load(columns);
-    for (int64_t j = 1; j < n; j++) most = v_max(most, v_load(columns + j * VL));
-    return most;
-}
-
-SIMD int64_t run_end(int64_t run, int64_t n) { return n - run < SUM_RUN ? n : run + SUM_RUN; }
-
-// columns become e^(z - most); returns their sum.
-SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
-    vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
-        vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) {
-            vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
-            v_store(columns + j * VL, e);
-            part = v_add(part, e);
-        }
-        sum = v_add(sum, part);
-    }
-    return sum;
-}
-
-// sum_j (z_j - most)
-SIMD vreal column_sum_above(const real *columns, int64_t n, vreal most) {
-    vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
-        vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) part = v_add(part, v_sub(v_load(columns + j * VL), most));
-        sum = v_add(sum, part);
-    }
-    return sum;
-}
-
-SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
-    vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
-        vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
-        sum = v_add(sum, part);
-    }
-    return sum;
 }
 
 // ---- Softmax: a_j = exp(z_j - max z) / sum ----

@@ -3,14 +3,14 @@
 // Template parameters: TILE_ROWS (accumulator rows), TILE_VECS (accumulator vectors a row), and a simd/*.h.
 //
 // All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of TILE_ROWS x TILE_COLS
-// that stay in registers while p runs. Each element is ONE chain of fused multiply-adds in increasing p, so its bits
-// depend neither on the tile it falls in, nor on the block, nor on the instruction set. A finished tile passes
-// through the first-level cache into a `finish` function that applies what comes next: activation, g', or the update.
+// that stay in registers while p runs. p goes in runs (kernel_table.h): each is ONE chain of fused multiply-adds in
+// increasing p, the first from init, the others from zero, and then the runs are added in their order. So the bits of an
+// element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also
+// round less than a long one. A finished tile passes through the first-level cache into a `finish` function that applies what comes next: activation, g', or the update.
 //
 // From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
 // blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
-// b, TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache. Where k is long
-// it is cut too; each run goes on from the sums of the one before.
+// b, TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
 //
 // b is read where it lies, unless it must be transposed, comes from far away or collides with itself in the cache: then
 // the first tile leaves a copy behind for the others.
@@ -27,7 +27,6 @@
 #define BLOCK_A (512 * 1024 / (int)sizeof(real))
 #define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
 #define AHEAD 64  // steps of b that a prefetch runs ahead: the third-level cache answers after some 300 cycles
-#define BLOCK_K 1280  // steps of p: a panel of b then takes 160 KB at most
 
 _Static_assert(TILE_VECS == 2, "tile_edges handles one or two vectors at the right edge");
 _Static_assert(TILE_ROWS * TILE_VECS + TILE_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
@@ -40,7 +39,7 @@ typedef struct {
     int64_t b_step, b_col;
     const real *init;  // init[j], or NULL for zeros
     int64_t k;
-    int resume;  // the sums so far stand where the sums will go; they count instead of init
+    int adds;    // the sums of the runs before stand where the sums will go, and are added to
     real *keep;  // NULL, or a panel (k, TILE_COLS) that gets a copy of the steps of b as they pass by
 } operands;
 
@@ -58,7 +57,7 @@ typedef struct {
 typedef struct {
     tile_finish *finish;
     const void *job;
-    const real *reads;  // what finish reads at row i, column j, and the row stride; or NULL
+    const real *reads[1 + MLP_MOST_STATES];  // what finish reads at row i, column j, and the row stride; or NULL
     int64_t ld;
     int far;                    // ask for it before the sums begin
     const plain_update *plain;  // instead of finish where a tile is whole; or NULL
@@ -81,17 +80,11 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
     // Rows in threes behind one pointer: x86 addresses base + stride and base + 2 stride without further registers.
     const real *a[(TILE_ROWS + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
-    if (o.resume && !plain) {
-        UNROLL for (int r = 0; r < rows; r++) {
-            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_load(sums + r * ld + v * VL);
-        }
-    } else {
-        UNROLL for (int v = 0; v < vecs; v++) {
-            w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
-        }
-        UNROLL for (int r = 0; r < rows; r++) {
-            UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
-        }
+    UNROLL for (int v = 0; v < vecs; v++) {
+        w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
+    }
+    UNROLL for (int r = 0; r < rows; r++) {
+        UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
     }
     for (int64_t p = 0; p < o.k; p++) {
         UNROLL for (int v = 0; v < vecs; v++) {
@@ -116,6 +109,13 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
     } else if (plain) {
         UNROLL for (int r = 0; r < rows; r++) {
             UNROLL for (int v = 0; v < vecs; v++) plain_step(sums + r * plain->ld + v * VL, sum[r][v], plain->rule, 0);
+        }
+    } else if (o.adds) {
+        UNROLL for (int r = 0; r < rows; r++) {
+            UNROLL for (int v = 0; v < vecs; v++) {
+                real *to = sums + r * ld + v * VL;
+                v_store(to, v_add(v_load(to), sum[r][v]));
+            }
         }
     } else {
         UNROLL for (int r = 0; r < rows; r++) {
@@ -178,7 +178,7 @@ static const tile_functions tile_with[TILE_ROWS] = {
 
 // ---- Blocks ----
 
-#define BLOCK_COLS (8 * TILE_COLS)  // of one block whose k is cut
+#define BLOCK_COLS (8 * TILE_COLS)  // of one block with several runs
 #define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
 
 // The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
@@ -200,9 +200,9 @@ SIMD int64_t most_tiles(int64_t k) {
 }
 
 // Reals for each part of the scratch, where no dimension of a product is above `most`; none shrinks as it grows.
-SIMD int64_t scratch_panel(int64_t most) { return least(most, BLOCK_K) * TILE_COLS; }
+SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_RUN) * TILE_COLS; }
 SIMD int64_t scratch_sums(int64_t most) {
-    return most <= BLOCK_K ? 0 : most_tiles(BLOCK_K / 2) * TILE_ROWS * BLOCK_COLS;
+    return most <= MLP_RUN ? 0 : most_tiles(MLP_RUN / 2) * TILE_ROWS * BLOCK_COLS;
 }
 SIMD int64_t scratch_a(int64_t most) {
     return least((least(most, BLOCK_A) + TILE_ROWS) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
@@ -262,9 +262,11 @@ static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) 
 
 // What finish will read is asked for before the sums begin.
 SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int cols) {
-    for (int r = 0; r < rows; r++) {
-        const real *row = end->reads + (i + r) * end->ld + j;
-        for (int at = 0; at < cols; at += LINE_REALS) __builtin_prefetch(row + at);
+    for (int array = 0; array <= MLP_MOST_STATES && end->reads[array]; array++) {
+        const real *row = end->reads[array] + i * end->ld + j;
+        for (int r = 0; r < rows; r++, row += end->ld) {
+            for (int at = 0; at < cols; at += LINE_REALS) __builtin_prefetch(row + at);
+        }
     }
 }
 
@@ -281,7 +283,7 @@ static void fetch_ahead(mlp_ahead *ahead) {
 // The tile whose first row is i and whose first column is j.
 SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const ending *end) {
     const tile_functions *tile = &tile_with[rows - 1];
-    if (end && end->plain && cols == TILE_COLS && !o->resume) {
+    if (end && end->plain && cols == TILE_COLS && !o->adds) {
         tile->update(end->plain->W + i * end->plain->ld + j, o, end->plain);
         return;
     }
@@ -308,10 +310,10 @@ static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t
 
 SIMD int panel_cols(int64_t j, int64_t end, int64_t width) { return end - j < width ? (int)(end - j) : (int)width; }
 
-// Columns [j0, j1) of a block of rows, k steps of the sums; the last steps lead to the end.
+// Columns [j0, j1) of a block of rows, one run of the sums; the last run leads to the end.
 static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t j0, int64_t j1,
                                       const block_scratch *scratch, const ending *end) {
-    real *sums = o.resume || !end ? scratch->sums : NULL;  // NULL: from registers to finish
+    real *sums = o.adds || !end ? scratch->sums : NULL;  // NULL: from registers to finish
     int transposed = o.b_col != 1, few = cut->rows <= FEW_ROWS && !transposed;
     int far = o.k * (j1 - j0) > FAR, keeps = cut->tiles >= LEAST_TILES && (far || collides(o.b_step));
     int many = j1 - j0 > 2 * TILE_COLS && cut->tiles > 1;
@@ -337,7 +339,7 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
 }
 
 static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const ending *end) {
-    int64_t rows = block.i1 - block.i0, k = whole->k, k_blocks = k > BLOCK_K ? (k + BLOCK_K - 1) / BLOCK_K : 1;
+    int64_t rows = block.i1 - block.i0, k = whole->k, runs = mlp_runs_in(k), length = mlp_run_length(k);
     if (rows <= 0) return;
     int64_t most = k > rows ? k : rows;
     if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
@@ -346,24 +348,25 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
     space.a = space.sums + scratch_sums(most);
 
     row_tiles all = {block.i0, rows, (rows + TILE_ROWS - 1) / TILE_ROWS};
-    int64_t k_each = (k + k_blocks - 1) / k_blocks, limit = most_tiles(k_each);
+    int64_t limit = most_tiles(length);
     int64_t blocks = (all.tiles + limit - 1) / limit, each = (all.tiles + blocks - 1) / blocks;
-    int64_t cols = k_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
+    int64_t cols = runs > 1 ? BLOCK_COLS : block.j1 - block.j0;
     for (int64_t t = 0; t < all.tiles; t += each) {
         int64_t last = least(t + each, all.tiles);
         row_tiles cut = {tile_row(&all, t), tile_row(&all, last) - tile_row(&all, t), last - t};
         for (int64_t j = block.j0; j < block.j1; j += cols) {
-            for (int64_t b = 0; b < k_blocks; b++) {
+            for (int64_t run = 0; run < runs; run++) {
                 operands o = *whole;
-                o.a += b * k_each * o.a_step;
-                o.b += b * k_each * o.b_step;
-                o.resume = b > 0;
-                o.k = least(k_each, k - b * k_each);
-                product_block(o, &cut, j, least(j + cols, block.j1), &space, b == k_blocks - 1 ? end : NULL);
+                o.a += run * length * o.a_step;
+                o.b += run * length * o.b_step;
+                if (run > 0) o.adds = 1, o.init = NULL;
+                o.k = mlp_terms_of_run(k, run * length);
+                product_block(o, &cut, j, least(j + cols, block.j1), &space, run == runs - 1 ? end : NULL);
             }
         }
     }
 }
+
 // ---- Forward: a = g(x W + b) ----
 
 typedef struct {
@@ -408,7 +411,7 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
                                     mlp_unit g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
     operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = stride, .k = n_out};
     layer_job layer = {.out = out, .kept = kept, .ld = n_in, .g = g};
-    ending end = {.finish = finish_below, .job = &layer, .reads = kept, .ld = n_in};
+    ending end = {.finish = finish_below, .job = &layer, .reads = {kept}, .ld = n_in};
     end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
     product(&o, block, scratch, &end);
 }
@@ -434,12 +437,46 @@ static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64
     gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
+// Where n_out is far less than a vector, lanes run along n_in instead: delta^T x, whose tiles are then turned.
+SIMD int is_turned(int64_t n_out, const mlp_block *block) {
+    int64_t rows = block->i1 - block->i0, vecs = (rows + VL - 1) / VL;
+    return 2 * n_out <= VL && 2 * n_out * vecs <= rows && block->j0 == 0 && block->j1 == n_out;
+}
+
+typedef struct {
+    tile_finish *finish;
+    const void *job;
+} turned_job;
+
+static SIMD_TARGET void finish_turned(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i, int cols, int rows) {
+    const turned_job *to = job;
+    real turned[TILE_ROWS * TILE_COLS + VL];  // (rows, cols); whole vectors are read
+    for (int r = 0; r < rows; r++) {
+        for (int c = 0; c < cols; c++) turned[r * cols + c] = sums[c * ld + r];
+    }
+    to->finish(to->job, turned, cols, i, j, rows, cols);
+}
+
+static SIMD_TARGET void turned_product(const update_job *to, tile_finish *finish, mlp_ahead *ahead, const void *x,
+                                       const void *delta, int64_t B, int64_t n_in, mlp_block block, void *scratch) {
+    operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
+    turned_job turned = {finish, to};
+    ending end = {.finish = finish_turned, .job = &turned, .ahead = ahead};
+    product(&o, (mlp_block){block.j0, block.j1, block.i0, block.i1}, scratch, &end);
+}
+
 static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
                                          mlp_ahead *ahead, const void *x, const void *delta, int64_t B, int64_t n_in,
                                          mlp_block block, void *scratch) {
+    if (is_turned(to->n_out, &block)) {
+        turned_product(to, finish, ahead, x, delta, B, n_in, block, scratch);
+        return;
+    }
     operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->n_out, .b_col = 1, .k = B};
-    ending end = {.finish = finish, .job = to, .reads = to->W.values, .ld = to->ld, .plain = plain, .ahead = ahead};
-    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
+    ending end = {.finish = finish, .job = to, .reads = {to->W.values}, .ld = to->ld, .plain = plain, .ahead = ahead};
+    int arrays = 1;
+    for (; arrays <= MLP_MOST_STATES && to->W.state[arrays - 1]; arrays++) end.reads[arrays] = to->W.state[arrays - 1];
+    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) * arrays > FAR;
     product(&o, block, scratch, &end);
 }
 

@@ -6,7 +6,7 @@
 //   exp:      loss = e^z - y z,                                          so  d loss / d z   = e^z - y
 // The others get a_L, and their derivative is with respect to a_L.
 //
-// VL examples are worked on at once, each in a lane of its own; see activation.inc.h.
+// VL examples are worked on at once, each in a lane of its own; see columns.inc.h.
 
 #include <string.h>
 
@@ -15,14 +15,14 @@ typedef struct {
     int64_t n;
     real *z, *y;          // (n, VL): columns of z_L or a_L, which become those of delta; and of the targets
     const int32_t *label; // of each example, or NULL where y counts
+    vreal label_code;     // the same, as class_code has it
     vreal weight;         // multiplies delta
     mlp_loss loss;
     mlp_activation output;
 } examples;
 
 typedef struct {
-    real loss[VL];
-    int right[VL];
+    real loss[VL], right[VL];  // right: 1 or 0
 } outcome;
 
 #if REAL_BITS == 32
@@ -31,24 +31,28 @@ typedef uint32_t lane_bits;
 typedef uint64_t lane_bits;
 #endif
 
-// In each lane the first position of the largest number, as numpy.argmax has it.
-SIMD void first_max(int64_t *at, const real *columns, int64_t n) {
-    vreal most = v_load(columns), where = v_from_bits(vi_set1(0));
+// Class j as a number that is neither subnormal nor NaN, so that v_eq tells all of them apart.
+SIMD vreal class_code(int64_t j) { return v_from_bits(vi_set1(ONE_BITS + (lane_bits)j)); }
+
+// In each lane the code of the first largest number, as numpy.argmax has it.
+SIMD vreal first_max(const real *columns, int64_t n) {
+    vreal most = v_load(columns), where = class_code(0);
     for (int64_t j = 1; j < n; j++) {
         vreal x = v_load(columns + j * VL);
         vmask larger = v_lt(most, x);
         most = v_select(larger, x, most);
-        where = v_select(larger, v_from_bits(vi_set1((lane_bits)j)), where);
+        where = v_select(larger, class_code(j), where);
     }
-    lane_bits lane[VL];
-    memcpy(lane, &where, sizeof lane);
-    for (int i = 0; i < VL; i++) at[i] = (int64_t)lane[i];
+    return where;
 }
 
-// What the targets add to the loss: their sum, and sum_j y_j (z_j - most); and their classes.
-SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot, int64_t *wanted) {
+SIMD void store_right(outcome *to, vreal predicted, vreal wanted) {
+    v_store(to->right, v_select(v_eq(predicted, wanted), v_set1(1), v_zero()));
+}
+
+// What the targets add to the loss: their sum, and sum_j y_j (z_j - most).
+SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot) {
     *mass = *dot = v_zero();
-    first_max(wanted, e->y, e->n);
     for (int64_t run = 0; run < e->n; run += SUM_RUN) {
         vreal part = v_zero(), part_dot = v_zero();
         for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
@@ -62,40 +66,36 @@ SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot, 
     }
 }
 
-SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot, int64_t *wanted) {
-    real at_label[VL] = {0};
-    for (int i = 0; i < e->count; i++) {
-        wanted[i] = e->label[i];
-        at_label[i] = e->z[wanted[i] * VL + i];
+SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot) {
+    vreal at_label = v_zero();
+    for (int64_t j = 0; j < e->n; j++) {
+        at_label = v_select(v_eq(e->label_code, class_code(j)), v_load(e->z + j * VL), at_label);
     }
     *mass = v_set1(1);
-    *dot = v_sub(v_load(at_label), most);
+    *dot = v_sub(at_label, most);
 }
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
 // Smoothed labels, y' = (1 - e) y + e / K (Szegedy et al. 2016), are never formed.
 SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
-    int64_t predicted[VL], wanted[VL] = {0};
     vreal most = column_max(e->z, e->n), mass, dot;
     real smoothing = (real)e->loss.label_smoothing, each = smoothing / (real)e->n, share = 1 - smoothing;
-    first_max(predicted, e->z, e->n);
-    if (e->label) weigh_labels(e, most, &mass, &dot, wanted);
-    else weigh_targets(e, most, &mass, &dot, wanted);
+    store_right(to, first_max(e->z, e->n), e->label ? e->label_code : first_max(e->y, e->n));
+    if (e->label) weigh_labels(e, most, &mass, &dot);
+    else weigh_targets(e, most, &mass, &dot);
     if (smoothing != 0) {
         mass = v_fma(v_set1(share), mass, v_set1(smoothing));
         dot = v_fma(v_set1(share), dot, v_mul(v_set1(each), column_sum_above(e->z, e->n, most)));
     }
     vreal total = column_exps(e->z, e->n, most);
     v_store(to->loss, v_sub(v_mul(v_log(total), mass), dot));
-    for (int i = 0; i < e->count; i++) to->right[i] = predicted[i] == wanted[i];
-    if (!wants_delta) return;
-    vreal even = v_set1(each), rest = v_set1(share);
-    for (int64_t j = 0; j < e->n * VL; j += VL) {
-        vreal p = v_div(v_load(e->z + j), total);
-        if (smoothing != 0) p = v_sub(p, even);
-        v_store(e->z + j, e->label ? p : v_sub(p, smoothing != 0 ? v_mul(rest, v_load(e->y + j)) : v_load(e->y + j)));
+    for (int64_t j = 0; wants_delta && j < e->n; j++) {
+        real *z = e->z + j * VL;
+        vreal p = v_div(v_load(z), total);
+        if (smoothing != 0) p = v_sub(p, v_set1(each));
+        vreal y = e->label ? v_select(v_eq(e->label_code, class_code(j)), v_set1(1), v_zero()) : v_load(e->y + j * VL);
+        v_store(z, v_sub(p, smoothing != 0 ? v_mul(v_set1(share), y) : y));
     }
-    for (int i = 0; e->label && i < e->count; i++) e->z[wanted[i] * VL + i] -= share;
 }
 
 // column_max passes over a NaN, which the sum of a softmax then shows; here nothing else would.
@@ -105,18 +105,23 @@ SIMD vreal column_max_or_nan(const real *columns, int64_t n) {
     return most;
 }
 
+SIMD void classes_of(int64_t *classes, vreal code) {
+    lane_bits lane[VL];
+    memcpy(lane, &code, sizeof lane);
+    for (int i = 0; i < VL; i++) classes[i] = (int64_t)(lane[i] - ONE_BITS);
+}
+
 // max(0, 1 + max_{j != y} z_j - z_y), Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
 // vector machines", JMLR 2 (2001). The derivative is 0 where the margin is exactly 1.
 SIMD void multiclass_hinge(const examples *e, outcome *to) {
-    int64_t predicted[VL], rival[VL];
+    int64_t rival[VL];
     real of_label[VL] = {0}, of_rival[VL];
-    first_max(predicted, e->z, e->n);
+    store_right(to, first_max(e->z, e->n), e->label_code);
     for (int i = 0; i < e->count; i++) {
         of_label[i] = e->z[e->label[i] * VL + i];
         e->z[e->label[i] * VL + i] = (real)-INFINITY;
-        to->right[i] = predicted[i] == e->label[i];
     }
-    first_max(rival, e->z, e->n);
+    classes_of(rival, first_max(e->z, e->n));
     v_store(of_rival, column_max_or_nan(e->z, e->n));
     for (int64_t j = 0; j < e->n * VL; j += VL) v_store(e->z + j, v_zero());
     for (int i = 0; i < e->count; i++) {
@@ -246,9 +251,7 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
         sum = v_add(sum, part);
     }
     v_store(to->loss, sum);
-    real lane[VL];
-    v_store(lane, wrong);
-    for (int i = 0; i < VL; i++) to->right[i] = cut == cut && lane[i] == 0;
+    v_store(to->right, cut == cut ? v_sub(one, wrong) : zero);
 }
 
 SIMD void sum_of_terms(const examples *e, outcome *to) {
@@ -264,13 +267,15 @@ SIMD void sum_of_terms(const examples *e, outcome *to) {
 // Examples `row` of data: their labels or their targets' columns, and their weights.
 SIMD void load_truth(examples *e, const mlp_data *data, const int64_t *row, int32_t *label, real *weight) {
     const real *target[VL] = {0};
+    lane_bits code[VL] = {0};
     for (int i = 0; i < e->count; i++) {
         weight[i] = data->weights ? ((const real *)data->weights)[row[i]] : 1;
-        if (data->labels) label[i] = data->labels[row[i]];
+        if (data->labels) label[i] = data->labels[row[i]], code[i] = ONE_BITS + (lane_bits)label[i];
         else target[i] = (const real *)data->targets + row[i] * e->n;
     }
     e->weight = v_load(weight);
     e->label = data->labels ? label : NULL;
+    memcpy(&e->label_code, code, sizeof code);
     if (data->targets) load_columns(e->y, target, e->n, e->count);
 }
 
@@ -296,7 +301,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         for (int i = 0; i < e.count; i++) {
             double value = (double)weight[i] * (double)o.loss[i];
             row_loss[i0 + i] = value;
-            row_correct[i0 + i] = o.right[i] ? (double)weight[i] : 0;
+            row_correct[i0 + i] = o.right[i] != 0 ? (double)weight[i] : 0;
             if (!(value - value == 0)) finite = 0;  // NaN for NaN and infinities
         }
     }

@@ -43,8 +43,6 @@ static const real exp_poly[] = {1.0f, 0.49999994f, 0.16666517f, 0.041668106f, 0.
 // (log(1 + f) - f) / f^2 on -1/4 <= f <= 1/2. Error of the logarithm 2^-27.5.
 static const real log_poly[] = {-0.5f,        0.33333462f,  -0.25000194f, 0.19990395f,  -0.16642736f,
                                 0.14475346f, -0.13204864f, 0.10578406f,  -0.04592913f};
-// (tanh(x) / x - 1) / x^2 in x^2, on 0 <= x <= 0.625. Error of tanh 2^-27.7.
-static const real tanh_poly[] = {-0.3333328f, 0.13331406f, -0.053736515f, 0.020628167f, -0.005692296f};
 // (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 14.5, see normal_of. Error 2^-25.7, that of the first term.
 static const real normal_poly[] = {0.75528514f,   -0.6078966f,    0.38713646f,   -0.18652223f,
                                    0.06040847f,  -0.007533938f, -0.0035314201f, 0.0015902141f,
@@ -93,11 +91,6 @@ static const real log_poly[] = {
     0.14285714301382765,  -0.1250000035026991,  0.11111110798462069,  -0.09999983745088775, 0.09090889611547216,
     -0.083337321825609,   0.07693481751076445,  -0.07138423809673054, 0.06642268245779609,  -0.062490907001070954,
     0.060872504890199276, -0.05977766529977065, 0.050754236678398464, -0.02936256496582678, 0.008059583360513437};
-// (tanh(x) / x - 1) / x^2 in x^2, on 0 <= x <= 0.625. Error of tanh 2^-56.4.
-static const real tanh_poly[] = {
-    -0.33333333333332854,  0.13333333333261935,   -0.05396825393120431,  0.021869487574954317,
-    -0.008863220991817189, 0.003591989115958145,  -0.001454958707486538, 0.0005863163246532326,
-    -0.0002285643485327982, 7.714506666143143e-05, -1.6073135813598256e-05};
 // (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 39, see normal_of. Error 2^-54.9.
 static const real normal_poly[] = {
     0.7552851304157515, -0.6078966419718921, 0.3871374007422085, -0.18652185795965714,
@@ -109,12 +102,12 @@ static const real normal_poly[] = {
 
 #endif
 
-#define TANH_SPLIT ((real)0.625)
 #define NORMAL_K ((real)4)
 #define ONE_OVER_SQRT_2_PI ((real)0.39894228040143267793994605993438)
 
 // c[0] + c[1] x + ... by Horner's rule: the fewest instructions, and independent vectors hide its latency.
-#define POLY(x, c) poly(x, c, (int)(sizeof(c) / sizeof *(c)))
+#define POLY(x, c) POLY_AFTER(x, c, 0)
+#define POLY_AFTER(x, c, left_out) poly(x, (c) + (left_out), (int)(sizeof(c) / sizeof *(c)) - (left_out))
 SIMD vreal poly(vreal x, const real *c, int terms) {
     vreal p = v_set1(c[terms - 1]);
     UNROLL
@@ -143,9 +136,10 @@ SIMD exp_parts exp_split(vreal x, int bias) {
     return (exp_parts){r, v_bits(rounded)};
 }
 
-// (exp(r) - 1) / r, and exp(r) from it.
+// (exp(r) - 1) / r, and exp(r) and exp(r) - 1 from it; the last as r + r^2 (...), whose leading term is exact.
 SIMD vreal exp_slope(vreal r) { return POLY(r, exp_poly); }
 SIMD vreal exp_small(vreal r) { return v_fma(exp_slope(r), r, v_set1(1)); }
+SIMD vreal exp_minus_1_small(vreal r) { return v_fma(v_mul(r, r), POLY_AFTER(r, exp_poly, 1), r); }
 
 // The power of two with the exponent field in the low bits; those above it are shifted out.
 SIMD vreal power_of_field(vint field) { return v_from_bits(vi_shl(field, MANTISSA_BITS)); }
@@ -218,22 +212,16 @@ SIMD normal normal_of(vreal z) {
 
 // ---- tanh ----
 
-// exp(x) + 1 for 0 <= x <= 2 TANH_ONE, rounded once as 2^n (exp(r) - 1) + (2^n + 1).
-SIMD vreal exp_plus_1(vreal x) {
-    exp_parts e = exp_split(x, EXPONENT_BIAS);
-    vreal power = power_of_field(e.field);
-    return v_fma(v_mul(exp_slope(e.r), e.r), power, v_add(power, v_set1(1)));
-}
-
-// 1 - 2 / (exp(2 |x|) + 1), and an odd polynomial near zero, where that cancels.
+// (1 - t) / (1 + t), t = exp(-2 |x|) = 2^n exp(r). Numerator and denominator are rounded once each, as
+// (1 -+ 2^n) -+ 2^n (exp(r) - 1): near zero, where n is 0, nothing cancels.
 SIMD vreal v_tanh(vreal x) {
     vint sign = vi_and(v_bits(x), sign_bit());
-    vreal size = v_from_bits(vi_xor(v_bits(x), sign)), square = v_mul(x, x);
-    vreal near = v_fma(v_mul(POLY(square, tanh_poly), square), size, size);
-    vreal capped = v_min(v_set1(TANH_ONE), size);
-    vreal far = v_sub(v_set1(1), v_div(v_set1(2), exp_plus_1(v_add(capped, capped))));
-    vreal tanh_of_size = v_select(v_lt(size, v_set1(TANH_SPLIT)), near, far);
-    return v_from_bits(vi_xor(v_bits(tanh_of_size), sign));
+    vreal one = v_set1(1), minus_size_of_x = v_max(v_set1(-TANH_ONE), minus_size(x));
+    exp_parts e = exp_split(v_add(minus_size_of_x, minus_size_of_x), EXPONENT_BIAS);
+    vreal power = power_of_field(e.field), m = exp_minus_1_small(e.r);
+    vreal numerator = v_fma(v_sub(v_zero(), m), power, v_sub(one, power));
+    vreal denominator = v_fma(m, power, v_add(one, power));
+    return v_from_bits(vi_or(v_bits(v_div(numerator, denominator)), sign));
 }
 
 // ---- log ----

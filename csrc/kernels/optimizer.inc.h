@@ -91,6 +91,10 @@ SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
     return p;
 }
 
+// Where a unit has died, its gradient is 0 for good, and a state that decays towards 0 would stay the smallest subnormal
+// number for ever: arithmetic with those is slow on many processors. So states smaller than the normal numbers are 0.
+SIMD vreal without_subnormal(vreal x) { return v_select(v_lt(v_set1(-MIN_NORMAL), minus_size(x)), v_zero(), x); }
+
 // All of them, with the most states they keep. A new one needs its function, its line here, its name in mlp_optimizer and
 // the number of its states in train.c.
 #define OPTIMIZERS(X) X(MLP_SGD, sgd, 1) X(MLP_ADAM, adam, 2) X(MLP_RMSPROP, rmsprop, 1) X(MLP_ADAGRAD, adagrad, 1)
@@ -121,6 +125,7 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
     vreal mask = row->mask ? v_load_part(row->mask + j, lanes) : v_zero();
     if (row->mask) g = v_mul(g, mask);
     p = step(p, g, rule);
+    UNROLL for (int i = 0; i < states; i++) p.state[i] = without_subnormal(p.state[i]);
     if (row->mask) p.W = v_mul(p.W, mask);  // the caller may have written there
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
@@ -182,6 +187,16 @@ static SIMD_TARGET void apply_gradient(mlp_parameter p, const void *g, int64_t s
     }
 }
 
+static SIMD_TARGET void add_parts(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1) {
+    for (int64_t i = i0; i < i1; i += VL) {
+        int lanes = lanes_at(i, i1);
+        const real *part = (const real *)parts + i;
+        vreal total = v_load_part(part, lanes);
+        for (int64_t p = 1; p < n_parts; p++) total = v_add(total, v_load_part(part += part_stride, lanes));
+        v_store_part((real *)sum + i, lanes, total);
+    }
+}
+
 // In increasing order: rows may be shared out among threads.
 static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols) {
     for (int64_t i = i0; i < i1; i++) {
@@ -209,24 +224,33 @@ static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int
     }
 }
 
-// ---- Biases: the sum of delta's rows ----
+// ---- Biases: the sum of delta's rows, in runs ----
 
-// Row i goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs. One
-// chain alone would wait for each addition: as long as the whole product of a narrow layer.
+// Row i of a run goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs.
+// One chain alone would wait for each addition: as long as the whole product of a narrow layer.
 #define SUM_CHAINS 4
 
-SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
+SIMD vreal sum_of_run(const real *delta, int64_t rows, int64_t n_out, int lanes) {
     vreal sum[SUM_CHAINS];
     UNROLL for (int c = 0; c < SUM_CHAINS; c++) sum[c] = v_zero();
-    int64_t i = 0, whole = B - B % SUM_CHAINS;
+    int64_t i = 0, whole = rows - rows % SUM_CHAINS;
     for (; i < whole; i += SUM_CHAINS) {
         UNROLL for (int c = 0; c < SUM_CHAINS; c++) sum[c] = v_add(sum[c], v_load_part(delta + (i + c) * n_out, lanes));
     }
     UNROLL for (int c = 0; c < SUM_CHAINS; c++) {
-        if (i + c < B) sum[c] = v_add(sum[c], v_load_part(delta + (i + c) * n_out, lanes));
+        if (i + c < rows) sum[c] = v_add(sum[c], v_load_part(delta + (i + c) * n_out, lanes));
     }
     for (int c = 1; c < SUM_CHAINS; c++) sum[0] = v_add(sum[0], sum[c]);
     return sum[0];
+}
+
+SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
+    int64_t length = mlp_run_length(B);
+    vreal sum = sum_of_run(delta, length, n_out, lanes);
+    for (int64_t i = length; i < B; i += length) {
+        sum = v_add(sum, sum_of_run(delta + i * n_out, mlp_terms_of_run(B, i), n_out, lanes));
+    }
+    return sum;
 }
 
 static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,

@@ -15,6 +15,7 @@
 #endif
 
 #include "math.inc.h"
+#include "columns.inc.h"
 #include "activation.inc.h"
 #include "optimizer.inc.h"
 #include "gemm.inc.h"
@@ -63,6 +64,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .weight_gradient = weight_gradient,
     .bias_gradient = bias_gradient,
     .apply_gradient = apply_gradient,
+    .add_parts = add_parts,
     .sum_squares = sum_squares,
     .limit_columns = limit_columns,
     .activation_forward = activation_forward,

@@ -35,9 +35,13 @@ static double right(const problem *p, int64_t d, int64_t j) {
 }
 
 static double element(const problem *p, int64_t i, int64_t j) {
-    double sum = p->kind == FORWARD ? get(p->k, array[INIT], j) : 0;
-    for (int64_t d = 0; d < p->depth; d++) sum = fused(p->k, left(p, i, d), right(p, d, j), sum);
-    return sum;
+    int64_t length = mlp_run_length(p->depth);
+    double total = 0, run = p->kind == FORWARD ? get(p->k, array[INIT], j) : 0;
+    for (int64_t d = 0; d < p->depth; d++) {
+        if (d % length == 0 && d > 0) total = d == length ? run : rounded(p->k, total + run), run = 0;
+        run = fused(p->k, left(p, i, d), right(p, d, j), run);
+    }
+    return p->depth > length ? rounded(p->k, total + run) : run;
 }
 
 static void call(const problem *p) {

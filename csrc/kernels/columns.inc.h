@@ -1,0 +1,136 @@
+// What goes along a row, for VL rows at once, each in a lane of its own. Template parameters: a simd/*.h.
+//
+// A largest number, or a sum, goes down the columns here: column j is one vector that holds number j of VL rows. A sum is
+// formed in runs of SUM_RUN columns, each one chain of additions in increasing j, and then the runs are added in their
+// order: the same everywhere, whatever VL is, and exact enough for a million columns.
+#define SUM_RUN 256
+
+// How many of the VL numbers from j on exist in a row of n.
+SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (int)(n - j); }
+
+// ---- Rows to columns, and back ----
+
+// One round of a perfect shuffle: the lanes of n vectors, n a power of two, as one pack of cards that is cut in half.
+// The bits of each card's place, read as a number, turn left by one.
+SIMD void shuffle(vreal *row, const int n) {
+    vreal next[VL > 8 ? VL : 8];
+    UNROLL for (int r = 0; r < n / 2; r++) {
+        next[2 * r] = v_zip_low(row[r], row[r + n / 2]);
+        next[2 * r + 1] = v_zip_high(row[r], row[r + n / 2]);
+    }
+    UNROLL for (int r = 0; r < n; r++) row[r] = next[r];
+}
+
+// VL rows of VL numbers, transposed: log2(VL) rounds.
+SIMD void transpose(vreal *row) {
+    UNROLL for (int half = VL / 2; half > 0; half /= 2) shuffle(row, VL);
+}
+
+// VL rows of n = 1, 2, 4 or 8 numbers, one behind the other, fill just n vectors. log2(VL) rounds bring number j of row
+// i, at place i n + j, to j VL + i, and log2(n) more bring it back.
+SIMD void shuffle_narrow(real *to, const real *from, const int n, const int rounds) {
+    vreal row[8];
+    UNROLL for (int r = 0; r < n; r++) row[r] = v_load(from + r * VL);
+    UNROLL for (int round = 0; n > 1 && round < rounds; round++) shuffle(row, n);
+    UNROLL for (int r = 0; r < n; r++) v_store(to + r * VL, row[r]);
+}
+
+#define LOG2_VL (VL == 16 ? 4 : VL == 8 ? 3 : VL == 4 ? 2 : VL == 2 ? 1 : 0)
+
+SIMD int narrow_to_columns(real *columns, const real *rows, int64_t n) {
+    switch (n) {
+    case 1: shuffle_narrow(columns, rows, 1, LOG2_VL); return 1;
+    case 2: shuffle_narrow(columns, rows, 2, LOG2_VL); return 1;
+    case 4: shuffle_narrow(columns, rows, 4, LOG2_VL); return 1;
+    case 8: shuffle_narrow(columns, rows, 8, LOG2_VL); return 1;
+    default: return 0;
+    }
+}
+
+SIMD int narrow_to_rows(real *rows, const real *columns, int64_t n) {
+    switch (VL == 1 ? 0 : n) {
+    case 1: shuffle_narrow(rows, columns, 1, 0); return 1;
+    case 2: shuffle_narrow(rows, columns, 2, 1); return 1;
+    case 4: shuffle_narrow(rows, columns, 4, 2); return 1;
+    case 8: shuffle_narrow(rows, columns, 8, 3); return 1;
+    default: return 0;
+    }
+}
+
+// columns (n, VL) from count <= VL rows of n numbers, each at a place of its own; the lanes without a row are zero.
+SIMD void load_columns(real *columns, const real *const *row, int64_t n, int count) {
+    for (int64_t j = 0; j < n; j += VL) {
+        int lanes = lanes_at(j, n);
+        vreal square[VL];
+        UNROLL for (int i = 0; i < VL; i++) square[i] = i < count ? v_load_part(row[i] + j, lanes) : v_zero();
+        transpose(square);
+        for (int i = 0; i < lanes; i++) v_store(columns + (j + i) * VL, square[i]);
+    }
+}
+
+// The same from rows that follow each other.
+SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
+    if (count == VL && narrow_to_columns(columns, rows, n)) return;
+    const real *row[VL] = {0};
+    for (int i = 0; i < count; i++) row[i] = rows + i * n;
+    load_columns(columns, row, n, count);
+}
+
+SIMD void store_columns(real *rows, const real *columns, int64_t n, int count) {
+    if (count == VL && narrow_to_rows(rows, columns, n)) return;
+    for (int64_t j = 0; j < n; j += VL) {
+        int lanes = lanes_at(j, n);
+        vreal square[VL];
+        UNROLL for (int i = 0; i < VL; i++) square[i] = i < lanes ? v_load(columns + (j + i) * VL) : v_zero();
+        transpose(square);
+        UNROLL for (int i = 0; i < VL; i++) {
+            if (i < count) v_store_part(rows + i * n + j, lanes, square[i]);
+        }
+    }
+}
+
+// ---- Down the columns ----
+
+SIMD vreal column_max(const real *columns, int64_t n) {
+    vreal most = v_load(columns);
+    for (int64_t j = 1; j < n; j++) most = v_max(most, v_load(columns + j * VL));
+    return most;
+}
+
+SIMD int64_t run_end(int64_t run, int64_t n) { return n - run < SUM_RUN ? n : run + SUM_RUN; }
+
+// columns become e^(z - most); returns their sum.
+SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
+    vreal sum = v_zero();
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) {
+            vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
+            v_store(columns + j * VL, e);
+            part = v_add(part, e);
+        }
+        sum = v_add(sum, part);
+    }
+    return sum;
+}
+
+// sum_j (z_j - most)
+SIMD vreal column_sum_above(const real *columns, int64_t n, vreal most) {
+    vreal sum = v_zero();
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) part = v_add(part, v_sub(v_load(columns + j * VL), most));
+        sum = v_add(sum, part);
+    }
+    return sum;
+}
+
+SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
+    vreal sum = v_zero();
+    for (int64_t run = 0; run < n; run += SUM_RUN) {
+        vreal part = v_zero();
+        for (int64_t j = run; j < run_end(run, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
+        sum = v_add(sum, part);
+    }
+    return sum;
+}

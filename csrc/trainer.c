@@ -1,0 +1,199 @@
+// The trainer's memory: workspaces, the optimizer's state, a place for the gradient.
+#include <stdlib.h>
+
+#include "train.h"
+
+// ---- Workspaces ----
+
+// The next part of the block, or NULL as long as it is only measured.
+static void *next_part(char *block, size_t *used, int64_t count, int64_t each, size_t size) {
+    size_t offset = mlp_reserve(used, count, each, size);
+    return block ? block + offset : NULL;
+}
+
+static mlp_workspace lay_out_pointers(int n_layers, char *block, size_t *used) {
+    mlp_workspace w = {0};
+    void ***arrays[] = {&w.a, &w.u, &w.z, &w.delta, &w.slope};
+    for (int i = 0; i < 5; i++) *arrays[i] = next_part(block, used, n_layers + 1, 1, sizeof(void *));
+    return w;
+}
+
+static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, int64_t rows) {
+    size_t size = t->net->kernels->real_size;
+    void *x = next_part(block, used, rows, t->net->layers[0].spec.n_in, size);
+    if (block) w->a[0] = x;
+    for (int l = 0; l < t->net->n_layers; l++) {
+        const mlp_layer *layer = &t->net->layers[l];
+        int64_t n = layer->spec.n_out;
+        void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size), *u = NULL, *z = NULL,
+             *slope = NULL;
+        if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
+        if (mlp_keeps_z(layer->spec.activation)) z = next_part(block, used, rows, n, size);
+        if (layer->slopes) slope = next_part(block, used, 1, n, size);
+        if (block) w->a[l + 1] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
+    }
+    w->row_loss = next_part(block, used, rows, 1, sizeof(double));
+    w->row_correct = next_part(block, used, rows, 1, sizeof(double));
+}
+
+// Lays the block out for that room; with block NULL it only measures. *pointers: the bytes in front of the numbers.
+static size_t lay_out(mlp_trainer *t, char *block, mlp_room room, size_t *pointers) {
+    const mlp_network *net = t->net;
+    size_t used = 0, scratch = 0;
+    mlp_workspace *workspaces = next_part(block, &used, room.workspaces, 1, sizeof *workspaces), measured;
+    for (int i = 0; i < room.workspaces; i++) {
+        mlp_workspace w = lay_out_pointers(net->n_layers, block, &used);
+        if (block) workspaces[i] = w;
+    }
+    *pointers = used;
+    for (int i = 0; i < room.workspaces; i++) {
+        lay_out_numbers(t, block ? &workspaces[i] : &measured, block, &used, room.rows);
+    }
+    mlp_run_sums *run_sums = next_part(block, &used, room.runs, 1, sizeof *run_sums);
+    void *parts = next_part(block, &used, room.parts, 1, net->bytes);
+    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > room.rows ? net->widest : room.rows, net->widest));
+    char *of_threads = next_part(block, &used, room.threads, 1, scratch);
+    if (!block) return used;
+    t->workspaces = workspaces, t->run_sums = run_sums, t->parts = parts;
+    t->scratch = of_threads, t->scratch_bytes = scratch;
+    return used;
+}
+
+static int has_room(mlp_room have, mlp_room need) {
+    return have.rows >= need.rows && have.workspaces >= need.workspaces && have.threads >= need.threads &&
+           have.runs >= need.runs && have.parts >= need.parts;
+}
+
+static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
+    if (has_room(t->room, room)) return MLP_OK;
+    size_t pointers, bytes = lay_out(t, NULL, room, &pointers);
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    void *old = NULL;
+    char *block = t->block;
+    if (bytes > t->bytes) {
+        block = mlp_aligned_block(bytes);
+        if (!block) return MLP_NO_MEMORY;
+        old = t->block;  // freed last: whatever a child forked meanwhile finds, it can use
+        t->bytes = bytes;
+    }
+    t->room = (mlp_room){0};
+    lay_out(t, block, room, &pointers);
+    t->block = block;
+    t->room = room;
+    free(old);
+    return MLP_OK;
+}
+
+// ---- The optimizer's state ----
+
+static int states_of(const mlp_settings *settings) {
+    return settings->optimizer == MLP_SGD ? settings->momentum != 0 : settings->optimizer == MLP_ADAM ? 2 : 1;
+}
+
+mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
+    if ((unsigned)settings->optimizer >= MLP_OPTIMIZERS) return MLP_BAD_ARGUMENT;
+    int needed = states_of(settings);
+    void *fresh[MLP_MOST_STATES] = {0};
+    int other = settings->optimizer != t->optimizer;
+    for (int i = 0; i < needed; i++) {
+        if (t->state[i] && !other) continue;
+        fresh[i] = mlp_aligned_block(t->net->bytes);
+        if (fresh[i]) {
+            mlp_poison_padding(t->net, fresh[i]);
+            continue;
+        }
+        while (i-- > 0) free(fresh[i]);
+        return MLP_NO_MEMORY;
+    }
+    for (int i = 0; i < MLP_MOST_STATES; i++) {
+        void *old = t->state[i];
+        if (other) t->state[i] = NULL, free(old);  // in this order: a child that is forked in between must not find it
+        if (fresh[i]) t->state[i] = fresh[i];
+    }
+    if (other) t->steps = 0;
+    t->optimizer = settings->optimizer;
+    return MLP_OK;
+}
+
+// ---- The gradient ----
+
+static size_t bytes_of_squares(const mlp_network *net) {
+    size_t bytes = 0;
+    for (int l = 0; l < net->n_layers; l++) bytes += (size_t)(net->layers[l].spec.n_in + 2) * sizeof(double);
+    return bytes;
+}
+
+static mlp_status ensure_gradient(mlp_trainer *t) {
+    if (t->gradient) return MLP_OK;
+    void *gradient = mlp_aligned_block(t->net->bytes);
+    double *squares = mlp_aligned_block(bytes_of_squares(t->net));
+    if (!gradient || !squares) {
+        free(gradient);
+        free(squares);
+        return MLP_NO_MEMORY;
+    }
+    t->gradient = gradient;
+    t->squares = squares;
+    return MLP_OK;
+}
+
+// ---- Room for an epoch ----
+
+#ifdef MLP_POISON
+static void poison_workspaces(mlp_trainer *t) {
+    size_t pointers, bytes = lay_out(t, NULL, t->room, &pointers);
+    mlp_poison((char *)t->block + pointers, bytes - pointers);
+    if (t->gradient) mlp_poison(t->gradient, t->net->bytes);
+    if (t->gradient) mlp_poison(t->squares, bytes_of_squares(t->net));
+}
+#else
+#define poison_workspaces(t) ((void)0)
+#endif
+
+mlp_status mlp_trainer_make_room(mlp_trainer *t, mlp_room room, const mlp_settings *settings) {
+    mlp_status status = ensure_workspaces(t, room);
+    if (!status && (settings->clip_norm > 0 || room.parts > 0)) status = ensure_gradient(t);
+    if (!status) status = mlp_trainer_prepare(t, settings);
+    if (!status) poison_workspaces(t);
+    return status;
+}
+
+// ---- The trainer ----
+
+mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
+    if (batch_size < 1 || (unsigned)loss.kind >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
+    mlp_trainer *t = calloc(1, sizeof *t);
+    if (!t) return MLP_NO_MEMORY;
+    *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
+    while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
+        t->lowest_trainable++;
+    }
+    *out = t;
+    return MLP_OK;
+}
+
+void mlp_trainer_destroy(mlp_trainer *t) {
+    if (!t) return;
+    free(t->block);
+    for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
+    free(t->gradient);
+    free(t->squares);
+    free(t);
+}
+
+int mlp_trainer_states(const mlp_trainer *t) {
+    int n = 0;
+    while (n < MLP_MOST_STATES && t->state[n]) n++;
+    return n;
+}
+
+void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
+    if (!t->state[i] || !parameter) return NULL;
+    return (char *)t->state[i] + ((const char *)parameter - (const char *)t->net->parameters);
+}
+
+mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
+int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
+void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
+int64_t mlp_trainer_minibatches(const mlp_trainer *t) { return t->minibatches; }
+void mlp_trainer_set_minibatches(mlp_trainer *t, int64_t minibatches) { t->minibatches = minibatches; }
