@@ -48,7 +48,7 @@ typedef struct {
     const mlp_data *data;
     const int64_t *order;
     const mlp_settings *settings;
-    const double *rates;  // of each minibatch, or NULL
+    const double *rates, *momenta;  // of each minibatch, or NULL
     int64_t batch_size;
     mlp_result *result;
     mlp_poll poll;
@@ -407,8 +407,10 @@ static mlp_update update_rule(const step *s, int l) {
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
-    return (mlp_update){scale, settings, lr, settings->weight_decay, settings->l1 + spec->l1, settings->l2 + spec->l2,
-                        s->epoch->steps_before + s->number + 1};
+    double momentum = settings->optimizer == MLP_ADAM ? settings->beta1 : settings->momentum;
+    if (s->epoch->momenta) momentum = s->epoch->momenta[s->number];
+    return (mlp_update){scale, settings, lr, momentum, settings->weight_decay, settings->l1 + spec->l1,
+                        settings->l2 + spec->l2, s->epoch->steps_before + s->number + 1};
 }
 
 // Biases and slopes go with the columns, or, where W is split by rows, to the last member: rank 0 is busy with the loss.
@@ -711,20 +713,21 @@ static double flops_per_row(const mlp_trainer *t) {
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
-                        void *context) {
+                        int64_t batch_size, const mlp_settings *settings, const double *rates, const double *momenta,
+                        int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
+    if (!status && momenta && !states_of(settings)) status = MLP_BAD_ARGUMENT;  // no velocity to act on
     if (!status) status = check_order(order, data->n);
     if (status || data->n == 0) return status;
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows,
-        .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
-        .minibatches_before = t->minibatches,
+        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .momenta = momenta,
+        .batch_size = rows, .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t),
+        .steps_before = t->steps, .minibatches_before = t->minibatches,
     };
     atomic_init(&e.stop, MLP_OK);
     int phases = 2 * t->net->n_layers + 2;
@@ -795,12 +798,12 @@ int64_t mlp_trainer_minibatches(const mlp_trainer *t) { return t->minibatches; }
 void mlp_trainer_set_minibatches(mlp_trainer *t, int64_t minibatches) { t->minibatches = minibatches; }
 
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
-                           void *context) {
-    return train(t, result, data, order, t->batch_size, settings, rates, threads, poll, context);
+                           const mlp_settings *settings, const double *rates, const double *momenta, int threads,
+                           mlp_poll poll, void *context) {
+    return train(t, result, data, order, t->batch_size, settings, rates, momenta, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, threads, poll, context);
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
 }

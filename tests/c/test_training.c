@@ -51,7 +51,7 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
         mlp_shuffle(order, s->n, 5, e);
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, threads, NULL, NULL) == MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, NULL, threads, NULL, NULL) == MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     free(order);
@@ -152,7 +152,7 @@ static void check_frozen(const setting *s) {
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, 1, NULL, NULL) == MLP_OK);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
@@ -191,7 +191,7 @@ static int learns_xor(uint64_t seed) {
         mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
     }
-    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, 1, NULL, NULL) == MLP_OK);
+    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     return r.correct == 4 && r.loss_sum < 0.4;
@@ -222,7 +222,7 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o;
-    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, threads, poll, context);
+    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, NULL, threads, poll, context);
     o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
@@ -344,7 +344,7 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
