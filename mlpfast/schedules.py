@@ -15,8 +15,8 @@ those of Trainer.step included. The Trainer counts, so that fit called again goe
     ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for a while
 
 Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule; if it has
-observe(logs), that is called with the numbers of each epoch. If it has momentum_at(t), that is the momentum (of Adam and
-AdamW beta1): a number between 0 and 1, or None for every t, which leaves the optimizer's own.
+observe(logs), that is called with the numbers of each epoch. If it has momentum_at(t), that is the momentum (of Adam
+and AdamW beta1): a number between 0 and 1, or None for every t, which leaves the optimizer's own.
 """
 
 import math
@@ -155,9 +155,9 @@ class OneCycle(Schedule):
     Both ways are half cosines; the top is at t = rise total - 1, the end at t = total - 1, as in PyTorch's OneCycleLR.
     first: None is highest / 25. last: None is first / 10000.
     momentum: (lowest, highest), 0 < lowest <= highest < 1: it goes the other way, from its highest down to lowest while
-        the rate rises, and back up, along the same half cosines. It stands for SGD's momentum, also where that is 0, and
-        for the beta1 of Adam and AdamW; other optimizers have none, and refuse it. None leaves the optimizer's own, where
-        PyTorch takes (0.85, 0.95).
+        the rate rises, and back up, along the same half cosines. It stands for SGD's momentum, also where that is 0,
+        and for the beta1 of Adam and AdamW; other optimizers have none, and refuse it. None leaves the optimizer's
+        own, where PyTorch takes (0.85, 0.95).
     Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
     """
 

@@ -127,8 +127,8 @@ class Trainer:
 
     @property
     def momentum(self):
-        """The momentum now, of Adam and AdamW beta1: the optimizer's number, or what its schedule says; None of one that
-        has neither."""
+        """The momentum now, of Adam and AdamW beta1: the optimizer's number, or what its schedule says; None of one
+        that has neither."""
         name = self.optimizer.momentum_name
         return None if name is None else self._scheduled_momentum().get(name, getattr(self.optimizer, name))
 

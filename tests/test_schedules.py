@@ -1,4 +1,4 @@
-"""Learning rates and momenta: their values, PyTorch's where it has the same, and that training uses them when it should."""
+"""Learning rates and momenta: their values, PyTorch's where it has the same, and when training uses them."""
 
 import math
 import pickle
