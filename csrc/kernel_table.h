@@ -43,7 +43,7 @@ typedef struct {
 typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
     const mlp_settings *settings;      // but for the numbers that follow
-    double lr, weight_decay, l1, l2;   // of this step and parameter
+    double lr, momentum, weight_decay, l1, l2;  // of this step and parameter; momentum is the beta1 of MLP_ADAM
     int64_t steps;          // t: this step included
 } mlp_update;
 

@@ -248,9 +248,11 @@ void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order ((n) indices, or NULL for
 // 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
-// learning rate of each minibatch, or NULL for settings->lr.
+// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of MLP_SGD's momentum, which takes them only
+// where settings->momentum is not 0, so that there are velocities, and of MLP_ADAM's beta1; other optimizers ignore them.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll, void *context);
+                           const mlp_settings *settings, const double *rates, const double *momenta, int threads,
+                           mlp_poll poll, void *context);
 
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,

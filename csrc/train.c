@@ -392,20 +392,21 @@ static int goes_by_runs(const mlp_trainer *t, const mlp_settings *settings, int6
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                        int64_t batch_size, const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
-                        void *context) {
+                        int64_t batch_size, const mlp_settings *settings, const double *rates, const double *momenta,
+                        int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
+    if (!status && momenta && !mlp_states_of(settings)) status = MLP_BAD_ARGUMENT;  // no velocity to act on
     if (!status) status = check_order(order, data->n);
     if (status || data->n == 0) return status;
 
     int64_t rows = batch_size < data->n ? batch_size : data->n;
     mlp_epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .batch_size = rows,
-        .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t), .steps_before = t->steps,
-        .minibatches_before = t->minibatches,
+        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .momenta = momenta,
+        .batch_size = rows, .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t),
+        .steps_before = t->steps, .minibatches_before = t->minibatches,
     };
     atomic_init(&e.stop, MLP_OK);
     int phases = 2 * t->net->n_layers + 2;
@@ -425,12 +426,12 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 // ---- The public functions ----
 
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, const double *rates, int threads, mlp_poll poll,
-                           void *context) {
-    return train(t, result, data, order, t->batch_size, settings, rates, threads, poll, context);
+                           const mlp_settings *settings, const double *rates, const double *momenta, int threads,
+                           mlp_poll poll, void *context) {
+    return train(t, result, data, order, t->batch_size, settings, rates, momenta, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, threads, poll, context);
+    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
 }

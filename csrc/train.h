@@ -58,7 +58,7 @@ typedef struct {
     const mlp_data *data;
     const int64_t *order;
     const mlp_settings *settings;
-    const double *rates;  // of each minibatch, or NULL
+    const double *rates, *momenta;  // of each minibatch, or NULL
     int64_t batch_size;
     int by_runs;          // see each_run
     mlp_result *result;
@@ -129,6 +129,7 @@ void mlp_store_part(const mlp_step *s, int64_t run);
 
 // ---- trainer.c ----
 
+int mlp_states_of(const mlp_settings *settings);  // numbers the optimizer keeps for each parameter
 mlp_status mlp_trainer_make_room(mlp_trainer *trainer, mlp_room room, const mlp_settings *settings);
 
 #endif

@@ -86,13 +86,13 @@ static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
 
 // ---- The optimizer's state ----
 
-static int states_of(const mlp_settings *settings) {
+int mlp_states_of(const mlp_settings *settings) {
     return settings->optimizer == MLP_SGD ? settings->momentum != 0 : settings->optimizer == MLP_ADAM ? 2 : 1;
 }
 
 mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
     if ((unsigned)settings->optimizer >= MLP_OPTIMIZERS) return MLP_BAD_ARGUMENT;
-    int needed = states_of(settings);
+    int needed = mlp_states_of(settings);
     void *fresh[MLP_MOST_STATES] = {0};
     int other = settings->optimizer != t->optimizer;
     for (int i = 0; i < needed; i++) {

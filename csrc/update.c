@@ -16,8 +16,10 @@ static mlp_update update_rule(const mlp_step *s, int l) {
     double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
-    return (mlp_update){scale, settings, lr, settings->weight_decay, settings->l1 + spec->l1, settings->l2 + spec->l2,
-                        s->epoch->steps_before + s->number + 1};
+    double momentum = settings->optimizer == MLP_ADAM ? settings->beta1 : settings->momentum;
+    if (s->epoch->momenta) momentum = s->epoch->momenta[s->number];
+    return (mlp_update){scale, settings, lr, momentum, settings->weight_decay, settings->l1 + spec->l1,
+                        settings->l2 + spec->l2, s->epoch->steps_before + s->number + 1};
 }
 
 // The place of a parameter's numbers in a block laid out as the parameters.

@@ -113,8 +113,8 @@ cdef extern from "mlpfast.h":
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *, const double *, int,
-                               mlp_poll, void *) nogil
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *,
+                               const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
@@ -156,7 +156,7 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
-        double lr, weight_decay, l1, l2
+        double lr, momentum, weight_decay, l1, l2
         int64_t steps
     ctypedef struct mlp_parameter:
         void *values
@@ -962,17 +962,20 @@ cdef class Trainer:
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None):
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None, momenta=None):
         """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
 
-        rates: the learning rate of each minibatch (float64), or None for that of the settings.
+        rates, momenta: the learning rate and the momentum (of Adam beta1) of each minibatch (float64), or None for that
+        of the settings.
         """
         data.check(self.network)
-        if rates is not None and (rates.dtype != np.float64 or rates.shape[0] * self.batch_size < data.c.n):
-            raise ValueError("rates must be float64, one for each minibatch")
+        for each in (rates, momenta):
+            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < data.c.n):
+                raise ValueError("rates and momenta must be float64, one for each minibatch")
         if order is not None and (order.dtype != np.int64 or order.shape[0] != data.c.n):
             raise ValueError("order must be int64, one for each row")
-        cdef const double *each = <const double *>address_or_null(rates)
+        cdef const double *lr = <const double *>address_or_null(rates)
+        cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
         cdef poll_state state = poll_state(now(), <void *>caught)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
@@ -980,7 +983,7 @@ cdef class Trainer:
         cdef mlp_status status
         self.network.begin_training()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, each, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, lr, momentum, threads, ask, &state)
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
@@ -1143,7 +1146,7 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
 def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0, 0)
     mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
                                                   rows.shape[1], &update)
     return out
@@ -1161,7 +1164,7 @@ def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, doubl
     cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, l1, l2, 0)
+    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     k.weight_gradient(address(dW), W.shape[1], without_state(W, mask), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
                       W.shape[1], all, &update, scratch.memory)
@@ -1220,7 +1223,7 @@ def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr
     cdef mlp_settings settings
     memset(&settings, 0, sizeof(settings))
     settings.lr, settings.momentum = lr, momentum
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, 0, 0, 0, 1)
+    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, momentum, 0, 0, 0, 1)
     cdef mlp_parameter parameter = without_state(W, None)
     parameter.state[0] = <void *>address_or_null(V)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))

@@ -9,6 +9,7 @@ trainer.history already holds the epoch. A callback may change trainer.optimizer
 An exception passes through fit: the network stays as it is at that moment, and the Trainer can go on.
 """
 
+from . import schedules
 from ._monitor import Monitor, greater_is_better, number_of
 from ._validate import flag, real_number
 
@@ -57,13 +58,17 @@ class EarlyStopping:
 
 
 class LearningRateLogger:
-    """Adds "lr" to the logs: the rate the epoch began with."""
+    """Adds "lr" to the logs: the rate the epoch began with. Where a schedule moves the momentum (of Adam and AdamW
+    beta1), that is added as "momentum"."""
 
     def on_epoch_begin(self, trainer, epoch):
-        self._lr = trainer.lr
+        self._logs = {"lr": trainer.lr}
+        momentum = schedules.momentum(trainer.optimizer.lr, trainer.epoch, trainer.steps)
+        if momentum is not None:
+            self._logs["momentum"] = momentum
 
     def on_epoch_end(self, trainer, epoch, logs):
-        logs["lr"] = self._lr
+        logs.update(self._logs)
 
 
 class StopAt:

@@ -31,7 +31,7 @@ class History(dict):
         """Draw the losses over the epochs, and beside them the metrics on an axis of their own -> matplotlib's Axes.
 
         path: a file to write it to, in the format of its ending. ax: the Axes to draw into; None makes a figure.
-        Needs matplotlib: pip install "mlpfast[plots]". A learning rate is not drawn.
+        Needs matplotlib: pip install "mlpfast[plots]". Learning rates and momenta are not drawn.
         """
         from .plots import plot_history  # here, because few need it
 

@@ -7,7 +7,7 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 from operator import attrgetter
 
 from ._validate import flag, one_of, real_number, whole_number
-from .schedules import rate
+from .schedules import momentum, rate
 
 # What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
 UNUSED = {
@@ -22,6 +22,7 @@ class Optimizer:
     states = ()
     usual_epochs = 1  # of Trainer.fit
     own_names = {"epsilon": "eps"}  # of what the core calls otherwise
+    momentum_name = None  # of the attribute that a schedule of the momentum takes the place of
 
     def __init_subclass__(cls):
         cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
@@ -32,7 +33,19 @@ class Optimizer:
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
-        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own()}
+        scheduled = self.checked_momentum(momentum(self.lr))
+        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own(), **scheduled}
+
+    def checked_momentum(self, scheduled):
+        """{its name: what a schedule says}, {} for None; ValueError where the optimizer has none."""
+        if scheduled is None:
+            return {}
+        if self.momentum_name is None:
+            raise ValueError(
+                f"lr must be a schedule without a momentum for {type(self).__name__}, which has neither momentum nor "
+                f"beta1, got {self.lr!r}"
+            )
+        return {self.momentum_name: scheduled}
 
     def checked_rate(self, lr):
         """lr, or ValueError where it does not go with the other settings."""
@@ -53,6 +66,7 @@ class SGD(Optimizer):
     """
 
     names = ("lr", "momentum", "nesterov")
+    momentum_name = "momentum"
     states = ("velocity",)
     number = 0
 
@@ -74,10 +88,11 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    0 <= beta1, beta2 < 1, eps > 0.
+    0 <= beta1, beta2 < 1, eps > 0. Where a schedule moves beta1, 1 - beta1^t has the present one, as in PyTorch.
     """
 
     names = ("lr", "beta1", "beta2", "eps")
+    momentum_name = "beta1"
     states = ("m", "v")
     number = 1
 
@@ -172,6 +187,7 @@ class FullBatch(Optimizer):
         return (type(self), *self._values(self))
 
     def checked(self):
+        self.checked_momentum(momentum(self.lr))
         return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._own()}
 
 

@@ -99,7 +99,7 @@ def plot_history(history, path=None, ax=None):
     if ax is None:
         figure, ax = _figure(interactive=path is None)
     losses = [name for name in history if name.removeprefix("val_") in ("loss", "objective")]
-    others = [name for name in history if name not in losses and name != "lr"]
+    others = [name for name in history if name not in (*losses, "lr", "momentum")]
     lines = _draw(ax, history, losses, first_color=0)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")

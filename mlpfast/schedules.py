@@ -1,4 +1,4 @@
-"""Learning rates that change with time. A schedule is given in the place of an optimizer's lr:
+"""Learning rates, and momenta, that change with time. A schedule is given in the place of an optimizer's lr:
 
     SGD(lr=schedules.Cosine(0.1, total=20))
 
@@ -10,15 +10,18 @@ those of Trainer.step included. The Trainer counts, so that fit called again goe
     InverseTime(lr, k)              lr / (1 + k t)
     Step(lr, factor, every)         lr factor^floor(t / every)
     Cosine(lr, total)               half a cosine from lr down to lowest
-    OneCycle(highest, total)        half a cosine up to highest, and one down
+    OneCycle(highest, total)        half a cosine up to highest, and one down; the momentum may go the other way
     Warmup(steps, then)             a straight line up to then, any of the others
     ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for a while
 
 Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule; if it has
-observe(logs), that is called with the numbers of each epoch.
+observe(logs), that is called with the numbers of each epoch. If it has momentum_at(t), that is the momentum (of Adam
+and AdamW beta1): a number between 0 and 1, or None for every t, which leaves the optimizer's own.
 """
 
 import math
+
+import numpy as np
 
 from . import _core
 from ._monitor import Monitor
@@ -36,10 +39,38 @@ def rate(lr, epochs=0, steps=0):
     """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
-    per = one_of("lr.per", lr.per, ("epoch", "step"))
-    t = steps if per == "step" else epochs
+    per, t = _time(lr, epochs, steps)
     value = real_number(f"lr at {per} {t}", lr.at(t), least=0)
     return value if value >= LEAST else 0.0  # a rate that decays for ever must not end in an error
+
+
+@_core.in_default_mode
+def momentum(lr, epochs=0, steps=0):
+    """What an optimizer's lr says of its momentum after so many epochs or steps; None: the optimizer's own stays."""
+    if not is_schedule(lr):
+        return None
+    per, t = _time(lr, epochs, steps)
+    value = _momentum_at(lr, t)
+    return None if value is None else real_number(f"momentum at {per} {t}", value, above=0, below=1)
+
+
+def momenta(lr, epochs, steps):
+    """The same after each of those steps, float64 (n,), or None."""
+    values = [momentum(lr, epochs, step) for step in steps] if hasattr(lr, "momentum_at") else []
+    if all(value is None for value in values):
+        return None
+    if None in values:
+        raise TypeError(f"momentum_at must return a number at every step, or None at every step, got both from {lr!r}")
+    return np.array(values)
+
+
+def _time(lr, epochs, steps):
+    per = one_of("lr.per", lr.per, ("epoch", "step"))
+    return per, steps if per == "step" else epochs
+
+
+def _momentum_at(lr, t):
+    return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
 class Schedule:
@@ -123,26 +154,41 @@ class OneCycle(Schedule):
 
     Both ways are half cosines; the top is at t = rise total - 1, the end at t = total - 1, as in PyTorch's OneCycleLR.
     first: None is highest / 25. last: None is first / 10000.
-    Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1". The momentum stays as it is.
+    momentum: (lowest, highest), 0 < lowest <= highest < 1: it goes the other way, from its highest down to lowest while
+        the rate rises, and back up, along the same half cosines. It stands for SGD's momentum, also where that is 0,
+        and for the beta1 of Adam and AdamW; other optimizers have none, and refuse it. None leaves the optimizer's
+        own, where PyTorch takes (0.85, 0.95).
+    Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
     """
 
-    def __init__(self, highest, total, rise=0.3, first=None, last=None, *, per="epoch"):
+    def __init__(self, highest, total, rise=0.3, first=None, last=None, momentum=None, *, per="epoch"):
         self.highest, self.total = real_number("highest", highest, above=0), whole_number("total", total, least=1)
         self.rise = real_number("rise", rise, least=0, below=1)
         self.first = self.highest / 25 if first is None else _at_most("first", first, "highest", self.highest)
         self.last = self.first / 1e4 if last is None else _at_most("last", last, "highest", self.highest)
+        self.momentum = None if momentum is None else _lowest_and_highest("momentum", momentum)
         super().__init__(per)
 
     def at(self, t):
+        return self._cycle(t, self.first, self.highest, self.last)
+
+    def momentum_at(self, t):
+        if self.momentum is None:
+            return None
+        lowest, highest = self.momentum
+        return self._cycle(t, highest, lowest, highest)
+
+    def _cycle(self, t, first, top_value, last):
         top, end = self.rise * self.total - 1, self.total - 1
         if t < top:
-            return _between(self.first, self.highest, t / top)
-        return _between(self.highest, self.last, min((t - top) / (end - top), 1))
+            return _between(first, top_value, t / top)
+        return _between(top_value, last, min((t - top) / (end - top), 1))
 
 
 class Warmup(Schedule):
     """then.at(0) (t + 1) / (steps + 1) for t < steps, then.at(t - steps) from there on; t counts as `then` does.
 
+    A momentum of `then` waits at its first number meanwhile.
     Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
     """
 
@@ -160,6 +206,9 @@ class Warmup(Schedule):
         if t < self.steps:
             return self.then.at(0) * (t + 1) / (self.steps + 1)
         return self.then.at(t - self.steps)
+
+    def momentum_at(self, t):
+        return _momentum_at(self.then, max(t - self.steps, 0))
 
     def observe(self, logs):
         observe(self.then, logs)
@@ -199,6 +248,17 @@ def observe(lr, logs):
     """Show a schedule that wants to know the numbers of an epoch."""
     if hasattr(lr, "observe"):
         lr.observe(logs)
+
+
+def _lowest_and_highest(name, pair):
+    """Two numbers between 0 and 1."""
+    try:
+        lowest, highest = pair
+    except (TypeError, ValueError):
+        raise TypeError(f"{name} must be None or a pair (lowest, highest), got {pair!r}") from None
+    highest = real_number(f"{name}[1]", highest, above=0, below=1)
+    lowest = real_number(f"{name}[0]", lowest, above=0)
+    return _at_most(f"{name}[0]", lowest, f"{name}[1]", highest), highest
 
 
 def _at_most(name, value, other, most):

@@ -126,6 +126,16 @@ class Trainer:
         return schedules.rate(self.optimizer.lr, self.epoch, self.steps)
 
     @property
+    def momentum(self):
+        """The momentum now, of Adam and AdamW beta1: the optimizer's number, or what its schedule says; None of one
+        that has neither."""
+        name = self.optimizer.momentum_name
+        return None if name is None else self._scheduled_momentum().get(name, getattr(self.optimizer, name))
+
+    def _scheduled_momentum(self):
+        return self.optimizer.checked_momentum(schedules.momentum(self.optimizer.lr, self.epoch, self.steps))
+
+    @property
     def state(self):
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
@@ -292,12 +302,13 @@ class Trainer:
 
     def _all_minibatches(self, data, order):
         """Train on each -> (status name, result), as the core gives them."""
-        settings, rates = self._settings(), None
-        if getattr(self.optimizer.lr, "per", "epoch") == "step":
+        settings, lr, rates, momenta = self._settings(), self.optimizer.lr, None, None
+        if getattr(lr, "per", "epoch") == "step":
             steps = range(self.steps, self.steps + -(-len(data) // (self.batch_size or len(data))))
-            rates = np.array([schedules.rate(self.optimizer.lr, self.epoch, step) for step in steps])
+            rates = np.array([schedules.rate(lr, self.epoch, step) for step in steps])
             self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
-        return self._core.epoch(data, order, settings, checked_threads(self.threads), rates)
+            momenta = schedules.momenta(lr, self.epoch, steps)
+        return self._core.epoch(data, order, settings, checked_threads(self.threads), rates, momenta)
 
     def _trained_layers(self):
         return [layer for layer in self.network.layers if layer.trainable]
@@ -368,6 +379,7 @@ class Trainer:
         settings = {
             **self.optimizer.checked(),
             "lr": self.optimizer.checked_rate(self.lr),
+            **self._scheduled_momentum(),
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
             **{name: _limit(name, getattr(self, name)) for name in LIMITS},

@@ -11,7 +11,8 @@ from mlpfast import History
 def history():
     got = History()
     for i in range(3):
-        got.append({"loss": 3.0 - i, "accuracy": i / 4, "objective": 4.0 - i, "val_loss": 3.5 - i, "lr": 0.1})
+        got.append({"loss": 3.0 - i, "accuracy": i / 4, "objective": 4.0 - i, "val_loss": 3.5 - i, "lr": 0.1,
+                    "momentum": 0.9})
     return got
 
 

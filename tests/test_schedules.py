@@ -1,13 +1,26 @@
-"""Learning rates: their values, PyTorch's where it has the same, and that training uses them at the right time."""
+"""Learning rates and momenta: their values, PyTorch's where it has the same, and when training uses them."""
 
 import math
+import pickle
 import signal
 import threading
 
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Network, Trainer, schedules
+from mlpfast import (
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Network,
+    RMSprop,
+    Trainer,
+    backprop,
+    callbacks,
+    optimizers,
+    schedules,
+)
 from mlpfast.schedules import (
     Constant,
     Cosine,
@@ -333,6 +346,282 @@ def test_steps_before_an_interrupt_are_counted(per):
     assert bits(twin.network) == bits(trainer.network)
 
 
+# ---- a momentum that goes with the rate
+
+CYCLE = OneCycle(1.0, 11, rise=5 / 11, first=0.2, last=0.1, momentum=(0.8, 0.9))
+KNOWN_MOMENTA = [
+    (CYCLE, {0: 0.9, 2: 0.85, 4: 0.8, 7: 0.85, 10: 0.9, 99: 0.9}),
+    (OneCycle(1.0, 1, momentum=(0.8, 0.9)), {0: 0.9, 1: 0.9}),
+    (OneCycle(1.0, 10, rise=0.1, momentum=(0.8, 0.9)), {0: 0.8, 9: 0.9}),
+    (OneCycle(1.0, 10, momentum=[np.float32(0.5)] * 2), {0: 0.5, 2: 0.5, 3: 0.5, 99: 0.5}),
+    (Warmup(4, CYCLE), {0: 0.9, 3: 0.9, 4: 0.9, 6: 0.85, 8: 0.8, 11: 0.85, 14: 0.9}),
+    (OneCycle(1.0, 10), {0: None, 5: None}),
+    (Warmup(4, Constant(1.0)), {0: None, 5: None}),
+]
+
+
+@pytest.mark.parametrize("schedule, values", KNOWN_MOMENTA, ids=repr)
+def test_known_momenta(schedule, values):
+    for t, value in values.items():
+        assert schedule.momentum_at(t) == (value if value is None else pytest.approx(value, rel=1e-12))
+    again = eval(repr(schedule), vars(schedules))
+    copy = pickle.loads(pickle.dumps(schedule))
+    for t in range(20):
+        assert again.momentum_at(t) == copy.momentum_at(t) == schedule.momentum_at(t)
+
+
+CYCLED = {
+    "SGD": lambda lr: SGD(lr, momentum=0.9),
+    "SGD, without a momentum of its own": SGD,
+    "SGD, nesterov": lambda lr: SGD(lr, 0.9, nesterov=True),
+    "Adam": Adam,
+    "AdamW": lambda lr: AdamW(lr, weight_decay=0.1),
+}
+every_cycled = pytest.mark.parametrize("make", CYCLED.values(), ids=CYCLED)
+
+
+def one_cycle(per="step", total=13, momentum=(0.7, 0.95)):
+    return OneCycle(0.1, total, 0.4, momentum=momentum, per=per)
+
+
+def cycled(make, lr, **kwargs):
+    trainer = trainer_with(0.1, shuffle=False, **kwargs)
+    trainer.optimizer = make(lr)
+    return trainer
+
+
+def gradients(net, X, y):
+    return [g for pair in backprop.gradients(net, X, y, "cross_entropy") for g in pair]
+
+
+def assert_near(parameters, wanted):
+    for got, want in zip(parameters, wanted, strict=True):
+        np.testing.assert_allclose(got, want, rtol=1e-9, atol=1e-12)
+
+
+def in_torch(torch, optimizer, parameters):
+    vectors = [p for p in parameters if p.ndim == 1]  # PyTorch has one weight decay for all
+    groups = [{"params": [p for p in parameters if p.ndim == 2]}, {"params": vectors, "weight_decay": 0.0}]
+    if isinstance(optimizer, SGD):
+        return torch.optim.SGD(groups, 0.1, optimizer.momentum, nesterov=optimizer.nesterov)
+    return getattr(torch.optim, type(optimizer).__name__)(groups, weight_decay=getattr(optimizer, "weight_decay", 0))
+
+
+@every_cycled
+def test_one_cycle_trains_as_pytorchs(make):
+    torch = pytest.importorskip("torch")
+    X, y = problem()
+    trainer = cycled(make, one_cycle(), dtype="float64")
+    net = trainer.network
+    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
+    theirs = in_torch(torch, trainer.optimizer, parameters)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(
+        theirs, 0.1, total_steps=13, pct_start=0.4, base_momentum=0.7, max_momentum=0.95
+    )
+    for step in range(13):
+        group = theirs.param_groups[0]
+        wanted = group["betas"][0] if "betas" in group else group["momentum"]
+        assert (trainer.lr, trainer.momentum) == pytest.approx((group["lr"], wanted), rel=1e-12)
+        for p, g in zip(parameters, gradients(net, X, y), strict=True):
+            p.grad = torch.tensor(g)
+        theirs.step()
+        if step < 12:
+            scheduler.step()
+        trainer.step(X, y)
+        assert_near(net.parameters, [p.detach().numpy() for p in parameters])
+
+
+def one_cycle_in_numpy(t):
+    """(rate, momentum) of one_cycle()."""
+    top = 0.4 * 13 - 1
+    share = (1 - math.cos(math.pi * t / top)) / 2 if t < top else (1 + math.cos(math.pi * (t - top) / (12 - top))) / 2
+    lowest = 0.1 / 25 if t < top else 0.1 / 25e4
+    return lowest + (0.1 - lowest) * share, 0.95 - 0.25 * share
+
+
+@every_cycled
+def test_one_cycle_trains_as_in_numpy(make):
+    X, y = problem()
+    trainer = cycled(make, one_cycle(), dtype="float64")
+    net, o = trainer.network, trainer.optimizer
+    parameters = [np.array(p) for p in net.parameters]
+    state = [np.zeros((2, *p.shape)) for p in parameters]
+    for t in range(13):
+        lr, momentum = one_cycle_in_numpy(t)
+        for W, g, (m, v) in zip(parameters, gradients(net, X, y), state, strict=True):
+            if isinstance(o, SGD):
+                m[...] = momentum * m + g
+                W -= lr * (g + momentum * m if o.nesterov else m)
+                continue
+            W -= lr * getattr(o, "weight_decay", 0) * W * (W.ndim == 2)
+            m[...] = momentum * m + (1 - momentum) * g
+            v[...] = 0.999 * v + 0.001 * g * g
+            W -= lr / (1 - momentum ** (t + 1)) * m / (np.sqrt(v / (1 - 0.999 ** (t + 1))) + 1e-8)
+        trainer.step(X, y)
+        assert_near(net.parameters, parameters)
+
+
+def set_by_hand(optimizer, schedule, t):
+    optimizer.lr = schedule.at(t)
+    setattr(optimizer, optimizer.momentum_name, schedule.momentum_at(t))
+
+
+LIMITS = {"plain": {}, "clip_value": {"clip_value": 0.02}, "clip_norm": {"clip_norm": 0.1}}
+
+
+@pytest.mark.parametrize("limits", LIMITS.values(), ids=LIMITS)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@every_cycled
+def test_a_momentum_per_step_is_set_before_each_minibatch(make, dtype, limits):
+    X, y = problem(30)
+    schedule = Warmup(2, one_cycle(total=6))
+    scheduled, by_hand = (cycled(make, lr, dtype=dtype, **limits) for lr in (schedule, 0.1))
+    scheduled.fit(X, y, epochs=2)
+    scheduled.step(X[:10], y[:10])
+    scheduled.step(X[10:20], y[10:20], sample_weight=np.ones(10))
+    for t, first in enumerate([0, 10, 20, 0, 10, 20, 0, 10]):
+        set_by_hand(by_hand.optimizer, schedule, t)
+        by_hand.step(X[first : first + 10], y[first : first + 10])
+    assert bits(scheduled.network) == bits(by_hand.network)
+
+
+@every_cycled
+def test_a_momentum_per_epoch_is_set_before_each_epoch(make):
+    X, y = problem()
+    schedule = Warmup(1, one_cycle("epoch", total=4))
+    scheduled, by_hand = (cycled(make, lr) for lr in (schedule, 0.1))
+    history = scheduled.fit(X, y, epochs=3)["loss"] + scheduled.fit(X, y, epochs=2)["loss"]
+    wanted = []
+    for t in range(5):
+        set_by_hand(by_hand.optimizer, schedule, t)
+        wanted += by_hand.fit(X, y)["loss"]
+    assert history == wanted and bits(scheduled.network) == bits(by_hand.network)
+
+
+@every_cycled
+def test_a_momentum_has_the_same_bits_on_any_number_of_threads(make):
+    X, y = problem(80)
+    results = []
+    for threads in (1, 2, 3, 7):
+        net = Network([6, 130, 40, 4], output="softmax", seed=0)
+        Trainer(net, optimizer=make(one_cycle()), batch_size=16, seed=0, threads=threads).fit(X, y, epochs=3)
+        results.append(bits(net))
+    assert results[1:] == results[:-1]
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@every_cycled
+def test_a_state_goes_on_in_the_middle_of_a_cycle(make, per):
+    X, y = problem()
+    one = cycled(make, one_cycle(per, total=30 if per == "step" else 5))
+    one.fit(X, y, epochs=2)
+    network, optimizer, state = pickle.loads(pickle.dumps((one.network, one.optimizer, one.state)))
+    assert any(v.any() for v in state[optimizer.states[0]])
+    other = Trainer(network, optimizer=optimizer, batch_size=10, seed=0, shuffle=False)
+    other.state = state
+    assert (other.lr, other.momentum) == (one.lr, one.momentum)
+    assert one.fit(X, y, epochs=2) == other.fit(X, y, epochs=2)
+    assert bits(one.network) == bits(other.network)
+
+
+@every_cycled
+def test_the_optimizers_own_momentum_stays_and_comes_back(make):
+    X, y = problem()
+    scheduled, by_hand = (cycled(make, lr) for lr in (one_cycle(), 0.1))
+    own = getattr(scheduled.optimizer, scheduled.optimizer.momentum_name)
+    assert by_hand.momentum == own != scheduled.momentum
+    scheduled.step(X, y)
+    set_by_hand(by_hand.optimizer, one_cycle(), 0)
+    by_hand.step(X, y)
+    scheduled.optimizer.lr = by_hand.optimizer.lr = 0.1
+    setattr(by_hand.optimizer, by_hand.optimizer.momentum_name, own)
+    assert scheduled.momentum == by_hand.momentum == own
+    for trainer in (scheduled, by_hand):
+        trainer.fit(X, y)
+    assert bits(scheduled.network) == bits(by_hand.network)
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_a_momentum_can_be_seen(per):
+    X, y = problem()
+    schedule = one_cycle(per, total=3 if per == "epoch" else 18)
+    trainer = cycled(Adam, schedule)
+    history = trainer.fit(X, y, epochs=3, callbacks=[callbacks.LearningRateLogger()])
+    times = range(3) if per == "epoch" else (0, 6, 12)
+    assert history["lr"] == [schedule.at(t) for t in times]
+    assert history["momentum"] == [schedule.momentum_at(t) for t in times]
+    assert trainer.momentum == 0.95 and trainer.optimizer.beta1 == 0.9
+    assert "momentum=(0.7, 0.95)" in trainer.summary()
+    trainer.optimizer = RMSprop()
+    assert trainer.momentum is None
+    trainer.optimizer = SGD(Constant(0.1), momentum=0.4)
+    assert trainer.momentum == 0.4
+    assert "momentum" not in trainer.fit(X, y, callbacks=[callbacks.LearningRateLogger()])
+
+
+WITHOUT_MOMENTUM = [RMSprop, Adagrad, optimizers.NaturalGradient]
+
+
+@pytest.mark.parametrize("make", WITHOUT_MOMENTUM)
+def test_an_optimizer_without_momentum_refuses_one(make):
+    message = f"lr must be a schedule without a momentum for {make.__name__}, .* got (OneCycle|Warmup)"
+    X, y = problem()
+    for lr in (one_cycle(), Warmup(2, one_cycle())):
+        with pytest.raises(ValueError, match=message):
+            make(lr)
+    optimizer = make(one_cycle(momentum=None))
+    trainer = trainer_with(0.1, batch_size=None if make is optimizers.NaturalGradient else 10)
+    trainer.optimizer = optimizer
+    trainer.step(X, y)
+    before = bits(trainer.network)
+    optimizer.lr = one_cycle()
+    for use in (trainer.fit, trainer.step):
+        with pytest.raises(ValueError, match=message):
+            use(X, y)
+    assert bits(trainer.network) == before and trainer.steps == 1
+
+
+class Momenta:
+    """A schedule of the user's own, of a constant rate."""
+
+    def __init__(self, values, per="step"):
+        self.values, self.per = values, per
+
+    def at(self, t):
+        return 0.1
+
+    def momentum_at(self, t):
+        return self.values[t]
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_a_schedule_of_ones_own_may_have_a_momentum(per):
+    X, y = problem(20)
+    results = []
+    for schedule in (Momenta([0.5, 0.9], per), Momenta([None, None], per), Constant(0.1)):
+        trainer = cycled(lambda lr: SGD(lr, 0.3), schedule)
+        trainer.fit(X, y, epochs=2 if per == "epoch" else 1)
+        results.append(bits(trainer.network))
+    assert results[0] != results[1] == results[2]
+
+
+@pytest.mark.parametrize("values, message", [
+    ([0.9, 1.0], "momentum at step 1 must be < 1, got 1.0"),
+    ([0.9, 0], "momentum at step 1 must be > 0, got 0.0"),
+    ([0.9, "x"], "momentum at step 1 must be a number, got 'x'"),
+    ([0.9, None], "momentum_at must return a number at every step, or None at every step"),
+    ([None, 0.9], "momentum_at must return a number at every step, or None at every step"),
+])
+def test_a_momentum_that_turns_bad_is_refused(values, message):
+    X, y = problem(20)
+    trainer = cycled(SGD, 0.1)
+    before = bits(trainer.network)
+    trainer.optimizer.lr = Momenta(values)
+    with pytest.raises((TypeError, ValueError), match=message):
+        trainer.fit(X, y)
+    assert bits(trainer.network) == before
+
+
 # ---- what does not fit
 
 BAD = [
@@ -352,6 +641,13 @@ BAD = [
     (lambda: OneCycle(0.1, 10, first=1.0), ["first", "highest=0.1", "1.0"]),
     (lambda: OneCycle(0.1, 10, last=1.0), ["last", "highest=0.1", "1.0"]),
     (lambda: OneCycle(math.inf, 10), ["highest", "inf"]),
+    (lambda: OneCycle(0.1, 10, momentum=0.9), ["momentum", "None or a pair (lowest, highest)", "0.9"]),
+    (lambda: OneCycle(0.1, 10, momentum=(0.8, 0.85, 0.9)), ["momentum", "pair", "(0.8, 0.85, 0.9)"]),
+    (lambda: OneCycle(0.1, 10, momentum=(0.95, 0.85)), ["momentum[0]", "<= momentum[1]=0.85", "0.95"]),
+    (lambda: OneCycle(0.1, 10, momentum=(0.85, 1.0)), ["momentum[1]", "< 1", "1.0"]),
+    (lambda: OneCycle(0.1, 10, momentum=(0.0, 0.9)), ["momentum[0]", "> 0", "0.0"]),
+    (lambda: OneCycle(0.1, 10, momentum=(0.85, None)), ["momentum[1]", "number", "None"]),
+    (lambda: SGD(lr=Momenta([1.5])), ["momentum at step 0", "< 1", "1.5"]),
     (lambda: Warmup(0, Constant(0.1)), ["steps", "0"]),
     (lambda: Warmup(5, 0.1), ["then", "schedule", "0.1"]),
     (lambda: Warmup(5, Constant), ["then", "schedule", "class"]),

@@ -28,13 +28,15 @@ SIMD update_rule rule_of(const mlp_update *u) {
     update_rule rule = {.scale = (real)u->scale, .l1 = (real)u->l1, .l2 = (real)u->l2};
     if (!s) return rule;  // the gradient alone
     rule.clip = (real)s->clip_value, rule.optimizer = s->optimizer;
-    rule.lr = (real)u->lr, rule.momentum = (real)s->momentum, rule.nesterov = s->nesterov;
+    rule.lr = (real)u->lr, rule.momentum = (real)u->momentum, rule.nesterov = s->nesterov;
     if (s->optimizer == MLP_SGD) return rule;
-    rule.beta1 = (real)s->beta1, rule.rest1 = (real)(1 - s->beta1);
+    rule.beta1 = (real)u->momentum, rule.rest1 = (real)(1 - u->momentum);
     rule.beta2 = (real)s->beta2, rule.rest2 = (real)(1 - s->beta2), rule.epsilon = (real)s->epsilon;
     if (s->optimizer == MLP_ADAM) {
         rule.kept = (real)(1 - u->lr * u->weight_decay);
-        rule.step = (real)(u->lr / (1 - whole_power(s->beta1, u->steps)));
+        // Where beta1 changes from step to step, the weights in m sum to 1 minus the product of all of them so far. Like
+        // PyTorch this takes the power of the present one; both tend to 1.
+        rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->steps)));
         rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->steps)));
     }
     return rule;

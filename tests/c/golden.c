@@ -117,7 +117,7 @@ static void train(const golden *g, mlp_network *net, const mlp_data *data, int t
         int64_t order[ROWS];
         mlp_result result;
         mlp_shuffle(order, ROWS, SEED, epoch);
-        if (mlp_train_epoch(trainer, &result, data, order, &settings, NULL, threads, NULL, NULL)) fail("mlp_train_epoch");
+        if (mlp_train_epoch(trainer, &result, data, order, &settings, NULL, NULL, threads, NULL, NULL)) fail("mlp_train_epoch");
     }
     mlp_trainer_destroy(trainer);
 }

@@ -115,7 +115,9 @@ static rule rule_number(int number, int integers) {
 }
 
 static mlp_update update_of(const rule *r) {
-    return (mlp_update){r->scale, &r->settings, r->settings.lr, r->settings.weight_decay, r->l1, r->l2, STEPS};
+    const mlp_settings *s = &r->settings;
+    double momentum = s->optimizer == MLP_ADAM ? s->beta1 : s->momentum;
+    return (mlp_update){r->scale, s, s->lr, momentum, s->weight_decay, r->l1, r->l2, STEPS};
 }
 
 static int states_of(const rule *r) {

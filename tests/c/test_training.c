@@ -51,7 +51,7 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
         mlp_shuffle(order, s->n, 5, e);
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, threads, NULL, NULL) == MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, NULL, threads, NULL, NULL) == MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     free(order);
@@ -85,6 +85,99 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
     }
     mlp_select_isa(NULL);
     free(first.parameters.values);
+}
+
+// ---- A rate and a momentum for each minibatch ----
+
+#define MINIBATCHES 4
+
+static const double rates[MINIBATCHES] = {0.01, 0.05, 0.02, 0.03}, momenta[MINIBATCHES] = {0.95, 0.9, 0.5, 0.8};
+
+// An epoch as single steps, each with settings of its own.
+static void step_by_hand(const setting *s, mlp_trainer *trainer, mlp_result *result, const dataset *d, mlp_dtype dtype) {
+    size_t bytes_of_row = (size_t)s->width[0] * mlp_kernels_for(dtype)->real_size;
+    for (int i = 0; i < MINIBATCHES; i++) {
+        mlp_settings settings = s->settings;
+        mlp_data part = d->data;
+        part.n = s->batch;
+        part.X = (const char *)d->X + (size_t)(i * s->batch) * bytes_of_row;
+        part.labels = d->labels + i * s->batch;
+        settings.lr = rates[i], settings.momentum = settings.beta1 = momenta[i];
+        CHECK(mlp_train_step(trainer, result, &part, &settings, 1, NULL, NULL) == MLP_OK);
+    }
+}
+
+static outcome train_as_scheduled(const setting *s, mlp_dtype dtype, int threads, int by_hand) {
+    dataset d = make_data(s, dtype);
+    mlp_network *net = make_network(s, dtype);
+    mlp_trainer *trainer = make_trainer(s, net);
+    outcome o;
+    for (int e = 0; e < 2; e++) {
+        if (by_hand) {
+            step_by_hand(s, trainer, &o.result, &d, dtype);
+            continue;
+        }
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, NULL, &s->settings, rates, momenta, threads, NULL, NULL) == MLP_OK);
+    }
+    o.parameters = take_snapshot(s, net, trainer, dtype);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    return o;
+}
+
+static void check_momenta(const setting *s, mlp_dtype dtype) {
+    const char *isa;
+    outcome first = train_as_scheduled(s, dtype, 1, 1);
+    CHECK(snapshot_is_finite(&first.parameters));
+    for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
+        mlp_select_isa(isa);
+        for (int t = 0; t < 4; t++) {
+            doing("momenta of optimizer %d, clip_norm %g, %s %s, %d threads", (int)s->settings.optimizer,
+                  s->settings.clip_norm, isa, dtype == MLP_FLOAT32 ? "float32" : "float64", team_sizes[t]);
+            outcome o = train_as_scheduled(s, dtype, team_sizes[t], 0);
+            CHECK(same_snapshot(&o.parameters, &first.parameters));
+            free(o.parameters.values);
+        }
+    }
+    mlp_select_isa(NULL);
+    free(first.parameters.values);
+}
+
+static void test_momenta(void) {
+    static const mlp_settings settings[] = {
+        {.momentum = 0.9},
+        {.momentum = 0.9, .nesterov = 1, .clip_norm = 0.1},
+        {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8},
+        {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.1},
+    };
+    setting s = {.n_layers = 2, .width = {20, 160, 5}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1,
+                 .loss = {.kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24};
+    for (int i = 0; i < (int)(sizeof settings / sizeof *settings); i++) {
+        s.settings = settings[i];
+        check_momenta(&s, MLP_FLOAT32);
+        check_momenta(&s, MLP_FLOAT64);
+    }
+}
+
+// SGD without velocities has nothing for a momentum to act on, and must not look for them.
+static void test_momenta_without_velocities(void) {
+    setting s = {.n_layers = 1, .width = {3, 2}, .g = {MLP_SOFTMAX}, .by_label = 1, .loss = {.kind = MLP_CROSS_ENTROPY},
+                 .n = MINIBATCHES, .batch = 1, .settings = {.lr = 0.1}};
+    dataset d = make_data(&s, MLP_FLOAT32);
+    mlp_network *net = make_network(&s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(&s, net);
+    mlp_result r;
+    doing("momenta without velocities");
+    snapshot before = take_snapshot(&s, net, trainer, MLP_FLOAT32);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s.settings, NULL, momenta, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    snapshot after = take_snapshot(&s, net, trainer, MLP_FLOAT32);
+    CHECK(same_snapshot(&before, &after));
+    free(before.values);
+    free(after.values);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
 }
 
 // ---- Every activation, and every loss, in layers that are split by columns and by rows ----
@@ -152,7 +245,7 @@ static void check_frozen(const setting *s) {
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, 1, NULL, NULL) == MLP_OK);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
@@ -191,7 +284,7 @@ static int learns_xor(uint64_t seed) {
         mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
     }
-    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, 1, NULL, NULL) == MLP_OK);
+    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     return r.correct == 4 && r.loss_sum < 0.4;
@@ -222,7 +315,7 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o;
-    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, threads, poll, context);
+    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, NULL, threads, poll, context);
     o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
@@ -344,7 +437,7 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
@@ -416,6 +509,8 @@ int main(int argc, char **argv) {
         check_same_bits(&trained[i], MLP_FLOAT32);
         check_same_bits(&trained[i], MLP_FLOAT64);
     }
+    test_momenta();
+    test_momenta_without_velocities();
     test_every_unit_and_loss();
     test_own_functions(MLP_FLOAT32);
     test_own_functions(MLP_FLOAT64);
