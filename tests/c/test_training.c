@@ -33,6 +33,13 @@ static const setting trained[] = {
     {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5}, .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU},
      .alpha = {0.25, 0.1, 0.2}, .one_slope = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
      .batch = 32, .settings = PLAIN},
+    // One or two threads take runs of the rows, more share each phase.
+    {.name = "9-18-3, runs", .n_layers = 2, .width = {9, 18, 3}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1, .weighted = 1,
+     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 5000, .batch = 4100,
+     .settings = {.lr = 0.1, .momentum = 0.9, .l2 = 1e-3, .input_dropout = 0.2, .input_noise = 0.1, .max_norm = 1}},
+    {.name = "9-20-7-2, runs, frozen and masked", .n_layers = 3, .width = {9, 20, 7, 2}, .frozen = 2, .masked = 5,
+     .g = {MLP_PRELU, MLP_SOFTMAX, MLP_PRELU}, .alpha = {0.25, 0, 0.1}, .without_bias = 4,
+     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 4097, .batch = 5000, .settings = ALL_TERMS},
 };
 #define TRAINED ((int)(sizeof trained / sizeof *trained))
 
