@@ -1,8 +1,8 @@
 """mlpfast in one process with the libraries it may meet there, imported in every order: no hang, and the golden bits.
 
-    python tests/stress/neighbours.py [ORDERS]       that many orders, drawn at random; all of them by default
+    python tests/stress/neighbours.py [ORDERS [JOBS]]       that many orders, drawn at random; all of them by default
 
-Each order is a process of its own: it imports, lets every neighbour compute on its threads, trains and predicts, lets
+JOBS processes at a time, 1 by default. Each order is a process of its own: it imports, lets every neighbour compute on its threads, trains and predicts, lets
 them compute again, and does it once more under limits of threadpoolctl, and in joblib's processes and threads. What is
 not installed is left out, and named.
 """
@@ -14,6 +14,7 @@ import random
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SECONDS = 120  # one that takes longer hangs
@@ -125,17 +126,17 @@ def run(order):
     return None if done.returncode == 0 else done.stderr[-2000:]
 
 
-def main(count=None):
+def main(count=None, jobs=1):
     present = installed()
     orders = list(itertools.permutations(["mlpfast", *present]))
     if count is not None:
         orders = random.Random(0).sample(orders, min(count, len(orders)))
     start, well = time.perf_counter(), 0
-    for order in orders:
-        said = run(order)
-        well += said is None
-        if said:
-            print(" ".join(order), said, sep="\n", flush=True)
+    with ThreadPoolExecutor(jobs) as pool:
+        for order, said in zip(orders, pool.map(run, orders), strict=True):
+            well += said is None
+            if said:
+                print(" ".join(order), said, sep="\n", flush=True)
     missing = ", ".join(name for name in NEIGHBOURS if name not in present) or "none"
     print(f"{well} of {len(orders)} orders of mlpfast, {', '.join(present)} with the golden bits; "
           f"not installed: {missing}; {time.perf_counter() - start:.0f} s")
