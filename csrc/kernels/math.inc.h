@@ -181,6 +181,11 @@ SIMD vreal v_sign(vreal x) {
     vreal one = v_select(v_lt(v_zero(), x), v_set1(1), v_zero());
     return v_select(v_lt(x, v_zero()), v_set1(-1), one);
 }
+// size sign(x) for size > 0; of a NaN some sign.
+SIMD vreal v_signed(vreal size, vreal x) {
+    vreal other = v_from_bits(vi_or(v_bits(size), vi_and(v_bits(x), sign_bit())));
+    return v_select(v_eq(x, v_zero()), v_zero(), other);
+}
 
 // exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1), whose second part is rounded only where it is -1 in all but name.
 SIMD vreal expm1_down(vreal x) {

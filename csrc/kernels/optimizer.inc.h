@@ -45,7 +45,7 @@ SIMD update_rule rule_of(const mlp_update *u) {
 SIMD vreal gradient_of(vreal sum, vreal W, const update_rule *rule) {
     vreal g = v_mul(sum, v_set1(rule->scale));
     if (rule->l2 != 0) g = v_add(g, v_mul(v_set1(rule->l2), W));
-    if (rule->l1 != 0) g = v_add(g, v_mul(v_set1(rule->l1), v_sign(W)));
+    if (rule->l1 != 0) g = v_add(g, v_signed(v_set1(rule->l1), W));
     return g;
 }
 
