@@ -1,4 +1,4 @@
-"""More rows than one run of sums: each thread takes whole runs through a small network, to the bits of any other way."""
+"""More rows than one run of sums: each thread takes whole runs through a small network, with the usual bits."""
 
 import numpy as np
 import pytest

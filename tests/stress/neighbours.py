@@ -2,9 +2,9 @@
 
     python tests/stress/neighbours.py [ORDERS [JOBS]]       that many orders, drawn at random; all of them by default
 
-JOBS processes at a time, 1 by default. Each order is a process of its own: it imports, lets every neighbour compute on its
-threads, trains and predicts, lets them compute again, and does it once more under limits of threadpoolctl, and in joblib's
-processes and threads. What is not installed is left out, and named.
+JOBS processes at a time, 1 by default. Each order is a process of its own: it imports, lets every neighbour compute on
+its threads, trains and predicts, lets them compute again, and does it once more under limits of threadpoolctl, and in
+joblib's processes and threads. What is not installed is left out, and named.
 """
 
 import importlib
