@@ -68,19 +68,16 @@ static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
     if (has_room(t->room, room)) return MLP_OK;
     size_t pointers, bytes = lay_out(t, NULL, room, &pointers);
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
-    void *old = NULL;
-    char *block = t->block;
-    if (bytes > t->bytes) {
-        block = mlp_aligned_block(bytes);
-        if (!block) return MLP_NO_MEMORY;
-        old = t->block;  // freed last: whatever a child forked meanwhile finds, it can use
-        t->bytes = bytes;
-    }
+    int grows = bytes > t->bytes;
+    char *old = t->block, *block = grows ? mlp_aligned_block(bytes) : old;
+    if (!block) return MLP_NO_MEMORY;
+    // A child may be forked in between: what it finds is less room than there is, and the old block is freed last.
     t->room = (mlp_room){0};
     lay_out(t, block, room, &pointers);
     t->block = block;
+    if (grows) t->bytes = bytes;
     t->room = room;
-    free(old);
+    if (grows) free(old);
     return MLP_OK;
 }
 
