@@ -286,7 +286,7 @@ static mlp_step run_of(const mlp_step *s, int64_t run) {
 // Each member takes whole runs of the minibatch through all layers, and keeps what they add to the gradient: it waits for
 // nobody, and finds what it has written in its own caches. For that a run's gradient must be small, so the network too.
 static void each_run(mlp_step *s) {
-    mlp_member alone = {s->me->team, 0, 1, 0};
+    mlp_member alone = {.team = s->me->team, .rank = 0, .size = 1};
     int64_t begin, end;
     mlp_team_share(s->me, mlp_runs_in(s->rows), 1, &begin, &end);
     for (int64_t run = begin; run < end && !given_up(s); run++) {
@@ -298,7 +298,8 @@ static void each_run(mlp_step *s) {
     }
 }
 
-// rank 0 adds the rows of each run up, in their order, and then the runs.
+// rank 0 adds the rows of each run up, in their order, and then the runs. (Of a step that was given up the sums mean
+// nothing, and nobody looks at them.)
 static void account(const mlp_step *s, int whole) {
     if (!mlp_leads(s)) return;
     mlp_result *result = s->epoch->result;
@@ -359,6 +360,16 @@ static mlp_status check_settings(const mlp_settings *s) {
     return (unsigned)s->optimizer < MLP_OPTIMIZERS ? MLP_OK : MLP_BAD_ARGUMENT;
 }
 
+// Velocities are there, and no step leaves them out, as one with a momentum of 0 would.
+static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, const mlp_settings *settings, int64_t n) {
+    if (!mlp_states_of(settings)) return MLP_BAD_ARGUMENT;
+    for (int64_t i = 0; i < n; i++) {
+        double momentum = t->net->dtype == MLP_FLOAT32 ? (double)(float)momenta[i] : momenta[i];
+        if (!(momentum > 0)) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
+}
+
 static mlp_status check_order(const int64_t *order, int64_t n) {
     for (int64_t i = 0; order && i < n; i++) {
         if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
@@ -398,7 +409,7 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
-    if (!status && momenta && !mlp_states_of(settings)) status = MLP_BAD_ARGUMENT;  // no velocity to act on
+    if (!status && momenta) status = check_momenta(t, momenta, settings, data->n / batch_size + (data->n % batch_size != 0));
     if (!status) status = check_order(order, data->n);
     if (status || data->n == 0) return status;
 
@@ -412,8 +423,9 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_team_size(threads, e.flops_per_row * (double)rows / phases);
     e.by_runs = goes_by_runs(t, settings, rows, threads);
-    mlp_room room = {rows, 1, threads, mlp_runs_in(rows), 0};
-    if (e.by_runs) room.rows = MLP_RUN, room.workspaces = threads, room.parts = room.runs;
+    int64_t runs = mlp_runs_in(rows);
+    mlp_room room = {.rows = rows, .workspaces = 1, .threads = threads, .runs = runs};
+    if (e.by_runs) room = (mlp_room){.rows = MLP_RUN, .workspaces = threads, .threads = threads, .runs = runs, .parts = runs};
     status = mlp_trainer_make_room(t, room, settings);
     if (status) return status;
 

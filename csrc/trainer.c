@@ -129,8 +129,8 @@ static mlp_status ensure_gradient(mlp_trainer *t) {
         free(squares);
         return MLP_NO_MEMORY;
     }
+    t->squares = squares;  // first: a child forked in between asks for the gradient alone
     t->gradient = gradient;
-    t->squares = squares;
     return MLP_OK;
 }
 

@@ -57,4 +57,4 @@ def __getattr__(name):
 
 
 def __dir__():
-    return [*globals(), *_LATER]
+    return sorted({*globals(), *_LATER})

@@ -71,6 +71,14 @@ def within(name, value, dtype):
     return value
 
 
+def _remedy(array):
+    """What makes numbers of an array that holds none."""
+    texts = array.dtype.kind in "US" or array.dtype.kind == "O" and any(isinstance(x, str) for x in array.flat[:100])
+    if texts:
+        return ": numpy.unique(y, return_inverse=True) makes class numbers of class names"
+    return ': its astype("float64"), of a table to_numpy(dtype="float64"), is one' if array.dtype.kind == "O" else ""
+
+
 def _refuse_masked(name, value):
     """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
     if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
@@ -95,7 +103,7 @@ def number_array(name, value):
     _refuse_masked(name, array)  # what an object's __array__ gave
     array = np.ndarray.view(array, np.ndarray)
     if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}")
+        raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(array)}")
     return array
 
 

@@ -21,8 +21,9 @@ class EarlyStopping:
         epoch. The optimizer's state does not.
     mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
 
-    .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Fit called again
-    with the same object goes on from there; with another Trainer it starts anew.
+    .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Epochs count from 0
+    over all calls of fit, as Trainer.epoch does: history["loss"][best_epoch] is that epoch's if fit was called once.
+    Fit called again with the same object goes on from there; with another Trainer it starts anew.
     Prechelt (1998), "Early stopping - but when?".
     """
 
@@ -38,6 +39,11 @@ class EarlyStopping:
     @property
     def best(self):
         return self._monitor.best
+
+    def __repr__(self):
+        settings = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
+        best = "" if self.best_epoch is None else f": best {self.best:.6g} in epoch {self.best_epoch}"
+        return f"<EarlyStopping({settings}){best}>"
 
     def on_epoch_end(self, trainer, epoch, logs):
         if trainer is not self._trainer:

@@ -272,4 +272,5 @@ def from_name(optimizer):
         return optimizer
     if isinstance(optimizer, str):
         return BY_NAME[one_of("optimizer", optimizer, BY_NAME)]()
-    raise TypeError(f"optimizer must be a name or an optimizer object such as SGD, got {type(optimizer).__name__}")
+    got = f"the class {optimizer.__name__}: call it" if isinstance(optimizer, type) else type(optimizer).__name__
+    raise TypeError(f"optimizer must be a name or an optimizer object such as SGD(), got {got}")

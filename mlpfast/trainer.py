@@ -297,7 +297,10 @@ class Trainer:
             for name, value in self._evaluate(validation, metrics[1]).items():
                 logs["val_" + name] = value
             if self.check_finite and not math.isfinite(logs["val_loss"]):
-                raise FloatingPointError(f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}")
+                raise FloatingPointError(
+                    f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}; the parameters are those "
+                    "after this epoch. NaN or infinity in the validation data may be the reason"
+                )
         return logs
 
     def _all_minibatches(self, data, order):
@@ -308,6 +311,8 @@ class Trainer:
             rates = np.array([schedules.rate(lr, self.epoch, step) for step in steps])
             self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
             momenta = schedules.momenta(lr, self.epoch, steps)
+            if momenta is not None:
+                within("momentum", float(momenta.min()), self.network.dtype)
         return self._core.epoch(data, order, settings, checked_threads(self.threads), rates, momenta)
 
     def _trained_layers(self):
@@ -405,10 +410,11 @@ class Trainer:
                 f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "
                 "A smaller learning rate may help"
             )
-        so_far = result["loss_sum"] / result["weight_sum"] if result["weight_sum"] else math.nan
+        weight = result["weight_sum"]
+        so_far = f"the loss so far is {result['loss_sum'] / weight:.6g}" if weight else "no loss so far"
         raise FloatingPointError(
-            f"{where}: X holds NaN or infinity (or a number too large for {self.network.dtype}); the loss so far is "
-            f"{so_far:.6g}; the parameters are those before this minibatch"
+            f"{where}: X holds NaN or infinity (or a number too large for {self.network.dtype}); {so_far}; the "
+            "parameters are those before this minibatch"
         )
 
     def _data(self, X, y, validation_data, validation_split, stratify, sample_weight, class_weight):

@@ -370,7 +370,7 @@ BAD_SETTINGS = [
     (lambda: Trainer(make_network(n_out=1)), ["cross_entropy", "2", "1"]),
     (lambda: Trainer(make_network(), optimizer="adagrad?"), ["optimizer", "'adagrad?'", "sgd"]),
     (lambda: Trainer(make_network(), optimizer=0.1), ["optimizer", "float"]),
-    (lambda: Trainer(make_network(), optimizer=SGD), ["optimizer", "type"]),
+    (lambda: Trainer(make_network(), optimizer=SGD), ["optimizer", "the class SGD: call it"]),
     (lambda: Trainer(make_network(), batch_size=0), ["batch_size", "0"]),
     (lambda: Trainer(make_network(), batch_size=-3), ["batch_size", "-3"]),
     (lambda: Trainer(make_network(), batch_size=2.5), ["batch_size", "2.5"]),
@@ -747,3 +747,20 @@ def test_a_rate_beyond_the_dtype_is_refused():
 def test_a_trainer_says_that_it_cannot_be_pickled():
     with pytest.raises(TypeError, match="pickle its network"):
         pickle.dumps(Trainer(Network([3, 4, 2])))
+
+
+@pytest.mark.parametrize("y, remedy", [
+    (["cat", "dog", "cat"], "numpy.unique"),
+    (np.array(["cat", "dog", "cat"], object), "numpy.unique"),
+    (np.array([0, 1, 2], object), "astype"),
+])
+def test_what_holds_no_numbers_is_refused_with_a_remedy(y, remedy):
+    X, _ = example_data(3)
+    with pytest.raises(TypeError, match=f"y must hold real numbers.*{remedy}"):
+        Trainer(make_network()).fit(X, y)
+
+
+def test_nan_in_the_validation_data_is_named():
+    X, y = example_data()
+    with pytest.raises(FloatingPointError, match="validation loss is nan; .* validation data"):
+        Trainer(make_network()).fit(X, y, validation_data=(np.full_like(X, np.nan), y))

@@ -262,3 +262,14 @@ def test_a_class_in_place_of_an_object_is_refused():
     net = Network([2, 2], output="softmax", seed=0)
     with pytest.raises(TypeError, match="callbacks must hold objects, got the class EarlyStopping: call it"):
         Trainer(net).fit(np.ones((4, 2)), [0, 1, 0, 1], callbacks=[EarlyStopping])
+
+
+def test_early_stopping_says_what_it_waits_for_and_what_was_best():
+    stopping = EarlyStopping("loss", patience=2)
+    assert repr(stopping) == "<EarlyStopping(monitor='loss', patience=2, min_delta=0.0, mode=None)>"
+    X, y = np.eye(4), np.arange(4)
+    trainer = Trainer(Network([4, 4], output="softmax", seed=0), seed=0)
+    trainer.fit(X, y, epochs=3)
+    history = trainer.fit(X, y, epochs=2, callbacks=[stopping])
+    assert stopping.best_epoch == 4  # of the five so far
+    assert repr(stopping).endswith(f": best {history['loss'][1]:.6g} in epoch 4>")

@@ -409,3 +409,29 @@ def test_a_state_that_does_not_fit_changes_nothing():
     assert trainer.state["steps"] == 1
     for got, wanted in zip(trainer.state["m"], before, strict=True):
         np.testing.assert_array_equal(got, wanted)
+
+
+def test_adam_keeps_small_gradients_whose_squares_are_hardly_numbers():
+    net = Network([1, 1], dtype="float32", seed=0)
+    optimizer = Adam(lr=1e-26, eps=1e-30)
+    trainer = Trainer(net, losses.Custom(lambda y, z: z[:, 0] * 1e-18, lambda y, z: np.full_like(z, 1e-18)), optimizer)
+    net.layers[0].W[...] = 0
+    for t in range(1, 301):
+        before = net.layers[0].W.copy()
+        trainer.step(np.ones((1, 1)), np.zeros(1))
+        if t in (1, 10, 300):
+            assert (before - net.layers[0].W).item() / 1e-26 == pytest.approx(1, rel=0.1)
+
+
+def test_the_state_of_a_dead_unit_becomes_zero():
+    layer = Layer(2, 2, "relu", init="zeros", bias=False)
+    net = Network([layer, Layer(2, 1)], seed=0)
+    for optimizer in (SGD(lr=1e-3, momentum=0.5), Adam(beta1=0.5)):
+        layer.W[...] = [[1, -1], [1, -1]]
+        trainer = Trainer(net, "half_squared_error", optimizer)
+        trainer.step(-np.ones((3, 2)), np.ones(3))  # the second unit lives
+        layer.W[...] = -1
+        for _ in range(160):
+            trainer.step(np.ones((3, 2)), np.ones(3))  # and now none does
+        decayed = trainer.state[optimizer.states[0]][0]  # of the first W
+        assert not decayed.any()

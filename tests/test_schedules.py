@@ -710,3 +710,23 @@ def test_the_repr_of_reduce_on_plateau():
     again = eval(repr(schedule), vars(schedules))
     assert repr(again) == repr(schedule)
     assert "monitor='val_accuracy'" in repr(schedule) and "patience=3" in repr(schedule)
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_a_momentum_too_small_for_the_dtype_is_refused(per):
+    class Dips(schedules.Schedule):
+        def at(self, t):
+            return 0.1
+
+        def momentum_at(self, t):
+            return 1e-50 if t == 1 else 0.9
+
+    X, y = np.eye(4), np.arange(4)
+    for dtype in ("float32", "float64"):
+        net = Network([4, 4], output="softmax", dtype=dtype, seed=0)
+        trainer = Trainer(net, optimizer=SGD(lr=Dips(per), momentum=0.9), batch_size=2, seed=0)
+        if dtype == "float64":
+            trainer.fit(X, y, epochs=3)
+            continue
+        with pytest.raises(ValueError, match="momentum must be from 1.17549e-38"):
+            trainer.fit(X, y, epochs=3)

@@ -461,6 +461,9 @@ static SIMD_TARGET void turned_product(const update_job *to, tile_finish *finish
                                        const void *delta, int64_t B, int64_t n_in, mlp_block block, void *scratch) {
     operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
     turned_job turned = {finish, to};
+    // ahead counts on tiles of TILE_ROWS along n_in, and here they are as wide as product_block makes them.
+    int64_t width = to->n_out == 1 ? ROW_COLS : to->n_out <= FEW_ROWS ? WIDE_COLS : TILE_COLS;
+    if (ahead) ahead->lines *= (int)((width + TILE_ROWS - 1) / TILE_ROWS);
     ending end = {.finish = finish_turned, .job = &turned, .ahead = ahead};
     product(&o, (mlp_block){block.j0, block.j1, block.i0, block.i1}, scratch, &end);
 }

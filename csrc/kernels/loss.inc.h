@@ -31,7 +31,8 @@ typedef uint32_t lane_bits;
 typedef uint64_t lane_bits;
 #endif
 
-// Class j as a number that is neither subnormal nor NaN, so that v_eq tells all of them apart.
+// Class j < 2^30 as a number that is neither subnormal nor NaN, so that v_eq tells all of them apart. (Rows of more
+// classes, VL at once, would take over 64 GB of scratch.)
 SIMD vreal class_code(int64_t j) { return v_from_bits(vi_set1(ONE_BITS + (lane_bits)j)); }
 
 // In each lane the code of the first largest number, as numpy.argmax has it.
