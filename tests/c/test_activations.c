@@ -16,7 +16,7 @@ static const struct {
     [MLP_IDENTITY] = {"identity", 0, 0},          [MLP_RELU] = {"relu", 0, 0},
     [MLP_LEAKY_RELU] = {"leaky_relu", 0.51, 0},   [MLP_ELU] = {"elu", 2.5, 0.51},
     [MLP_SELU] = {"selu", 3.5, 2},                [MLP_HARD_SIGMOID] = {"hard_sigmoid", 1.5, 0.5},
-    [MLP_SIGMOID] = {"sigmoid", 1.75, 1.75},      [MLP_TANH] = {"tanh", 1.5, 0.51},
+    [MLP_SIGMOID] = {"sigmoid", 1.75, 1.75},      [MLP_TANH] = {"tanh", 2, 0.51},
     [MLP_EXP] = {"exp", 1, 0},                    [MLP_SIGN] = {"sign", 0, 0},
     [MLP_SOFTMAX] = {"softmax", 0, 0},            [MLP_PRELU] = {"prelu", 0.51, 0},
     [MLP_GELU] = {"gelu", 4.5, 4},                [MLP_GELU_TANH] = {"gelu_tanh", 3, 3},
