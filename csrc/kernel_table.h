@@ -17,10 +17,10 @@ typedef struct {
 // and then the runs are added in their order: rows of different runs can be worked on apart. A panel of b (gemm.inc.h)
 // for a run takes 128 KB.
 #define MLP_RUN 1024
-static inline int64_t mlp_runs_in(int64_t terms) { return terms > MLP_RUN ? (terms + MLP_RUN - 1) / MLP_RUN : 1; }
+static inline int64_t mlp_runs_in(int64_t terms) { return terms > MLP_RUN ? terms / MLP_RUN + (terms % MLP_RUN != 0) : 1; }
 static inline int64_t mlp_run_length(int64_t terms) {
     int64_t runs = mlp_runs_in(terms);
-    return (terms + runs - 1) / runs;
+    return terms / runs + (terms % runs != 0);
 }
 // Terms of the run that begins at `first`.
 static inline int64_t mlp_terms_of_run(int64_t terms, int64_t first) {
