@@ -51,7 +51,7 @@ void mlp_poison_padding(const mlp_network *net, void *block) {
         const int64_t slopes = layer->spec.one_slope ? 1 : layer->spec.n_out;
         for (int i = 0; i < 3; i++) {
             if (!arrays[i]) continue;
-            char *array = (char *)block + ((const char *)arrays[i] - (const char *)net->parameters);
+            void *array = mlp_in_block(net, block, arrays[i]);
             if (i == 0) poison_rows(net, layer, array);
             else poison_rest(net, array, i == 1 ? layer->spec.n_out : slopes);
         }

@@ -44,6 +44,11 @@ static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
 // up to whole cache lines, and the part's offset is returned. Once something has not fitted, used stays SIZE_MAX.
 size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
 
+// The place of a parameter's numbers in a block laid out as the parameters.
+static inline void *mlp_in_block(const mlp_network *net, void *block, const void *parameter) {
+    return (char *)block + ((const char *)parameter - (const char *)net->parameters);
+}
+
 void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
 
 // In a build with -DMLP_POISON, for tests, what has not been written to holds NaN: the memory given, and the numbers

@@ -69,8 +69,7 @@ static double sum_of_weights(const mlp_step *s) {
 }
 
 static mlp_draw draw_for(const mlp_step *s, uint32_t stream) {
-    return (mlp_draw){s->epoch->settings->seed, s->epoch->minibatches_before + s->number, stream,
-                      s->first_row};
+    return (mlp_draw){s->epoch->settings->seed, s->epoch->minibatches_before + s->number, stream, s->first_row};
 }
 
 // The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
@@ -392,7 +391,7 @@ static double flops_per_row(const mlp_trainer *t) {
 
 static int goes_by_runs(const mlp_trainer *t, const mlp_settings *settings, int64_t rows, int threads) {
     int64_t runs = mlp_runs_in(rows);
-    if (runs < 2 || (threads > 1 && runs < RUNS_EACH * threads)) return 0;
+    if (runs < RUNS_EACH * threads) return 0;
     if ((double)runs * (double)t->net->bytes > PARTS_BYTES || settings->clip_norm > 0) return 0;
     for (int l = 0; l < t->net->n_layers; l++) {
         const mlp_layer *layer = &t->net->layers[l];

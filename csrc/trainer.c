@@ -186,7 +186,7 @@ int mlp_trainer_states(const mlp_trainer *t) {
 
 void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
     if (!t->state[i] || !parameter) return NULL;
-    return (char *)t->state[i] + ((const char *)parameter - (const char *)t->net->parameters);
+    return mlp_in_block(t->net, t->state[i], parameter);
 }
 
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }

@@ -22,11 +22,6 @@ static mlp_update update_rule(const mlp_step *s, int l) {
                         settings->l2 + spec->l2, s->epoch->steps_before + s->number + 1};
 }
 
-// The place of a parameter's numbers in a block laid out as the parameters.
-static void *in_block(const mlp_step *s, void *block, const void *parameter) {
-    return (char *)block + ((const char *)parameter - (const char *)s->net->parameters);
-}
-
 static mlp_parameter with_state(const mlp_trainer *t, void *values, const void *mask) {
     mlp_parameter p = {.values = values, .mask = mask};
     for (int i = 0; i < MLP_MOST_STATES; i++) p.state[i] = mlp_trainer_state(t, i, values);
@@ -92,14 +87,14 @@ static void store_gradient(const mlp_step *s, int l, void *block, const mlp_upda
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_block mine = mlp_my_block(s, n_in, UPDATE_ROWS, n_out);
     mlp_parameter W = {.values = layer->W, .mask = layer->mask};
-    s->kernels->weight_gradient(in_block(s, block, layer->W), layer->stride, W, layer->stride, s->space->a[l],
+    s->kernels->weight_gradient(mlp_in_block(s->net, block, layer->W), layer->stride, W, layer->stride, s->space->a[l],
                                 s->space->delta[l], s->rows, n_in, n_out, mine, rule, mlp_my_scratch(s));
     if (!has_vectors(s, l)) return;
     if (layer->b) {
-        s->kernels->bias_gradient(in_block(s, block, layer->b), s->space->delta[l], s->rows, n_out, mine.j0, mine.j1, rule);
+        s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->b), s->space->delta[l], s->rows, n_out, mine.j0, mine.j1, rule);
     }
     if (layer->slopes) {
-        s->kernels->bias_gradient(in_block(s, block, layer->slopes), s->space->slope[l], 1, n_out, mine.j0,
+        s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->slopes), s->space->slope[l], 1, n_out, mine.j0,
                                   end_of_slopes(layer, mine), rule);
     }
 }
@@ -108,18 +103,18 @@ static void store_gradient(const mlp_step *s, int l, void *block, const mlp_upda
 static void use_gradient(const mlp_step *s, int l, mlp_update rule) {
     const mlp_layer *layer = &s->net->layers[l];
     const mlp_trainer *t = s->trainer;
-    void *W = in_block(s, t->gradient, layer->W);
+    void *W = mlp_in_block(s->net, t->gradient, layer->W);
     mlp_block mine = mlp_my_block(s, layer->spec.n_in, UPDATE_ROWS, layer->spec.n_out);
     s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), W, layer->stride, mine, &rule);
     if (!has_vectors(s, l)) return;
     rule.weight_decay = rule.l1 = rule.l2 = 0;
     mlp_block vector = {0, 1, mine.j0, mine.j1};
     if (layer->b) {
-        s->kernels->apply_gradient(with_state(t, layer->b, NULL), in_block(s, t->gradient, layer->b), 0, vector, &rule);
+        s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_in_block(s->net, t->gradient, layer->b), 0, vector, &rule);
     }
     vector.j1 = end_of_slopes(layer, mine);
     if (layer->slopes && vector.j0 < vector.j1) {  // one slope for all is the first member's
-        void *slopes = in_block(s, t->gradient, layer->slopes);
+        void *slopes = mlp_in_block(s->net, t->gradient, layer->slopes);
         s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), slopes, 0, vector, &rule);
     }
 }
@@ -138,12 +133,12 @@ static void measure_gradient(const mlp_step *s, int l) {
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.one_slope ? 1 : n_out, i0, i1;
     double *squares = squares_of(s->trainer, l);
     mlp_team_share(s->sharing, n_in, 1, &i0, &i1);
-    s->kernels->sum_squares(squares, in_block(s, gradient, layer->W), layer->stride, i0, i1, n_out);
+    s->kernels->sum_squares(squares, mlp_in_block(s->net, gradient, layer->W), layer->stride, i0, i1, n_out);
     if (!mlp_leads(s)) return;
     squares[n_in] = squares[n_in + 1] = 0;
-    if (layer->b) s->kernels->sum_squares(squares + n_in, in_block(s, gradient, layer->b), n_out, 0, 1, n_out);
+    if (layer->b) s->kernels->sum_squares(squares + n_in, mlp_in_block(s->net, gradient, layer->b), n_out, 0, 1, n_out);
     if (!layer->slopes) return;
-    s->kernels->sum_squares(squares + n_in + 1, in_block(s, gradient, layer->slopes), n_out, 0, 1, slopes);
+    s->kernels->sum_squares(squares + n_in + 1, mlp_in_block(s->net, gradient, layer->slopes), n_out, 0, 1, slopes);
 }
 
 // What the gradient is multiplied by; every member comes to the same.
@@ -191,8 +186,8 @@ void mlp_store_part(const mlp_step *s, int64_t run) {
 // Block of a parameter (.., cols), whose rows are `stride` numbers apart.
 static void add_parts(const mlp_step *s, const void *parameter, int64_t stride, mlp_block block) {
     int64_t numbers = (int64_t)(s->net->bytes / s->kernels->real_size);
-    void *sum = in_block(s, s->trainer->gradient, parameter);
-    const void *parts = in_block(s, s->trainer->parts, parameter);
+    void *sum = mlp_in_block(s->net, s->trainer->gradient, parameter);
+    const void *parts = mlp_in_block(s->net, s->trainer->parts, parameter);
     for (int64_t i = block.i0; i < block.i1; i++) {
         s->kernels->add_parts(sum, parts, numbers, mlp_runs_in(s->rows), i * stride + block.j0, i * stride + block.j1);
     }
