@@ -426,12 +426,12 @@ def test_adam_keeps_small_gradients_whose_squares_are_hardly_numbers():
 def test_the_state_of_a_dead_unit_becomes_zero():
     layer = Layer(2, 2, "relu", init="zeros", bias=False)
     net = Network([layer, Layer(2, 1)], seed=0)
-    for optimizer in (SGD(lr=1e-3, momentum=0.5), Adam(beta1=0.5)):
+    for optimizer in (SGD(lr=1e-3, momentum=0.9), Adam(lr=1e-5)):
         layer.W[...] = [[1, -1], [1, -1]]
         trainer = Trainer(net, "half_squared_error", optimizer)
         trainer.step(-np.ones((3, 2)), np.ones(3))  # the second unit lives
         layer.W[...] = -1
-        for _ in range(160):
+        for _ in range(1200):
             trainer.step(np.ones((3, 2)), np.ones(3))  # and now none does
         decayed = trainer.state[optimizer.states[0]][0]  # of the first W
         assert not decayed.any()
