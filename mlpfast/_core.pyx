@@ -121,6 +121,7 @@ cdef extern from "mlpfast.h":
     void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
 
 cdef extern from "team.h":
+    int mlp_team_size(int, double)
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()
@@ -168,16 +169,16 @@ cdef extern from "kernel_table.h":
         size_t (*scratch_bytes)(int64_t, int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
         void (*dense_forward)(void *, void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t,
-                              int64_t, mlp_block, void *) noexcept
+                              int64_t, mlp_block, void *) noexcept nogil
         void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
-                            mlp_block, void *) noexcept
+                            mlp_block, void *) noexcept nogil
         void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
                                const mlp_update *, mlp_ahead *, void *) noexcept
         void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
-                                int64_t, mlp_block, const mlp_update *, void *) noexcept
+                                int64_t, mlp_block, const mlp_update *, void *) noexcept nogil
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
-        void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
-        void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept
+        void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
+        void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
         void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
         void (*sum_slopes)(void *, int64_t) noexcept
         void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
@@ -308,7 +309,7 @@ cdef mlp_dtype dtype_of(cnp.ndarray array) except *:
     raise TypeError(f"no kernel for {array.dtype}")
 
 
-cdef inline void *address(cnp.ndarray array) noexcept:
+cdef inline void *address(cnp.ndarray array) noexcept nogil:
     return cnp.PyArray_DATA(array)
 
 
@@ -1036,7 +1037,14 @@ def random_normal(int64_t n, uint64_t seed, uint64_t stream):
     return out.base
 
 
-# ---- Single kernels, for backprop.py: all arrays C-contiguous and of one dtype ----
+# ---- Single kernels, for backprop.py: all arrays C-contiguous and of one dtype. Products and functions of whole arrays
+# let other Python threads in, for full_batch.py ----
+
+def threads_for(int asked, double flops):
+    """How many threads are worth having for so many floating-point operations; asked as from checked_threads."""
+    return mlp_team_size(asked, flops)
+
+
 
 def gather(cnp.ndarray X, double scale, dtype):
     """X (B, n) converted to dtype."""
@@ -1064,12 +1072,15 @@ cdef mlp_unit unit_of(activation, slopes) except *:
 
 def affine(cnp.ndarray x, cnp.ndarray W, b):
     """z (B, n_out) = x W + b."""
-    z = np.empty((x.shape[0], W.shape[1]), x.dtype)
+    cdef cnp.ndarray z = np.empty((x.shape[0], W.shape[1]), x.dtype)
     cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.dense_forward(address(z), NULL, address(x), address(W), row_stride(W), address_or_null(b), identity, W.shape[0],
-                    W.shape[1], all, scratch.memory)
+    cdef const void *bias = address_or_null(b)
+    cdef int64_t stride = row_stride(W)
+    with nogil:
+        k.dense_forward(address(z), NULL, address(x), address(W), stride, bias, identity, W.shape[0], W.shape[1], all,
+                        scratch.memory)
     return z
 
 
@@ -1084,7 +1095,8 @@ def activate(cnp.ndarray z, activation, slopes=None):
     elif g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
-        k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
+        with nogil:
+            k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
     return a
 
 
@@ -1098,7 +1110,8 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     elif g.kind == MLP_SOFTMAX:
         k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
-        k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
+        with nogil:
+            k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
 
 
 def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
@@ -1138,8 +1151,10 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
     cdef Workspace scratch = product_scratch(k, delta.shape[0], W)
     cdef mlp_unit g = identity if kept is None else unit_of(activation, None)
     cdef const void *from_ = address(below) if kept is None else address(kept)
-    k.delta_below(address(below), address(delta), address(W), row_stride(W), from_, g, W.shape[0], W.shape[1], all,
-                  scratch.memory)
+    cdef int64_t stride = row_stride(W)
+    with nogil:
+        k.delta_below(address(below), address(delta), address(W), stride, from_, g, W.shape[0], W.shape[1], all,
+                      scratch.memory)
     return below
 
 
@@ -1166,8 +1181,11 @@ def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, doubl
     cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
     cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, l1, l2, 0)
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    k.weight_gradient(address(dW), W.shape[1], without_state(W, mask), row_stride(W), address(x), address(delta), x.shape[0], W.shape[0],
-                      W.shape[1], all, &update, scratch.memory)
+    cdef mlp_parameter parameter = without_state(W, mask)
+    cdef int64_t stride = row_stride(W)
+    with nogil:
+        k.weight_gradient(address(dW), W.shape[1], parameter, stride, address(x), address(delta), x.shape[0], W.shape[0],
+                          W.shape[1], all, &update, scratch.memory)
     return dW
 
 

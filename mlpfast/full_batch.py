@@ -1,7 +1,8 @@
 """The optimizers of all examples at once, LBFGS and NaturalGradient, on the kernels of backprop.py.
 
 Both see the trainable parameters as one float64 vector, `Variables`; the kernels run in the network's dtype, on chunks
-of CHUNK rows whose sums are added in float64 in their order. The formulas are in optimizers.py.
+of CHUNK rows, each on one of the threads, and the chunks' sums are added in float64 in their order. The formulas are in
+optimizers.py.
 """
 
 import math
@@ -9,9 +10,11 @@ import math
 import numpy as np
 
 from . import _core, activations, backprop, optimizers
+from ._config import checked_threads
 from ._validate import Data
 
 CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
+FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
 
 OUTPUTS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "half_squared_error": "identity"}
 
@@ -44,6 +47,29 @@ def _check_canonical(net, loss):
 
 
 # ---- What both use ----
+
+
+def threads_for(trainer, rows):
+    """How many threads share the chunks."""
+    net = trainer.network
+    if trainer.loss.name == "custom" or any(layer._unit.name == "custom" for layer in net.layers):
+        return 1  # functions of the caller's are called in his thread, one after the other
+    numbers = sum(layer.W.size for layer in net.layers)
+    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, CHUNK) * numbers)
+
+
+def in_order(function, items, threads):
+    """function(item) of each, in their order, each called in one of the threads."""
+    threads = min(threads, len(items))
+    if threads == 1:
+        yield from map(function, items)
+        return
+    # Here, since importing it takes longer than all of mlpfast. The threads live for one pass over the data, during
+    # which no code of the caller's runs: a process that a callback forks must not miss them.
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(_core.in_default_mode(function), items)
 
 
 class Variables:
@@ -102,6 +128,7 @@ class Objective:
         self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
         self.variables = Variables(self.net, trainer.l2)
         self.check_finite = trainer.check_finite
+        self.threads = threads_for(trainer, len(data))
         self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
         self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
         self.scale = 1 / self.weight_sum
@@ -111,21 +138,26 @@ class Objective:
         v, self.rows = self.variables, ([], [])
         theta = v.read()
         g = v.penalties * theta
-        for chunk in self.chunks:
-            tape = backprop._forward(self.net, chunk.X)
-            if self.check_finite and not np.isfinite(tape.X).all():
-                raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
-                                         f"{self.net.dtype}); the parameters are those before this epoch")
-            out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
-            losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
-            g += v.gradient(tape, *backprop._below_loss(self.net, tape, delta, self.loss, v.lowest), self.scale)
-            for rows, own in zip(self.rows, (losses, correct), strict=True):
+        for tape, weights, part, *rows_of_chunk in in_order(self.of_chunk, self.chunks, self.threads):
+            g += part
+            for rows, own in zip(self.rows, rows_of_chunk, strict=True):
                 rows.append(own)
             if keep is not None:
-                keep.append((tape, chunk.weights))
+                keep.append((tape, weights))
         J = self.sums()[0] * self.scale + dot(v.penalties * theta, theta) / 2
         self.check(J, g)
         return J, g
+
+    def of_chunk(self, chunk):
+        """(Tape, weights, gradient of the losses, the loss of each row, the weight of each row that is right)"""
+        tape = backprop._forward(self.net, chunk.X)
+        if self.check_finite and not np.isfinite(tape.X).all():
+            raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
+                                     f"{self.net.dtype}); the parameters are those before this epoch")
+        out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
+        losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
+        deltas, slopes = backprop._below_loss(self.net, tape, delta, self.loss, self.variables.lowest)
+        return tape, chunk.weights, self.variables.gradient(tape, deltas, slopes, self.scale), losses, correct
 
     def sums(self):
         """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
@@ -288,7 +320,7 @@ def direction(objective, optimizer):
     """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
     tapes = []
     J, g = objective.value_and_gradient(keep=tapes)
-    fisher = Fisher(objective.variables, tapes, objective.loss, objective.scale)
+    fisher = Fisher(objective, tapes)
     diagonal = objective.variables.penalties + float(optimizer.damping)
     return J, conjugate_gradients(
         lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
@@ -298,22 +330,26 @@ def direction(objective, optimizer):
 class Fisher:
     """v -> F v = (1/B) sum over examples of J^T H J v. tapes: the (Tape, weights) pairs of all chunks."""
 
-    def __init__(self, variables, tapes, loss, scale):
-        self.variables, self.net, self.tapes, self.scale = variables, variables.net, tapes, scale
+    def __init__(self, objective, tapes):
+        self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
+        self.threads = objective.threads
         # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
-        self.output = activations.Activation(OUTPUTS[loss.name])
-        self.p = [_core.activate(tape.z[-1], self.output) for tape, _ in tapes]
+        self.output = activations.Activation(OUTPUTS[objective.loss.name])
+        self.chunks = [(tape, weights, _core.activate(tape.z[-1], self.output)) for tape, weights in tapes]
 
     def __call__(self, v):
         parts, total = self.variables.split(v), np.zeros(len(v))
-        for (tape, weights), p in zip(self.tapes, self.p, strict=True):
-            u = jacobian_product(self.net, tape, parts)
-            _core.through_derivative(u, p, self.output)
-            if weights is not None:
-                u *= weights[:, None]
-            deltas, slopes = backprop._down(self.net, tape, u, lowest=self.variables.lowest)
-            total += self.variables.gradient(tape, deltas, slopes, self.scale)
+        for part in in_order(lambda chunk: self.of_chunk(parts, *chunk), self.chunks, self.threads):
+            total += part
         return total
+
+    def of_chunk(self, parts, tape, weights, p):
+        u = jacobian_product(self.net, tape, parts)
+        _core.through_derivative(u, p, self.output)
+        if weights is not None:
+            u *= weights[:, None]
+        deltas, slopes = backprop._down(self.net, tape, u, lowest=self.variables.lowest)
+        return self.variables.gradient(tape, deltas, slopes, self.scale)
 
 
 def jacobian_product(net, tape, parts):

@@ -177,8 +177,8 @@ class Adagrad(Optimizer):
 
 class FullBatch(Optimizer):
     """One that takes all examples at once: Trainer(..., batch_size=None). full_batch.py drives it on the core's
-    kernels, on one thread. It refuses dropout and noise, l1, clipping and max_norm: its gradient must be that of one
-    smooth function. To the core it is the plain SGD, which never runs."""
+    kernels, by chunks of rows, on threads of its own. It refuses dropout and noise, l1, clipping and max_norm: its
+    gradient must be that of one smooth function. To the core it is the plain SGD, which never runs."""
 
     number = SGD.number
     lr = 1.0  # of those that have none

@@ -1,12 +1,28 @@
 """LBFGS beside SciPy on the NumPy twin and scikit-learn; NaturalGradient beside dense Fisher matrices."""
 
+import os
+import signal
 import sys
+import threading
 
 import numpy as np
 import pytest
 import reference
 
-from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, activations, backprop, full_batch, schedules
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Layer,
+    NaturalGradient,
+    Network,
+    Trainer,
+    _core,
+    activations,
+    backprop,
+    full_batch,
+    losses,
+    schedules,
+)
 from mlpfast._validate import examples as checked_examples
 
 CE, BCE, HALF = "cross_entropy", "binary_cross_entropy", "half_squared_error"
@@ -360,7 +376,7 @@ def product(trainer, X, y, v, weights=None):
     data = checked_examples(X, y, trainer.network, trainer.loss, sample_weight=weights)
     objective, tapes = full_batch.Objective(trainer, data), []
     _, g = objective.value_and_gradient(keep=tapes)
-    return full_batch.Fisher(objective.variables, tapes, trainer.loss, objective.scale)(v), g
+    return full_batch.Fisher(objective, tapes)(v), g
 
 
 HIDDEN = sorted(set(reference.ACTIVATIONS) - {"exp"}) + [activations.PReLU(0.2, shared=True), activations.ELU(0.5)]
@@ -455,19 +471,92 @@ def test_a_natural_step_takes_the_rate_of_a_schedule():
 
 @pytest.mark.parametrize("make", [lbfgs, natural])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_the_same_bits_on_any_number_of_threads(make, dtype):
-    X, y = examples(CE, n=1500)
+def test_the_same_bits_on_any_number_of_threads(make, dtype, monkeypatch):
+    X, y = examples(CE, n=4500)  # five chunks
     results = []
     for threads in (1, 2, 5):
         net = network(dtype=dtype)
         trainer = make(net, CE, l2=1e-3)
-        trainer.threads = threads
+        monkeypatch.setattr(full_batch, "threads_for", lambda *_, threads=threads: threads)
         results.append((copies(net), trainer.fit(X, y, epochs=4), copies(net)))
         assert any((p != q).any() for p, q in zip(results[-1][0], results[-1][2], strict=True))
     for _, history, parameters in results[1:]:
         assert history == results[0][1]
         for got, wanted in zip(parameters, results[0][2], strict=True):
             np.testing.assert_array_equal(got, wanted)
+
+
+def threads_at_work(trainer, X, y, monkeypatch):
+    """The threads that the chunks of one epoch were worked on in."""
+    seen, of_chunk = set(), full_batch.Objective.of_chunk
+
+    def noted(self, chunk):
+        seen.add(threading.get_ident())
+        return of_chunk(self, chunk)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(full_batch.Objective, "of_chunk", noted)
+        trainer.fit(X, y, epochs=1)
+    return seen
+
+
+@pytest.mark.parametrize("make", [lbfgs, natural])
+def test_large_chunks_are_shared_among_threads(make, monkeypatch):
+    monkeypatch.setattr(_core, "threads_for", lambda asked, flops: 1 if flops < 1e6 else 4)
+    net = Network([5, 5000, 3], seed=0)
+    X, y = examples(HALF, n=3000)
+    seen = threads_at_work(make(net, HALF), X, y, monkeypatch)
+    assert 1 < len(seen) and threading.get_ident() not in seen
+    assert threads_at_work(make(network("identity"), HALF), X, y, monkeypatch) == {threading.get_ident()}
+
+
+@pytest.mark.parametrize("hidden, loss", [("tanh", "custom"), ("custom", HALF)])
+def test_own_functions_are_called_in_the_callers_thread(hidden, loss, monkeypatch):
+    monkeypatch.setattr(_core, "threads_for", lambda *_: 4)
+    if hidden == "custom":
+        hidden = activations.Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2)
+    if loss == "custom":
+        loss = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1) / 2, lambda y, yhat: yhat - y)
+    trainer = lbfgs(Network([Layer(5, 4, hidden), Layer(4, 3, "identity")], seed=0), loss)
+    assert threads_at_work(trainer, *examples(HALF, n=3000), monkeypatch) == {threading.get_ident()}
+
+
+def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
+    monkeypatch.setattr(full_batch, "threads_for", lambda *_: 2)
+    X, y = examples(HALF, n=20_000)
+    X[1500:] = np.nan
+    trainer, calls = lbfgs(Network([5, 4, 3], dtype="float64", seed=0), HALF), []
+    of_chunk, before = full_batch.Objective.of_chunk, (copies(trainer.network), threading.active_count())
+    monkeypatch.setattr(full_batch.Objective, "of_chunk", lambda *args: calls.append(1) or of_chunk(*args))
+    with pytest.raises(FloatingPointError, match="epoch 0: X holds NaN"):
+        trainer.fit(X, y)
+    assert len(calls) < 20 and threading.active_count() == before[1]
+    assert_same(trainer.network, before[0])
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
+    monkeypatch.setattr(full_batch, "threads_for", lambda *_: 2)
+    (X, y), nets = examples(CE, n=3000), [network(), network()]
+    lbfgs(nets[0], CE).fit(X, y, epochs=4)
+    children = []
+
+    class Forks(Events):
+        def on_epoch_end(self, trainer, epoch, logs):
+            if epoch == 1:
+                children.append(os.fork())
+                signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+
+    try:
+        lbfgs(nets[1], CE).fit(X, y, epochs=4, callbacks=[Forks()])
+        assert_same(nets[1], copies(nets[0]))
+    except BaseException:
+        if children == [0]:
+            os._exit(1)
+        raise
+    if children == [0]:
+        os._exit(0)
+    assert os.waitpid(children[0], 0)[1] == 0
 
 
 # ---- What is refused, and changes nothing
