@@ -1045,7 +1045,6 @@ def threads_for(int asked, double flops):
     return mlp_team_size(asked, flops)
 
 
-
 def gather(cnp.ndarray X, double scale, dtype):
     """X (B, n) converted to dtype."""
     out = np.empty((X.shape[0], X.shape[1]), dtype)
