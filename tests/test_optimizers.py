@@ -348,6 +348,50 @@ def test_no_unit_has_longer_weights_than_max_norm(dtype):
         assert (norm > 0.9).any()
 
 
+def test_limits_are_those_of_the_layers_that_are_trained():
+    """Both ways to clip, then max_norm: frozen weights neither count nor change, penalties of layers do."""
+    X, y = examples()
+    y = np.eye(4)[y]
+    layers = [Layer(7, 6, "tanh"), Layer(6, 6, "tanh", trainable=False), Layer(6, 4, l1=0.05, l2=0.1)]
+    net = Network(layers, dtype="float64", seed=0)
+    gradients = backprop.gradients(net, X, y, "half_squared_error")
+    before = [[layer.W.copy(), layer.b.copy()] for layer in net.layers]
+    norm = np.sqrt(sum((g**2).sum() for pair in gradients[::2] for g in pair))
+    assert norm > 0.3 and np.linalg.norm(before[1][0], axis=0).max() > 0.4
+    Trainer(net, "half_squared_error", SGD(1.0), clip_norm=0.3, clip_value=0.05, max_norm=0.4).step(X, y)
+    for layer, old, pair in zip(net.layers, before, gradients, strict=True):
+        W, b = (p - layer.trainable * np.clip(0.3 / norm * g, -0.05, 0.05) for p, g in zip(old, pair, strict=True))
+        if layer.trainable:
+            W *= np.minimum(1, 0.4 / np.linalg.norm(W, axis=0))
+        np.testing.assert_allclose(layer.W, W, rtol=1e-12)
+        np.testing.assert_allclose(layer.b, b, rtol=1e-12)
+
+
+def test_penalties_weights_of_classes_and_clipping_are_pytorchs():
+    torch = pytest.importorskip("torch")
+    X, _ = examples()
+    y = np.arange(len(X)) % 4
+    net = Network([Layer(7, 9, "tanh", l1=0.01), Layer(9, 4, "softmax", l2=0.1)], dtype="float64", seed=0)
+    trainer = Trainer(net, losses.CrossEntropy(label_smoothing=0.1), SGD(0.5), batch_size=None, l2=0.05, clip_norm=0.2)
+    theirs = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
+    weight = torch.tensor([1.0, 3.0, 0.5, 2.0], dtype=torch.float64)
+    optimizer = torch.optim.SGD(theirs, 0.5)
+    for _ in range(5):
+        optimizer.zero_grad()
+        W1, b1, W2, b2 = theirs
+        z = torch.tanh(torch.tensor(X) @ W1 + b1) @ W2 + b2
+        each = torch.nn.functional.cross_entropy(z, torch.tensor(y), label_smoothing=0.1, reduction="none")
+        loss = (weight[y] * each).sum() / weight[y].sum()  # their own mean weighs smoothed labels one by one
+        penalty = 0.025 * (W1**2).sum() + 0.075 * (W2**2).sum() + 0.01 * W1.abs().sum()
+        (loss + penalty).backward()  # so that it is clipped with the rest, which weight_decay is not
+        assert torch.nn.utils.clip_grad_norm_(theirs, 0.2) > 0.2
+        optimizer.step()
+        history = trainer.fit(X, y, class_weight=dict(enumerate(weight.tolist())))
+        assert history["loss"] == [pytest.approx(loss.item(), rel=1e-6)]
+        for got, wanted in zip(net.parameters, theirs, strict=True):  # PyTorch adds 1e-6 to the length
+            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-5, atol=1e-6)
+
+
 @pytest.mark.parametrize("limits", [{"clip_norm": 0.3}, {"max_norm": 0.8}, {"clip_norm": 0.3, "max_norm": 0.8}],
                          ids="-".join)
 def test_limits_have_the_same_bits_on_any_number_of_threads(limits):

@@ -7,7 +7,7 @@ import statistics
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, backprop
+from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, activations, backprop
 
 LOSS = "half_squared_error"
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -114,6 +114,64 @@ def test_noise_is_normal(dtype):
     np.testing.assert_allclose(noise, wanted, rtol=3e-6 if dtype == "float32" else 3e-7, atol=2e-7)
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
     np.testing.assert_allclose(noise_of(dtype, 2, deviation=0.25), 0.25 * noise[:2], rtol=1e-6)
+
+
+def test_noise_comes_before_dropout_of_the_input():
+    net = Network([Layer(70, 1, bias=False, init="zeros")], dtype="float64", input_noise=1.0, input_dropout=0.3)
+    Trainer(net, LOSS, SGD(1.0), seed=3).step(np.zeros((1, 70)), [[-1.0]])
+    wanted = noise_of("float64", 1, 70)[0] * kept(3, 0, -1, (1, 70), 0.3)[0]
+    np.testing.assert_allclose(-net.layers[0].W[:, 0], wanted, rtol=1e-12)
+    assert 0 < np.count_nonzero(wanted) < 70
+
+
+EVERY_HIDDEN = sorted(set(activations.NAMES) - {"sign"}) + [
+    activations.PReLU(0.3, shared=True), activations.LeakyReLU(0.2), activations.Custom(np.sin, np.cos)
+]
+
+
+@pytest.mark.parametrize("hidden", EVERY_HIDDEN, ids=str)
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_step_with_all_of_it_is_the_gradient_of_its_objective(hidden, threads):
+    """By central differences over every parameter; the same draws each time, since they go by the steps before."""
+    rng = np.random.default_rng(8)
+    X, y, weights = rng.normal(size=(9, 5)), rng.normal(size=(9, 4)), rng.uniform(0.2, 3, size=9)
+    mask = rng.random((7, 6)) < 0.7
+    layers = [Layer(5, 7, hidden, dropout=0.4, l1=0.03, l2=0.05), Layer(7, 6, hidden, dropout=0.4, mask=mask),
+              Layer(6, 4, "softmax")]
+    net = Network(layers, dtype="float64", seed=0, input_dropout=0.2, input_noise=0.3)
+    for layer in net.layers:
+        layer.W, layer.b = 0.5 * layer.W, rng.normal(size=layer.n_out) * 0.3
+    trainer = Trainer(net, LOSS, SGD(1.0), seed=11, threads=threads, l1=0.02, l2=0.1)
+    start = [np.array(p) for p in net.parameters]
+
+    def step():  # -> J where it began
+        before = [np.array(p) for p in net.parameters]
+        trainer.steps = 3
+        J = trainer.step(X, y, sample_weight=weights)
+        J += sum((0.1 + layer.l2) / 2 * (W**2).sum() + (0.02 + layer.l1) * np.abs(W).sum()
+                 for layer, W in zip(net.layers, [p for p in before if p.ndim == 2], strict=True))
+        return J, before
+
+    def objective_at(p, i, value):
+        p[i] = value
+        J, before = step()
+        for parameter, number in zip(net.parameters, before, strict=True):
+            parameter[...] = number
+        return J
+
+    step()
+    gradients = [p - q for p, q in zip(start, net.parameters, strict=True)]
+    for p, q in zip(net.parameters, start, strict=True):
+        p[...] = q
+    for p, gradient in zip(net.parameters, gradients, strict=True):
+        for i in np.ndindex(p.shape):
+            w = p[i]
+            if p.shape == mask.shape and not mask[i]:
+                assert gradient[i] == 0
+                continue
+            numeric = (objective_at(p, i, w + 1e-6) - objective_at(p, i, w - 1e-6)) / 2e-6
+            p[i] = w
+            assert gradient[i] == pytest.approx(numeric, rel=1e-5, abs=1e-7)
 
 
 def trained(dtype="float32", optimizer=None, threads=1, seed=5, **network):

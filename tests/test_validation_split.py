@@ -189,13 +189,15 @@ def test_weights_that_leave_nothing_to_validate_with():
 @pytest.mark.parametrize("l1, l2", [(0.0, 0.1), (0.01, 0.0), (0.01, 0.1)])
 def test_the_objective_is_the_loss_and_the_penalty_at_the_end_of_the_epoch(l1, l2, dtype, tolerance):
     X, y = problem()
-    layers = [Layer(6, 7, "tanh", trainable=False), Layer(7, 4, "softmax")]
+    own = {"l1": 0.02, "l2": 0.03}
+    layers = [Layer(6, 7, "tanh", trainable=False, **own), Layer(7, 5, "tanh"), Layer(5, 4, "softmax", **own)]
     trainer = Trainer(Network(layers, dtype=dtype, seed=0), l1=l1, l2=l2, seed=0)
     penalties = []
 
     def penalty(trainer, epoch, logs):
-        kept = reference.layers_of(trainer.network)[1:]  # those that are trained
-        penalties.append(sum(l2 / 2 * (W**2).sum() + l1 * np.abs(W).sum() for W, _, _ in kept))
+        kept = zip(reference.layers_of(trainer.network), layers, strict=True)
+        penalties.append(sum((l2 + layer.l2) / 2 * (W**2).sum() + (l1 + layer.l1) * np.abs(W).sum()
+                             for (W, _, _), layer in kept if layer.trainable))
 
     history = trainer.fit(X, y, epochs=3, callbacks=[penalty], validation_data=(X, y))
     assert list(history) == ["loss", "accuracy", "objective", "val_loss", "val_accuracy"]
