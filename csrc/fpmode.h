@@ -44,6 +44,28 @@ static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (voi
 
 #endif
 
+// The x87 has a rounding mode of its own, which fesetround sets too. The core does not compute there, but NumPy does with
+// long doubles.
+#if defined(__x86_64__)
+
+static inline unsigned short mlp_x87_now(void) {
+    unsigned short word;
+    __asm__ volatile("fnstcw %0" : "=m"(word) : : "memory");
+    return word;
+}
+static inline void mlp_x87_set(unsigned short word) {
+    if (word != mlp_x87_now()) __asm__ volatile("fldcw %0" : : "m"(word) : "memory");
+}
+static inline unsigned short mlp_x87_default(void) { return 0x037f; }
+
+#else
+
+static inline unsigned short mlp_x87_now(void) { return 0; }
+static inline void mlp_x87_set(unsigned short word) { (void)word; }
+static inline unsigned short mlp_x87_default(void) { return 0; }
+
+#endif
+
 static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return mlp_fpmode_is(mode, mlp_fpmode_default()); }
 
 // Reading the mode takes a few nanoseconds, writing it more: that is done where it is another.

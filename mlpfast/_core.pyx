@@ -143,6 +143,9 @@ cdef extern from "fpmode.h":
         pass
     mlp_fpmode mlp_fpmode_enter() nogil
     void mlp_fpmode_leave(mlp_fpmode) nogil
+    unsigned short mlp_x87_now()
+    unsigned short mlp_x87_default()
+    void mlp_x87_set(unsigned short)
 
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
@@ -290,11 +293,20 @@ def in_default_mode(function):
     @functools.wraps(function)
     def run(*args, **kwargs):
         cdef mlp_fpmode before = mlp_fpmode_enter()
+        cdef unsigned short x87 = mlp_x87_now()
+        mlp_x87_set(mlp_x87_default())
         try:
             return function(*args, **kwargs)
         finally:
+            mlp_x87_set(x87)
             mlp_fpmode_leave(before)
     return run
+
+
+def enter_default_mode():
+    """Within in_default_mode, after what may have left another one."""
+    mlp_fpmode_enter()
+    mlp_x87_set(mlp_x87_default())
 
 
 # ---- Arrays ----
@@ -387,7 +399,7 @@ cdef class Data:
     def __len__(self):
         return self.c.n
 
-    cdef int check(self, Network network) except -1:
+    cpdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
         cdef cnp.ndarray X = self.X
         suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n and address(X) == self.c.X
@@ -1039,6 +1051,11 @@ def random_normal(int64_t n, uint64_t seed, uint64_t stream):
 
 # ---- Single kernels, for backprop.py: all arrays C-contiguous and of one dtype. Products and functions of whole arrays
 # let other Python threads in, for full_batch.py ----
+
+def forks():
+    """How many forks there were from the process that loaded the library to this one."""
+    return mlp_forks()
+
 
 def threads_for(int asked, double flops):
     """How many threads are worth having for so many floating-point operations; asked as from checked_threads."""

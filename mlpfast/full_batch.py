@@ -11,6 +11,7 @@ import numpy as np
 
 from . import _core, activations, backprop, optimizers
 from ._config import checked_threads
+from ._sharing import in_order
 from ._validate import Data
 
 CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
@@ -56,20 +57,6 @@ def threads_for(trainer, rows):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, CHUNK) * numbers)
-
-
-def in_order(function, items, threads):
-    """function(item) of each, in their order, each called in one of the threads."""
-    threads = min(threads, len(items))
-    if threads == 1:
-        yield from map(function, items)
-        return
-    # Here, since importing it takes longer than all of mlpfast. The threads live for one pass over the data, during
-    # which no code of the caller's runs: a process that a callback forks must not miss them.
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(_core.in_default_mode(function), items)
 
 
 class Variables:
@@ -129,16 +116,19 @@ class Objective:
         self.variables = Variables(self.net, trainer.l2)
         self.check_finite = trainer.check_finite
         self.threads = threads_for(trainer, len(data))
+        self.data = data  # which the chunks are views of
         self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
         self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
         self.scale = 1 / self.weight_sum
 
     def value_and_gradient(self, keep=None):
         """(J, dJ/dtheta). keep: a list that gets the (Tape, weights) of each chunk."""
+        self.data.check(self.net._core)
         v, self.rows = self.variables, ([], [])
         theta = v.read()
         g = v.penalties * theta
-        for tape, weights, part, *rows_of_chunk in in_order(self.of_chunk, self.chunks, self.threads):
+        of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
+        for tape, weights, part, *rows_of_chunk in in_order(of_chunk, self.chunks, self.threads):
             g += part
             for rows, own in zip(self.rows, rows_of_chunk, strict=True):
                 rows.append(own)
@@ -148,8 +138,9 @@ class Objective:
         self.check(J, g)
         return J, g
 
-    def of_chunk(self, chunk):
-        """(Tape, weights, gradient of the losses, the loss of each row, the weight of each row that is right)"""
+    def of_chunk(self, chunk, keeps=False):
+        """(Tape if it is to be kept, weights, gradient of the losses, loss of each row, weight of each row that is right)
+        """
         tape = backprop._forward(self.net, chunk.X)
         if self.check_finite and not np.isfinite(tape.X).all():
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
@@ -157,7 +148,8 @@ class Objective:
         out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
         losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
         deltas, slopes = backprop._below_loss(self.net, tape, delta, self.loss, self.variables.lowest)
-        return tape, chunk.weights, self.variables.gradient(tape, deltas, slopes, self.scale), losses, correct
+        gradient = self.variables.gradient(tape, deltas, slopes, self.scale)
+        return tape if keeps else None, chunk.weights, gradient, losses, correct
 
     def sums(self):
         """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
@@ -192,6 +184,10 @@ class _Enough(Exception):
 
 class _Anew(Exception):
     """A callback has changed the parameters."""
+
+
+class _Raised(Exception):
+    """A callback has raised a StopIteration, which SciPy would take for its own."""
 
 
 def lbfgs(trainer, data, epochs, begin, end):
@@ -235,6 +231,8 @@ class _Search:
                 continue
             except _Enough:
                 return
+            except _Raised as raised:
+                raise raised.__cause__ from None
             except BaseException:
                 self.back()
                 raise
@@ -280,7 +278,10 @@ class _Search:
     def outside(self, call):
         """(what call returns, whether it changed the parameters or the settings)"""
         self.searching = False
-        result = call()
+        try:
+            result = call()
+        except StopIteration as error:
+            raise _Raised from error
         if self.trainer.optimizer is not self.optimizer:
             raise ValueError(f"optimizer must stay LBFGS as long as its fit runs, got {self.trainer.optimizer!r}")
         before, self.accepted = self.accepted, self.variables.read()

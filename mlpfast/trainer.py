@@ -219,11 +219,13 @@ class Trainer:
             def begin():
                 for begin_epoch, _end, _finish in callbacks:
                     begin_epoch(self, self.epoch)
+                _core.enter_default_mode()
 
             def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
                 wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
+                _core.enter_default_mode()
                 history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)

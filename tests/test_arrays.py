@@ -572,10 +572,13 @@ def test_a_sparse_file(tmp_path):
     assert (out[:-1] == net.predict(np.zeros((1, N_IN), np.uint8))).all()
 
 
-def test_an_array_that_a_callback_shrinks():
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "natural_gradient"])
+def test_an_array_that_a_callback_shrinks(optimizer):
     """Its memory is gone: the next epoch must not read it."""
+    if optimizer == "lbfgs":
+        pytest.importorskip("scipy")
     X = np.ones((4000, 4), np.float32)
     net = Network([4, 3], output="softmax", seed=0)
+    trainer = Trainer(net, optimizer=optimizer, batch_size=64 if optimizer == "sgd" else None, seed=0)
     with pytest.raises(ValueError, match="changed its shape"):
-        Trainer(net, seed=0).fit(X, np.zeros(4000, int), epochs=2,
-                                 callbacks=[lambda *_: X.resize((1, 4), refcheck=False)])
+        trainer.fit(X, np.zeros(4000, int), epochs=2, callbacks=[lambda *_: X.resize((1, 4), refcheck=False)])

@@ -89,6 +89,56 @@ def test_a_signal_handler_may_fork_while_it_trains(threads):
     run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
 
 
+FORK_IN_A_SHARED_PASS = """
+import os, signal
+import numpy as np
+from mlpfast import LBFGS, NaturalGradient, Network, Trainer, _sharing
+
+X, y = np.linspace(-1, 1, 20_000 * 50, dtype=np.float32).reshape(20_000, 50), np.arange(20_000) % 10
+children = []
+
+def handler(number, frame):
+    names = []
+    while frame:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    if "results" not in names:  # the helpers are not at work
+        signal.setitimer(signal.ITIMER_REAL, 0.002)
+        return
+    children.append(os.fork())
+    if children[-1] == 0:
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
+
+def trained():
+    net = Network([50, 200, 10], output="softmax", seed=0)
+    trainer = Trainer(net, optimizer=OPTIMIZER, batch_size=None, threads=2)
+    while True:
+        trainer.fit(X, y, epochs=1)
+        if trainer.epoch >= 2:
+            return net.predict(X, threads=1).tobytes()
+
+wanted = trained()
+signal.signal(signal.SIGALRM, handler)
+signal.setitimer(signal.ITIMER_REAL, 0.02)
+got = trained()
+while not children:
+    assert got == wanted
+    got = trained()
+assert got == wanted
+if children[0] == 0:
+    os._exit(0)
+assert os.waitpid(children[0], 0)[1] == 0, "the child went wrong"
+"""
+
+
+@pytest.mark.parametrize("optimizer", ["LBFGS()", "NaturalGradient(cg_iterations=3)"])
+def test_a_signal_handler_may_fork_while_chunks_are_shared(optimizer):
+    """The child works on them alone."""
+    pytest.importorskip("scipy")
+    run("-c", FORK_IN_A_SHARED_PASS.replace("OPTIMIZER", optimizer), seconds=120)
+
+
 FORKS_WHILE_OTHERS_PREDICT = """
 import os, signal, threading
 import numpy as np

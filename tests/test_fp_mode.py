@@ -12,15 +12,28 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import SGD, Adam, Layer, Network, Trainer, activations, backprop, schedules
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adam,
+    Layer,
+    NaturalGradient,
+    Network,
+    Trainer,
+    activations,
+    backprop,
+    full_batch,
+    schedules,
+)
 
 HELPER = """
 #include "fpmode.h"
-unsigned long mode_now(void) { return mlp_fpmode_now(); }
-void mode_set(unsigned long mode) { mlp_fpmode_set((mlp_fpmode)mode); }
+unsigned long mode_now(void) { return mlp_fpmode_now() | (unsigned long)mlp_x87_now() << 32; }
+void mode_set(unsigned long mode) { mlp_fpmode_set((mlp_fpmode)mode), mlp_x87_set((unsigned short)(mode >> 32)); }
 """
-MODES = {  # of the MXCSR and the FPCR
-    "x86_64": {"flush to zero": 0x9FC0, "up": 0x5F80, "down": 0x3F80, "toward zero": 0x7F80},
+MODES = {  # of the MXCSR and, above it, of the x87; of the FPCR
+    "x86_64": {"flush to zero": 0x037F00009FC0, "up": 0x0B7F00005F80, "down": 0x077F00003F80,
+               "toward zero": 0x0F7F00007F80},
     "aarch64": {"flush to zero": 1 << 24, "up": 1 << 22, "down": 2 << 22, "toward zero": 3 << 22},
 }.get(platform.machine(), {})
 FLAGS = 0x3F if platform.machine() == "x86_64" else 0  # what has happened, not a mode
@@ -48,6 +61,7 @@ Y = RNG.integers(7, size=90)
 ROW = RNG.normal(size=(1, 20)).astype(np.float32)
 READY = {dtype: X[:33].astype(dtype, order="C") for dtype in ("float32", "float64")}  # converted in the default mode
 WEIGHTS = RNG.uniform(0.1, 2, size=90)
+LONG = (RNG.normal(size=(90, 20)).astype(np.longdouble) / 3)  # computed and rounded by the x87, where there is one
 EXACT = RNG.normal(size=(33, 16))  # rounded to float32 as it is written
 
 
@@ -80,6 +94,11 @@ def everything(threads):
         plain.state = {**plain.state, "velocity": [np.full(p.shape, 0.1) for p in net.parameters]}
         plain.step(X[:33], Y[:33])
         found[dtype, "written"] = digest(*net.parameters, state["steps"])
+    for optimizer in (LBFGS(), NaturalGradient(cg_iterations=5)):
+        net = Network([20, 9, 7], activation="tanh", output="softmax", dtype="float64", seed=1)
+        net.layers[0].W = LONG[:20, :9]
+        trainer = Trainer(net, optimizer=optimizer, batch_size=None, l2=1e-3, threads=threads)
+        found[type(optimizer)] = digest(trainer.fit(LONG, Y, epochs=2), *net.parameters)
     tiny = Network([20, 20], seed=0)
     tiny.layers[0].W = TINY
     found["subnormal"] = digest(tiny.predict(TINY, threads=threads), tiny.predict(TINY))
@@ -107,7 +126,9 @@ def in_mode(helper, mode, function):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_callers_mode_changes_no_bit_and_stays(helper, mode, threads):
+def test_the_callers_mode_changes_no_bit_and_stays(helper, mode, threads, monkeypatch):
+    pytest.importorskip("scipy")
+    monkeypatch.setattr(full_batch, "CHUNK", 30)
     wanted = everything(1)
     got, after = in_mode(helper, MODES[mode], lambda: everything(threads))
     assert got == wanted
@@ -165,14 +186,36 @@ def test_a_function_of_the_callers_that_sets_another_mode(helper, mode, threads)
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_a_callback_that_sets_another_mode(helper, mode):
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), NaturalGradient(cg_iterations=5)], ids=lambda o: type(o).__name__)
+def test_a_callback_that_sets_another_mode(helper, mode, optimizer, monkeypatch):
+    pytest.importorskip("scipy")
+    monkeypatch.setattr(full_batch, "CHUNK", 30)
     before = helper.mode_now() & ~FLAGS
-    trainer = Trainer(Network([20, 1], seed=0), "half_squared_error", seed=0)
-    try:
-        trainer.fit(X, X[:, 0], epochs=2, callbacks=[lambda *_: helper.mode_set(MODES[mode])])
-        assert helper.mode_now() & ~FLAGS == before
-    finally:
-        helper.mode_set(before)
+
+    class Sets:
+        def __init__(self, new):
+            self.new = new
+
+        def on_epoch_begin(self, trainer, epoch):
+            helper.mode_set(self.new)
+
+        def on_epoch_end(self, trainer, epoch, logs):
+            helper.mode_set(self.new)
+
+    def trained(new, threads):
+        net = Network([20, 9, 7], output="softmax", seed=0)
+        batch_size = 32 if isinstance(optimizer, Adam) else None
+        trainer = Trainer(net, optimizer=optimizer, batch_size=batch_size, seed=0, threads=threads, l2=0.01)
+        try:
+            history = trainer.fit(X, Y, epochs=3, callbacks=[Sets(new)], validation_data=(X, Y))
+            assert helper.mode_now() & ~FLAGS == before
+        finally:
+            helper.mode_set(before)
+        return [history, *(p.tobytes() for p in net.parameters)]
+
+    wanted = trained(before, 1)
+    for threads in (1, 2):
+        assert trained(MODES[mode], threads) == wanted
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -183,5 +226,7 @@ def test_these_modes_do_change_what_numpy_computes(helper, mode):
     def results():
         return (values / 10).tobytes() + (values * 1e-10).tobytes()
 
-    plain = results()
+    plain, long = results(), (LONG / 7).astype(np.float64).tobytes()
     assert in_mode(helper, MODES[mode], results)[0] != plain
+    if platform.machine() == "x86_64" and mode != "flush to zero":
+        assert in_mode(helper, MODES[mode], lambda: (LONG / 7).astype(np.float64).tobytes())[0] != long

@@ -17,6 +17,7 @@ from mlpfast import (
     Network,
     Trainer,
     _core,
+    _sharing,
     activations,
     backprop,
     full_batch,
@@ -486,13 +487,15 @@ def test_the_same_bits_on_any_number_of_threads(make, dtype, monkeypatch):
             np.testing.assert_array_equal(got, wanted)
 
 
-def threads_at_work(trainer, X, y, monkeypatch):
-    """The threads that the chunks of one epoch were worked on in."""
-    seen, of_chunk = set(), full_batch.Objective.of_chunk
+def threads_at_work(trainer, X, y, monkeypatch, expected=1):
+    """The threads that the chunks of one epoch were worked on in; `expected` of them wait for each other."""
+    seen, of_chunk, all_there = set(), full_batch.Objective.of_chunk, threading.Barrier(expected, timeout=60)
 
-    def noted(self, chunk):
-        seen.add(threading.get_ident())
-        return of_chunk(self, chunk)
+    def noted(self, chunk, **keeps):
+        if threading.get_ident() not in seen:
+            seen.add(threading.get_ident())
+            all_there.wait()
+        return of_chunk(self, chunk, **keeps)
 
     with monkeypatch.context() as patch:
         patch.setattr(full_batch.Objective, "of_chunk", noted)
@@ -502,11 +505,11 @@ def threads_at_work(trainer, X, y, monkeypatch):
 
 @pytest.mark.parametrize("make", [lbfgs, natural])
 def test_large_chunks_are_shared_among_threads(make, monkeypatch):
-    monkeypatch.setattr(_core, "threads_for", lambda asked, flops: 1 if flops < 1e6 else 4)
+    monkeypatch.setattr(_core, "threads_for", lambda asked, flops: 1 if flops < 1e6 else 3)
     net = Network([5, 5000, 3], seed=0)
     X, y = examples(HALF, n=3000)
-    seen = threads_at_work(make(net, HALF), X, y, monkeypatch)
-    assert 1 < len(seen) and threading.get_ident() not in seen
+    seen = threads_at_work(make(net, HALF), X, y, monkeypatch, expected=3)
+    assert len(seen) == 3 and threading.get_ident() in seen
     assert threads_at_work(make(network("identity"), HALF), X, y, monkeypatch) == {threading.get_ident()}
 
 
@@ -527,7 +530,7 @@ def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
     X[1500:] = np.nan
     trainer, calls = lbfgs(Network([5, 4, 3], dtype="float64", seed=0), HALF), []
     of_chunk, before = full_batch.Objective.of_chunk, (copies(trainer.network), threading.active_count())
-    monkeypatch.setattr(full_batch.Objective, "of_chunk", lambda *args: calls.append(1) or of_chunk(*args))
+    monkeypatch.setattr(full_batch.Objective, "of_chunk", lambda *args, **keeps: calls.append(1) or of_chunk(*args))
     with pytest.raises(FloatingPointError, match="epoch 0: X holds NaN"):
         trainer.fit(X, y)
     assert len(calls) < 20 and threading.active_count() == before[1]
@@ -557,6 +560,57 @@ def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
     if children == [0]:
         os._exit(0)
     assert os.waitpid(children[0], 0)[1] == 0
+
+
+@pytest.mark.parametrize("start", [lambda *_: 0, None], ids=["died at its birth", "refused"])
+def test_a_helper_that_does_not_come_is_not_missed(start, monkeypatch):
+    def refused(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(_sharing._thread, "start_new_thread", start or refused)
+    assert list(_sharing.in_order(lambda i: i * i, list(range(50)), 3)) == [i * i for i in range(50)]
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 7])
+def test_results_and_errors_come_in_the_order_of_the_items(threads):
+    def inverse(i):
+        return 1 / (i % 40 - 30)
+
+    assert list(_sharing.in_order(inverse, list(range(30)), threads)) == [1 / (i - 30) for i in range(30)]
+    before = threading.active_count()
+    got = []
+    with pytest.raises(ZeroDivisionError):
+        for result in _sharing.in_order(inverse, list(range(200)), threads):
+            got.append(result)
+    assert got == [1 / (i - 30) for i in range(30)] and threading.active_count() == before
+
+
+def test_an_interrupt_waits_for_the_helpers(monkeypatch):
+    """It comes to the calling thread while the other is at work."""
+    caller, begun, ended = threading.get_ident(), threading.Event(), []
+
+    def work(i):
+        if threading.get_ident() != caller:
+            begun.set()
+            _core.shuffle(np.empty(1_000_000, np.int64), 0, 0)
+            ended.append(i)
+        else:
+            assert begun.wait(60)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(_sharing.in_order(work, [1, 2], 2))
+    assert len(ended) == 1
+
+
+def test_a_stop_iteration_of_a_callback_passes_through():
+    def stop(trainer, epoch, logs):
+        raise StopIteration("from a callback")
+
+    trainer = lbfgs(network(), CE)
+    with pytest.raises(StopIteration, match="from a callback"):
+        trainer.fit(*examples(CE), callbacks=[stop])
+    assert trainer.epoch == 1
 
 
 # ---- What is refused, and changes nothing

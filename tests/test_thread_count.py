@@ -68,7 +68,9 @@ if os.getuid() == 0:  # whom no limit holds
     os.setuid(65534)
 resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
 refused = net.predict(X, threads=2)
+assert mlpfast._core.threads_for(2, 1e9) == 2
 trainer.fit(X, np.ones((3000, 7)))
+mlpfast.Trainer(net, "half_squared_error", "natural_gradient", batch_size=None, threads=2).fit(X, np.ones((3000, 7)))
 assert len(os.listdir("/proc/self/task")) == 1
 assert mlpfast.Network([100, 500, 500, 7], seed=0).predict(X, threads=1).tobytes() == refused.tobytes()
 """
