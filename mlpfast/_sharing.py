@@ -1,7 +1,7 @@
 """Work on many items, shared with helping threads of Python's for as long as it lasts.
 
-concurrent.futures would do for all but the rare: an executor waits for ever for a thread that dies at its birth for want
-of memory, in a process that a signal handler has forked, and refuses to work at the end of the interpreter.
+concurrent.futures would do for all but the rare: an executor waits for ever for a thread that dies at its birth for
+want of memory, and in a process that a signal handler has forked, and refuses to work at the end of the interpreter.
 """
 
 import _thread

@@ -139,8 +139,7 @@ class Objective:
         return J, g
 
     def of_chunk(self, chunk, keeps=False):
-        """(Tape if it is to be kept, weights, gradient of the losses, loss of each row, weight of each row that is right)
-        """
+        """(Tape if it is to be kept, weights, gradient, loss of each row, weight of each row that is right)"""
         tape = backprop._forward(self.net, chunk.X)
         if self.check_finite and not np.isfinite(tape.X).all():
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "

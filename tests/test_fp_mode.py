@@ -186,7 +186,7 @@ def test_a_function_of_the_callers_that_sets_another_mode(helper, mode, threads)
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), NaturalGradient(cg_iterations=5)], ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), NaturalGradient(cg_iterations=5)], ids=str)
 def test_a_callback_that_sets_another_mode(helper, mode, optimizer, monkeypatch):
     pytest.importorskip("scipy")
     monkeypatch.setattr(full_batch, "CHUNK", 30)
