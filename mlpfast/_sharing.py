@@ -5,6 +5,7 @@ want of memory, and in a process that a signal handler has forked, and refuses t
 """
 
 import _thread
+import contextlib
 
 from . import _core
 
@@ -73,14 +74,8 @@ class _Shared:
             self.work()
         finally:
             self.helping[number] = False
-            if self.bell.locked():
-                self.ring()
-
-    def ring(self):
-        try:
-            self.bell.release()
-        except RuntimeError:  # another was faster
-            pass
+            with contextlib.suppress(RuntimeError):  # open already
+                self.bell.release()
 
     def work(self):
         while self.left:

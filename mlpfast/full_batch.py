@@ -122,24 +122,24 @@ class Objective:
         self.scale = 1 / self.weight_sum
 
     def value_and_gradient(self, keep=None):
-        """(J, dJ/dtheta). keep: a list that gets the (Tape, weights) of each chunk."""
+        """(J, dJ/dtheta). keep: a list that gets the Tape of each chunk."""
         self.data.check(self.net._core)
         v, self.rows = self.variables, ([], [])
         theta = v.read()
         g = v.penalties * theta
         of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
-        for tape, weights, part, *rows_of_chunk in in_order(of_chunk, self.chunks, self.threads):
+        for tape, part, *rows_of_chunk in in_order(of_chunk, self.chunks, self.threads):
             g += part
             for rows, own in zip(self.rows, rows_of_chunk, strict=True):
                 rows.append(own)
             if keep is not None:
-                keep.append((tape, weights))
+                keep.append(tape)
         J = self.sums()[0] * self.scale + dot(v.penalties * theta, theta) / 2
         self.check(J, g)
         return J, g
 
     def of_chunk(self, chunk, keeps=False):
-        """(Tape if it is to be kept, weights, gradient, loss of each row, weight of each row that is right)"""
+        """(Tape if it is to be kept, gradient, loss of each row, weight of each row that is right)"""
         tape = backprop._forward(self.net, chunk.X)
         if self.check_finite and not np.isfinite(tape.X).all():
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
@@ -148,7 +148,7 @@ class Objective:
         losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
         deltas, slopes = backprop._below_loss(self.net, tape, delta, self.loss, self.variables.lowest)
         gradient = self.variables.gradient(tape, deltas, slopes, self.scale)
-        return tape if keeps else None, chunk.weights, gradient, losses, correct
+        return tape if keeps else None, gradient, losses, correct
 
     def sums(self):
         """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
@@ -328,14 +328,17 @@ def direction(objective, optimizer):
 
 
 class Fisher:
-    """v -> F v = (1/B) sum over examples of J^T H J v. tapes: the (Tape, weights) pairs of all chunks."""
+    """v -> F v = (1/B) sum over examples of J^T H J v. tapes: of all chunks of objective."""
 
     def __init__(self, objective, tapes):
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
         self.threads = objective.threads
         # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
         self.output = activations.Activation(OUTPUTS[objective.loss.name])
-        self.chunks = [(tape, weights, _core.activate(tape.z[-1], self.output)) for tape, weights in tapes]
+        self.chunks = [
+            (tape, chunk.weights, _core.activate(tape.z[-1], self.output))
+            for tape, chunk in zip(tapes, objective.chunks, strict=True)
+        ]
 
     def __call__(self, v):
         parts, total = self.variables.split(v), np.zeros(len(v))
