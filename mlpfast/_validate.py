@@ -244,18 +244,24 @@ def by_class(loss, network):
 
 
 def classes(labels, targets, loss, wanted_by):
-    """The class of each example (n,), from class numbers, rows of a cross entropy (the largest), or two classes and one
-    output (the upper one is 1)."""
+    """The class of each example (n,): from class numbers; from one-hot rows (n, K) the place of the 1, from
+    probabilities of a cross entropy that of the largest; from one column of two classes 1 for the upper one."""
     if labels is not None:
         return labels
     if loss.name == "cross_entropy":
         return targets.argmax(axis=1)
-    if loss.name in SIGNS or loss.name == "binary_cross_entropy":
+    upper = targets == 1
+    if loss.name == "binary_cross_entropy" and targets.shape[1] == 1:
+        return (targets[:, 0] > 0.5).astype(np.int64)
+    low = 0 if (targets == 0).any() else -1
+    if (upper | (targets == low)).all():
         if targets.shape[1] == 1:
-            return (targets[:, 0] > (0 if loss.name in SIGNS else 0.5)).astype(np.int64)
+            return upper[:, 0].astype(np.int64)
+        if (upper.sum(axis=1) == 1).all():
+            return upper.argmax(axis=1)
     raise ValueError(
-        f"{wanted_by} needs classes as y, for 'cross_entropy' or for one output and two classes, "
-        f"got targets of shape {targets.shape} for {loss.name!r}"
+        f"{wanted_by} needs classes as y: class numbers, one-hot rows, or one column of two classes (0 or -1, and 1), "
+        f"got other targets of shape {targets.shape} for {loss.name!r}"
     )
 
 
@@ -269,31 +275,31 @@ def _check_rows_sum_to_one(targets, name):
         )
 
 
-def weights(sample_weight, class_weight, labels, targets, network, loss, n):
+def weights(sample_weight, class_weight, labels, targets, network, loss, n, name="sample_weight"):
     """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class."""
     if sample_weight is None and class_weight is None:
         return None
     total = np.ones(n)
     if sample_weight is not None:
-        given = number_array("sample_weight", sample_weight)
+        given = number_array(name, sample_weight)
         if given.ndim != 1:
-            raise ValueError(f"sample_weight must have shape (n,), got {given.shape}")
-        _length("sample_weight", given, n)
-        _check_weights("sample_weight", given)
+            raise ValueError(f"{name} must have shape (n,), got {given.shape}")
+        _length(name, given, n)
+        _check_weights(name, given)
         total = total * given
     if class_weight is not None:
         which = classes(labels, targets, loss, "class_weight")
         signs = labels is None and network.n_out == 1
-        if labels is None and not np.isin(targets, (-1, 0, 1)).all():
+        if labels is None and not np.isin(targets, (-1, 0, 1)).all():  # of a cross entropy
             raise ValueError("class_weight needs classes as y, got probabilities")
         total = total * class_weights(class_weight, which, max(2, network.n_out), signs)[which]
     odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
     if odd.any():
         at = int(np.argmax(odd))
-        name = "sample_weight" if class_weight is None else "sample_weight times class_weight"
+        name = name if class_weight is None else "sample_weight times class_weight"
         raise ValueError(f"{name} must be 0, or from 1e-30 to 1e30, got {total[at]} at position {at}")
     if not total.any():
-        raise ValueError("sample_weight must not be zero for every example")
+        raise ValueError(f"{name} must not be zero for every example")
     return np.array(total, network.dtype)
 
 
@@ -330,7 +336,7 @@ def class_weights(class_weight, labels, n_classes, signs=False):
     return each
 
 
-def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y")):
+def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y", "sample_weight")):
     """X and y, checked against each other and the network, as the core reads them. X is used in place where it can
     be, y and the weights are private copies."""
     X = inputs(X, network, names[0])
@@ -345,7 +351,7 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
         labels = class_labels(y, network.n_out, names[1])
     else:
         targets = target_matrix(y, network, loss, names[1])
-    weight = weights(sample_weight, class_weight, labels, targets, network, loss, len(X))
+    weight = weights(sample_weight, class_weight, labels, targets, network, loss, len(X), names[2])
     return Data(X, network.input_scale, labels, targets, weight)
 
 

@@ -10,7 +10,7 @@ A name stands for the usual parameter; an object carries another.
     selu          1.0507 (z if z > 0, else 1.6733 (e^z - 1))                         Klambauer et al. (2017)
     gelu          z Phi(z), Phi the distribution of the standard normal              Hendrycks and Gimpel (2016)
     gelu_tanh     z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))                      the same paper
-    silu          z sigmoid(z), also called swish                                    Elfwing et al. (2018)
+    silu          z sigmoid(z); "swish" is another name for it                       Elfwing et al. (2018)
     mish          z tanh(log(1 + e^z))                                               Misra (2020)
     softplus      log(1 + e^z)                                                       Dugas et al. (2001)
     softsign      z / (1 + |z|)                                                      Bergstra et al. (2009)
@@ -110,9 +110,11 @@ class Custom(Activation):
         return numbers_like("derivative(z)", self.derivative(z), z.shape)
 
 
+OTHER_NAMES = {"swish": "silu"}
 WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
 
 
 def checked(name, value):
     """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
+    value = OTHER_NAMES.get(value, value) if isinstance(value, str) else value
     return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)")

@@ -23,7 +23,8 @@ class EarlyStopping:
 
     .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Epochs count from 0
     over all calls of fit, as Trainer.epoch does: history["loss"][best_epoch] is that epoch's if fit was called once.
-    Fit called again with the same object goes on from there; with another Trainer it starts anew.
+    Fit called again with the same object goes on from there; with another Trainer it starts anew, and so does a pickled
+    one, which keeps what it has found until then.
     Prechelt (1998), "Early stopping - but when?".
     """
 
@@ -35,6 +36,9 @@ class EarlyStopping:
     def _start(self, trainer):
         self._trainer, self._monitor, self._parameters = trainer, Monitor(*self._settings), None
         self.best_epoch = self.stopped_epoch = None
+
+    def __getstate__(self):
+        return {**vars(self), "_trainer": None}  # which cannot be pickled
 
     @property
     def best(self):

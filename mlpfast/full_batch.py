@@ -296,7 +296,7 @@ class _Search:
 
 
 def step(trainer, data):
-    """One step of NaturalGradient -> {"loss": before it, ...}."""
+    """One step of NaturalGradient -> {"loss": before it, ...}, and the "objective" then if anything is penalised."""
     settings, optimizer = trainer._settings(), trainer.optimizer
     if isinstance(optimizer, optimizers.LBFGS):
         raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
@@ -313,7 +313,7 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.count_step()
-    return trainer._means(*objective.sums())
+    return {**trainer._means(*objective.sums()), **({"objective": J} if variables.penalties.any() else {})}
 
 
 def direction(objective, optimizer):

@@ -17,6 +17,7 @@ A name stands for the usual parameter; an object carries another. r = yhat - y, 
     poisson               sum yhat - y log yhat                   output exp or softplus, or identity for log yhat
     perceptron            sum max(0, -y z), derivative -y at 0    output identity or sign    Rosenblatt (1958)
     hinge                 sum max(0, 1 - y z)                     output identity or sign    Cortes and Vapnik (1995)
+                          one against the rest where y (n, K) are rows of -1 and +1, or one-hot;
                           with class numbers max(0, 1 + max_{j != y} z_j - z_y), output identity
                                                                                              Crammer and Singer (2001)
 
@@ -163,3 +164,12 @@ def checked(loss, network):
             "for two classes and one output use 'binary_cross_entropy'"
         )
     return loss
+
+
+def check_learns(loss, network):
+    """ValueError if no gradient of a checked loss gets past the output."""
+    if loss.through_output and network.layers[-1]._unit.name == "sign":
+        raise ValueError(
+            f"loss {loss.name!r} needs an output activation with a derivative to train, got 'sign', whose 0 stops "
+            "every gradient: 'perceptron' and 'hinge' go with it"
+        )

@@ -1,6 +1,7 @@
 """Metrics beside the loss, from the targets y and the predictions yhat = a_L (n, K), in float64.
 
     accuracy    share of the rows whose largest output is the class          class numbers or rows of K >= 2
+                with one output, parted at the middle of two classes         0 and 1, or -1 and 1
     top_3, ...  share of the rows whose class is among the 3 largest         class numbers or rows of K >= 2
     mae         mean of |yhat - y|                                           numbers of yhat's shape
     mse         mean of (yhat - y)^2                                         numbers of yhat's shape
@@ -9,10 +10,12 @@
 Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For a cross entropy,
 fit and evaluate give "accuracy" without being asked, for binary_cross_entropy the share of rows with every bit right.
 A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__: y is class numbers (n,) if
-such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight if there
-is one; a function is not told of weights, and refused with them.
+such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight and
+class_weight where there are any: a function with a parameter sample_weight, as scikit-learn's have, is given those (n,)
+by that name, and one without is refused with weights.
 """
 
+import inspect
 import numbers
 
 import numpy as np
@@ -23,7 +26,11 @@ from ._validate import whole_number
 
 
 def accuracy(y, yhat, sample_weight=None):
-    """Share of the rows whose largest output is the class."""
+    """Share of the rows whose largest output is the class; with one output, that are on the right side of the middle of
+    two classes: 1/2 for 0 and 1, 0 for -1 and 1."""
+    y, yhat = np.asarray(y), np.asarray(yhat)
+    if yhat.ndim < 2 or yhat.shape[1] == 1:
+        return _share_on_right_side(y, yhat, sample_weight)
     return _share_among_largest("accuracy", y, yhat, 1, sample_weight)
 
 
@@ -89,7 +96,7 @@ def checked(metrics):
 
 def computable(metrics, data):
     """Those that can be computed on data, whose weights functions are not told of."""
-    return {name: f for name, f in metrics.items() if data.weights is None or _is_ours(f)}
+    return {name: f for name, f in metrics.items() if data.weights is None or _takes_weights(f)}
 
 
 def check_fit(metrics, data, n_out):
@@ -97,19 +104,20 @@ def check_fit(metrics, data, n_out):
     for name, function in metrics.items():
         if _is_ours(function):
             function(_targets(data)[:1], np.zeros((1, n_out)))
-        elif data.weights is not None:
-            ours = f"{', '.join(BY_NAME)} and top_k"
-            raise ValueError(f"metrics: sample_weight and class_weight go with {ours} alone, got {name!r}")
+        elif data.weights is not None and not _takes_weights(function):
+            ours = f"{', '.join(BY_NAME)}, top_k and functions with a parameter sample_weight"
+            raise ValueError(f"metrics: sample_weight and class_weight go with {ours}, got {name!r} without one")
 
 
 def values(metrics, data, yhat):
     """{name: number} of checked metrics."""
     results = {}
     for name, function in metrics.items():
-        weight = {} if data.weights is None else {"sample_weight": data.weights}
-        ours = _is_ours(function)  # others may keep or change what they are given
-        y = _targets(data)
-        result = function(y if ours else y.copy(), yhat if ours else yhat.copy(), **weight)
+        given = {"y": _targets(data), "yhat": yhat, "sample_weight": data.weights}
+        given = {name: array for name, array in given.items() if array is not None}
+        if not _is_ours(function):  # others may keep or change what they are given
+            given = {name: array.copy() for name, array in given.items()}
+        result = function(given.pop("y"), given.pop("yhat"), **given)
         if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
             raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
         results[name] = float(result)
@@ -136,6 +144,13 @@ def _is_ours(function):
     return isinstance(function, TopK) or any(function is ours for ours in BY_NAME.values())
 
 
+def _takes_weights(function):
+    try:
+        return "sample_weight" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # some functions written in C have none
+        return False
+
+
 def _targets(data):
     return data.targets if data.labels is None else data.labels
 
@@ -150,6 +165,16 @@ def _numbers(name, y, yhat):
     if y.size != yhat.size or len(y) != len(yhat):
         raise ValueError(f"metrics: {name!r} needs numbers of shape {yhat.shape} as y, got shape {y.shape}")
     return y.reshape(len(y), -1), yhat.reshape(len(y), -1)
+
+
+def _share_on_right_side(y, yhat, sample_weight):
+    y, yhat = _numbers("accuracy", y, yhat)
+    low = -1 if (y == -1).any() else 0
+    if y.shape[1] != 1 or not ((y == low) | (y == 1)).all():
+        raise ValueError("metrics: 'accuracy' needs classes as y, with one output 0 and 1, or -1 and 1")
+    middle = (low + 1) / 2
+    right = (yhat > middle) == (y > middle)
+    return _mean(right[:, 0] & ~np.isnan(yhat[:, 0]), sample_weight)
 
 
 def _share_among_largest(name, y, yhat, k, sample_weight):

@@ -6,7 +6,7 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 import numpy as np
 
 from . import backprop
-from ._validate import inputs, number_array
+from ._validate import inputs, number_array, real_number
 
 
 def pyplot():
@@ -55,9 +55,10 @@ def gradient_flow(report, ax=None):
     return ax
 
 
-def decision_boundary(net, X, y, ax=None, *, resolution=200):
+def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     """What a network of two inputs decides around X (n, 2), and the points by their class y: class numbers (n,) or
-    one-hot rows; with one output two classes, parted at 1/2 for a sigmoid and at 0 for other activations."""
+    one-hot rows; with one output two classes, the lower one 0 or -1, whose predictions are parted at threshold: None is
+    1/2 for a sigmoid and 0 for other activations."""
     if net.n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
     X, y = np.asarray(inputs(X, net), np.float64), number_array("y", y)
@@ -67,8 +68,9 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200):
     margin = 0.1 * (high - low) + 1e-3
     x0, x1 = np.linspace(low - margin, high + margin, resolution).T
     grid = np.stack(np.meshgrid(x0, x1), axis=-1)  # [row, column] is the point (x0[column], x1[row])
-    decided = _classes(net, net.predict(grid.reshape(-1, 2))).reshape(resolution, resolution)
-    truth = _classes(net, y) if y.ndim == 2 or net.n_out == 1 else y.astype(np.int64)
+    threshold = _threshold(net) if threshold is None else real_number("threshold", threshold)
+    decided = _classes(net.predict(grid.reshape(-1, 2)), threshold).reshape(resolution, resolution)
+    truth = _classes(y, 0 if (y < 0).any() else 0.5) if y.ndim == 2 or net.n_out == 1 else y.astype(np.int64)
     n_classes = max(net.n_out, 2)
     ax = _axes(ax)
     colours = [f"C{k % 10}" for k in range(n_classes)]
@@ -80,11 +82,14 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200):
     return ax
 
 
-def _classes(net, a):
+def _threshold(net):
+    return 0.5 if net.layers[-1]._unit.name in ("sigmoid", "hard_sigmoid") else 0
+
+
+def _classes(a, threshold):
     """Class numbers from outputs or targets (n, K), or (n,) for one output."""
-    if net.n_out > 1:
+    if a.ndim == 2 and a.shape[1] > 1:
         return a.argmax(axis=1)
-    threshold = 0.5 if net.layers[-1]._unit.name in ("sigmoid", "hard_sigmoid") else 0
     return (a.reshape(len(a)) > threshold).astype(np.int64)
 
 

@@ -188,7 +188,8 @@ class OneCycle(Schedule):
 class Warmup(Schedule):
     """then.at(0) (t + 1) / (steps + 1) for t < steps, then.at(t - steps) from there on; t counts as `then` does.
 
-    A momentum of `then` waits at its first number meanwhile.
+    A momentum of `then` waits at its first number meanwhile, and so does the patience of a ReduceOnPlateau: it goes by
+    the epochs after the first `steps` that it is shown.
     Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
     """
 
@@ -196,7 +197,7 @@ class Warmup(Schedule):
         self.steps = whole_number("steps", steps, least=1)
         if not is_schedule(then):
             raise TypeError(f"then must be a schedule, such as schedules.Constant(0.1), got {then!r}")
-        self.then = then
+        self.then, self._shown = then, 0
 
     @property
     def per(self):
@@ -211,7 +212,10 @@ class Warmup(Schedule):
         return _momentum_at(self.then, max(t - self.steps, 0))
 
     def observe(self, logs):
-        observe(self.then, logs)
+        if self._shown < self.steps:
+            self._shown += 1
+        else:
+            observe(self.then, logs)
 
 
 class ReduceOnPlateau(Schedule):

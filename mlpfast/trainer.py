@@ -63,6 +63,7 @@ class Trainer:
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
         self._network = network
         self._loss = losses.checked(loss, network)
+        losses.check_learns(self._loss, network)
         self.optimizer = optimizer
         self._batch_size = None if batch_size is None else whole_number("batch_size", batch_size, least=1)
         self.shuffle = flag("shuffle", shuffle)
@@ -189,13 +190,14 @@ class Trainer:
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); else numbers (n,) if there is one
             output, or (n, n_out).
-        validation_data: (X, y), evaluated after each epoch.
+        validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
             gradients are divided by their sum.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
-            validation data, "val_mae". With weights, functions are computed on unweighted validation data alone.
+            validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
+            data alone.
         stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
         callbacks: objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
@@ -293,7 +295,7 @@ class Trainer:
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
         self.epoch += 1
         logs.update(self._metrics(data, metrics[0]))
-        if self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()):
+        if "objective" not in logs and self._is_penalised():
             logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
             for name, value in self._evaluate(validation, metrics[1]).items():
@@ -319,6 +321,9 @@ class Trainer:
 
     def _trained_layers(self):
         return [layer for layer in self.network.layers if layer.trainable]
+
+    def _is_penalised(self):
+        return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
 
     def _penalty(self):
         """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
@@ -436,12 +441,14 @@ class Trainer:
         if validation_data is None:
             return None
         try:
-            X, y = validation_data
+            X, y, *weight = validation_data
+            (weight,) = weight or (None,)
         except (TypeError, ValueError):
             length = f" of length {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
             got = type(validation_data).__name__ + length
-            raise ValueError(f"validation_data must be a pair (X, y), got a {got}") from None
-        return examples(X, y, self.network, self.loss, names=("validation_data X", "validation_data y"))
+            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got a {got}") from None
+        names = "validation_data X", "validation_data y", "validation_data sample_weight"
+        return examples(X, y, self.network, self.loss, sample_weight=weight, names=names)
 
     def __reduce__(self):
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")

@@ -101,7 +101,7 @@ def test_x_without_rows(net):
     assert net.predict(empty).shape == (0, 3)
 
 
-@pytest.mark.parametrize("bad", [None, 5, X, (X,), (X, Y, Y), "ab"])
+@pytest.mark.parametrize("bad", [None, 5, X, (X,), (X, Y, -Y - 1.0), (X, Y, Y[1:]), (X, Y, Y, Y), "ab"])
 def test_validation_data_that_is_no_pair(net, bad):
     if bad is not None:
         refused(["validation_data"], Trainer(net).fit, X, Y, validation_data=bad)
@@ -309,9 +309,9 @@ def test_class_weight_without_classes(net):
     soft = np.full((len(X), 3), 1 / 3)
     refused(["class_weight", "probabilities"], Trainer(net).fit, X, soft, class_weight=[1.0, 1.0, 1.0])
     numbers = Trainer(Network([4, 3]), "squared_error")
-    refused(["class_weight", "squared_error"], numbers.fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
+    refused(["class_weight", "squared_error"], numbers.fit, X, 2 * np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
     bits = Trainer(Network([4, 3], output="sigmoid"), "binary_cross_entropy")
-    refused(["class_weight", "(6, 3)"], bits.fit, X, np.eye(3)[Y], class_weight=[1.0, 1.0])
+    refused(["class_weight", "(6, 3)"], bits.fit, X, 1 - np.eye(3)[Y], class_weight=[1.0, 1.0])
 
 
 # ---- names, sizes and rates

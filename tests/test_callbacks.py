@@ -1,5 +1,7 @@
 """EarlyStopping, LearningRateLogger, StopAt, and the protocol they follow."""
 
+import pickle
+
 import numpy as np
 import pytest
 
@@ -105,6 +107,15 @@ def test_early_stopping_starts_anew_with_another_trainer():
     assert other.fit(*problem(), epochs=3, callbacks=[says, stopping]).n_epochs == 3
     assert (stopping.best, stopping.best_epoch) == (3, 2)
     assert bits(other.network) == says.parameters[2]
+
+
+def test_a_pickled_early_stopping_keeps_what_it_found():
+    stopping = EarlyStopping("score", patience=2)
+    trainer_with().fit(*problem(), epochs=3, callbacks=[Says([5, 1, 2]), stopping])
+    again = pickle.loads(pickle.dumps(stopping))
+    assert (again.best, again.best_epoch) == (1, 1) and repr(again) == repr(stopping)
+    trainer_with().fit(*problem(), epochs=2, callbacks=[Says([9, 8]), again])
+    assert (again.best, again.best_epoch) == (8, 1)
 
 
 def test_early_stopping_needs_what_it_monitors():

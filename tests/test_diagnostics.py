@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Layer, Network, Trainer, backprop
+from mlpfast import SGD, Layer, Network, Trainer, activations, backprop
 from mlpfast.diagnostics import GradientFlow, gradient_flow
 
 LOSS = "half_squared_error"
@@ -241,6 +241,17 @@ def test_the_boundary_lies_where_the_network_parts(plots, output, n_out, y):
     left, right = regions.get_paths()
     assert left.vertices[:, 0].max() < 0.03 and right.vertices[:, 0].min() > -0.03
     assert left.vertices[:, 0].min() < -1 and right.vertices[:, 0].max() > 1  # with a margin
+
+
+def test_a_threshold_of_ones_own(plots):
+    logistic = activations.Custom(lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2)
+    net = Network([Layer(2, 1, logistic)], seed=0)
+    net.layers[0].W[...] = [[1.0], [0.0]]
+    ax = plots.decision_boundary(net, [[-1, 0], [1, 0]], [0, 1], resolution=100, threshold=0.5)
+    left, right = ax.collections[0].get_paths()
+    assert left.vertices[:, 0].max() < 0.03 and right.vertices[:, 0].min() > -0.03
+    with pytest.raises(TypeError, match="threshold must be a number"):
+        plots.decision_boundary(net, [[-1, 0], [1, 0]], [0, 1], threshold="half")
 
 
 def test_three_classes_have_three_regions(plots):

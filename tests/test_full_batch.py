@@ -221,6 +221,18 @@ def test_lbfgs_goes_by_what_a_callback_changes():
         lbfgs(network(), CE).fit(X, y, epochs=3, callbacks=[lambda t, *_: setattr(t, "l1", 0.1)])
 
 
+def test_the_objective_of_a_natural_gradient_epoch_is_that_before_its_step():
+    (X, y), net = examples(CE), network()
+    trainer = Trainer(net, CE, NaturalGradient(lr=0.5), batch_size=None, l2=0.3)
+    for _ in range(2):
+        loss = trainer.evaluate(X, y)["loss"]
+        penalty = sum((0.3 + layer.l2) / 2 * np.square(layer.W, dtype=np.float64).sum() for layer in net.layers)
+        history = trainer.fit(X, y)
+        assert history["objective"][0] == pytest.approx(loss + penalty, rel=1e-6)
+    trainer = Trainer(Network([net.n_in, net.n_out]), CE, NaturalGradient(), batch_size=None)
+    assert "objective" not in trainer.fit(X, y)
+
+
 def test_epochs_of_lbfgs_are_like_all_others():
     (X, y), net, events = examples(CE), network(), Events(stop_at=5)
     trainer, loss_after = lbfgs(net, CE), []
@@ -381,7 +393,10 @@ def product(trainer, X, y, v, weights=None):
     return full_batch.Fisher(objective, tapes)(v), g
 
 
-HIDDEN = sorted(set(reference.ACTIVATIONS) - {"exp"}) + [activations.PReLU(0.2, shared=True), activations.ELU(0.5)]
+HIDDEN = [
+    *sorted(set(reference.ACTIVATIONS) - {"exp"}), activations.PReLU(0.2, shared=True), activations.ELU(0.5),
+    activations.Custom(np.sin, np.cos),
+]
 
 
 @pytest.mark.parametrize("hidden", HIDDEN, ids=str)

@@ -46,6 +46,9 @@ def test_known_values():
     assert TopK(1)(y, yhat) == 0.25 and TopK(2)(y, yhat) == 0.75 and TopK(3)(y, yhat) == 1
     assert metrics.accuracy(np.eye(3)[y], yhat) == 0.25
     assert metrics.accuracy(y, yhat, [4, 1, 1, 2]) == 0.5
+    bits, out = np.array([0, 1, 1, 0]), np.array([[0.2], [0.4], [0.9], [np.nan]])
+    assert metrics.accuracy(bits, out) == 0.5 and metrics.accuracy(bits, out, [1, 0, 1, 0]) == 1
+    assert metrics.accuracy(2 * bits[:3] - 1, out[:3]) == pytest.approx(2 / 3)  # parted at 0, not at 1/2
     y, yhat = np.array([[1.0], [2], [3], [6]]), np.array([[1.0], [2], [5], [5]])
     assert metrics.mae(y, yhat) == 0.75 and metrics.mse(y, yhat) == 1.25
     assert metrics.r2(y, yhat) == pytest.approx(1 - 5 / 14)
@@ -136,6 +139,25 @@ def test_fit_reports_metrics_of_the_data_and_of_the_validation_data():
     undisturbed = trainer_for("squared_error")
     undisturbed.fit(X[:40], y[:40], epochs=3)
     np.testing.assert_array_equal(trainer.network.predict(X), undisturbed.network.predict(X))
+
+
+def test_validation_data_may_have_weights():
+    X, y = problem("cross_entropy")
+    history = trainer_for("cross_entropy").fit(X, y, validation_data=(X, y, WEIGHT), metrics=["top_2"])
+    trainer = trainer_for("cross_entropy")
+    trainer.fit(X, y)
+    wanted = trainer.evaluate(X, y, sample_weight=WEIGHT, metrics=["top_2"])
+    assert {name: history["val_" + name][0] for name in wanted} == wanted != trainer.evaluate(X, y, metrics=["top_2"])
+
+
+@pytest.mark.parametrize("low", [0, -1])
+def test_accuracy_of_one_output_and_any_loss(low):
+    X, _ = problem("squared_error")
+    y = np.where(X[:, 0] > 0.3, 1.0, low)
+    trainer = trainer_for("huber", 1)
+    history = trainer.fit(X, y, epochs=20, metrics="accuracy")
+    right = (trainer.network.predict(X)[:, 0] > (low + 1) / 2) == (y == 1)
+    assert history["accuracy"][-1] == pytest.approx(right.mean()) and right.mean() > 0.7
 
 
 def test_accuracy_is_free_for_the_cross_entropies():
@@ -245,7 +267,8 @@ BAD = [
     ("cross_entropy", [named_objective], ["different names", "'objective'"]),
     ("cross_entropy", [lambda y, yhat: yhat], ["'<lambda>'", "number"]),
     ("cross_entropy", [lambda y, yhat: None], ["'<lambda>'", "None"]),
-    ("squared_error 1", ("accuracy",), ["'accuracy'", "2 outputs", "1"]),
+    ("squared_error 1", ("accuracy",), ["'accuracy'", "one output", "0 and 1"]),
+    ("squared_error 1", ("top_1",), ["'top_1'", "2 outputs", "1"]),
 ]
 
 
@@ -261,6 +284,23 @@ def test_metrics_that_do_not_fit(number):
         for part in parts:
             assert part in str(caught.value), f"{part!r} is not in {caught.value}"
     assert trainer.epoch == 0 or "must return" in str(caught.value)  # what a function returns is seen late
+
+
+@pytest.mark.parametrize("weights", [{"sample_weight": WEIGHT}, {"class_weight": "balanced"}])
+def test_a_function_that_takes_weights_is_given_them(weights):
+    def own(y, yhat, sample_weight=None):
+        seen.append(sample_weight)
+        return metrics.accuracy(y, yhat, sample_weight)
+
+    X, y = problem("cross_entropy")
+    seen, trainer = [], trainer_for("cross_entropy")
+    trainer.optimizer = SGD(lr=1e-12)  # the accuracy of an epoch is that of the network before it
+    history = trainer.fit(X, y, validation_data=(X, y), metrics=own, **weights)
+    balanced = (len(y) / (3 * np.bincount(y)))[y]
+    np.testing.assert_array_equal(seen[0], weights.get("sample_weight", balanced))
+    assert seen[1] is None
+    assert history["own"] == pytest.approx(history["accuracy"]) and history["own"] != history["val_own"]
+    assert history["val_own"] == pytest.approx(history["val_accuracy"])
 
 
 def test_a_function_is_not_told_of_weights():

@@ -311,12 +311,15 @@ def test_a_schedule_may_be_replaced_by_a_number_and_back():
     assert bits(trainer.network) == bits(by_hand.network)
 
 
-@pytest.mark.parametrize("wrapped", [False, True])
+@pytest.mark.parametrize("warm", [0, 1, 5])
 @pytest.mark.parametrize("validation", [False, True])
-def test_training_reduces_the_rate_on_a_plateau(wrapped, validation):
+def test_training_reduces_the_rate_on_a_plateau(warm, validation):
     X, y = problem()
     schedule = ReduceOnPlateau(0.4, 0.5, patience=1, min_delta=100.0)
-    trainer = trainer_with(Warmup(1, schedule) if wrapped else schedule)
+    trainer = trainer_with(Warmup(warm, schedule) if warm else schedule)
+    for epoch in range(warm):  # patience waits, or the rate would fall before it has risen
+        assert trainer.lr == 0.4 * (epoch + 1) / (warm + 1)
+        trainer.fit(X, y, validation_data=(X, y) if validation else None)
     trainer.fit(X, y, validation_data=(X, y) if validation else None)
     assert trainer.lr == 0.4
     trainer.fit(X, y, epochs=2)

@@ -9,7 +9,7 @@ import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, initializers
+from mlpfast import SGD, Layer, Network, Trainer, initializers, losses
 from mlpfast.datasets import load_digits, load_mnist
 
 LOSSES = {  # loss -> an output it may stand behind
@@ -334,8 +334,15 @@ def test_class_weight_is_the_sample_weight_of_each_label(given):
         np.testing.assert_allclose(p, w, rtol=0, atol=1e-14)
 
 
-@pytest.mark.parametrize("loss, low", [("binary_cross_entropy", 0), ("binary_cross_entropy", -1), ("hinge", -1),
-                                       ("perceptron", 0), ("cross_entropy", None)])
+OWN = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1), lambda y, yhat: 2 * (yhat - y))
+
+
+@pytest.mark.parametrize("loss, low", [
+    ("binary_cross_entropy", 0), ("binary_cross_entropy", -1), ("hinge", -1), ("perceptron", 0),
+    ("cross_entropy", None),
+    ("squared_error", 0), ("squared_error", -1), ("squared_error", None), (OWN, 0), (OWN, -1), (OWN, None),
+    ("hinge", None),
+], ids=lambda value: getattr(value, "name", str(value)))
 @pytest.mark.parametrize("given", [{1: 3.0}, [2.0, 3.0], "balanced"], ids=str)
 def test_class_weight_of_two_classes_and_of_one_hot_rows(given, loss, low):
     rng = np.random.default_rng(0)
@@ -344,7 +351,7 @@ def test_class_weight_of_two_classes_and_of_one_hot_rows(given, loss, low):
     if isinstance(given, dict):
         given = {low or 0: 2.0, **given}
     each = np.array([20 / 30, 20 / 10]) if given == "balanced" else np.array([2.0, 3.0])
-    output = "softmax" if low is None else "identity"
+    output = "softmax" if loss == "cross_entropy" else "identity"
     nets = [Network([3, 2 if low is None else 1], output=output, seed=1, dtype="float64") for _ in range(2)]
     Trainer(nets[0], loss, seed=0).fit(X, y, class_weight=given)
     Trainer(nets[1], loss, seed=0).fit(X, y, sample_weight=each[classes])

@@ -91,18 +91,24 @@ def test_how_many_rows_are_held_out(share, n, wanted):
     assert len(held_out(trainer_for(), X, y, validation_split=share)[0]) == wanted
 
 
-@pytest.mark.parametrize("form", ["labels", "one-hot", "binary"])
+@pytest.mark.parametrize("form", ["labels", "one-hot", "binary", "numbers", "signs"])
 @pytest.mark.parametrize("share", [0.1, 0.2, 0.5, 0.77])
 def test_a_stratified_split_keeps_the_shares_of_the_classes(form, share):
     X, y = problem(200, k=4)
-    if form == "binary":
-        y = (y > 1).astype(float)
-    trainer = trainer_for("binary_cross_entropy", k=1) if form == "binary" else trainer_for()
+    if form in ("binary", "signs"):
+        y = np.where(y > 1, 1.0, -1.0 if form == "signs" else 0.0)
+    trainer = {
+        "binary": lambda: trainer_for("binary_cross_entropy", k=1),
+        "signs": lambda: trainer_for("squared_error", k=1),
+        "numbers": lambda: trainer_for("squared_error"),
+    }.get(form, trainer_for)()
     sees = Sees()
-    trainer.fit(X, np.eye(4)[y] if form == "one-hot" else y, metrics=sees, validation_split=share, stratify=True)
+    rows = form in ("one-hot", "numbers")
+    trainer.fit(X, np.eye(4)[y] if rows else y, metrics=sees, validation_split=share, stratify=True)
     _, got = sees.y
-    got = got.argmax(axis=1) if form == "one-hot" else got.ravel().astype(int)
-    counts, wanted = np.bincount(got, minlength=4), share * np.bincount(y.astype(int), minlength=4)
+    got = got.argmax(axis=1) if rows else got.ravel().astype(int)
+    low = min(y.min().astype(int), 0)
+    counts, wanted = np.bincount(got - low, minlength=4), share * np.bincount(y.astype(int) - low, minlength=4)
     assert counts.sum() == round(200 * share)
     assert (np.abs(counts - wanted) < 1).all()
 
@@ -163,7 +169,7 @@ def test_settings_that_do_not_fit(settings, parts):
 def test_stratify_needs_classes():
     X, y = problem()
     with pytest.raises(ValueError, match=r"stratify.*classes.*\(100, 4\) for 'squared_error'"):
-        trainer_for("squared_error").fit(X, np.eye(4)[y], validation_split=0.1, stratify=True)
+        trainer_for("squared_error").fit(X, 2 * np.eye(4)[y], validation_split=0.1, stratify=True)
 
 
 def test_a_bad_row_is_named_by_its_place_in_the_whole():
