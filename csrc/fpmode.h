@@ -1,5 +1,10 @@
 // The floating-point mode: rounding, subnormal numbers, traps. No bit may depend on the caller's, nor on the one that a
-// worker was born with: whatever computes enters the default mode, and leaves what it found.
+// worker was born with: whatever computes enters a mode of the library's, and leaves what it found. There are two:
+//   core     rounds to nearest, takes subnormal numbers for 0 and makes none. For the kernels: on many processors every
+//            operation that meets a subnormal number takes a hundred times as long.
+//   default  what a C program begins in, with subnormal numbers: for Python code, functions of the caller's among it
+// Whether a result is subnormal x86-64 decides after rounding it, AArch64 before: one that would be rounded up to the
+// smallest normal number is that on the one, and 0 on the other.
 #ifndef MLP_FPMODE_H
 #define MLP_FPMODE_H
 
@@ -13,6 +18,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("ldmxcsr %0" : : "m"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0x1f80; }
+static inline mlp_fpmode mlp_fpmode_core(void) { return 0x1f80 | 0x8000 | 0x0040; }  // with FTZ and DAZ
 // The lowest six bits say what has happened, and are no mode.
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return ((mode ^ other) & ~0x3fu) == 0; }
 
@@ -26,6 +32,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0; }
+static inline mlp_fpmode mlp_fpmode_core(void) { return 1ul << 24; }  // FZ
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return mode == other; }
 
 #else
@@ -40,6 +47,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { fesetenv(&mode); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return *FE_DFL_ENV; }
+static inline mlp_fpmode mlp_fpmode_core(void) { return *FE_DFL_ENV; }
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (void)mode, (void)other, 0; }
 
 #endif
@@ -66,17 +74,16 @@ static inline unsigned short mlp_x87_default(void) { return 0; }
 
 #endif
 
-static inline int mlp_fpmode_is_default(mlp_fpmode mode) { return mlp_fpmode_is(mode, mlp_fpmode_default()); }
-
 // Reading the mode takes a few nanoseconds, writing it more: that is done where it is another.
-static inline mlp_fpmode mlp_fpmode_enter(void) {
+static inline mlp_fpmode mlp_fpmode_change(mlp_fpmode mode) {
     mlp_fpmode before = mlp_fpmode_now();
-    if (!mlp_fpmode_is_default(before)) mlp_fpmode_set(mlp_fpmode_default());
+    if (!mlp_fpmode_is(before, mode)) mlp_fpmode_set(mode);
     return before;
 }
 
-static inline void mlp_fpmode_leave(mlp_fpmode before) {
-    if (!mlp_fpmode_is(before, mlp_fpmode_now())) mlp_fpmode_set(before);
-}
+static inline mlp_fpmode mlp_fpmode_enter_core(void) { return mlp_fpmode_change(mlp_fpmode_core()); }
+static inline mlp_fpmode mlp_fpmode_enter_default(void) { return mlp_fpmode_change(mlp_fpmode_default()); }
+
+static inline void mlp_fpmode_leave(mlp_fpmode before) { mlp_fpmode_change(before); }
 
 #endif

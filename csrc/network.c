@@ -109,7 +109,7 @@ static mlp_status make_masks(mlp_network *net) {
 }
 
 static void set_slopes(mlp_layer *layer, mlp_dtype dtype, int64_t n) {
-    mlp_fpmode before = mlp_fpmode_enter();
+    mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t j = 0; j < n; j++) mlp_set_number(layer->slopes, dtype, j, layer->spec.alpha);
     mlp_fpmode_leave(before);
 }

@@ -190,7 +190,7 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
 }
 
 static void add_up(mlp_result *result, const job *j) {
-    mlp_fpmode before = mlp_fpmode_enter();
+    mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t i = 0; i < j->data->n; i++) {
         result->loss_sum += j->row_loss[i];
         result->correct += j->row_correct[i];

@@ -53,7 +53,7 @@ static double normal_at(uint64_t i, uint64_t seed, uint64_t stream) {
 }
 
 void mlp_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream) {
-    mlp_fpmode before = mlp_fpmode_enter();
+    mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t i = 0; i < n; i++) out[i] = normal_at((uint64_t)i, seed, stream);
     mlp_fpmode_leave(before);
 }

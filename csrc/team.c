@@ -134,7 +134,7 @@ static int threads_to_be_had(int wanted) {
 }
 
 static void run_member(mlp_member me, void (*work)(void *context, mlp_member *member), void *context) {
-    mlp_fpmode before = mlp_fpmode_enter();
+    mlp_fpmode before = mlp_fpmode_enter_core();
     if (me.rank == 0) me.team->callers_mode = before;
     work(context, &me);
     if (is_orphan(me.team)) leave_orphaned(&me);  // the region's end would wait for the others
@@ -164,7 +164,7 @@ static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp
     (void)threads;
 #endif
     mlp_member alone = {team, 0, 1, 0};
-    mlp_fpmode before = mlp_fpmode_enter();
+    mlp_fpmode before = mlp_fpmode_enter_core();
     work(context, &alone);
     mlp_fpmode_leave(before);
     return 1;

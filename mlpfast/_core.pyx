@@ -141,7 +141,8 @@ cdef extern from *:
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
         pass
-    mlp_fpmode mlp_fpmode_enter() nogil
+    mlp_fpmode mlp_fpmode_enter_core() nogil
+    mlp_fpmode mlp_fpmode_enter_default() nogil
     void mlp_fpmode_leave(mlp_fpmode) nogil
     unsigned short mlp_x87_now()
     unsigned short mlp_x87_default()
@@ -288,11 +289,11 @@ def peak_flops(dtype, int threads, double seconds):
 def in_default_mode(function):
     """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy.
 
-    The core sees to that itself; this is for what Python does before and after it.
+    The core has a mode of its own, without subnormal numbers; this is for what Python does before and after it.
     """
     @functools.wraps(function)
     def run(*args, **kwargs):
-        cdef mlp_fpmode before = mlp_fpmode_enter()
+        cdef mlp_fpmode before = mlp_fpmode_enter_default()
         cdef unsigned short x87 = mlp_x87_now()
         mlp_x87_set(mlp_x87_default())
         try:
@@ -305,7 +306,7 @@ def in_default_mode(function):
 
 def enter_default_mode():
     """Within in_default_mode, after what may have left another one."""
-    mlp_fpmode_enter()
+    mlp_fpmode_enter_default()
     mlp_x87_set(mlp_x87_default())
 
 
@@ -441,13 +442,14 @@ cdef int ask(void *context) noexcept nogil:
         return 0
     state.last = time
     with gil:
+        mlp_fpmode_enter_default()
         try:
             PyErr_CheckSignals()
         except BaseException as error:
             (<list>state.caught).append(error)
             return 1
         finally:
-            mlp_fpmode_enter()  # the handler may have left another mode
+            mlp_fpmode_enter_core()
     return 0
 
 
@@ -511,19 +513,21 @@ cdef Own own_loss_of(loss, dtype):
 cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
+        mlp_fpmode_enter_default()
         try:
             own = <Own>self
             own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
             failed = 0
         except BaseException as error:
             give_up(call, error)
-        mlp_fpmode_enter()  # whatever the function has done to it
+        mlp_fpmode_enter_core()  # whatever the function has done to it
         return failed
 
 
 cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
+        mlp_fpmode_enter_default()
         try:
             own = <Own>self
             slopes = own.functions.derivatives(own.copy(z, rows, n))
@@ -531,7 +535,7 @@ cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_
             failed = 0
         except BaseException as error:
             give_up(call, error)
-        mlp_fpmode_enter()
+        mlp_fpmode_enter_core()
         return failed
 
 
@@ -539,12 +543,13 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
                   const int64_t *index, int64_t first, int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1
     with gil:
+        mlp_fpmode_enter_default()
         try:
             own_rows(<Own>self, delta, row_loss, a, data, index, first, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
-        mlp_fpmode_enter()
+        mlp_fpmode_enter_core()
         return failed
 
 
@@ -840,12 +845,26 @@ ctypedef fused whole_numbers:
     int64_t
 
 
+cdef extern from *:
+    """
+    // Read once, whatever the compiler prefers: another thread may write between a check and a second reading.
+    static int64_t once_int32(const int32_t *p) { return *(const volatile int32_t *)p; }
+    static int64_t once_int64(const int64_t *p) { return *(const volatile int64_t *)p; }
+    """
+    int64_t once_int32(const int32_t *) noexcept
+    int64_t once_int64(const int64_t *) noexcept
+
+
 cdef bint copy_range(int32_t *to, const whole_numbers *y, int64_t n, int64_t n_classes) noexcept:
-    cdef int64_t i
+    cdef int64_t i, label
     for i in range(n):
-        if y[i] < 0 or y[i] >= n_classes:
+        if whole_numbers is int32_t:
+            label = once_int32(y + i)
+        else:
+            label = once_int64(y + i)
+        if label < 0 or label >= n_classes:
             return False
-        to[i] = <int32_t>y[i]
+        to[i] = <int32_t>label
     return True
 
 
@@ -966,7 +985,7 @@ cdef class Trainer:
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
-        cdef mlp_fpmode before = mlp_fpmode_enter()
+        cdef mlp_fpmode before = mlp_fpmode_enter_core()
         with nogil:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
         if status == MLP_OK:
@@ -1049,8 +1068,8 @@ def random_normal(int64_t n, uint64_t seed, uint64_t stream):
     return out.base
 
 
-# ---- Single kernels, for backprop.py: all arrays C-contiguous and of one dtype. Products and functions of whole arrays
-# let other Python threads in, for full_batch.py ----
+# ---- Single kernels, for backprop.py, in the core's floating-point mode: all arrays C-contiguous and of one dtype.
+# Products and functions of whole arrays let other Python threads in, for full_batch.py ----
 
 def forks():
     """How many forks there were from the process that loaded the library to this one."""
@@ -1065,7 +1084,11 @@ def threads_for(int asked, double flops):
 def gather(cnp.ndarray X, double scale, dtype):
     """X (B, n) converted to dtype."""
     out = np.empty((X.shape[0], X.shape[1]), dtype)
-    mlp_kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, NULL, X.shape[0], X.shape[1])
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
+    cdef mlp_dtype x_type = dtype_of(X)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    k.gather(address(out), address(X), x_type, scale, NULL, X.shape[0], X.shape[1])
+    mlp_fpmode_leave(before)
     return out
 
 
@@ -1094,9 +1117,11 @@ def affine(cnp.ndarray x, cnp.ndarray W, b):
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     cdef const void *bias = address_or_null(b)
     cdef int64_t stride = row_stride(W)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
         k.dense_forward(address(z), NULL, address(x), address(W), stride, bias, identity, W.shape[0], W.shape[1], all,
                         scratch.memory)
+    mlp_fpmode_leave(before)
     return z
 
 
@@ -1108,11 +1133,14 @@ def activate(cnp.ndarray z, activation, slopes=None):
     cdef mlp_unit g = unit_of(activation, slopes)
     if g.kind == MLP_OWN_ACTIVATION:
         a[...] = activation.values(z.copy())
-    elif g.kind == MLP_SOFTMAX:
+        return a
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    if g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
         with nogil:
             k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
+    mlp_fpmode_leave(before)
     return a
 
 
@@ -1123,22 +1151,26 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     cdef mlp_unit g = unit_of(activation, slopes)
     if g.kind == MLP_OWN_ACTIVATION:
         multiply(delta, activation.derivatives(kept.copy()))
-    elif g.kind == MLP_SOFTMAX:
+        return
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    if g.kind == MLP_SOFTMAX:
         k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
         with nogil:
             k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
+    mlp_fpmode_leave(before)
 
 
 def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
     """d J / d alpha of a prelu without the 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
     cdef cnp.ndarray slope = np.empty(z.shape[1], z.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
     k.slope_gradient(address(slope), address(d), address(z), z.shape[0], z.shape[1], 0, z.shape[1])
     if one:
         k.sum_slopes(address(slope), z.shape[1])
-        return slope[:1].copy()
-    return slope
+    mlp_fpmode_leave(before)
+    return slope[:1].copy() if one else slope
 
 
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
@@ -1154,8 +1186,12 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     if own is not None:
         own_rows(own, address(delta), &losses[0], address(out), &data.c, NULL, 0, out.shape[0], out.shape[1])
         return losses.base[:-1], delta, correct.base[:-1]
-    k.loss(address(delta), &losses[0], &correct[0], address(out), loss_spec(loss, None), activation_kind(output), &data.c,
-           NULL, 0, out.shape[0], out.shape[1], scratch.memory)
+    cdef mlp_loss spec = loss_spec(loss, None)
+    cdef mlp_activation last = activation_kind(output)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    k.loss(address(delta), &losses[0], &correct[0], address(out), spec, last, &data.c, NULL, 0, out.shape[0], out.shape[1],
+           scratch.memory)
+    mlp_fpmode_leave(before)
     return losses.base[:-1], delta, correct.base[:-1]
 
 
@@ -1168,9 +1204,11 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
     cdef mlp_unit g = identity if kept is None else unit_of(activation, None)
     cdef const void *from_ = address(below) if kept is None else address(kept)
     cdef int64_t stride = row_stride(W)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
         k.delta_below(address(below), address(delta), address(W), stride, from_, g, W.shape[0], W.shape[1], all,
                       scratch.memory)
+    mlp_fpmode_leave(before)
     return below
 
 
@@ -1178,8 +1216,10 @@ def scaled_sum(cnp.ndarray rows, double scale):
     """scale * the sum of rows (B, n), as a bias's gradient is formed."""
     cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
     cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0, 0)
-    mlp_kernels_for(dtype_of(rows)).bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0,
-                                                  rows.shape[1], &update)
+    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(rows))
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    k.bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0, rows.shape[1], &update)
+    mlp_fpmode_leave(before)
     return out
 
 
@@ -1199,9 +1239,11 @@ def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, doubl
     cdef Workspace scratch = product_scratch(k, x.shape[0], W)
     cdef mlp_parameter parameter = without_state(W, mask)
     cdef int64_t stride = row_stride(W)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
         k.weight_gradient(address(dW), W.shape[1], parameter, stride, address(x), address(delta), x.shape[0], W.shape[0],
                           W.shape[1], all, &update, scratch.memory)
+    mlp_fpmode_leave(before)
     return dW
 
 

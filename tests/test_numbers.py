@@ -1,5 +1,7 @@
 """Numbers at the edges: NaN stays in its row, logits of 1e30 give no NaN, and what nobody wrote is never read."""
 
+import platform
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -133,16 +135,47 @@ def test_activations_and_derivatives_of_large_numbers_are_no_nan(activation, siz
 # ---- subnormal numbers
 
 
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "aarch64"), reason="the core knows no mode without them here")
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_subnormal_numbers_are_numbers(dtype):
-    """Nothing flushes them to zero: a product by 2^40 brings all of their digits back."""
-    tiny = np.finfo(dtype).smallest_subnormal
+@pytest.mark.parametrize("threads", [1, 3])
+def test_subnormal_numbers_are_zero(dtype, threads):
+    """In X and in W, as results, and on the explicit path; the smallest normal number is a number."""
+    tiny, smallest = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal
+    sizes = np.array([smallest, tiny / 2, tiny, 3 * tiny], dtype)
+    X = np.tile(np.concatenate([sizes, -sizes])[:, None], (40, 1))
+    normal = np.where(np.abs(X) >= tiny, X, 0)
+    large = np.dtype(dtype).type(2.0**40)
     net = Network([Layer(1, 1, bias=False)], dtype=dtype)
-    net.layers[0].W = 2.0**40
-    X = (np.arange(1, 40)[:, None] * tiny).astype(dtype)
-    np.testing.assert_array_equal(net.predict(X), X * np.dtype(dtype).type(2.0**40))
-    net.layers[0].W = X[0]
-    assert net.predict(np.full((3, 1), 7, dtype)).tobytes() == np.full((3, 1), 7 * tiny, dtype).tobytes()
+    net.layers[0].W = large
+    np.testing.assert_array_equal(net.predict(X, threads=threads), normal * large)
+    np.testing.assert_array_equal(backprop.forward(net, X).a[0], normal * large)
+    for w in X[:8, 0]:
+        net.layers[0].W = w
+        wanted = large * (w if abs(w) >= tiny else 0)
+        np.testing.assert_array_equal(net.predict(np.full((90, 1), large), threads=threads), np.full((90, 1), wanted))
+    net.layers[0].W = 0.5
+    half = np.where(np.abs(X) > tiny, X / 2, 0)
+    np.testing.assert_array_equal(net.predict(X, threads=threads), half)
+    np.testing.assert_array_equal(backprop.forward(net, X).a[0], half)
+
+
+@pytest.mark.parametrize("call", ["activation", "loss", "callback", "metric"])
+def test_functions_of_the_callers_have_subnormal_numbers(call):
+    seen = []
+
+    def looks(result):
+        seen.append((np.array([1e-300]) * 1e-10).item())
+        return result
+
+    layer = Layer(2, 2, activations.Custom(lambda z: looks(z), lambda z: looks(np.ones_like(z))))
+    own = losses.Custom(lambda y, yhat: looks(yhat[:, 0]), lambda y, yhat: looks(np.ones_like(yhat)))
+    net = Network([layer, Layer(2, 1)] if call == "activation" else [2, 1], seed=0)
+    trainer = Trainer(net, own if call == "loss" else "squared_error", seed=0)
+    settings = {
+        "callback": {"callbacks": [lambda *_: looks(None)]}, "metric": {"metrics": [lambda y, yhat: looks(0.0)]}
+    }.get(call, {})
+    trainer.fit(np.ones((5, 2)), np.ones(5), **settings)
+    assert seen and set(seen) == {1e-310}
 
 
 # ---- padding

@@ -93,13 +93,6 @@ SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
     return p;
 }
 
-// Where a unit has died, its gradient g is 0 for good, and a state that decays towards 0 would stay the smallest subnormal
-// number for ever: arithmetic with those is slow on many processors. So there, once it is no normal number, it is 0.
-SIMD vreal without_decayed(vreal state, vreal g) {
-    vreal normal = v_select(v_lt(v_set1(-MIN_NORMAL), minus_size(state)), v_zero(), state);
-    return v_select(v_eq(g, v_zero()), normal, state);
-}
-
 // All of them, with the most states they keep. A new one needs its function, its line here, its name in mlp_optimizer and
 // the number of its states in mlp_states_of (trainer.c).
 #define OPTIMIZERS(X) X(MLP_SGD, sgd, 1) X(MLP_ADAM, adam, 2) X(MLP_RMSPROP, rmsprop, 1) X(MLP_ADAGRAD, adagrad, 1)
@@ -130,7 +123,6 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
     vreal mask = row->mask ? v_load_part(row->mask + j, lanes) : v_zero();
     if (row->mask) g = v_mul(g, mask);
     p = step(p, g, rule);
-    UNROLL for (int i = 0; i < states; i++) p.state[i] = without_decayed(p.state[i], g);
     if (row->mask) p.W = v_mul(p.W, mask);  // the caller may have written there
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
