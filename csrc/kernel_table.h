@@ -141,7 +141,8 @@ typedef struct {
     // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows, int64_t n, void *scratch);
+                mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
+                int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
     // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `draw`, its row

@@ -23,8 +23,8 @@ typedef enum {
     MLP_INPUT_NOT_FINITE,  // a row of X holds NaN or infinity; parameters as before its minibatch
     MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
     MLP_DERIVATIVE_NOT_FINITE,  // what a function of the caller's gave is; parameters as before that minibatch
-    MLP_FORKED,          // mlp_poll or a function of the caller's forked, and this is the child: the threads of the call are the parent's.
-                         // Parameters, optimizer state and outputs are partly written
+    MLP_FORKED,          // mlp_poll or a function of the caller's forked, and this is the child: the threads of the call
+                         // are the parent's. Parameters, optimizer state and outputs are partly written
 } mlp_status;
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone

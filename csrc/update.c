@@ -91,7 +91,8 @@ static void store_gradient(const mlp_step *s, int l, void *block, const mlp_upda
                                 s->space->delta[l], s->rows, n_in, n_out, mine, rule, mlp_my_scratch(s));
     if (!has_vectors(s, l)) return;
     if (layer->b) {
-        s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->b), s->space->delta[l], s->rows, n_out, mine.j0, mine.j1, rule);
+        void *b = mlp_in_block(s->net, block, layer->b);
+        s->kernels->bias_gradient(b, s->space->delta[l], s->rows, n_out, mine.j0, mine.j1, rule);
     }
     if (layer->slopes) {
         s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->slopes), s->space->slope[l], 1, n_out, mine.j0,
@@ -110,7 +111,8 @@ static void use_gradient(const mlp_step *s, int l, mlp_update rule) {
     rule.weight_decay = rule.l1 = rule.l2 = 0;
     mlp_block vector = {0, 1, mine.j0, mine.j1};
     if (layer->b) {
-        s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_in_block(s->net, t->gradient, layer->b), 0, vector, &rule);
+        void *b = mlp_in_block(s->net, t->gradient, layer->b);
+        s->kernels->apply_gradient(with_state(t, layer->b, NULL), b, 0, vector, &rule);
     }
     vector.j1 = end_of_slopes(layer, mine);
     if (layer->slopes && vector.j0 < vector.j1) {  // one slope for all is the first member's

@@ -6,7 +6,8 @@
 // that stay in registers while p runs. p goes in runs (kernel_table.h): each is ONE chain of fused multiply-adds in
 // increasing p, the first from init, the others from zero, and then the runs are added in their order. So the bits of an
 // element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also
-// round less than a long one. A finished tile passes through the first-level cache into a `finish` function that applies what comes next: activation, g', or the update.
+// round less than a long one. A finished tile passes through the first-level cache into a `finish` function that applies
+// what comes next: activation, g', or the update.
 //
 // From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
 // blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
