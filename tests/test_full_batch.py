@@ -579,6 +579,33 @@ def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
     assert os.waitpid(children[0], 0)[1] == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_a_process_forked_while_a_helper_works_goes_on():
+    """As a signal handler may: what the helper had begun is done again in the child, which waits for nobody."""
+    caller, begun, forked, children = threading.get_ident(), threading.Event(), threading.Event(), []
+
+    def work(i):
+        if threading.get_ident() != caller:
+            begun.set()
+            assert forked.wait(60)
+        elif not children:
+            assert begun.wait(60)
+            children.append(os.fork())
+            signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+            forked.set()
+        return i * i
+
+    try:
+        assert list(_sharing.in_order(work, list(range(12)), 2)) == [i * i for i in range(12)]
+    except BaseException:
+        if children == [0]:
+            os._exit(1)
+        raise
+    if children == [0]:
+        os._exit(0)
+    assert os.waitpid(children[0], 0)[1] == 0
+
+
 @pytest.mark.parametrize("start", [lambda *_: 0, None], ids=["died at its birth", "refused"])
 def test_a_helper_that_does_not_come_is_not_missed(start, monkeypatch):
     def refused(*_):
