@@ -1,7 +1,4 @@
 // How fast this machine can be: its rate of fused multiply-adds, in the chosen instruction set.
-#define _DEFAULT_SOURCE
-#include <time.h>
-
 #include "kernel_table.h"
 #include "team.h"
 
@@ -13,23 +10,17 @@ typedef struct {
     int done;  // written by rank 0 before a barrier, read by all behind it
 } peak_job;
 
-static double now(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 // Rounds on all members at once, until the time is over; the fastest counts.
 static void run(void *context, mlp_member *me) {
     peak_job *job = context;
-    double begin = now(), end = begin;
+    double begin = mlp_seconds(), end = begin;
     do {
         mlp_team_barrier(me);
-        double start = now();
+        double start = mlp_seconds();
         double flops = job->kernels->multiply_adds(ROUND_STEPS) * me->size;
         mlp_team_barrier(me);
         if (me->rank == 0) {
-            end = now();
+            end = mlp_seconds();
             double rate = flops / (end - start);
             if (rate > job->best) job->best = rate;
             job->done = end - begin >= job->seconds;

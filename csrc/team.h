@@ -13,7 +13,7 @@ typedef struct {
     unsigned turn;   // barriers crossed
 } mlp_member;
 
-// Runs work on up to threads threads, the caller among them as rank 0, each in the default floating-point mode, and
+// Runs work on up to threads threads, the caller among them as rank 0, each in the core's floating-point mode, and
 // returns 1 when all have ended. 0: work forked the process on rank 0, and this is the child: the others are in the
 // parent, and what they had to do is not done.
 int mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), void *context);
@@ -27,6 +27,9 @@ void mlp_team_barrier(mlp_member *member);
 // arguments alone.
 int mlp_team_bound(int asked, double flops_per_phase);
 int mlp_team_size(int asked, double flops_per_phase);
+
+// By a clock that never goes back.
+double mlp_seconds(void);
 
 // How many forks there were from the process that loaded the library to this one. Once it has grown, what other threads
 // had begun will not be ended here.
