@@ -11,8 +11,6 @@
 
 #define MOST 4
 
-static int same_mode(mlp_fpmode a, mlp_fpmode b) { return memcmp(&a, &b, sizeof a) == 0; }
-
 // ---- The floating-point mode ----
 
 #if defined(__x86_64__)
@@ -51,7 +49,7 @@ static int all_have(int threads, mlp_fpmode mode) {
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads)
 #endif
-    if (!same_mode(mlp_fpmode_now(), mode)) atomic_fetch_add(&others, 1);
+    if (!mlp_fpmode_is(mlp_fpmode_now(), mode)) atomic_fetch_add(&others, 1);
     return atomic_load(&others) == 0;
 }
 
