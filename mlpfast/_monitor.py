@@ -11,12 +11,22 @@ def greater_is_better(name):
     return name in ("accuracy", "r2") or name.startswith("top_")
 
 
+def check_names(there, argument, names):
+    """ValueError if one of the names that an argument asks for is not among those of the logs."""
+    for name in names:
+        if name in there:
+            continue
+        hint = ""
+        if name.startswith("val_") and "val_loss" not in there:
+            hint = "; it needs validation_data or validation_split"
+        elif name.removeprefix("val_") in ("accuracy", "mae", "mse", "r2") or "top_" in name:
+            hint = f"; it needs metrics={name.removeprefix('val_')!r}"
+        raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
+
+
 def number_of(logs, argument, name):
     """logs[name], which an argument asks for."""
-    if name not in logs:
-        missing = name.startswith("val_") and "val_loss" not in logs
-        hint = "; it needs validation_data or validation_split" if missing else ""
-        raise ValueError(f"{argument} must be one of {', '.join(logs)}, got {name!r}{hint}")
+    check_names(logs, argument, [name])
     return logs[name]
 
 
@@ -31,12 +41,19 @@ class Monitor:
         self.min_delta = real_number("min_delta", min_delta, least=0)
         self.best, self.waited = math.nan, 0
 
+    def name_in(self, logs):
+        return self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+
+    def check(self, names):
+        """ValueError if the logs, which will have those names, will not have what is monitored."""
+        check_names(names, "monitor", [self.name_in(names)])
+
     def settings(self):
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
 
     def observe(self, logs):
         """Take notice of an epoch's numbers -> whether this one is the best so far, by more than min_delta."""
-        name = self.monitor or ("val_loss" if "val_loss" in logs else "loss")
+        name = self.name_in(logs)
         value = number_of(logs, "monitor", name)
         rises = greater_is_better(name) if self.mode is None else self.mode == "max"
         better = value > self.best + self.min_delta if rises else value < self.best - self.min_delta

@@ -7,10 +7,11 @@
 logs is the epoch's {name: number}; what a callback adds to it goes into the History, and later callbacks see it.
 trainer.history already holds the epoch. A callback may change trainer.optimizer.lr and the like, and the parameters.
 An exception passes through fit: the network stays as it is at that moment, and the Trainer can go on.
+Where nobody but mlpfast adds to the logs, a name they will not have is refused before the first epoch.
 """
 
 from . import schedules
-from ._monitor import Monitor, greater_is_better, number_of
+from ._monitor import Monitor, check_names, greater_is_better, number_of
 from ._validate import flag, real_number
 
 
@@ -43,6 +44,9 @@ class EarlyStopping:
     @property
     def best(self):
         return self._monitor.best
+
+    def check(self, names):
+        self._monitor.check(names)
 
     def __repr__(self):
         settings = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
@@ -94,6 +98,9 @@ class StopAt:
         if not goals or not all(isinstance(name, str) for name in goals):
             raise ValueError(f"stop_at must have names of the History and a number for each, got {goals!r}")
         self.goals = {name: real_number(f"stop_at[{name!r}]", goal) for name, goal in goals.items()}
+
+    def check(self, names):
+        check_names(names, "stop_at", self.goals)
 
     def on_epoch_end(self, trainer, epoch, logs):
         values = {name: number_of(logs, "stop_at", name) for name in self.goals}

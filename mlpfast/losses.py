@@ -155,7 +155,10 @@ def checked(loss, network):
     output = last._unit.name
     allowed = OUTPUTS.get(loss.name, (output,))
     if output not in allowed:
-        raise ValueError(f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}")
+        hint = "; 'binary_cross_entropy' goes with it" if (loss.name, output) == ("cross_entropy", "sigmoid") else ""
+        raise ValueError(
+            f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}{hint}"
+        )
     if output == "prelu" and not (loss.takes_z or loss.through_output):
         raise ValueError("loss must have of='yhat' with a prelu as output, whose slopes learn from it, got of='z'")
     if loss.name == "cross_entropy" and last.n_out < 2:

@@ -1,14 +1,15 @@
 """Metrics beside the loss, from the targets y and the predictions yhat = a_L (n, K), in float64.
 
     accuracy    share of the rows whose largest output is the class          class numbers or rows of K >= 2
-                with one output, parted at the middle of two classes         0 and 1, or -1 and 1
+                with one output, parted at 1/2 or, where y holds -1, at 0    0 and 1, or -1 and 1
     top_3, ...  share of the rows whose class is among the 3 largest         class numbers or rows of K >= 2
     mae         mean of |yhat - y|                                           numbers of yhat's shape
     mse         mean of (yhat - y)^2                                         numbers of yhat's shape
     r2          1 - sum (yhat - y)^2 / sum (y - mean y)^2, mean over the K   numbers of yhat's shape
 
-Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For a cross entropy,
-fit and evaluate give "accuracy" without being asked, for binary_cross_entropy the share of rows with every bit right.
+Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For cross_entropy,
+binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and in the loss's own
+sense: where y are rows, of the last three the share of rows with every output on its right side, for logits that of 0.
 A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__: y is class numbers (n,) if
 such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight and
 class_weight where there are any: a function with a parameter sample_weight, as scikit-learn's have, is given those (n,)
@@ -163,7 +164,9 @@ def _numbers(name, y, yhat):
     """y and yhat as float64 (n, K)."""
     y, yhat = np.asarray(y, np.float64), np.asarray(yhat, np.float64)
     if y.size != yhat.size or len(y) != len(yhat):
-        raise ValueError(f"metrics: {name!r} needs numbers of shape {yhat.shape} as y, got shape {y.shape}")
+        needed, got = (("n", *array.shape[1:]) for array in (yhat, y))
+        needed, got = (f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" for shape in (needed, got))
+        raise ValueError(f"metrics: {name!r} needs numbers of shape {needed} as y, got shape {got}")
     return y.reshape(len(y), -1), yhat.reshape(len(y), -1)
 
 

@@ -6,7 +6,7 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 import numpy as np
 
 from . import backprop
-from ._validate import inputs, number_array, real_number
+from ._validate import class_labels, inputs, number_array, real_number
 
 
 def pyplot():
@@ -68,9 +68,12 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     margin = 0.1 * (high - low) + 1e-3
     x0, x1 = np.linspace(low - margin, high + margin, resolution).T
     grid = np.stack(np.meshgrid(x0, x1), axis=-1)  # [row, column] is the point (x0[column], x1[row])
+    if threshold is not None and net.n_out > 1:
+        raise ValueError(f"threshold needs a network of one output, got one of {net.n_out}")
     threshold = _threshold(net) if threshold is None else real_number("threshold", threshold)
     decided = _classes(net.predict(grid.reshape(-1, 2)), threshold).reshape(resolution, resolution)
-    truth = _classes(y, 0 if (y < 0).any() else 0.5) if y.ndim == 2 or net.n_out == 1 else y.astype(np.int64)
+    by_class = y.ndim == 1 and net.n_out > 1
+    truth = class_labels(y, net.n_out) if by_class else _classes(y, 0 if (y < 0).any() else 0.5)
     n_classes = max(net.n_out, 2)
     ax = _axes(ax)
     colours = [f"C{k % 10}" for k in range(n_classes)]

@@ -237,6 +237,9 @@ class ReduceOnPlateau(Schedule):
     def at(self, t):
         return self._rate
 
+    def check(self, names):
+        self._monitor.check(names)
+
     def observe(self, logs):
         """Take notice of an epoch's numbers."""
         self._monitor.observe(logs)
@@ -246,6 +249,14 @@ class ReduceOnPlateau(Schedule):
     def __repr__(self):
         monitor = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
         return f"{super().__repr__()[:-1]}, {monitor})"
+
+
+def check(lr, names):
+    """ValueError if a schedule wants to know a number that is not among those of the epochs."""
+    if isinstance(lr, Warmup):
+        check(lr.then, names)
+    elif isinstance(lr, ReduceOnPlateau):
+        lr.check(names)
 
 
 def observe(lr, logs):

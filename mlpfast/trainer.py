@@ -11,7 +11,7 @@ from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
 from ._validate import Data, examples, flag, real_number, state_arrays, whole_number, within
-from .callbacks import StopAt
+from .callbacks import EarlyStopping, LearningRateLogger, StopAt
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
@@ -188,8 +188,8 @@ class Trainer:
 
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
-        y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); else numbers (n,) if there is one
-            output, or (n, n_out).
+        y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for hinge and a Custom loss of several
+            outputs class numbers (n,) or numbers (n, n_out); else numbers (n,) if there is one output, or (n, n_out).
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
@@ -199,7 +199,7 @@ class Trainer:
             validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
             data alone.
         stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
-        callbacks: objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
+        callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
         progress: a bar (tqdm, if installed) or a line per epoch.
@@ -211,11 +211,12 @@ class Trainer:
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
-        callbacks = _callbacks(callbacks, stop_at)
+        given, callbacks = _callbacks(callbacks, stop_at)
         order = np.empty(len(data), np.int64) if flag("shuffle", self.shuffle) and self.batch_size else None
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
+            self._check_names(given, validation is not None, metrics)
             history = self.history = History()
 
             def begin():
@@ -266,8 +267,8 @@ class Trainer:
 
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
-        """{"loss": mean loss, "accuracy": share of right classes (cross entropies only)} and the metrics, names or
-        functions (mlpfast.metrics), on X, y; changes nothing."""
+        """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
+        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing."""
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
         return self._evaluate(data, self._chosen(metrics, data, None)[0])
 
@@ -321,6 +322,20 @@ class Trainer:
 
     def _trained_layers(self):
         return [layer for layer in self.network.layers if layer.trainable]
+
+    def _check_names(self, callbacks, validates, metrics):
+        """ValueError if somebody waits for a number that the logs will not have; other callbacks may add any."""
+        if not all(type(callback) in OURS for callback in callbacks):
+            return
+        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
+        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
+        names += [f"val_{name}" for name in [*own, *metrics[1]] if validates]
+        for callback in callbacks:
+            if isinstance(callback, LearningRateLogger):
+                names += ["lr", "momentum"]
+            elif isinstance(callback, (EarlyStopping, StopAt)):
+                callback.check(names)
+        schedules.check(self.optimizer.lr, names)
 
     def _is_penalised(self):
         return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
@@ -463,14 +478,15 @@ def _nothing(*_):
     return None
 
 
+OURS = EarlyStopping, LearningRateLogger, StopAt  # of these it is known what they add to the logs
+
+
 def _callbacks(callbacks, stop_at):
-    try:
-        callbacks = [_callback(c) for c in callbacks]
-    except TypeError:
-        if hasattr(callbacks, "__iter__"):
-            raise
-        raise TypeError(f"callbacks must be a list of callbacks, got {callbacks!r}") from None
-    return callbacks if stop_at is None else [*callbacks, _callback(StopAt(stop_at))]
+    """All of them, as they were given and as triples of functions."""
+    if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
+        callbacks = [callbacks]
+    given = [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
+    return given, [_callback(callback) for callback in given]
 
 
 def _callback(callback):

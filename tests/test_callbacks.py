@@ -123,6 +123,33 @@ def test_early_stopping_needs_what_it_monitors():
         trainer_with().fit(*problem(), callbacks=[EarlyStopping()])
 
 
+@pytest.mark.parametrize("settings, parts", [
+    (dict(callbacks=[EarlyStopping()]), ["monitor", "loss, accuracy", "'val_loss'", "validation_data"]),
+    (dict(callbacks=EarlyStopping("val_mae"), validation_split=0.2), ["monitor", "'val_mae'", "metrics='mae'"]),
+    (dict(stop_at={"top_2": 0.9}), ["stop_at", "'top_2'", "metrics='top_2'"]),
+    (dict(stop_at={"lr": 0.9}), ["stop_at", "'lr'"]),
+    (dict(lr=schedules.ReduceOnPlateau(0.1, monitor="val_loss")), ["monitor", "'val_loss'", "validation_split"]),
+    (dict(lr=schedules.Warmup(2, schedules.ReduceOnPlateau(0.1, monitor="objective"))), ["monitor", "'objective'"]),
+], ids=str)
+def test_a_name_that_will_not_be_there_is_refused_before_anything_has_changed(settings, parts):
+    trainer = trainer_with(settings.pop("lr", 0.1))
+    before = bits(trainer.network)
+    with pytest.raises(ValueError) as caught:
+        trainer.fit(*problem(), **settings)
+    assert all(part in str(caught.value) for part in parts) and trainer.epoch == 0 and bits(trainer.network) == before
+
+
+def test_names_that_will_be_there():
+    trainer = trainer_with(schedules.ReduceOnPlateau(0.1, monitor="val_top_2"), l2=0.1)
+    stopping = [EarlyStopping("val_objective"), EarlyStopping("lr"), EarlyStopping("top_2"), EarlyStopping("objective")]
+    settings = dict(metrics="top_2", validation_split=0.5, stop_at={"val_accuracy": 2})
+    assert trainer.fit(*problem(), callbacks=[LearningRateLogger(), *stopping[1:]], **settings).n_epochs == 1
+    with pytest.raises(ValueError, match="monitor.*'val_objective'"):
+        trainer.fit(*problem(), callbacks=stopping, **settings)
+    own = trainer.fit(*problem(), callbacks=[lambda t, epoch, logs: logs.update(val_objective=1.0), *stopping[:1]], **settings)
+    assert own["val_objective"] == [1.0]  # what a callback of one's own adds is not known before
+
+
 # ---- LearningRateLogger
 
 

@@ -267,6 +267,10 @@ def test_what_cannot_be_drawn_is_refused(plots):
         plots.decision_boundary(Network([6, 2]), *data())
     with pytest.raises(ValueError, match="X has 2, y has 1"):
         plots.decision_boundary(Network([2, 2]), np.eye(2), [0])
+    with pytest.raises(ValueError, match="y must hold class numbers from 0 to 1.*got 7 at position 1"):
+        plots.decision_boundary(Network([2, 2]), np.eye(2), [0, 7])
+    with pytest.raises(ValueError, match="threshold needs a network of one output, got one of 2"):
+        plots.decision_boundary(Network([2, 2]), np.eye(2), [0, 1], threshold=0.3)
 
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):

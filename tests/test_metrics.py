@@ -257,7 +257,7 @@ BAD = [
     ("cross_entropy", ("top_x",), ["top_", "'top_x'"]),
     ("cross_entropy", ("top_0",), ["k", "0"]),
     ("cross_entropy", ("top_4",), ["'top_4'", "4 outputs", "3"]),
-    ("cross_entropy", ("mae",), ["'mae'", "(1, 3)", "(1,)"]),
+    ("cross_entropy", ("mae",), ["'mae'", "(n, 3)", "(n,)"]),
     ("cross_entropy", 3, ["metrics", "3"]),
     ("cross_entropy", [3], ["metrics", "3"]),
     ("cross_entropy", [TopK], ["metrics", "TopK"]),
