@@ -1,7 +1,7 @@
 // The floating-point mode: rounding, subnormal numbers, traps. No bit may depend on the caller's, nor on the one that a
 // worker was born with: whatever computes enters a mode of the library's, and leaves what it found. There are two:
 //   core     rounds to nearest, takes subnormal numbers for 0 and makes none. For the kernels: on many processors every
-//            operation that meets a subnormal number takes a hundred times as long.
+//            operation that meets a subnormal number takes up to a hundred times as long.
 //   default  what a C program begins in, with subnormal numbers: for Python code, functions of the caller's among it
 // Whether a result is subnormal x86-64 decides after rounding it, AArch64 before: one that would be rounded up to the
 // smallest normal number is that on the one, and 0 on the other.
@@ -46,8 +46,15 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
     return mode;
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { fesetenv(&mode); }
-static inline mlp_fpmode mlp_fpmode_default(void) { return *FE_DFL_ENV; }
-static inline mlp_fpmode mlp_fpmode_core(void) { return *FE_DFL_ENV; }
+// FE_DFL_ENV may be no address.
+static inline mlp_fpmode mlp_fpmode_default(void) {
+    mlp_fpmode before = mlp_fpmode_now(), mode;
+    fesetenv(FE_DFL_ENV);
+    fegetenv(&mode);
+    fesetenv(&before);
+    return mode;
+}
+static inline mlp_fpmode mlp_fpmode_core(void) { return mlp_fpmode_default(); }  // standard C has no other
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (void)mode, (void)other, 0; }
 
 #endif

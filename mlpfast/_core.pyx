@@ -985,9 +985,9 @@ cdef class Trainer:
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
-        cdef mlp_fpmode before = mlp_fpmode_enter_core()
-        with nogil:
+        with nogil:  # in the caller's mode: threads that are born here keep it
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
+        cdef mlp_fpmode before = mlp_fpmode_enter_default()
         if status == MLP_OK:
             result.loss_sum = result.loss_sum / result.weight_sum  # in memory: a register could be divided after the leave
         mlp_fpmode_leave(before)

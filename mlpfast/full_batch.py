@@ -81,7 +81,7 @@ class Variables:
         parts = self.split(theta)
         for l, layer, own in self.layers:
             for p, part in zip(own, parts[l], strict=True):
-                p[...] = part if p.ndim == 1 or layer.mask is None else part * layer.mask
+                p[...] = part if p.ndim == 1 or layer.mask is None else np.where(layer.mask, part, 0)
 
     def split(self, vector):
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""

@@ -1,6 +1,7 @@
 """The losses of one example, y its target and yhat = a_L its prediction; csrc/kernels/loss.inc.h computes them.
 
-A name stands for the usual parameter; an object carries another. r = yhat - y, sums run over the outputs.
+A name stands for the usual parameter; an object carries another. r = yhat - y, sums run over the outputs. "Any" output
+is any but sign, whose derivative lets nothing be learned.
 
     cross_entropy         -sum y log yhat                         output softmax, or identity for logits
                           CrossEntropy(label_smoothing=e): y becomes (1 - e) y + e / K       Szegedy et al. (2016)
@@ -174,5 +175,5 @@ def check_learns(loss, network):
     if loss.through_output and network.layers[-1]._unit.name == "sign":
         raise ValueError(
             f"loss {loss.name!r} needs an output activation with a derivative to train, got 'sign', whose 0 stops "
-            "every gradient: 'perceptron' and 'hinge' go with it"
+            "every gradient: 'perceptron', 'hinge' and a Custom loss of='z' go with it"
         )

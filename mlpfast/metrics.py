@@ -21,6 +21,7 @@ import numbers
 
 import numpy as np
 
+from ._core import enter_default_mode
 from ._validate import whole_number
 
 # What a metric of this file is called with: y, yhat, sample_weight=None.
@@ -29,10 +30,29 @@ from ._validate import whole_number
 def accuracy(y, yhat, sample_weight=None):
     """Share of the rows whose largest output is the class; with one output, that are on the right side of the middle of
     two classes: 1/2 for 0 and 1, 0 for -1 and 1."""
-    y, yhat = np.asarray(y), np.asarray(yhat)
-    if yhat.ndim < 2 or yhat.shape[1] == 1:
-        return _share_on_right_side(y, yhat, sample_weight)
+    if np.ndim(yhat) < 2 or np.shape(yhat)[1] == 1:
+        return Sides(_lower_class(y))(y, yhat, sample_weight)
     return _share_among_largest("accuracy", y, yhat, 1, sample_weight)
+
+
+class Sides:
+    """The accuracy of one output: the share of the rows on the right side of the middle between low, 0 or -1, and 1."""
+
+    def __init__(self, low):
+        self.name, self.middle = "accuracy", (low + 1) / 2
+
+    def __call__(self, y, yhat, sample_weight=None):
+        y, yhat = _numbers("accuracy", y, yhat)
+        right = (yhat > self.middle) == (y > self.middle)
+        return _mean(right[:, 0] & ~np.isnan(yhat[:, 0]), sample_weight)
+
+
+def _lower_class(y):
+    """0 or -1, the other class than 1 of y (n,) or (n, 1); 0 where all are 1."""
+    low = -1 if (np.asarray(y) == -1).any() else 0
+    if np.size(y) != len(y) or not np.isin(y, (low, 1)).all():
+        raise ValueError("metrics: 'accuracy' needs classes as y, with one output 0 and 1, or -1 and 1")
+    return low
 
 
 class TopK:
@@ -95,8 +115,15 @@ def checked(metrics):
     return named
 
 
+def for_outputs(metrics, given, n_out):
+    """The same for networks of that many outputs: of one, accuracy goes by the two classes of all the data given."""
+    if n_out > 1 or metrics.get("accuracy") is not accuracy:
+        return metrics
+    return {**metrics, "accuracy": Sides(min(_lower_class(_targets(data)) for data in given))}
+
+
 def computable(metrics, data):
-    """Those that can be computed on data, whose weights functions are not told of."""
+    """Those that can be computed on data: where it has weights, those that take them."""
     return {name: f for name, f in metrics.items() if data.weights is None or _takes_weights(f)}
 
 
@@ -105,9 +132,11 @@ def check_fit(metrics, data, n_out):
     for name, function in metrics.items():
         if _is_ours(function):
             function(_targets(data)[:1], np.zeros((1, n_out)))
-        elif data.weights is not None and not _takes_weights(function):
+            continue
+        if data.weights is not None and not _takes_weights(function):
             ours = f"{', '.join(BY_NAME)}, top_k and functions with a parameter sample_weight"
             raise ValueError(f"metrics: sample_weight and class_weight go with {ours}, got {name!r} without one")
+        _check_call(name, function, data)
 
 
 def values(metrics, data, yhat):
@@ -119,6 +148,7 @@ def values(metrics, data, yhat):
         if not _is_ours(function):  # others may keep or change what they are given
             given = {name: array.copy() for name, array in given.items()}
         result = function(given.pop("y"), given.pop("yhat"), **given)
+        enter_default_mode()  # whatever the function has done to it
         if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
             raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
         results[name] = float(result)
@@ -142,14 +172,33 @@ def _name_of(function):
 
 
 def _is_ours(function):
-    return isinstance(function, TopK) or any(function is ours for ours in BY_NAME.values())
+    return isinstance(function, (TopK, Sides)) or any(function is ours for ours in BY_NAME.values())
+
+
+def _signature(function):
+    """None if there is none, as of some functions written in C. That of a wrapper is its own."""
+    try:
+        return inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
 
 
 def _takes_weights(function):
+    signature = _signature(function)
+    parameter = None if signature is None else signature.parameters.get("sample_weight")
+    return parameter is not None and parameter.kind in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY)
+
+
+def _check_call(name, function, data):
+    """ValueError if it cannot be called as it will be."""
+    signature = _signature(function)
+    if signature is None:
+        return
     try:
-        return "sample_weight" in inspect.signature(function).parameters
-    except (TypeError, ValueError):  # some functions written in C have none
-        return False
+        signature.bind(None, None, **({} if data.weights is None else {"sample_weight": None}))
+    except TypeError:
+        arguments = "(y, yhat)" if data.weights is None else "(y, yhat, sample_weight=w)"
+        raise ValueError(f"metrics: {name!r} will be called with {arguments}, got {name}{signature}") from None
 
 
 def _targets(data):
@@ -168,16 +217,6 @@ def _numbers(name, y, yhat):
         needed, got = (f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" for shape in (needed, got))
         raise ValueError(f"metrics: {name!r} needs numbers of shape {needed} as y, got shape {got}")
     return y.reshape(len(y), -1), yhat.reshape(len(y), -1)
-
-
-def _share_on_right_side(y, yhat, sample_weight):
-    y, yhat = _numbers("accuracy", y, yhat)
-    low = -1 if (y == -1).any() else 0
-    if y.shape[1] != 1 or not ((y == low) | (y == 1)).all():
-        raise ValueError("metrics: 'accuracy' needs classes as y, with one output 0 and 1, or -1 and 1")
-    middle = (low + 1) / 2
-    right = (yhat > middle) == (y > middle)
-    return _mean(right[:, 0] & ~np.isnan(yhat[:, 0]), sample_weight)
 
 
 def _share_among_largest(name, y, yhat, k, sample_weight):

@@ -88,7 +88,8 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    0 <= beta1, beta2 < 1, eps > 0. Where a schedule moves beta1, 1 - beta1^t has the present one, as in PyTorch.
+    0 <= beta1, beta2 < 1, eps > 0. Where a schedule moves beta1, 1 - beta1^t has the present one, as in PyTorch. In
+    float32 v is 0 for |g| below 3e-18, so that an eps much smaller than that bounds no step.
     """
 
     names = ("lr", "beta1", "beta2", "eps")

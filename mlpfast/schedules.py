@@ -212,7 +212,7 @@ class Warmup(Schedule):
         return _momentum_at(self.then, max(t - self.steps, 0))
 
     def observe(self, logs):
-        if self._shown < self.steps:
+        if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
         else:
             observe(self.then, logs)

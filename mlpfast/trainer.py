@@ -63,7 +63,6 @@ class Trainer:
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
         self._network = network
         self._loss = losses.checked(loss, network)
-        losses.check_learns(self._loss, network)
         self.optimizer = optimizer
         self._batch_size = None if batch_size is None else whole_number("batch_size", batch_size, least=1)
         self.shuffle = flag("shuffle", shuffle)
@@ -367,6 +366,8 @@ class Trainer:
         chosen = known_metrics.checked(metrics)
         if self.loss.name in losses.CLASSIFICATION and chosen.get("accuracy") is known_metrics.accuracy:
             del chosen["accuracy"]
+        given = [part for part in (data, validation) if part is not None]
+        chosen = known_metrics.for_outputs(chosen, given, self.network.n_out)
         on_data = chosen if validation is None else known_metrics.computable(chosen, data)
         known_metrics.check_fit(on_data, data, self.network.n_out)
         if validation is not None:
@@ -401,6 +402,7 @@ class Trainer:
         )
 
     def _checked_settings(self):
+        losses.check_learns(self.loss, self.network)
         if isinstance(self.optimizer, optimizers.FullBatch):
             full_batch.check(self)
         settings = {

@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import platform
 import shutil
+import signal
 import subprocess
 import threading
 from pathlib import Path
@@ -216,6 +217,75 @@ def test_a_callback_that_sets_another_mode(helper, mode, optimizer, monkeypatch)
     wanted = trained(before, 1)
     for threads in (1, 2):
         assert trained(MODES[mode], threads) == wanted
+
+
+OPENMP = """
+#include <omp.h>
+#include "fpmode.h"
+void modes_of_a_team(unsigned long *out, int n) {
+#pragma omp parallel num_threads(n)
+    out[omp_get_thread_num()] = mlp_fpmode_now();
+}
+"""
+
+
+@pytest.mark.parametrize("first", ["step", "short step", "fit", "predict"])
+def test_threads_that_are_born_in_a_call_have_the_callers_mode(helper, first, tmp_path):
+    """Other libraries use them too, where they share the OpenMP runtime."""
+    source, library = tmp_path / "team.c", tmp_path / "team.so"
+    source.write_text(OPENMP)
+    csrc = Path(__file__).resolve().parents[1] / "csrc"
+    if subprocess.run(["gcc", "-shared", "-fPIC", "-fopenmp", "-I", csrc, "-o", library, source]).returncode:
+        pytest.skip("no gcc with OpenMP")
+    modes, out = ctypes.CDLL(str(library)).modes_of_a_team, (ctypes.c_ulong * 2)()
+    X, y = READY["float32"], np.zeros(33, np.int64)
+    trainer = Trainer(Network([20, 7], seed=0), threads=2, seed=0)
+    call = {"short step": lambda: trainer.step(X, y), "step": lambda: trainer.step(X, y, WEIGHTS[:33]),
+            "fit": lambda: trainer.fit(X, y), "predict": lambda: trainer.network.predict(X, threads=2)}[first]
+
+    def born():
+        call()
+        modes(out, 2)
+
+    thread = threading.Thread(target=born)  # with a team of its own
+    thread.start()
+    thread.join()
+    assert [mode & 0xFFFF & ~FLAGS for mode in out] == [helper.mode_now() & 0xFFFF & ~FLAGS] * 2
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_signal_handler_runs_in_the_default_mode(helper, threads):
+    seen, X, y = [], np.ones((6000, 200), np.float32), np.zeros(6000, np.int64)
+    trainer = Trainer(Network([200, 400, 400, 10], output="softmax", seed=0), threads=threads, batch_size=6000)
+    before = signal.signal(signal.SIGALRM, lambda *_: seen.append(helper.mode_now() & ~FLAGS))
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+        for _ in range(50):
+            trainer.fit(X, y)
+            if len(seen) > 3:
+                break
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert len(seen) > 3 and set(seen) == {helper.mode_now() & ~FLAGS}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_metric_that_sets_another_mode(helper, mode):
+    def trained(new):
+        def sets(y, yhat):
+            helper.mode_set(new)
+            return 0.0
+
+        trainer = Trainer(Network([20, 9, 7], output="softmax", seed=0), seed=0, l2=0.01)
+        return trainer.fit(X, Y, epochs=3, metrics=[sets, "top_2"], validation_data=(X, Y))
+
+    before = helper.mode_now()
+    try:
+        assert trained(MODES[mode]) == trained(before)
+    finally:
+        helper.mode_set(before)
 
 
 @pytest.mark.parametrize("mode", MODES)

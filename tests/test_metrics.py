@@ -1,5 +1,7 @@
 """Metrics: known values, scikit-learn's, and how fit and evaluate report them."""
 
+import functools
+
 import numpy as np
 import pytest
 
@@ -301,6 +303,57 @@ def test_a_function_that_takes_weights_is_given_them(weights):
     assert seen[1] is None
     assert history["own"] == pytest.approx(history["accuracy"]) and history["own"] != history["val_own"]
     assert history["val_own"] == pytest.approx(history["val_accuracy"])
+
+
+def required(y, yhat, sample_weight):
+    return 0.0
+
+
+def by_place(y, yhat, sample_weight=None, /):
+    return 0.0
+
+
+def all_the_rest(y, yhat, *sample_weight):
+    return 0.0
+
+
+def without_y(sample_weight, yhat):
+    return 0.0
+
+
+@functools.wraps(required)
+def wrapper(y, yhat):
+    return 0.0
+
+
+@pytest.mark.parametrize("metric, weighted, part", [
+    (required, False, r"called with \(y, yhat\), got required\(y, yhat, sample_weight\)"),
+    (by_place, True, "without one"), (all_the_rest, True, "without one"), (wrapper, True, "without one"),
+    (without_y, True, r"called with \(y, yhat, sample_weight=w\), got without_y\(sample_weight, yhat\)"),
+    ("accuracy", False, "needs classes as y"),
+])
+def test_what_cannot_be_called_is_refused_before_an_epoch(metric, weighted, part):
+    X, _ = problem("squared_error")
+    y = np.where(X[:, 0] > 0, 1.0, 0.0)
+    y[-1] = 0.5 if metric == "accuracy" else 0
+    trainer = trainer_for("squared_error", 1)
+    with pytest.raises(ValueError, match=part):
+        trainer.fit(X, y, metrics=metric, sample_weight=WEIGHT if weighted else None)
+    with pytest.raises(ValueError, match="needs classes as y" if metric == "accuracy" else part):
+        trainer.fit(X[:9], y[:9], validation_data=(X, y, WEIGHT if weighted else None), metrics=metric)
+    assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("part", [0, 1])
+def test_accuracy_goes_by_the_classes_of_all_the_data(part):
+    """The upper class alone does not tell what the other one is called."""
+    X, _ = problem("squared_error")
+    y = np.where(X[:, 0] > 0.3, 1.0, -1.0)
+    upper, trainer = (X[y == 1], y[y == 1]), trainer_for("squared_error", 1)
+    parts = [(X, y), upper] if part else [upper, (X, y)]
+    history = trainer.fit(*parts[0], validation_data=parts[1], metrics="accuracy")
+    wanted = (trainer.network.predict(upper[0]) > 0).mean()
+    assert 0 < wanted < 1 and history["val_accuracy" if part else "accuracy"] == [pytest.approx(wanted)]
 
 
 def test_a_function_is_not_told_of_weights():

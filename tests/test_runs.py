@@ -56,6 +56,25 @@ def test_runs_by_any_threads_are_the_phases_of_the_whole_minibatch(settings, dty
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("settings", [dict(), dict(optimizer=Adam(lr=0.01)), dict(clip_norm=1.0)], ids=str)
+def test_masked_weights_are_plus_zero_whatever_was_written_there(settings, dtype):
+    """-0 times the mask, of parts or of their sum, would be the one or the other."""
+    X, _, _ = problem(dtype, 4 * RUN)
+    mask = np.random.default_rng(0).random((9, 6)) < 0.5
+    found = []
+    for threads in (1, 2, 3, 7):
+        net = Network([Layer(9, 6, mask=mask)], dtype=dtype, seed=0)
+        net.layers[0].W[...] = np.where(mask, 0.5, -0.0)
+        trainer = Trainer(net, "squared_error", batch_size=None, seed=0, threads=threads, **settings)
+        (dW, _), = backprop.gradients(net, X, X[:, :6], "squared_error")
+        assert not np.signbit(dW[~mask]).any()
+        trainer.step(X, X[:, :6])
+        assert not np.signbit(net.layers[0].W[~mask]).any() and not net.layers[0].W[~mask].any()
+        found.append([p.tobytes() for p in net.parameters])
+    assert found == found[:1] * 4
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("n", [RUN, RUN + 1, 2 * RUN, 2 * RUN + 1, 5 * RUN - 3])
 def test_a_step_of_runs_is_the_step_from_gradients(n, dtype):
     X, y, weight = (part[:n] for part in problem(dtype))

@@ -326,6 +326,18 @@ def test_training_reduces_the_rate_on_a_plateau(warm, validation):
     assert trainer.lr == 0.1
 
 
+def test_a_warmup_in_minibatches_hides_no_epochs():
+    class Own(Constant):
+        seen = 0
+
+        def observe(self, logs):
+            self.seen += 1
+
+    own = Own(0.1, per="step")
+    trainer_with(Warmup(1000, own)).fit(*problem(), epochs=3)
+    assert own.seen == 3
+
+
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals")
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread")
 @pytest.mark.parametrize("per", ["epoch", "step"])

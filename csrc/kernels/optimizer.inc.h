@@ -111,6 +111,9 @@ SIMD parameter_row row_of(const mlp_parameter *p, int64_t at) {
     return row;
 }
 
+// x where there is a connection, else 0; times the mask it might be -0, and one or the other by the order of sums.
+SIMD vreal masked(vreal x, vreal mask) { return v_select(v_eq(mask, v_zero()), v_zero(), x); }
+
 // `lanes` numbers from column j on; part tells that they are fewer than VL. states is a constant wherever this is inlined.
 SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part, int lanes,
                        const int states, optimizer_function *step) {
@@ -121,9 +124,9 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
     vreal g = gradient_of(sum, p.W, rule), clip = v_set1(rule->clip);
     if (rule->clip != 0) g = v_max(v_sub(v_zero(), clip), v_min(clip, g));
     vreal mask = row->mask ? v_load_part(row->mask + j, lanes) : v_zero();
-    if (row->mask) g = v_mul(g, mask);
+    if (row->mask) g = masked(g, mask);
     p = step(p, g, rule);
-    if (row->mask) p.W = v_mul(p.W, mask);  // the caller may have written there
+    if (row->mask) p.W = masked(p.W, mask);  // the caller may have written there
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
     UNROLL for (int i = 0; i < states; i++) {
@@ -167,7 +170,7 @@ static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_paramet
         for (int j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
             vreal g = gradient_of(v_load(tile + j), v_load_part(row.W + j, lanes), rule);
-            if (row.mask) g = v_mul(g, v_load_part(row.mask + j, lanes));
+            if (row.mask) g = masked(g, v_load_part(row.mask + j, lanes));
             v_store_part(dW + r * dW_ld + j, lanes, g);
         }
     }

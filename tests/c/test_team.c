@@ -22,13 +22,13 @@ static const mlp_fpmode odd_modes[] = {0, 1 << 24, 1 << 22, 2 << 22, 3 << 22, 1 
 
 #if defined(__x86_64__) || defined(__aarch64__)
 typedef struct {
-    atomic_int members, in_default;
+    atomic_int members, in_core;
 } modes_seen;
 
 static void see_mode(void *context, mlp_member *me) {
     modes_seen *seen = context;
     atomic_fetch_add(&seen->members, 1);
-    atomic_fetch_add(&seen->in_default, mlp_fpmode_is(mlp_fpmode_now(), mlp_fpmode_core()));
+    atomic_fetch_add(&seen->in_core, mlp_fpmode_is(mlp_fpmode_now(), mlp_fpmode_core()));
     mlp_team_barrier(me);
 }
 
@@ -59,13 +59,13 @@ static void test_modes(void) {
             doing("floating-point mode %#lx, %d threads", (unsigned long)odd_modes[i], threads);
             modes_seen seen;
             atomic_init(&seen.members, 0);
-            atomic_init(&seen.in_default, 0);
+            atomic_init(&seen.in_core, 0);
             set_modes(threads, odd_modes[i]);
             mlp_team_run(threads, see_mode, &seen);
             int restored = all_have(threads, odd_modes[i]);
             set_modes(threads, mlp_fpmode_default());
             CHECK(restored);
-            CHECK(atomic_load(&seen.members) >= 1 && atomic_load(&seen.in_default) == atomic_load(&seen.members));
+            CHECK(atomic_load(&seen.members) >= 1 && atomic_load(&seen.in_core) == atomic_load(&seen.members));
         }
     }
 }

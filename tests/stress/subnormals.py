@@ -3,7 +3,7 @@
     python tests/stress/subnormals.py
 
 Prints the processor time of an epoch, best of several, and its ratio to the same epoch on usual numbers. The core takes
-subnormal numbers for 0 (csrc/fpmode.h); without that some processors take a hundred times as long.
+subnormal numbers for 0 (csrc/fpmode.h); without that some processors take up to 70 times as long.
 """
 
 import time
