@@ -184,14 +184,15 @@ static void expect_update(const problem *p, int64_t i, int64_t j) {
     const rule *r = &p->rule;
     double g = gradient_of(p->k, sum[i][j], old_W[i][j], r);
     moved at = {old_W[i][j], {is_signed(r) ? old_V[i][j] : old_U[i][j], old_U[i][j]}};
-    if (r->masked && (p->kind == GRADIENT || r->settings.clip_value == 0)) g *= mask[i][j];
+    int unconnected = r->masked && mask[i][j] == 0;
+    if (unconnected) g = 0;
     if (p->kind == UPDATE) {
         rule unclipped = *r;
         double clip = rounded(p->k, r->settings.clip_value);
-        if (clip != 0) g = (g > clip ? clip : g < -clip ? -clip : g) * (r->masked ? mask[i][j] : 1);
+        if (clip != 0) g = g > clip ? clip : g < -clip ? -clip : g;
         unclipped.settings.clip_value = 0;
         step_of(p->k, &at, g, &unclipped, 1);
-        if (r->masked) at.W *= mask[i][j];
+        if (unconnected) at.W = 0;
     }
     put(p->k, expected, i * p->n + j, p->kind == GRADIENT ? g : at.W);
     put(p->k, expected_V, i * p->n + j, at.state[0]);
