@@ -13,9 +13,11 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 void __wrap_free(void *memory);
 
-// AddressSanitizer would end the program over a size that no machine has.
+// AddressSanitizer and ThreadSanitizer would end the program over a size that no machine has.
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
+const char *__tsan_default_options(void);
+const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
 
 static long asked;     // allocations since `arm`
 static long fails_at;  // the one that fails, from 1; 0: none
