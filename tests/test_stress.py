@@ -17,6 +17,7 @@ sys.path.insert(0, str(Path(__file__).with_name("stress")))
 import callers
 import neighbours
 import signals
+import subnormals
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread")
@@ -47,6 +48,23 @@ def test_many_callers_at_once():
         assert callers.run(64, 40) == (64, [])
     finally:
         sys.setswitchinterval(interval)
+
+
+def test_subnormal_numbers_of_every_kind(capsys):
+    """That the program runs; how long it may take is checked where nothing else is at work."""
+    subnormals.main(quick=True)
+    printed = capsys.readouterr().out
+    kinds = [f"{name}, {kind}" for name, *_, sizes in subnormals.cases(1.0) for kind in ["usual", *sizes]]
+    for dtype in ("float32", "float64"):
+        assert all(printed.count(f"| {dtype} | {kind} |") == 1 for kind in kinds)
+
+
+def test_ten_times_slower_on_subnormal_numbers_is_too_slow(capsys, monkeypatch):
+    for seconds, wanted in ((9.99, False), (10.0, True)):
+        monkeypatch.setattr(subnormals, "epoch_seconds", lambda *_, state=0, s=seconds, **sizes: s if state else 1.0)
+        assert subnormals.main(quick=True) is wanted
+        slow = "too slow: 64-128-10, B=64 | float32 | Adam, subnormal X, W, states: 10.00\n"
+        assert (slow in capsys.readouterr().out) is wanted
 
 
 @pytest.mark.parametrize("call", ["fit", "step", "lbfgs", "natural_gradient"])
