@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 SECONDS = 120  # one that takes longer hangs
+MUCH_WORK = 1e12  # floating-point operations: worth all threads there are
 CASES = ["relu-sgd-dropout-float32", "tanh-adam-float64"]
 
 
@@ -74,15 +75,15 @@ def installed():
     return [name for name in NEIGHBOURS if importlib.util.find_spec(name)]
 
 
-def bits():
-    """Hashes of trained networks, of two threads each."""
+def bits(threads=2):
+    """Hashes of trained networks."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import test_golden
 
     result = []
     for case in CASES:
-        net, X = test_golden.trained(case, threads=2)
-        result.append(test_golden.hashed(net, net.predict(X, threads=2)))
+        net, X = test_golden.trained(case, threads)
+        result.append(test_golden.hashed(net, net.predict(X, threads=threads)))
     return result
 
 
@@ -93,6 +94,9 @@ def live_with(order):
     sys.path.insert(0, str(Path(__file__).parents[1]))
     import test_golden
 
+    import mlpfast
+    from mlpfast import _core
+
     wanted = [test_golden.golden()[case] for case in CASES]
     neighbours = [NEIGHBOURS[name] for name in order if name in NEIGHBOURS]
     for _ in range(2):
@@ -102,9 +106,15 @@ def live_with(order):
     if importlib.util.find_spec("threadpoolctl"):
         from threadpoolctl import threadpool_limits
 
-        for limit in (1, 3):
+        config, by_itself = mlpfast.show_config("dicts"), mlpfast.get_num_threads()
+        for limit in (1, 2, 3) if config["openmp"] else ():
             with threadpool_limits(limit):
-                assert bits() == wanted, f"under threadpool_limits({limit})"
+                most = min(limit, config["processors"])
+                got = mlpfast.get_num_threads(), _core.threads_for(0, MUCH_WORK)
+                assert got == (most, most), f"{got} threads under threadpool_limits({limit})"
+                for threads in (None, 2):  # 2: who asks for so many gets them
+                    assert bits(threads) == wanted, f"under threadpool_limits({limit}), threads={threads}"
+        assert mlpfast.get_num_threads() == by_itself, "threads after threadpool_limits"
     if importlib.util.find_spec("joblib"):
         import joblib
 
