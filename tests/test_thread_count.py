@@ -57,6 +57,65 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
     assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
 
 
+def possible_groups():
+    """(where a control group could be made, {file: what makes its quota one processor}): below this process's own, or
+    below those above that."""
+    groups = Path("/proc/self/cgroup")
+    for line in groups.read_text().splitlines() if groups.exists() else ():
+        _, controllers, path = line.split(":", 2)
+        if not controllers:  # version 2
+            files = {"cpu.max": "100000 100000"}
+        elif "cpu" in controllers.split(","):
+            files = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"}
+        else:
+            continue
+        top = Path("/sys/fs/cgroup", controllers)
+        own = top / path.lstrip("/")
+        for folder in [own, *own.parents]:
+            if folder.is_relative_to(top):
+                yield folder / f"mlpfast-test-{os.getpid()}", files
+
+
+@pytest.fixture
+def group_of_one_processor():
+    said = []
+    for group, files in possible_groups():
+        try:
+            group.mkdir()
+            for name, text in files.items():
+                with open(group / name, "r+") as file:  # which must be there already
+                    file.write(text)
+        except OSError as error:
+            said.append(str(error))
+            if group.is_dir():
+                group.rmdir()
+            continue
+        yield group
+        group.rmdir()
+        return
+    pytest.skip("no control group with a CPU quota can be made: " + ("; ".join(said) or "no hierarchy has the CPU"))
+
+
+JOIN = """
+import os, sys
+with open(sys.argv[1], "w") as file:
+    file.write("0")  # this process
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@linux_with_threads
+@pytest.mark.parametrize("asked", [{}, {"OMP_NUM_THREADS": "2"}], ids=["by itself", "OMP_NUM_THREADS"])
+def test_the_quota_of_a_control_group_is_kept(group_of_one_processor, asked, tmp_path):
+    if counts()[0] == 1:
+        pytest.skip("there is one processor without a quota, too")
+    command = [sys.executable, "-c", JOIN, group_of_one_processor / "cgroup.procs", "-m", "mlpfast", "info"]
+    env = {name: value for name, value in os.environ.items() if not name.startswith("OMP_")}
+    run = subprocess.run(command, env={**env, **asked}, check=True, capture_output=True, timeout=120, cwd=tmp_path)
+    info = json.loads(run.stdout)
+    assert (info["processors"], info["threads"]) == (1, 1)
+
+
 REFUSED = """
 import os, resource
 import numpy as np
