@@ -305,6 +305,8 @@ def step(trainer, data):
         objective = Objective(trainer, data)
         J, d = direction(objective, optimizer)
         variables = objective.variables
+        # Before anything changes: there may not be the memory for it.
+        logs = {**trainer._means(*objective.sums()), **({"objective": J} if variables.penalties.any() else {})}
         before = variables.read()
         try:
             variables.write(before - trainer.lr * d)
@@ -313,7 +315,7 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.count_step()
-    return {**trainer._means(*objective.sums()), **({"objective": J} if variables.penalties.any() else {})}
+    return logs
 
 
 def direction(objective, optimizer):
