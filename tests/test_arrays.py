@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, _core, backprop, losses
+from mlpfast import SGD, Layer, NaturalGradient, Network, Trainer, _core, backprop, losses
 
 N_IN, N_OUT = 5, 3
 REFUSED = (ValueError, TypeError)
@@ -457,6 +457,10 @@ CALLS = {
     "fit, split": lambda net, t, X, y, targets, weight: t.fit(X, y, sample_weight=weight, validation_split=0.25),
     "step": lambda net, t, X, y, targets, weight: t.step(X, y),
     "step, weighted": lambda net, t, X, y, targets, weight: t.step(X, y, sample_weight=weight),
+    "natural gradient": lambda net, t, X, y, targets, weight: Trainer(
+        net, optimizer=NaturalGradient(cg_iterations=1), batch_size=None).fit(X, targets, sample_weight=weight),
+    "lbfgs": lambda net, t, X, y, targets, weight: Trainer(net, optimizer="lbfgs", batch_size=None).fit(
+        X, targets, epochs=1),
     "evaluate": lambda net, t, X, y, targets, weight: t.evaluate(X, y, sample_weight=weight),
     "predict": lambda net, t, X, y, targets, weight: net.predict(X).tobytes(),
     "predict, threads": lambda net, t, X, y, targets, weight: net.predict(X, threads=2).tobytes(),
@@ -478,6 +482,8 @@ def reshape(X, y, targets, weight):
 @pytest.mark.parametrize("change", [spoil, reshape])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_change_at_any_moment_is_refused_or_comes_too_late(call, change):
+    if call == "lbfgs":
+        pytest.importorskip("scipy.optimize")
     results = list(interleaved(CALLS[call], change))
     undisturbed = next(interleaved(CALLS[call], lambda *arrays: None))
     assert results and all(result == undisturbed for result in results)

@@ -10,12 +10,14 @@ import sys
 import threading
 import time
 
+import all_rows
 import numpy as np
 
 from mlpfast import Adam, Network, Trainer
 
 X = np.random.default_rng(0).normal(size=(64, 24)).astype(np.float32)
 Y = np.arange(64) % 5
+MANY_X, MANY_Y = np.tile(X, (17, 1)), np.tile(Y, 17)  # two chunks of what takes all rows at once
 
 
 class Caller:
@@ -44,6 +46,9 @@ class Caller:
             if call % 20 == 19:
                 trainer.fit(X, Y)
                 self.bits.update(self.shared.predict(X, threads=2).tobytes())
+            if call % 100 == 39:
+                for taking_all in all_rows.trainers(net, threads=2):
+                    taking_all.fit(MANY_X, MANY_Y, epochs=1)
         for p in net.parameters:
             self.bits.update(p.tobytes())
 

@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 
+import all_rows
 import numpy as np
 
 from mlpfast import Network, Trainer, backprop
@@ -41,6 +42,10 @@ def main(rounds):
         lambda: backprop.gradients(net, X, y, "cross_entropy"), lambda: trainer.fit(X, targets),
         lambda: backprop.residuals(net, X, y, "cross_entropy"), lambda: net.predict(X),
     ]
+    for taking_all in all_rows.trainers(Network([2, N_OUT], output="softmax"), threads=2, check_finite=False):
+        calls += [
+            lambda t=taking_all: t.fit(X, y, epochs=2), lambda t=taking_all: t.fit(X, targets, sample_weight=weight),
+        ]
     sys.setswitchinterval(1e-6)
     threads = [threading.Thread(target=change) for change in (change_numbers, change_shape)]
     for thread in threads:

@@ -20,6 +20,7 @@ from contextlib import contextmanager, nullcontext
 
 os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")  # two threads, on one processor too
 
+import all_rows
 import numpy as np
 
 import mlpfast
@@ -27,6 +28,7 @@ from mlpfast import Network, Trainer
 
 X = np.linspace(-1, 1, 500 * 64, dtype=np.float32).reshape(500, 64)
 y = np.arange(500) % 10
+many = np.tile(X, (3, 1)), np.tile(y, 3)  # two chunks of what takes all rows at once
 WELL = b"well"
 
 
@@ -36,6 +38,8 @@ def work():
     for threads in (2, None):
         net = Network([64, 96, 10], output="softmax", seed=0)
         Trainer(net, seed=0, threads=threads).fit(X, y)
+        for taking_all in all_rows.trainers(net, threads=threads):
+            taking_all.fit(*many, epochs=1)
         for array in [*net.parameters, net.predict(X, threads=threads)]:
             digest.update(array.tobytes())
     return digest.hexdigest()
@@ -146,14 +150,15 @@ def by_multiprocessing(expected, seconds):
 
 @contextmanager
 def others_training():
-    """Two other threads train meanwhile, each a network of its own."""
+    """Two other threads train meanwhile, each a network of its own, in minibatches and on all rows at once."""
     over, begun = threading.Event(), threading.Barrier(3)
 
     def train(net):
-        trainer = Trainer(net, seed=0, threads=2, batch_size=100)
+        trainers = [Trainer(net, seed=0, threads=2, batch_size=100), *all_rows.trainers(net, threads=2)]
         begun.wait()
         while not over.is_set():
-            trainer.fit(X, y, epochs=3)
+            for trainer in trainers:
+                trainer.fit(*many, epochs=1)
 
     shared[:] = [Network([64, 256, 256, 10], output="softmax", seed=i) for i in range(2)]
     threads = [threading.Thread(target=train, args=(net,)) for net in shared]
