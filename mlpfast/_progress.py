@@ -19,11 +19,13 @@ class Progress:
     def show(self, logs):
         """One more epoch is done, with these numbers."""
         self.done += 1
+        if not self.wanted:  # an epoch may take microseconds
+            return
         numbers = {name: f"{value:.4f}" for name, value in logs.items()}
         if self.bar is not None:
             self.bar.set_postfix(numbers, refresh=False)
             self.bar.update()
-        elif self.wanted:
+        else:
             text = "  ".join(f"{name} {value}" for name, value in numbers.items())
             print(f"epoch {self.done}/{self.epochs}  {text}", flush=True)
 

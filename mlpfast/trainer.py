@@ -228,7 +228,8 @@ class Trainer:
                 bar.show(logs)
                 wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
                 _core.enter_default_mode()
-                history.add_to_last(logs)
+                if callbacks:
+                    history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
 
