@@ -199,10 +199,10 @@ double mlp_seconds(void) {
 
 // A phase of a step takes microseconds, so the others are usually here within a short spin. When they are not, there may
 // be more threads than cores: sleeping lets the others run, and where two members share a core while another is idle,
-// waking moves one of them there; yielding does not. To sleep and be woken costs 100 us on a virtual Sapphire Rapids; less
-// than 10 us of spinning made steps of 784-128-10 slower there on two threads than on one.
+// waking moves one of them there; yielding does not. To sleep and be woken costs 100 us on a virtual Intel Xeon with AMX;
+// less than 10 us of spinning made steps of 784-128-10 slower there on two threads than on one.
 #define SPIN_SECONDS 25e-6
-#define PAUSES 32  // between two looks at the clock: 0.3 us on Sapphire Rapids, 2 us on a Skylake server
+#define PAUSES 32  // between two looks at the clock: 0.3 us on that machine, 2 us on a Skylake server
 
 // Whether the others have come.
 static int spin_until(mlp_team *team, unsigned turn) {
