@@ -1,5 +1,6 @@
 """LBFGS beside SciPy on the NumPy twin and scikit-learn; NaturalGradient beside dense Fisher matrices."""
 
+import contextlib
 import itertools
 import os
 import signal
@@ -554,6 +555,26 @@ def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
     assert_same(trainer.network, before[0])
 
 
+def fork_into(children):
+    """children: gets what os.fork returns."""
+    children.append(os.fork())
+    signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+
+
+@contextlib.contextmanager
+def goes_well_in_both(children):
+    """The body calls fork_into(children) once, and must raise neither here nor in the child, who ends with it."""
+    try:
+        yield
+    except BaseException:
+        if children == [0]:
+            os._exit(1)
+        raise
+    if children == [0]:
+        os._exit(0)
+    assert os.waitpid(children[0], 0)[1] == 0
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
     monkeypatch.setattr(full_batch, "threads_for", lambda *_: 2)
@@ -564,19 +585,11 @@ def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
     class Forks(Events):
         def on_epoch_end(self, trainer, epoch, logs):
             if epoch == 1:
-                children.append(os.fork())
-                signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+                fork_into(children)
 
-    try:
+    with goes_well_in_both(children):
         lbfgs(nets[1], CE).fit(X, y, epochs=4, callbacks=[Forks()])
         assert_same(nets[1], copies(nets[0]))
-    except BaseException:
-        if children == [0]:
-            os._exit(1)
-        raise
-    if children == [0]:
-        os._exit(0)
-    assert os.waitpid(children[0], 0)[1] == 0
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -590,20 +603,12 @@ def test_a_process_forked_while_a_helper_works_goes_on():
             assert forked.wait(60)
         elif not children:
             assert begun.wait(60)
-            children.append(os.fork())
-            signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+            fork_into(children)
             forked.set()
         return i * i
 
-    try:
+    with goes_well_in_both(children):
         assert list(_sharing.in_order(work, list(range(12)), 2)) == [i * i for i in range(12)]
-    except BaseException:
-        if children == [0]:
-            os._exit(1)
-        raise
-    if children == [0]:
-        os._exit(0)
-    assert os.waitpid(children[0], 0)[1] == 0
 
 
 @pytest.mark.parametrize("start", [lambda *_: 0, None], ids=["died at its birth", "refused"])

@@ -150,7 +150,8 @@ SIMD vreal exp_minus_1_small(exp_parts e) {
 SIMD vreal power_of_field(vint field) { return v_from_bits(vi_shl(field, MANTISSA_BITS)); }
 
 // 2^n is too large or too small for one factor. The product with the first half of it is exact, so that results are
-// rounded once, subnormal ones too (which the core's floating-point mode then takes for 0). min and max return a NaN in their second operand.
+// rounded once, subnormal ones too (which the core's floating-point mode then takes for 0). min and max return a NaN in
+// their second operand.
 SIMD vreal v_exp(vreal x) {
     exp_parts e = exp_split(v_max(v_set1(EXP_LOWEST), v_min(v_set1(EXP_HIGHEST), x)), 2 * EXPONENT_BIAS);
     vint half = vi_shr(e.field, 1);

@@ -7,8 +7,6 @@ is 1 if any is LIMIT or more. The core takes subnormal numbers for 0 (csrc/fpmod
 up to 70 times as long.
 """
 
-import platform
-import re
 import sys
 import time
 from pathlib import Path
@@ -17,6 +15,9 @@ import numpy as np
 
 import mlpfast
 from mlpfast import SGD, Adam, Network, Trainer
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # last: mlpfast stays the installed one
+from benchmarks.machine import cpu_model  # noqa: E402
 
 LIMIT = 10
 SHAPES = {"64-128-10, B=64": ([64, 128, 10], 4096, 64), "16-16-4, B=4": ([16, 16, 4], 4096, 4),
@@ -53,19 +54,9 @@ def epoch_seconds(shape, rows, dtype, optimizer, activation, x=1.0, w=1.0, state
     return time.thread_time() - start
 
 
-def processor():
-    """As /proc/cpuinfo names it, with family and model: some names fit many."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return platform.processor() or platform.machine()
-    found = re.findall(r"^(cpu family|model|model name)\s*: (.*)$", lines.split("\n\n")[0], re.MULTILINE)
-    return ", ".join(f"{name} {value}" for name, value in found) or platform.machine()
-
-
 def main(quick):
     config, ratios = mlpfast.show_config("dicts"), {}
-    print(f"{processor()}; {config['isa']}, {config['compiler']}")
+    print(f"{cpu_model()}; {config['isa']}, {config['compiler']}")
     print("| network | dtype | case | ms | ratio |\n|---|---|---|---|---|")
     for shape in list(SHAPES)[: 1 if quick else None]:
         rows = SHAPES[shape][1] // (8 if quick else 1)
