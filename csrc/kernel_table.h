@@ -116,8 +116,8 @@ typedef struct {
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
     // Elements [i0, i1) of sum = those of the parts, of which each is part_stride numbers behind the last, in their order.
     void (*add_parts)(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1);
-    // squares[i] = sum of the squares of row i of g (.., cols), rows [i0, i1).
-    void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols);
+    // squares[i] = sum of the squares of factor times row i of g (.., cols), rows [i0, i1).
+    void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols, double factor);
     // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.
     void (*limit_columns)(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most);
 

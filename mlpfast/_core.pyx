@@ -43,6 +43,7 @@ cdef extern from "mlpfast.h":
         const void *targets
         const void *weights
         int64_t n
+        double mean_weight
     ctypedef struct mlp_own_loss:
         int (*rows)(void *, void *, void *, double *, const void *, const mlp_data *, const int64_t *, int64_t, int64_t,
                     int64_t) noexcept nogil
@@ -95,6 +96,7 @@ cdef extern from "mlpfast.h":
     void *mlp_network_slopes(const mlp_network *, int)
     void *mlp_network_mask(const mlp_network *, int)
     int64_t mlp_network_stride(const mlp_network *, int)
+    int mlp_network_first_not_finite(const mlp_network *) nogil
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
@@ -113,8 +115,8 @@ cdef extern from "mlpfast.h":
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
     void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *,
-                               const double *, const double *, int, mlp_poll, void *) nogil
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
+                               const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
     void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
@@ -399,6 +401,15 @@ cdef class Data:
 
     def __len__(self):
         return self.c.n
+
+    @property
+    def mean_weight(self):
+        """What the gradient of B rows is divided by B times; 0: by the sum of their weights."""
+        return self.c.mean_weight
+
+    @mean_weight.setter
+    def mean_weight(self, double mean_weight):
+        self.c.mean_weight = mean_weight
 
     cpdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
@@ -724,6 +735,13 @@ cdef class Network:
         each = [p for l in range(len(self.layers)) for p in (self.weights(l), self.bias(l), self.slopes(l))]
         return [p for p in each if p is not None]
 
+    def first_not_finite(self):
+        """The number of the lowest layer, from 0, with a parameter that is NaN or infinite; -1 if there is none."""
+        cdef int layer
+        with nogil:
+            layer = mlp_network_first_not_finite(self.c)
+        return layer
+
     cdef Workspace workspace(self, int64_t n, int threads):
         cdef Workspace space
         mlp_lock(&self.lock)
@@ -750,7 +768,7 @@ cdef class Network:
         """
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0), 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
@@ -966,7 +984,7 @@ cdef class Trainer:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0))
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0), 0)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone
@@ -995,17 +1013,19 @@ cdef class Trainer:
         return None if status != MLP_OK else result.loss_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None, momenta=None):
-        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
+        """Train on all minibatches in that order (int64 row numbers, at most n, or None) -> (status name, result).
 
         rates, momenta: the learning rate and the momentum (of Adam beta1) of each minibatch (float64), or None for that
         of the settings.
         """
         data.check(self.network)
+        if order is not None and order.dtype != np.int64:
+            raise ValueError("order must be int64")
+        cdef int64_t n_order = 0 if order is None else order.shape[0]
+        cdef int64_t rows = data.c.n if order is None else n_order
         for each in (rates, momenta):
-            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < data.c.n):
+            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < rows):
                 raise ValueError("rates and momenta must be float64, one for each minibatch")
-        if order is not None and (order.dtype != np.int64 or order.shape[0] != data.c.n):
-            raise ValueError("order must be int64, one for each row")
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
@@ -1015,7 +1035,8 @@ cdef class Trainer:
         cdef mlp_status status
         self.network.begin_training()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, lr, momentum, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, n_order, &settings, lr, momentum, threads, ask,
+                                     &state)
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result

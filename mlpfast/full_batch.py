@@ -118,8 +118,8 @@ class Objective:
         self.threads = threads_for(trainer, len(data))
         self.data = data  # which the chunks are views of
         self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
-        self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
-        self.scale = 1 / self.weight_sum
+        self.weight_sum = float(len(data)) if data.weights is None else backprop.sum_in_order(data.weights)
+        self.scale = backprop._scale(data)
 
     def value_and_gradient(self, keep=None):
         """(J, dJ/dtheta). keep: a list that gets the Tape of each chunk."""
@@ -152,7 +152,7 @@ class Objective:
 
     def sums(self):
         """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
-        losses, correct = (backprop._sum_in_order(np.concatenate(rows)) for rows in self.rows)
+        losses, correct = (backprop.sum_in_order(np.concatenate(rows)) for rows in self.rows)
         return losses, self.weight_sum, correct
 
     def check(self, J, vector):

@@ -1,7 +1,8 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h.
 
 g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is a number or a schedule
-(mlpfast.schedules). The attributes may be changed between calls of fit.
+(mlpfast.schedules). The attributes may be changed between calls of fit. All but SGD square g: of numbers above
+2^63, in float64 2^511, they take that, since an infinite square would stop a weight for good.
 """
 
 from operator import attrgetter

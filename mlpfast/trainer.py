@@ -10,13 +10,16 @@ from . import metrics as known_metrics
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, examples, flag, real_number, state_arrays, whole_number, within
+from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
+from ._validate import mean_weight as checked_mean_weight
+from .backprop import sum_in_order
 from .callbacks import EarlyStopping, LearningRateLogger, StopAt
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
+WEIGHTINGS = ("data", "minibatch")
 COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
 
 
@@ -36,6 +39,10 @@ class Trainer:
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
+    weighting: what a weight means. "data": the same in whichever minibatch its row falls. The gradient of B rows is
+        divided by B wbar, wbar being the mean weight of the rows to train on, and rows of weight 0 take no place in a
+        minibatch. "minibatch", as scikit-learn and PyTorch have it: it is divided by the sum of the minibatch's
+        weights, so that a heavy row counts less among heavy ones.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
         changes the parameters.
 
@@ -57,6 +64,7 @@ class Trainer:
         clip_value=None,
         clip_norm=None,
         max_norm=None,
+        weighting="data",
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -73,6 +81,7 @@ class Trainer:
         self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         for name in LIMITS:
             _limit(name, getattr(self, name))
+        self.weighting = one_of("weighting", weighting, WEIGHTINGS)
         self.check_finite = flag("check_finite", check_finite)
         self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
@@ -192,8 +201,8 @@ class Trainer:
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
-        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
-            gradients are divided by their sum.
+        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
+            Losses are divided by their sum, gradients as `weighting` says. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
             data alone.
@@ -211,7 +220,9 @@ class Trainer:
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
         given, callbacks = _callbacks(callbacks, stop_at)
-        order = np.empty(len(data), np.int64) if flag("shuffle", self.shuffle) and self.batch_size else None
+        rows = self._rows(data)
+        shuffled = flag("shuffle", self.shuffle) and self.batch_size
+        order = np.empty(len(data) if rows is None else len(rows), np.int64) if shuffled else None
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
@@ -240,30 +251,38 @@ class Trainer:
             else:
                 for _ in range(epochs):
                     begin()
-                    if end(self._one_epoch(data, order, validation, metrics)):
+                    if end(self._one_epoch(data, rows, order, validation, metrics)):
                         break
             for _begin, _end, finish in callbacks:
                 finish(self)
+            self._check_parameters()  # after callbacks, which may bring better ones back
         return history
 
-    def step(self, X, y, sample_weight=None):
-        """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+    def step(self, X, y, sample_weight=None, mean_weight=None):
+        """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 where all weights are 0.
+        Shapes and errors as in fit.
+
+        mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and where that is
+            0 the data have no gradient. A minibatch of fit is a step with m the mean weight of the rows of the whole
+            training whose weight is not 0.
+        """
         with self._hold:
-            if sample_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
+            if sample_weight is None and mean_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
                 self._settings()
                 loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
                 if loss is not None:
                     return loss
-            return self._step(X, y, sample_weight)
+            return self._step(X, y, sample_weight, mean_weight)
 
     @_core.in_default_mode
-    def _step(self, X, y, sample_weight):
-        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
+    def _step(self, X, y, sample_weight, mean_weight):
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
+        data.mean_weight = checked_mean_weight(mean_weight)
         if isinstance(self.optimizer, optimizers.FullBatch):
             return full_batch.step(self, data)["loss"]
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
-        return result["loss_sum"] / result["weight_sum"]
+        return self._means(result["loss_sum"], result["weight_sum"], result["correct"])["loss"]
 
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
@@ -282,11 +301,23 @@ class Trainer:
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
-    def _one_epoch(self, data, order, validation, metrics):
+    def _rows(self, data):
+        """The rows that minibatches are made of, in the data's order; None for all. Tells data its mean weight."""
+        by_data = one_of("weighting", self.weighting, WEIGHTINGS) == "data"
+        if not by_data or data.weights is None or self.batch_size is None:
+            return None
+        rows = np.flatnonzero(data.weights)
+        data.mean_weight = sum_in_order(data.weights) / len(rows)
+        return rows if len(rows) < len(data) else None
+
+    def _one_epoch(self, data, rows, order, validation, metrics):
         if isinstance(self.optimizer, optimizers.FullBatch):
             return self._ended(full_batch.step(self, data), data, validation, metrics)
-        if order is not None:
+        if order is None:
+            order = rows
+        else:
             _core.shuffle(order, self._settings()["seed"], self.epoch)
+            order = order if rows is None else rows[order]
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
@@ -312,7 +343,8 @@ class Trainer:
         """Train on each -> (status name, result), as the core gives them."""
         settings, lr, rates, momenta = self._settings(), self.optimizer.lr, None, None
         if getattr(lr, "per", "epoch") == "step":
-            steps = range(self.steps, self.steps + -(-len(data) // (self.batch_size or len(data))))
+            n = len(data) if order is None else len(order)
+            steps = range(self.steps, self.steps + -(-n // (self.batch_size or n)))
             rates = np.array([schedules.rate(lr, self.epoch, step) for step in steps])
             self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
             momenta = schedules.momenta(lr, self.epoch, steps)
@@ -376,9 +408,10 @@ class Trainer:
         return on_data, chosen
 
     def _means(self, loss_sum, weight_sum, correct):
-        means = {"loss": loss_sum / weight_sum}
+        total = weight_sum or 1.0  # of a step without weight
+        means = {"loss": loss_sum / total}
         if self.loss.name in losses.CLASSIFICATION:
-            means["accuracy"] = correct / weight_sum
+            means["accuracy"] = correct / total
         return means
 
     def _settings(self):
@@ -420,6 +453,15 @@ class Trainer:
                 within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
+
+    def _check_parameters(self):
+        """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""
+        bad = self.network._core.first_not_finite() if self.check_finite else -1
+        if bad >= 0:
+            raise FloatingPointError(
+                f"epoch {self.epoch - 1}: layer {bad + 1} holds NaN or infinity after the last update. "
+                "A smaller learning rate may help"
+            )
 
     def _check(self, failure, result):
         if failure is None:

@@ -270,15 +270,17 @@ def test_validation_is_what_evaluate_says():
 # ---- weights of examples and classes
 
 
+@pytest.mark.parametrize("weighting", ["data", "minibatch"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_sample_weight_is_the_references(loss):
+def test_sample_weight_is_the_references(loss, weighting):
     X, y = problem(loss)
     weight = np.random.default_rng(1).uniform(0, 4, size=len(X))
     weight[5] = 0
     net = network(loss)
     layers = reference.layers_of(net)
-    wanted = reference.train(layers, X, y, loss, batch_size=16, epochs=4, lr=0.05, sample_weight=weight)
-    trainer = Trainer(net, loss, SGD(lr=0.05), batch_size=16, shuffle=False)
+    rule = dict(sample_weight=weight, weighting=weighting)
+    wanted = reference.train(layers, X, y, loss, batch_size=16, epochs=4, lr=0.05, **rule)
+    trainer = Trainer(net, loss, SGD(lr=0.05), batch_size=16, shuffle=False, weighting=weighting)
     assert trainer.fit(X, y, epochs=4, sample_weight=weight)["loss"] == pytest.approx(wanted, rel=1e-9, abs=0)
     for p, w in zip(net.parameters, reference.flat(layers), strict=True):
         np.testing.assert_allclose(p, w, rtol=1e-9, atol=1e-12)
@@ -323,9 +325,9 @@ def test_class_weight_is_the_sample_weight_of_each_label(given):
     X, y = problem("cross_entropy")
     labels = y.argmax(axis=1)
     each = np.array([2.0, 1.0, 1.0, 0.5])
-    if given == "balanced":
-        each = len(labels) / (4 * np.bincount(labels, minlength=4))
     sample = np.linspace(1, 2, len(X))
+    if given == "balanced":
+        each = sample.sum() / (4 * np.bincount(labels, weights=sample, minlength=4))
     by_class, by_sample = network(), network()
     first = Trainer(by_class, seed=0).fit(X, labels, epochs=2, class_weight=given, sample_weight=sample)
     second = Trainer(by_sample, seed=0).fit(X, labels, epochs=2, sample_weight=each[labels] * sample)

@@ -68,6 +68,14 @@ static void *draw(int64_t count, uint64_t stream, int normal, double plus, mlp_d
     return reals;
 }
 
+static double mean_of_rows(const void *reals, mlp_dtype dtype) {
+    double sum = 0;
+    for (int i = 0; i < ROWS; i++) {
+        sum += dtype == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
+    }
+    return sum / ROWS;
+}
+
 static int32_t *draw_labels(int64_t classes) {
     double u[ROWS];
     int32_t *labels = allocate(ROWS, sizeof *labels);
@@ -81,7 +89,9 @@ static mlp_data draw_data(const golden *g, mlp_dtype dtype) {
     mlp_data data = {.X = draw(ROWS * g->width[0], STREAM_X, 1, 0, dtype), .x_type = dtype, .n = ROWS};
     if (g->loss == MLP_CROSS_ENTROPY) data.labels = draw_labels(n_out);
     else data.targets = draw(ROWS * n_out, STREAM_TARGETS, g->loss == MLP_HALF_SQUARED_ERROR, 0, dtype);
-    if (g->weighted) data.weights = draw(ROWS, STREAM_WEIGHTS, 0, 0.5, dtype);
+    if (!g->weighted) return data;
+    data.weights = draw(ROWS, STREAM_WEIGHTS, 0, 0.5, dtype);
+    data.mean_weight = mean_of_rows(data.weights, dtype);
     return data;
 }
 
@@ -117,7 +127,9 @@ static void train(const golden *g, mlp_network *net, const mlp_data *data, int t
         int64_t order[ROWS];
         mlp_result result;
         mlp_shuffle(order, ROWS, SEED, epoch);
-        if (mlp_train_epoch(trainer, &result, data, order, &settings, NULL, NULL, threads, NULL, NULL)) fail("mlp_train_epoch");
+        if (mlp_train_epoch(trainer, &result, data, order, ROWS, &settings, NULL, NULL, threads, NULL, NULL)) {
+            fail("mlp_train_epoch");
+        }
     }
     mlp_trainer_destroy(trainer);
 }

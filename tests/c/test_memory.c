@@ -68,7 +68,7 @@ static mlp_status epoch(life *of) {
     mlp_result r;
     mlp_data data = of->d.data;
     data.n = EPOCH_ROWS;
-    return mlp_train_epoch(of->trainer, &r, &data, NULL, &of->settings, NULL, NULL, of->threads, NULL, NULL);
+    return mlp_train_epoch(of->trainer, &r, &data, NULL, 0, &of->settings, NULL, NULL, of->threads, NULL, NULL);
 }
 static mlp_status step(life *of) {  // of more rows than an epoch's minibatches: the workspace grows
     mlp_result r;
