@@ -10,7 +10,7 @@ PYTHON ?= python3
 SOURCE := $(CURDIR)
 
 define prelude
-echo "======== $@"
+@echo "======== $@"
 passed() { echo "$@ ($$SECONDS s)" >>'$(WORK)/passed'; }
 skip() { echo "SKIPPED: $@: $$*" | tee -a '$(WORK)/skipped'; exit 0; }
 have() { command -v "$$1" >/dev/null; }
