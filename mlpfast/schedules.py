@@ -223,7 +223,8 @@ class ReduceOnPlateau(Schedule):
     never below lowest.
 
     monitor: a name of the logs; None takes "val_loss" if there is validation data, else "loss".
-    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
+        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
     It goes by epochs, and keeps its state: each Trainer needs one of its own. PyTorch counts patience one higher.
     """
 
@@ -252,7 +253,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def check(lr, names):
-    """ValueError if a schedule wants to know a number that is not among those of the epochs."""
+    """ValueError if a schedule wants to know a number that is not among those of the epochs (None: any)."""
     if isinstance(lr, Warmup):
         check(lr.then, names)
     elif isinstance(lr, ReduceOnPlateau):

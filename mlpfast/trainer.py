@@ -11,7 +11,7 @@ from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
 from ._validate import Data, examples, flag, real_number, state_arrays, whole_number, within
-from .callbacks import EarlyStopping, LearningRateLogger, StopAt
+from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
@@ -197,7 +197,8 @@ class Trainer:
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
             data alone.
-        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
+        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached. For
+            a name that is not the library's own {name: (">=", number)}, or "<=".
         callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
@@ -324,14 +325,15 @@ class Trainer:
         return [layer for layer in self.network.layers if layer.trainable]
 
     def _check_names(self, callbacks, validates, metrics):
-        """ValueError if somebody waits for a number that the logs will not have; other callbacks may add any."""
-        if not all(type(callback) in OURS for callback in callbacks):
-            return
+        """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
+        or does not say which way it is to go."""
         own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
         names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
         names += [f"val_{name}" for name in [*own, *metrics[1]] if validates]
+        if not all(type(callback) in OURS for callback in callbacks):
+            names = None
         for callback in callbacks:
-            if isinstance(callback, LearningRateLogger):
+            if isinstance(callback, LearningRateLogger) and names:
                 names += ["lr", "momentum"]
             elif isinstance(callback, (EarlyStopping, StopAt)):
                 callback.check(names)
@@ -477,10 +479,6 @@ def _limit(name, value):
     return 0.0 if value is None else real_number(name, value, above=0)
 
 
-def _nothing(*_):
-    return None
-
-
 OURS = EarlyStopping, LearningRateLogger, StopAt  # of these it is known what they add to the logs
 
 
@@ -489,18 +487,4 @@ def _callbacks(callbacks, stop_at):
     if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
         callbacks = [callbacks]
     given = [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
-    return given, [_callback(callback) for callback in given]
-
-
-def _callback(callback):
-    """(on_epoch_begin, on_epoch_end, on_fit_end) of a callback."""
-    if isinstance(callback, type):
-        raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
-    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")]
-    if all(method is None for method in methods):
-        if not callable(callback):
-            raise TypeError(
-                f"callbacks must be functions or have on_epoch_begin, on_epoch_end or on_fit_end, got {callback!r}"
-            )
-        methods[1] = callback
-    return [method or _nothing for method in methods]
+    return given, [methods_of(callback) for callback in given]
