@@ -17,6 +17,7 @@ import functools
 import weakref
 
 from . import schedules
+from ._attributes import Closed
 from ._monitor import Monitor, check_names, goal, number_of
 from ._validate import flag, real_number
 
@@ -73,7 +74,7 @@ def _nothing(*_):
     return None
 
 
-class EarlyStopping:
+class EarlyStopping(Closed):
     """Ends the training once `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
     restore_best: at the end of fit, whatever ended it but an exception, the parameters go back to those after the best
@@ -130,7 +131,7 @@ class EarlyStopping:
                 parameter[...] = best
 
 
-class LearningRateLogger:
+class LearningRateLogger(Closed):
     """Adds "lr" to the logs: the rate the epoch began with. Where a schedule moves the momentum (of Adam and AdamW
     beta1), that is added as "momentum"."""
 
@@ -147,7 +148,7 @@ class LearningRateLogger:
         logs.update(self._logs)
 
 
-class StopAt:
+class StopAt(Closed):
     """Ends the training once all goals are reached; fit(stop_at=goals) is short for it.
 
     goals: {name in the logs: number}, or a number, which is meant for "loss". Losses, objective, mae and mse shall fall

@@ -22,6 +22,7 @@ import numbers
 
 import numpy as np
 
+from ._attributes import Closed
 from ._core import enter_default_mode
 from ._monitor import is_ours
 from ._validate import whole_number
@@ -57,7 +58,7 @@ def _lower_class(y):
     return low
 
 
-class TopK:
+class TopK(Closed):
     """Share of the rows whose class is among the k largest outputs."""
 
     def __init__(self, k):

@@ -24,6 +24,7 @@ import math
 import numpy as np
 
 from . import _core
+from ._attributes import Closed
 from ._monitor import Monitor
 from ._validate import one_of, real_number, whole_number
 
@@ -73,7 +74,7 @@ def _momentum_at(lr, t):
     return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
-class Schedule:
+class Schedule(Closed):
     """What the schedules share."""
 
     def __init__(self, per):

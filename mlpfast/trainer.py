@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
+from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
@@ -20,7 +21,7 @@ LIMITS = ("clip_value", "clip_norm", "max_norm")
 COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
 
 
-class Trainer:
+class Trainer(Closed):
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
@@ -41,6 +42,13 @@ class Trainer:
 
     The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
     """
+
+    _elsewhere = {
+        "learning_rate": "set optimizer.lr", "lr": "set optimizer.lr",
+        "momentum": "set the optimizer's momentum, of Adam beta1",
+        "weight_decay": "l2 is a penalty for any optimizer, and AdamW(weight_decay=...) has it",
+        "epochs": "it goes to fit(epochs=...)",
+    }
 
     def __init__(
         self,
