@@ -10,15 +10,18 @@ class Closed:
     """
 
     _closed = False
+    _properties = frozenset()
     _elsewhere = {}  # {a name that users try: what stands for it here}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls._properties = {n for base in cls.__mro__ for n, value in vars(base).items() if isinstance(value, property)}
         if cls.__module__.startswith(f"{__package__}."):
             cls.__init__ = _then_closed(cls, cls.__init__)
 
     def __setattr__(self, name, value):
-        if name not in self.__dict__ and self._closed and name[:1] != "_":
+        # Not `in vars(self)`: once an object's dict has been asked for, its attributes are slower to read.
+        if name[0] != "_" and self._closed and (name in self._properties or not hasattr(self, name)):
             _check(self, name)
         super().__setattr__(name, value)
 
@@ -36,14 +39,12 @@ def _then_closed(cls, init):
 
 
 def _check(self, name):
-    """AttributeError unless self has an attribute of that name that can be set."""
+    """AttributeError unless it is the name of a property that can be set."""
     cls = type(self)
-    of_class = getattr(cls, name, None)
-    if isinstance(of_class, property):
-        if of_class.fset is None:
-            raise AttributeError(f"{name} of {cls.__name__} cannot be set{_instead(self, name)}")
-    elif not hasattr(cls, name):
+    if name not in self._properties:
         raise AttributeError(f"{cls.__name__} has no attribute {name!r}{_instead(self, name) or _nearest(self, name)}")
+    if getattr(cls, name).fset is None:
+        raise AttributeError(f"{name} of {cls.__name__} cannot be set{_instead(self, name)}")
 
 
 def _instead(self, name):
@@ -59,8 +60,7 @@ def _nearest(self, name):
     """The nearest name to an unknown one, or all names there are."""
     import difflib  # here, because few need it
 
-    properties = [n for n in dir(type(self)) if isinstance(getattr(type(self), n), property)]
-    own = sorted(n for n in {*vars(self), *properties} if n[0] != "_")
+    own = sorted(n for n in {*vars(self), *self._properties} if n[0] != "_")
     names = {n.lower(): n for n in [*_parameters(self), *own]}
     near = difflib.get_close_matches(name.lower(), names, n=1)
     if near:

@@ -217,6 +217,7 @@ class Trainer(Closed):
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
+        whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"])
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
         given, callbacks = _callbacks(callbacks, stop_at)
@@ -303,7 +304,7 @@ class Trainer(Closed):
 
     def _ended(self, logs, data, validation, metrics):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
-        self.epoch += 1
+        self._epoch += 1  # not by the setter, which takes longer: fit has checked it
         logs.update(self._metrics(data, metrics[0]))
         if "objective" not in logs and self._is_penalised():
             logs["objective"] = logs["loss"] + self._penalty()
@@ -335,17 +336,20 @@ class Trainer(Closed):
     def _check_names(self, callbacks, validates, metrics):
         """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
         or does not say which way it is to go."""
-        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
-        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
-        names += [f"val_{name}" for name in [*own, *metrics[1]] if validates]
-        if not all(type(callback) in OURS for callback in callbacks):
-            names = None
+        names = None
+        if all(type(callback) in OURS for callback in callbacks):
+            names = self._names_in_logs(validates, metrics)
         for callback in callbacks:
             if isinstance(callback, LearningRateLogger) and names:
-                names += ["lr", "momentum"]
+                names += ["lr", "momentum"]  # for those after it
             elif isinstance(callback, (EarlyStopping, StopAt)):
                 callback.check(names)
         schedules.check(self.optimizer.lr, names)
+
+    def _names_in_logs(self, validates, metrics):
+        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
+        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
+        return names + [f"val_{name}" for name in [*own, *metrics[1]] if validates]
 
     def _is_penalised(self):
         return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))

@@ -230,6 +230,8 @@ def test_names_that_will_be_there():
     assert trainer.fit(*problem(), callbacks=[LearningRateLogger(), *stopping[1:]], **settings).n_epochs == 1
     with pytest.raises(ValueError, match="monitor.*'val_objective'"):
         trainer.fit(*problem(), callbacks=stopping, **settings)
+    with pytest.raises(ValueError, match="monitor must be one of loss, .*got 'lr'"):  # the logger comes too late for it
+        trainer.fit(*problem(), callbacks=[stopping[1], LearningRateLogger()])
     says = Says([1.0], "val_objective")
     own = trainer.fit(*problem(), callbacks=[says, stopping[0]], **settings)
     assert own["val_objective"] == [1.0]  # what a callback of one's own adds is not known before
