@@ -10,7 +10,8 @@
 Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For cross_entropy,
 binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and in the loss's own
 sense: where y are rows, of the last three the share of rows with every output on its right side, for logits that of 0.
-A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__: y is class numbers (n,) if
+A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__, which must not be one of
+the library's own names in the logs ("loss", "lr", "val_...") or of these metrics: y is class numbers (n,) if
 such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight and
 class_weight where there are any: a function with a parameter sample_weight, as scikit-learn's have, is given those (n,)
 by that name, and one without is refused with weights.
@@ -21,7 +22,9 @@ import numbers
 
 import numpy as np
 
+from ._attributes import Closed
 from ._core import enter_default_mode
+from ._monitor import is_ours
 from ._validate import whole_number
 
 # What a metric of this file is called with: y, yhat, sample_weight=None.
@@ -55,7 +58,7 @@ def _lower_class(y):
     return low
 
 
-class TopK:
+class TopK(Closed):
     """Share of the rows whose class is among the k largest outputs."""
 
     def __init__(self, k):
@@ -108,10 +111,15 @@ def checked(metrics):
         if hasattr(metrics, "__iter__"):
             raise
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metrics!r}") from None
+    for function in functions:
+        if not _is_ours(function) and is_ours(name := _name_of(function)):
+            raise ValueError(
+                f"metrics: {name!r} is, or looks like, a name of the library's own, got it as that of a function: "
+                "give it another __name__, or an attribute `name`"
+            )
     named = {_name_of(function): function for function in functions}
-    if len(named) < len(functions) or named.keys() & {"loss", "objective"}:
-        got = ", ".join(map(_name_of, functions))
-        raise ValueError(f"metrics must have different names, none of them 'loss' or 'objective', got {got}")
+    if len(named) < len(functions):
+        raise ValueError(f"metrics must have different names, got {', '.join(map(_name_of, functions))}")
     return named
 
 
@@ -168,7 +176,8 @@ def _one(metric):
 
 
 def _name_of(function):
-    return getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+    name = getattr(function, "name", None)
+    return name if name and isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
 
 
 def _is_ours(function):

@@ -24,6 +24,7 @@ import math
 import numpy as np
 
 from . import _core
+from ._attributes import Closed
 from ._monitor import Monitor
 from ._validate import one_of, real_number, whole_number
 
@@ -73,7 +74,7 @@ def _momentum_at(lr, t):
     return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
-class Schedule:
+class Schedule(Closed):
     """What the schedules share."""
 
     def __init__(self, per):
@@ -223,7 +224,8 @@ class ReduceOnPlateau(Schedule):
     never below lowest.
 
     monitor: a name of the logs; None takes "val_loss" if there is validation data, else "loss".
-    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
+        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
     It goes by epochs, and keeps its state: each Trainer needs one of its own. PyTorch counts patience one higher.
     """
 
@@ -252,7 +254,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def check(lr, names):
-    """ValueError if a schedule wants to know a number that is not among those of the epochs."""
+    """ValueError if a schedule wants to know a number that is not among those of the epochs (None: any)."""
     if isinstance(lr, Warmup):
         check(lr.then, names)
     elif isinstance(lr, ReduceOnPlateau):

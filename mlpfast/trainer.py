@@ -7,13 +7,14 @@ import numpy as np
 
 from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
+from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
 from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
 from ._validate import mean_weight as checked_mean_weight
 from .backprop import sum_in_order
-from .callbacks import EarlyStopping, LearningRateLogger, StopAt
+from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
@@ -23,7 +24,7 @@ WEIGHTINGS = ("data", "minibatch")
 COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
 
 
-class Trainer:
+class Trainer(Closed):
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
@@ -48,6 +49,13 @@ class Trainer:
 
     The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
     """
+
+    _elsewhere = {
+        "learning_rate": "set optimizer.lr", "lr": "set optimizer.lr",
+        "momentum": "set the optimizer's momentum, of Adam beta1",
+        "weight_decay": "l2 is a penalty for any optimizer, and AdamW(weight_decay=...) has it",
+        "epochs": "it goes to fit(epochs=...)",
+    }
 
     def __init__(
         self,
@@ -206,7 +214,8 @@ class Trainer:
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
             data alone.
-        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
+        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached. For
+            a name that is not the library's own {name: (">=", number)}, or "<=".
         callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
@@ -217,6 +226,7 @@ class Trainer:
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
+        whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"])
         data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
         metrics = self._chosen(metrics, data, validation)  # of each of the two
         given, callbacks = _callbacks(callbacks, stop_at)
@@ -325,7 +335,7 @@ class Trainer:
 
     def _ended(self, logs, data, validation, metrics):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
-        self.epoch += 1
+        self._epoch += 1  # not by the setter, which takes longer: fit has checked it
         logs.update(self._metrics(data, metrics[0]))
         if "objective" not in logs and self._is_penalised():
             logs["objective"] = logs["loss"] + self._penalty()
@@ -356,18 +366,22 @@ class Trainer:
         return [layer for layer in self.network.layers if layer.trainable]
 
     def _check_names(self, callbacks, validates, metrics):
-        """ValueError if somebody waits for a number that the logs will not have; other callbacks may add any."""
-        if not all(type(callback) in OURS for callback in callbacks):
-            return
-        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
-        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
-        names += [f"val_{name}" for name in [*own, *metrics[1]] if validates]
+        """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
+        or does not say which way it is to go."""
+        names = None
+        if all(type(callback) in OURS for callback in callbacks):
+            names = self._names_in_logs(validates, metrics)
         for callback in callbacks:
-            if isinstance(callback, LearningRateLogger):
-                names += ["lr", "momentum"]
+            if isinstance(callback, LearningRateLogger) and names:
+                names += ["lr", "momentum"]  # for those after it
             elif isinstance(callback, (EarlyStopping, StopAt)):
                 callback.check(names)
         schedules.check(self.optimizer.lr, names)
+
+    def _names_in_logs(self, validates, metrics):
+        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
+        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
+        return names + [f"val_{name}" for name in [*own, *metrics[1]] if validates]
 
     def _is_penalised(self):
         return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
@@ -519,10 +533,6 @@ def _limit(name, value):
     return 0.0 if value is None else real_number(name, value, above=0)
 
 
-def _nothing(*_):
-    return None
-
-
 OURS = EarlyStopping, LearningRateLogger, StopAt  # of these it is known what they add to the logs
 
 
@@ -531,18 +541,4 @@ def _callbacks(callbacks, stop_at):
     if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
         callbacks = [callbacks]
     given = [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
-    return given, [_callback(callback) for callback in given]
-
-
-def _callback(callback):
-    """(on_epoch_begin, on_epoch_end, on_fit_end) of a callback."""
-    if isinstance(callback, type):
-        raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
-    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")]
-    if all(method is None for method in methods):
-        if not callable(callback):
-            raise TypeError(
-                f"callbacks must be functions or have on_epoch_begin, on_epoch_end or on_fit_end, got {callback!r}"
-            )
-        methods[1] = callback
-    return [method or _nothing for method in methods]
+    return given, [methods_of(callback) for callback in given]

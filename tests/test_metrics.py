@@ -265,8 +265,8 @@ BAD = [
     ("cross_entropy", [TopK], ["metrics", "TopK"]),
     ("cross_entropy", ("top_2", "top_2"), ["different names", "top_2, top_2"]),
     ("cross_entropy", [lambda y, yhat: 0, lambda y, yhat: 1], ["different names", "<lambda>"]),
-    ("cross_entropy", [named_loss], ["different names", "'loss'"]),
-    ("cross_entropy", [named_objective], ["different names", "'objective'"]),
+    ("cross_entropy", [named_loss], ["'loss'", "library's own", "`name`"]),
+    ("cross_entropy", [named_objective], ["'objective'", "library's own", "`name`"]),
     ("cross_entropy", [lambda y, yhat: yhat], ["'<lambda>'", "number"]),
     ("cross_entropy", [lambda y, yhat: None], ["'<lambda>'", "None"]),
     ("squared_error 1", ("accuracy",), ["'accuracy'", "one output", "0 and 1"]),
@@ -354,6 +354,35 @@ def test_accuracy_goes_by_the_classes_of_all_the_data(part):
     history = trainer.fit(*parts[0], validation_data=parts[1], metrics="accuracy")
     wanted = (trainer.network.predict(upper[0]) > 0).mean()
     assert 0 < wanted < 1 and history["val_accuracy" if part else "accuracy"] == [pytest.approx(wanted)]
+
+
+@pytest.mark.parametrize("name", ["accuracy", "loss", "objective", "lr", "momentum", "exact_match", "mae", "mse", "r2",
+                                  "top_3", "val_loss", "val_f1"])
+@pytest.mark.parametrize("by", ["__name__", "name"])
+def test_names_of_the_librarys_own_numbers_are_refused_for_functions(name, by):
+    def own(y, yhat):
+        return 0.0
+
+    setattr(own, by, name)
+    X, y = problem("cross_entropy")
+    trainer = trainer_for("cross_entropy")
+    for call in (trainer.fit, trainer.evaluate):
+        with pytest.raises(ValueError) as caught:
+            call(X, y, metrics=own)
+        for part in ("metrics", repr(name), "another __name__", "`name`"):
+            assert part in str(caught.value)
+    assert trainer.epoch == 0
+    own.name = "mine"
+    assert "mine" in trainer.evaluate(X, y, metrics=[own, "top_3", metrics.accuracy, TopK(2)])
+
+
+def test_a_name_that_is_no_text_is_none():
+    def own(y, yhat):
+        return 0.0
+
+    own.name = 7
+    X, y = problem("cross_entropy")
+    assert "own" in trainer_for("cross_entropy").evaluate(X, y, metrics=own)
 
 
 def test_a_function_is_not_told_of_weights():

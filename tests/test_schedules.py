@@ -271,6 +271,11 @@ def test_the_trainer_counts_steps_and_epochs(lr):
     for name in ("steps", "epoch"):
         with pytest.raises(ValueError, match=f"{name} must be >= 0, got -1"):
             setattr(trainer, name, -1)
+    trainer.epoch, before = 2**56 - 3, bits(trainer.network)
+    with pytest.raises(ValueError, match=f"epoch after fit must be <= {2**56 - 2}, got {2**56 - 1}"):
+        trainer.fit(X, y, epochs=2)
+    assert bits(trainer.network) == before
+    assert trainer.fit(X, y).n_epochs == 1 and trainer.epoch == 2**56 - 2
 
 
 @pytest.mark.parametrize("per, times", [("epoch", {0, 1, 2}), ("step", set(range(18)))])
