@@ -3,7 +3,8 @@
 import numpy as np
 
 from . import _core
-from ._validate import Data, classes, weights
+from ._targets import classes
+from ._validate import Data, weights
 
 HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
 

@@ -6,7 +6,8 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 import numpy as np
 
 from . import backprop
-from ._validate import class_labels, inputs, number_array, real_number
+from ._targets import class_labels
+from ._validate import inputs, number_array, real_number
 
 
 def pyplot():
