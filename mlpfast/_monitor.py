@@ -6,9 +6,9 @@ from ._validate import one_of, real_number, whole_number
 
 
 def greater_is_better(name):
-    """Whether the number of that name in the logs shall rise: accuracy, top_k and r2."""
+    """Whether the number of that name in the logs shall rise: accuracy, exact_match, top_k and r2."""
     name = name.removeprefix("val_")
-    return name in ("accuracy", "r2") or name.startswith("top_")
+    return name in ("accuracy", "exact_match", "r2") or name.startswith("top_")
 
 
 def check_names(there, argument, names):
@@ -19,7 +19,7 @@ def check_names(there, argument, names):
         hint = ""
         if name.startswith("val_") and "val_loss" not in there:
             hint = "; it needs validation_data or validation_split"
-        elif name.removeprefix("val_") in ("accuracy", "mae", "mse", "r2") or "top_" in name:
+        elif name.removeprefix("val_") in ("accuracy", "exact_match", "mae", "mse", "r2") or "top_" in name:
             hint = f"; it needs metrics={name.removeprefix('val_')!r}"
         raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 
 from ._core import Data
-from ._targets import by_class, class_labels, classes, target_matrix
+from ._targets import classes, forms_of
 
 INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
 
@@ -177,7 +177,7 @@ def _length(name, array, n):
         raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
 
 
-def weights(sample_weight, class_weight, labels, targets, network, loss, n, name="sample_weight"):
+def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weight"):
     """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class."""
     if sample_weight is None and class_weight is None:
         return None
@@ -190,11 +190,11 @@ def weights(sample_weight, class_weight, labels, targets, network, loss, n, name
         _check_weights(name, given)
         total = total * given
     if class_weight is not None:
-        which = classes(labels, targets, loss, "class_weight")
-        signs = labels is None and network.n_out == 1
-        if labels is None and not np.isin(targets, (-1, 0, 1)).all():  # of a cross entropy
+        which = classes(y, network, loss, "class_weight")
+        width = network.n_out if y.ndim == 1 else y.shape[1]
+        if y.ndim == 2 and not np.isin(y, (-1, 0, 1)).all():  # of a cross entropy
             raise ValueError("class_weight needs classes as y, got probabilities")
-        total = total * class_weights(class_weight, which, max(2, network.n_out), signs)[which]
+        total = total * class_weights(class_weight, which, max(2, width), width == 1)[which]
     odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
     if odd.any():
         at = int(np.argmax(odd))
@@ -238,9 +238,14 @@ def class_weights(class_weight, labels, n_classes, signs=False):
     return each
 
 
-def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y", "sample_weight")):
+def examples(
+    X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y", "sample_weight"), keep_y=False
+):
     """X and y, checked against each other and the network, as the core reads them. X is used in place where it can
-    be, y and the weights are private copies."""
+    be, y and the weights are private copies.
+
+    keep_y: y itself is wanted too, by functions of the caller's; for a Custom loss it always is.
+    """
     X = inputs(X, network, names[0])
     y = number_array(names[1], y)
     if y.ndim == 0:
@@ -248,13 +253,10 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
     _length(names[1], y, len(X))
     if len(X) == 0:
         raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
-    labels = targets = None
-    if by_class(loss, network) and y.ndim == 1:
-        labels = class_labels(y, network.n_out, names[1])
-    else:
-        targets = target_matrix(y, network, loss, names[1])
-    weight = weights(sample_weight, class_weight, labels, targets, network, loss, len(X), names[2])
-    return Data(X, network.input_scale, labels, targets, weight)
+    y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.name == "custom")
+    data = Data(X, network.input_scale, labels, targets, None, y)
+    weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2])
+    return data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)
 
 
 def output_array(out, shape, dtype, others):
