@@ -104,9 +104,10 @@ def by_class(loss, network):
 
 def is_one_hot(rows):
     """Whether each of the rows (n, K) has a single 1, and all other numbers are 0, or all are -1."""
-    upper = rows == 1
-    low = -1 if (rows == -1).any() else 0
-    return bool((upper.sum(axis=1) == 1).all() and (upper | (rows == low)).all())
+    upper, others = rows == 1, rows.size - len(rows)
+    if np.count_nonzero(upper) != len(rows) or not upper.any(axis=1).all():
+        return False
+    return others in (np.count_nonzero(rows == 0), np.count_nonzero(rows == -1))
 
 
 def classes(y, network, loss, wanted_by):
