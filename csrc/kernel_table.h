@@ -138,7 +138,8 @@ typedef struct {
     // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target
     // data->labels[r] or data->targets[r], and the weight data->weights[r], r = index[i], or first + i if index is NULL;
     // the weight multiplies both loss and delta.
-    // row_loss (rows) and row_correct (rows, 0 or 1 times the weight) are outputs. Returns 0 if a loss is not finite.
+    // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
+    // mlp_result), the weight is no factor. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                 mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,

@@ -95,7 +95,8 @@ typedef struct mlp_data mlp_data;
 
 // A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
 // NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Which examples they are is said as in mlp_kernels.loss: row i is
-// example index[i], or first + i if index is NULL. Called and answered like mlp_own_activation.
+// example index[i], or first + i if index is NULL; what their targets are is the caller's affair, who may leave labels and
+// targets out. Called for whole minibatches, in training alone, and answered like mlp_own_activation.
 typedef struct {
     int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
                 const int64_t *index, int64_t first, int64_t rows, int64_t n);
@@ -167,6 +168,7 @@ struct mlp_data {
     double x_scale;
     const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
     const void *targets;     // (n, n_out) of the network's dtype, or NULL
+    int one_hot;             // each row of targets has a single 1: the class is that of the largest output
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of weights
@@ -191,13 +193,18 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
 typedef struct {
     double loss_sum;     // sum over examples of weight * loss
     double weight_sum;   // sum of the weights; n without weights
-    double correct;      // sum of the weights of examples whose class was right (0 for losses without classes)
+    // Sums over examples of weight * the share of its labels that are right, and of the weights of those with all of them
+    // right. A class, of cross entropies, with labels or with one_hot rows, is one label, right where the largest output is
+    // its own; else each output has one, a side of 0 as a logit. No label is right in a row with a NaN among the outputs.
+    // Both are 0 for losses without classes.
+    double correct, exact;
     int64_t rows;        // examples seen
     int64_t minibatches; // whole minibatches done
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that stopped the epoch
 } mlp_result;
 
-// The loss over all of data, without changing anything. Threads and workspace as in mlp_predict.
+// The loss over all of data, without changing anything; not MLP_OWN_LOSS, which may join rows. Threads and workspace as in
+// mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
 

@@ -240,12 +240,11 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     if (!output_fits(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     // A prelu's slopes learn from d loss / d a.
     if (loss.kind == MLP_OWN_LOSS && loss.own.of_z && last->activation == MLP_PRELU) return MLP_BAD_ARGUMENT;
-    if (data->n == 0) return MLP_OK;
+    if (data->n == 0 || loss.kind == MLP_OWN_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;
     if (loss.kind == MLP_HINGE && last->activation != MLP_IDENTITY) return MLP_BAD_ARGUMENT;
-    int by_class = loss.kind == MLP_CROSS_ENTROPY || loss.kind == MLP_HINGE || loss.kind == MLP_OWN_LOSS;
-    if (!by_class) return MLP_BAD_ARGUMENT;
+    if (loss.kind != MLP_CROSS_ENTROPY && loss.kind != MLP_HINGE) return MLP_BAD_ARGUMENT;
     for (int64_t i = 0; i < data->n; i++) {
         if (data->labels[i] < 0 || data->labels[i] >= last->n_out) return MLP_BAD_ARGUMENT;
     }

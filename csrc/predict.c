@@ -3,7 +3,6 @@
 // Rows are independent, so each thread takes chunks of rows through all layers: no barriers, and the same bits however
 // the rows are cut.
 #include <stdatomic.h>
-#include <string.h>
 
 #include "fpmode.h"
 #include "network.h"
@@ -129,11 +128,6 @@ static int run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         if (j->drops && l < last && layer->spec.dropout > 0) drop(j, l, a, a, first, rows);
         x = a;
     }
-    if (j->evaluates && j->loss.kind == MLP_OWN_LOSS) {
-        memset(j->row_correct + first, 0, (size_t)rows * sizeof *j->row_correct);
-        return j->loss.own.rows(j->loss.own.self, j->context, NULL, j->row_loss + first, x, j->data, NULL, first, rows,
-                                n_out);
-    }
     if (j->evaluates) {
         k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, net->layers[last].spec.activation,
                 j->data, NULL, first, rows, n_out, buffer + at->scratch);
@@ -192,9 +186,11 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
 static void add_up(mlp_result *result, const job *j) {
     mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t i = 0; i < j->data->n; i++) {
+        double weight = j->data->weights ? mlp_number(j->data->weights, j->net->dtype, i) : 1;
         result->loss_sum += j->row_loss[i];
-        result->correct += j->row_correct[i];
-        result->weight_sum += j->data->weights ? mlp_number(j->data->weights, j->net->dtype, i) : 1;
+        result->correct += weight * j->row_correct[i];
+        result->exact += j->row_correct[i] == 1 ? weight : 0;
+        result->weight_sum += weight;
     }
     result->rows = j->data->n;
     mlp_fpmode_leave(before);
@@ -204,7 +200,7 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
-    if (!status) status = mlp_check_loss(net, data, loss);
+    if (!status) status = loss.kind == MLP_OWN_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
     status = run_all(&j, workspace, threads);

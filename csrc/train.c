@@ -58,13 +58,15 @@ static int given_up(const mlp_step *s) {
     return atomic_load_explicit(&e->stop, memory_order_relaxed) == MLP_INTERRUPTED;
 }
 
+static double weight_of(const mlp_step *s, int64_t row) {
+    const void *weights = s->epoch->data->weights;
+    return weights ? mlp_number(weights, s->net->dtype, s->index ? s->index[row] : s->first + row) : 1;
+}
+
 static double sum_of_weights(const mlp_step *s) {
-    const mlp_data *data = s->epoch->data;
-    if (!data->weights) return (double)s->rows;
+    if (!s->epoch->data->weights) return (double)s->rows;
     double sum = 0;
-    for (int64_t i = 0; i < s->rows; i++) {
-        sum += mlp_number(data->weights, s->net->dtype, s->index ? s->index[i] : s->first + i);
-    }
+    for (int64_t i = 0; i < s->rows; i++) sum += weight_of(s, i);
     return sum;
 }
 
@@ -263,11 +265,13 @@ static void up_and_down(mlp_step *s) {
     for (int l = last; l > s->trainer->lowest_trainable; l--) residual_below(s, l);
 }
 
-static mlp_run_sums sums_of_rows(const mlp_workspace *space, int64_t first, int64_t rows) {
+static mlp_run_sums sums_of_rows(const mlp_step *s, int64_t first, int64_t rows) {
     mlp_run_sums sums = {0};
     for (int64_t i = first; i < first + rows; i++) {
-        sums.loss += space->row_loss[i];
-        sums.correct += space->row_correct[i];
+        double weight = weight_of(s, i), right = s->space->row_correct[i];
+        sums.loss += s->space->row_loss[i];
+        sums.correct += weight * right;
+        sums.exact += right == 1 ? weight : 0;
     }
     return sums;
 }
@@ -292,7 +296,7 @@ static void each_run(mlp_step *s) {
         mlp_step part = run_of(s, run);
         part.sharing = &alone;
         up_and_down(&part);
-        s->trainer->run_sums[run] = sums_of_rows(part.space, 0, part.rows);
+        s->trainer->run_sums[run] = sums_of_rows(&part, 0, part.rows);
         if (!stopped(s)) mlp_store_part(&part, run);
     }
 }
@@ -302,20 +306,22 @@ static void each_run(mlp_step *s) {
 static void account(const mlp_step *s, int whole) {
     if (!mlp_leads(s)) return;
     mlp_result *result = s->epoch->result;
-    double loss = 0, correct = 0;
+    mlp_run_sums all = {0};
     for (int64_t run = 0; run < mlp_runs_in(s->rows); run++) {
         int64_t first = run * mlp_run_length(s->rows);
         mlp_run_sums sums = s->epoch->by_runs ? s->trainer->run_sums[run]
-                                              : sums_of_rows(s->space, first, mlp_terms_of_run(s->rows, first));
-        loss += sums.loss;
-        correct += sums.correct;
+                                              : sums_of_rows(s, first, mlp_terms_of_run(s->rows, first));
+        all.loss += sums.loss;
+        all.correct += sums.correct;
+        all.exact += sums.exact;
     }
     if (!whole) {
-        result->bad_loss = s->epoch->weight_sum > 0 ? loss / s->epoch->weight_sum : loss;
+        result->bad_loss = s->epoch->weight_sum > 0 ? all.loss / s->epoch->weight_sum : all.loss;
         return;
     }
-    result->loss_sum += loss;
-    result->correct += correct;
+    result->loss_sum += all.loss;
+    result->correct += all.correct;
+    result->exact += all.exact;
     result->weight_sum += s->epoch->weight_sum;
     result->rows += s->rows;
     result->minibatches++;

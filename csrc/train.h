@@ -15,11 +15,11 @@ typedef struct {
     void **z;      // z[l] (rows, n_out of layer l) where the derivative is written in it, else NULL
     void **delta;  // delta[l] (rows, n_out of layer l)
     void **slope;  // slope[l] (n_out of layer l), the gradient of a prelu's slopes, or NULL
-    double *row_loss, *row_correct;  // (rows)
+    double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
 } mlp_workspace;
 
 typedef struct {
-    double loss, correct;  // over the rows of a run
+    double loss, correct, exact;  // over the rows of a run
 } mlp_run_sums;
 
 // What there must be room for.

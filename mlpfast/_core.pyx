@@ -12,7 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import functools
@@ -41,6 +41,7 @@ cdef extern from "mlpfast.h":
         double x_scale
         const int32_t *labels
         const void *targets
+        int one_hot
         const void *weights
         int64_t n
         double mean_weight
@@ -66,7 +67,7 @@ cdef extern from "mlpfast.h":
     ctypedef struct mlp_trainer:
         pass
     ctypedef struct mlp_result:
-        double loss_sum, weight_sum, correct
+        double loss_sum, weight_sum, correct, exact
         int64_t rows, minibatches
         double bad_loss
     ctypedef enum mlp_optimizer:
@@ -382,20 +383,25 @@ cdef object view(object owner, void *data, shape, dtype):
 
 
 cdef class Data:
-    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives."""
-    cdef mlp_data c
-    cdef readonly object X, labels, targets, weights
+    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
-    def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None):
-        self.X, self.labels, self.targets, self.weights = X, labels, targets, weights
+    y: what _targets.py says; None where no function of the caller's will see it.
+    """
+    cdef mlp_data c
+    cdef readonly object X, y, labels, targets, weights
+
+    def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
+                  bint one_hot=False):
+        self.X, self.y, self.labels, self.targets, self.weights = X, y, labels, targets, weights
         self.c.X = address(X)
         self.c.x_type = dtype_of(X)
         self.c.x_scale = scale
         self.c.labels = <const int32_t *>address_or_null(labels)
         self.c.targets = address_or_null(targets)
         self.c.weights = address_or_null(weights)
+        self.c.one_hot = one_hot
         self.c.n = X.shape[0]
-        for name, array in (("labels", labels), ("targets", targets), ("weights", weights)):
+        for name, array in (("labels", labels), ("targets", targets), ("weights", weights), ("y", y)):
             if array is not None and (<cnp.ndarray?>array).shape[0] != self.c.n:
                 raise ValueError(f"{name} must have one entry for each row of X, has {len(array)} for {self.c.n}")
 
@@ -410,6 +416,20 @@ cdef class Data:
     @mean_weight.setter
     def mean_weight(self, double mean_weight):
         self.c.mean_weight = mean_weight
+
+    @property
+    def truth(self):
+        """y as the library itself reads it: labels (n,) or targets (n, n_out); y for a Custom loss."""
+        return self.labels if self.labels is not None else self.targets if self.targets is not None else self.y
+
+    @property
+    def one_hot(self):
+        """Whether the class, of rows of targets, is that of the largest output."""
+        return bool(self.c.one_hot)
+
+    @one_hot.setter
+    def one_hot(self, bint one_hot):
+        self.c.one_hot = one_hot
 
     cpdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
@@ -436,6 +456,7 @@ cdef class Data:
 cdef struct poll_state:
     double last
     void *caught  # a list, for the exception a signal handler raised
+    void *data    # the Data of the call, for a loss of the caller's; or NULL
 
 cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
 
@@ -507,13 +528,12 @@ cdef multiply(delta, slopes):
     delta *= slopes.astype(delta.dtype, copy=False)
 
 
-cdef taken(cnp.ndarray to, const void *rows, const int64_t *index, int64_t first):
-    """to, filled with those of the rows: number index[i], or first + i if index is NULL, in row i."""
-    cdef int64_t i, n = to.shape[0]
-    cdef size_t size = cnp.PyArray_NBYTES(to) // n if n else 0
-    for i in range(n):
-        memcpy(<char *>address(to) + i * size, <const char *>rows + (index[i] if index != NULL else first + i) * size, size)
-    return to
+cdef taken(cnp.ndarray array, const int64_t *index, int64_t first, int64_t n):
+    """A copy of n rows of array: number index[i], or first + i if index is NULL, in row i."""
+    cdef cnp.npy_intp size = n
+    if index == NULL:
+        return array[first:first + n].copy()
+    return array.take(cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_INT64, <void *>index), axis=0)
 
 
 cdef Own own_loss_of(loss, dtype):
@@ -556,7 +576,7 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own_rows(<Own>self, delta, row_loss, a, data, index, first, rows, n)
+            own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, index, first, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -564,21 +584,20 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
         return failed
 
 
-cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, const mlp_data *data, const int64_t *index,
+cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data data, const int64_t *index,
                   int64_t first, int64_t rows, int64_t n) except -1:
     """As mlp_own_loss.rows."""
     cdef cnp.npy_intp size = rows
-    if data.labels != NULL:
-        y = taken(np.empty(rows, np.int32), data.labels, index, first)
-    else:
-        y = taken(np.empty((rows, n), own.dtype), data.targets, index, first)
-    weights = None if data.weights == NULL else taken(np.empty(rows, own.dtype), data.weights, index, first)
+    y = taken(data.y, index, first, rows)
+    weights = None if data.weights is None else taken(data.weights, index, first, rows)
     losses = own.functions.rows(y, own.copy(a, rows, n))
+    mlp_fpmode_enter_default()  # whatever the function has done to it
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
         losses if weights is None else losses * weights)
     if delta != NULL:
         residual = own.matrix(delta, rows, n)
         residual[...] = own.functions.residual(y, own.copy(a, rows, n))
+        mlp_fpmode_enter_default()
         if weights is not None:
             residual *= weights[:, None]
     return 0
@@ -768,7 +787,7 @@ cdef class Network:
         """
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0), 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
@@ -803,7 +822,7 @@ cdef class Network:
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -815,21 +834,47 @@ cdef class Network:
         self.put_back(space)
         raise_status(status, caught)
 
-    def evaluate(self, Data data, loss, int threads):
-        """(sum of losses, sum of weights, weight of the right ones) over all rows."""
+    def outputs(self, Data data, int threads):
+        """a_L (n, n_out)."""
+        out = np.empty((data.c.n, self.n_out), self.dtype)
+        self.predict(out, data, threads)
+        return out
+
+    def evaluate(self, Data data, loss, int threads, yhat=None):
+        """Sums over all rows: (losses, weights, weight times the share of right labels, weights of those all right).
+
+        yhat: `outputs`, if they are there. A Custom loss, which may join rows, is called once, with all of them.
+        """
+        if loss.name == "custom":
+            return own_sums(Own(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
-        cdef Own own = own_loss_of(loss, self.dtype)
-        cdef mlp_loss spec = loss_spec(loss, own)
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
         cdef mlp_status status
         with nogil:
             status = mlp_evaluate(self.c, &result, &data.c, spec, space.memory, threads, ask, &state)
         self.put_back(space)
         raise_status(status, caught)
-        return result.loss_sum, result.weight_sum, result.correct
+        return result.loss_sum, result.weight_sum, result.correct, result.exact
+
+
+cdef own_sums(Own own, cnp.ndarray yhat, Data data):
+    """As Network.evaluate."""
+    cdef int64_t i, n = yhat.shape[0]
+    cdef double[::1] losses = np.empty(n)
+    cdef double loss_sum = 0, weight_sum = 0
+    if n:
+        own_rows(own, NULL, &losses[0], address(yhat), data, NULL, 0, n, yhat.shape[1])
+        enter_default_mode()
+    weights = None if data.weights is None else data.weights.astype(np.float64)
+    cdef const double *weight = <const double *>address_or_null(weights)
+    for i in range(n):
+        loss_sum += losses[i]
+        weight_sum += weight[i] if weight != NULL else 1
+    return loss_sum, weight_sum, 0.0, 0.0
 
 
 # ---- Training ----
@@ -984,7 +1029,7 @@ cdef class Trainer:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, NULL, cnp.PyArray_DIM(X, 0), 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone
@@ -999,7 +1044,7 @@ cdef class Trainer:
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
@@ -1029,7 +1074,7 @@ cdef class Trainer:
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
@@ -1045,7 +1090,7 @@ cdef class Trainer:
         """Train on all rows as one minibatch -> (status name, result)."""
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
         cdef mlp_result result
         cdef mlp_status status
         self.network.begin_training()
@@ -1195,7 +1240,7 @@ def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
 
 
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
-    """(losses (B,), d loss / d out (B, n), weights of the examples that are right, else 0 (B,)), all times the weights.
+    """(losses (B,), d loss / d out (B, n), shares of the labels that are right (B,)), the first two times the weights.
 
     out: z_L if takes_z(loss), else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
     """
@@ -1205,7 +1250,7 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
     cdef Own own = own_loss_of(loss, out.dtype)
     if own is not None:
-        own_rows(own, address(delta), &losses[0], address(out), &data.c, NULL, 0, out.shape[0], out.shape[1])
+        own_rows(own, address(delta), &losses[0], address(out), data, NULL, 0, out.shape[0], out.shape[1])
         return losses.base[:-1], delta, correct.base[:-1]
     cdef mlp_loss spec = loss_spec(loss, None)
     cdef mlp_activation last = activation_kind(output)

@@ -3,15 +3,16 @@
 import numpy as np
 
 from . import _core
-from ._validate import Data, classes, weights
+from ._targets import classes
+from ._validate import Data, weights
 
 HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
 
 
 def part(data, rows, scale):
     """The examples of some rows: a slice, or an array of row numbers."""
-    labels, targets, weight = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights))
-    return Data(data.X[rows], scale, labels, targets, weight)
+    arrays = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights, data.y))
+    return Data(data.X[rows], scale, *arrays, data.one_hot)
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
@@ -19,15 +20,15 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
     Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
     """
-    groups = classes(data.labels, data.targets, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
+    groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     parts = []
     for rows, by_class in ((~held_out, class_weight), (held_out, None)):
         mine = part(data, rows, network.input_scale)
         own = None if weight is None else weight[rows]
-        own_weight = weights(own, by_class, mine.labels, mine.targets, network, loss, len(mine))
-        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight))
+        own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
+        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight, mine.y))
     return tuple(parts)
 
 

@@ -156,7 +156,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6):
 def _relative_error(net, data, loss, layer, parameter, gradient, step):
     def loss_at(index, value):
         parameter[index] = value
-        loss_sum, weight_sum, _ = net._core.evaluate(data, loss, 1)
+        loss_sum, weight_sum, *_ = net._core.evaluate(data, loss, 1)
         return loss_sum / weight_sum
 
     numeric = np.empty_like(gradient)

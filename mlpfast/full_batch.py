@@ -9,10 +9,9 @@ import math
 
 import numpy as np
 
-from . import _core, activations, backprop, optimizers
+from . import _core, _split, activations, backprop, optimizers
 from ._config import checked_threads
 from ._sharing import in_order
-from ._validate import Data
 
 CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
 FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
@@ -117,7 +116,7 @@ class Objective:
         self.check_finite = trainer.check_finite
         self.threads = threads_for(trainer, len(data))
         self.data = data  # which the chunks are views of
-        self.chunks = [_rows(data, self.net, i, i + CHUNK) for i in range(0, len(data), CHUNK)]
+        self.chunks = [_split.part(data, slice(i, i + CHUNK), self.net.input_scale) for i in range(0, len(data), CHUNK)]
         self.weight_sum = float(len(data)) if data.weights is None else backprop.sum_in_order(data.weights)
         self.scale = backprop._scale(data)
 
@@ -128,8 +127,12 @@ class Objective:
         theta = v.read()
         g = v.penalties * theta
         of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
-        for tape, part, *rows_of_chunk in in_order(of_chunk, self.chunks, self.threads):
-            g += part
+        if self.loss.name == "custom":
+            results = self.of_all_chunks()
+        else:
+            results = in_order(of_chunk, self.chunks, self.threads)
+        for tape, gradient, *rows_of_chunk in results:
+            g += gradient
             for rows, own in zip(self.rows, rows_of_chunk, strict=True):
                 rows.append(own)
             if keep is not None:
@@ -139,34 +142,44 @@ class Objective:
         return J, g
 
     def of_chunk(self, chunk, keeps=False):
-        """(Tape if it is to be kept, gradient, loss of each row, weight of each row that is right)"""
+        """(Tape if it is to be kept, gradient, loss of each row, share of the labels of each row that are right)"""
+        tape = self.forward(chunk)
+        out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
+        losses, delta, right = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
+        return tape if keeps else None, self.backward(tape, delta), losses, right
+
+    def of_all_chunks(self):
+        """The same of each chunk, for a Custom loss, which may join rows: it is called once, with all of them."""
+        tapes = [self.forward(chunk) for chunk in self.chunks]
+        yhat = np.concatenate([tape.a[-1] for tape in tapes])
+        losses, delta, right = _core.loss_and_delta(yhat, self.data, self.loss, self.net.layers[-1]._unit)
+        for i, tape in zip(range(0, len(self.data), CHUNK), tapes, strict=True):
+            rows = slice(i, i + CHUNK)
+            yield None, self.backward(tape, delta[rows]), losses[rows], right[rows]
+
+    def forward(self, chunk):
         tape = backprop._forward(self.net, chunk.X)
         if self.check_finite and not np.isfinite(tape.X).all():
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
                                      f"{self.net.dtype}); the parameters are those before this epoch")
-        out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
-        losses, delta, correct = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
+        return tape
+
+    def backward(self, tape, delta):
         deltas, slopes = backprop._below_loss(self.net, tape, delta, self.loss, self.variables.lowest)
-        gradient = self.variables.gradient(tape, deltas, slopes, self.scale)
-        return tape if keeps else None, gradient, losses, correct
+        return self.variables.gradient(tape, deltas, slopes, self.scale)
 
     def sums(self):
-        """(sum of losses, sum of weights, weight of the right ones) of the last value_and_gradient, as evaluate's."""
-        losses, correct = (backprop.sum_in_order(np.concatenate(rows)) for rows in self.rows)
-        return losses, self.weight_sum, correct
+        """The sums of the last value_and_gradient, as Network.evaluate of the core gives them."""
+        losses, right = (np.concatenate(rows) for rows in self.rows)
+        weights = np.ones(len(right)) if self.data.weights is None else self.data.weights
+        counted = (backprop.sum_in_order(weights * each) for each in (right, right == 1))
+        return backprop.sum_in_order(losses), self.weight_sum, *counted
 
     def check(self, J, vector):
         """FloatingPointError for J, or a vector, with NaN or infinity."""
         if self.check_finite and not (math.isfinite(J) and np.isfinite(vector).all()):
             what = "gradient or step is not finite" if math.isfinite(J) else f"loss is {J}"
             raise FloatingPointError(f"{self.where}: the {what}; the parameters are those before this epoch")
-
-
-def _rows(data, net, start, stop):
-    labels, targets, weights = (
-        None if part is None else part[start:stop] for part in (data.labels, data.targets, data.weights)
-    )
-    return Data(data.X[start:stop], net.input_scale, labels, targets, weights)
 
 
 def dot(u, v):
@@ -190,7 +203,7 @@ class _Raised(Exception):
 
 
 def lbfgs(trainer, data, epochs, begin, end):
-    """Up to that many iterations. begin(): before each; end(logs): after each -> whether to stop."""
+    """Up to that many iterations. begin(): before each; end(sums): after each, with Objective's -> whether to stop."""
     try:
         from scipy.optimize import minimize
     except ImportError as error:
@@ -271,8 +284,8 @@ class _Search:
         if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
             with _core.Training(self.net._core):
                 self.objective.value_and_gradient()
-        logs = self.trainer._means(*self.objective.sums())
-        return self.outside(lambda: self.end(logs))
+        sums = self.objective.sums()
+        return self.outside(lambda: self.end(sums))
 
     def outside(self, call):
         """(what call returns, whether it changed the parameters or the settings)"""
@@ -296,7 +309,7 @@ class _Search:
 
 
 def step(trainer, data):
-    """One step of NaturalGradient -> {"loss": before it, ...}, and the "objective" then if anything is penalised."""
+    """One step of NaturalGradient -> (Objective's sums before it, {"objective": then} if anything is penalised)."""
     settings, optimizer = trainer._settings(), trainer.optimizer
     if isinstance(optimizer, optimizers.LBFGS):
         raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
@@ -306,7 +319,7 @@ def step(trainer, data):
         J, d = direction(objective, optimizer)
         variables = objective.variables
         # Before anything changes: there may not be the memory for it.
-        logs = {**trainer._means(*objective.sums()), **({"objective": J} if variables.penalties.any() else {})}
+        sums, more = objective.sums(), {"objective": J} if variables.penalties.any() else {}
         before = variables.read()
         try:
             variables.write(before - trainer.lr * d)
@@ -315,7 +328,7 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.count_step()
-    return logs
+    return sums, more
 
 
 def direction(objective, optimizer):

@@ -103,9 +103,14 @@ class Custom(Loss):
     """A loss and its derivative as Python functions of arrays: value(y, yhat), the losses (rows,), and delta(y, yhat)
     (rows, n_out).
 
-    yhat (rows, n_out) = a_L is of the network's dtype. y is what fit was given: class numbers (rows,) if it had one
-    dimension and the network has several outputs, else (rows, n_out) of the network's dtype. Both functions may keep or
-    change their arrays. Sample weights are applied to what they return.
+    yhat (rows, n_out) = a_L is of the network's dtype. y has the values and the dtype that fit was given, any numbers:
+    (rows, k) for any k, or (rows,) if it had one dimension and the network has several outputs; with one output that is
+    (rows, 1), like yhat. Both functions may keep or change their arrays. Sample weights are applied to what they
+    return.
+
+    rows are those of a whole minibatch in fit and step, and all there are elsewhere: in LBFGS, evaluate, the
+    validation, backprop. So a loss may join rows, as ranking or Cox's does. Its value on data is then that of all rows
+    together and no mean over minibatches; val_loss is such a value, and EarlyStopping follows it.
 
     of: "yhat", if delta is d loss / d yhat, which then goes through the output's activation; "z", if it is the residual
         d loss / d z_L itself, such as yhat - y for softmax and the cross entropy.

@@ -1,20 +1,29 @@
 """Metrics beside the loss, from the targets y and the predictions yhat = a_L (n, K), in float64.
 
     accuracy    share of the rows whose largest output is the class          class numbers or rows of K >= 2
-                with one output, parted at 1/2 or, where y holds -1, at 0    0 and 1, or -1 and 1
+                share of the labels of a row that are right, each output     rows of 0 and 1, or of -1 and 1, that are
+                parted at 1/2 or, where y holds -1, at 0                     not one-hot; one output
+    exact_match share of the rows whose labels are all right                 as for accuracy
     top_3, ...  share of the rows whose class is among the 3 largest         class numbers or rows of K >= 2
     mae         mean of |yhat - y|                                           numbers of yhat's shape
     mse         mean of (yhat - y)^2                                         numbers of yhat's shape
     r2          1 - sum (yhat - y)^2 / sum (y - mean y)^2, mean over the K   numbers of yhat's shape
 
-Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. For cross_entropy,
-binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and in the loss's own
-sense: where y are rows, of the last three the share of rows with every output on its right side, for logits that of 0.
+Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. A row with a NaN
+among its outputs is never right. Rows are one-hot where each has a single 1, and is 0 or -1 elsewhere: all that are
+given in a call of fit, those of the validation too.
+
+For cross_entropy, binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and
+"exact_match" beside it where rows are not one-hot; binary_cross_entropy parts y at 1/2, and logits are parted at 0.
+
 A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__, which must not be one of
-the library's own names in the logs ("loss", "lr", "val_...") or of these metrics: y is class numbers (n,) if
-such were given, else (n, K) of the network's dtype. Metrics are means over the rows, weighted by sample_weight and
-class_weight where there are any: a function with a parameter sample_weight, as scikit-learn's have, is given those (n,)
-by that name, and one without is refused with weights.
+the library's own names in the logs ("loss", "lr", "val_...") or of these metrics. y has the values and the
+dtype that were given, and the order of the rows: (n,) class numbers, or what a Custom loss of several outputs was given
+so, else (n, K). yhat (n, n_out) is of the network's dtype.
+
+Metrics are means over the rows, weighted by sample_weight and class_weight where there are any: a function with a
+parameter sample_weight, as scikit-learn's have, is given those (n,) by that name, and one without is refused with
+weights.
 """
 
 import inspect
@@ -24,37 +33,66 @@ import numpy as np
 
 from ._attributes import Closed
 from ._core import enter_default_mode
-from ._monitor import is_ours
+from ._monitor import is_ours as is_own_name
+from ._targets import is_one_hot
 from ._validate import whole_number
 
 # What a metric of this file is called with: y, yhat, sample_weight=None.
 
 
 def accuracy(y, yhat, sample_weight=None):
-    """Share of the rows whose largest output is the class; with one output, that are on the right side of the middle of
-    two classes: 1/2 for 0 and 1, 0 for -1 and 1."""
-    if np.ndim(yhat) < 2 or np.shape(yhat)[1] == 1:
-        return Sides(_lower_class(y))(y, yhat, sample_weight)
-    return _share_among_largest("accuracy", y, yhat, 1, sample_weight)
+    """Share of the rows whose largest output is the class; with one output, and of rows (n, K) of 0 and 1, or of -1 and
+    1, that are not one-hot, the share of labels on the right side of the middle between the two."""
+    return Share("accuracy", _lower_class("accuracy", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
-class Sides:
-    """The accuracy of one output: the share of the rows on the right side of the middle between low, 0 or -1, and 1."""
+def exact_match(y, yhat, sample_weight=None):
+    """Share of the rows whose labels are all right: where a row has one label, the same as accuracy."""
+    return Share("exact_match", _lower_class("exact_match", [y], _width(yhat)))(y, yhat, sample_weight)
 
-    def __init__(self, low):
-        self.name, self.middle = "accuracy", (low + 1) / 2
+
+class Share:
+    """accuracy or exact_match of data whose labels are known.
+
+    low: None where the largest output is the class; else each output is one of two, and the lower one is called that, 0
+    or -1.
+    """
+
+    def __init__(self, name, low):
+        self.name, self.low = name, low
 
     def __call__(self, y, yhat, sample_weight=None):
-        y, yhat = _numbers("accuracy", y, yhat)
-        right = (yhat > self.middle) == (y > self.middle)
-        return _mean(right[:, 0] & ~np.isnan(yhat[:, 0]), sample_weight)
+        if self.low is None:
+            return _share_among_largest(self.name, y, yhat, 1, sample_weight)
+        y, yhat = _numbers(self.name, y, yhat)
+        middle = (self.low + 1) / 2
+        right = ((yhat > middle) == (y > middle)).mean(axis=1)
+        right[np.isnan(yhat).any(axis=1)] = 0
+        return _mean(right == 1 if self.name == "exact_match" else right, sample_weight)
 
 
-def _lower_class(y):
+def _lower_class(name, ys, n_out):
+    """The `low` of Share for all of these y together."""
+    if n_out == 1:
+        return min(_lower_of_two(name, y) for y in ys)
+    rows = [y for y in map(np.asarray, ys) if y.ndim == 2]
+    lows = [-1 if (y == -1).any() else 0 for y in rows]
+    two = all(np.isin(y, (low, 1)).all() for y, low in zip(rows, lows, strict=True))
+    if not two or all(map(is_one_hot, rows)):
+        return None
+    if len(rows) < len(ys):
+        raise ValueError(f"metrics: {name!r} needs one form of y for all data, {_MIXED}")
+    return min(lows)
+
+
+_MIXED = "got class numbers and rows (n, K) that are not one-hot"
+
+
+def _lower_of_two(name, y):
     """0 or -1, the other class than 1 of y (n,) or (n, 1); 0 where all are 1."""
     low = -1 if (np.asarray(y) == -1).any() else 0
     if np.size(y) != len(y) or not np.isin(y, (low, 1)).all():
-        raise ValueError("metrics: 'accuracy' needs classes as y, with one output 0 and 1, or -1 and 1")
+        raise ValueError(f"metrics: {name!r} needs classes as y, with one output 0 and 1, or -1 and 1")
     return low
 
 
@@ -98,7 +136,8 @@ def r2(y, yhat, sample_weight=None):
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
 
 
-BY_NAME = {"accuracy": accuracy, "mae": mae, "mse": mse, "r2": r2}
+BY_NAME = {"accuracy": accuracy, "mae": mae, "mse": mse, "r2": r2, "exact_match": exact_match}
+SHARES = ("accuracy", "exact_match")
 
 
 def checked(metrics):
@@ -112,7 +151,7 @@ def checked(metrics):
             raise
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metrics!r}") from None
     for function in functions:
-        if not _is_ours(function) and is_ours(name := _name_of(function)):
+        if not is_ours(function) and is_own_name(name := _name_of(function)):
             raise ValueError(
                 f"metrics: {name!r} is, or looks like, a name of the library's own, got it as that of a function: "
                 "give it another __name__, or an attribute `name`"
@@ -124,10 +163,21 @@ def checked(metrics):
 
 
 def for_outputs(metrics, given, n_out):
-    """The same for networks of that many outputs: of one, accuracy goes by the two classes of all the data given."""
-    if n_out > 1 or metrics.get("accuracy") is not accuracy:
-        return metrics
-    return {**metrics, "accuracy": Sides(min(_lower_class(_targets(data)) for data in given))}
+    """The same for networks of that many outputs: accuracy and exact_match go by the labels of all the data given."""
+    ours, ys = [name for name in SHARES if metrics.get(name) is BY_NAME[name]], [data.truth for data in given]
+    return {**metrics, **{name: Share(name, _lower_class(name, ys, n_out)) for name in ours}}
+
+
+def counted(metrics, given, loss):
+    """Names of what the core counts of such data, for a loss with classes, among the metrics asked for or not; the data
+    are told whether their rows are one-hot, all or none."""
+    rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
+    one_label = loss.name == "cross_entropy" or all(map(is_one_hot, rows))
+    if not one_label and any(data.labels is not None for data in given):
+        raise ValueError(f"y and the y of the validation must have one form, {_MIXED}")
+    for data in given:
+        data.one_hot = one_label and data.targets is not None and data.targets.shape[1] > 1
+    return [name for name in SHARES if name == "accuracy" or not one_label or metrics.get(name) is BY_NAME[name]]
 
 
 def computable(metrics, data):
@@ -138,8 +188,11 @@ def computable(metrics, data):
 def check_fit(metrics, data, n_out):
     """Refuse what cannot be computed for such data before there are predictions."""
     for name, function in metrics.items():
-        if _is_ours(function):
-            function(_targets(data)[:1], np.zeros((1, n_out)))
+        if is_ours(function):
+            y = data.truth
+            if isinstance(function, (TopK, Share)) and y.ndim == 1:
+                _classes(name, y, n_out)  # all of them
+            function(y[:1], np.zeros((1, n_out)))
             continue
         if data.weights is not None and not _takes_weights(function):
             ours = f"{', '.join(BY_NAME)}, top_k and functions with a parameter sample_weight"
@@ -151,9 +204,10 @@ def values(metrics, data, yhat):
     """{name: number} of checked metrics."""
     results = {}
     for name, function in metrics.items():
-        given = {"y": _targets(data), "yhat": yhat, "sample_weight": data.weights}
+        ours = is_ours(function)
+        given = {"y": data.truth if ours else data.y, "yhat": yhat, "sample_weight": data.weights}
         given = {name: array for name, array in given.items() if array is not None}
-        if not _is_ours(function):  # others may keep or change what they are given
+        if not ours:  # others may keep or change what they are given
             given = {name: array.copy() for name, array in given.items()}
         result = function(given.pop("y"), given.pop("yhat"), **given)
         enter_default_mode()  # whatever the function has done to it
@@ -180,8 +234,13 @@ def _name_of(function):
     return name if name and isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
 
 
-def _is_ours(function):
-    return isinstance(function, (TopK, Sides)) or any(function is ours for ours in BY_NAME.values())
+def need_y(metrics):
+    """Whether one of them is the caller's, who wants y as it was given."""
+    return not all(map(is_ours, metrics.values()))
+
+
+def is_ours(function):
+    return isinstance(function, (TopK, Share)) or any(function is ours for ours in BY_NAME.values())
 
 
 def _signature(function):
@@ -210,8 +269,8 @@ def _check_call(name, function, data):
         raise ValueError(f"metrics: {name!r} will be called with {arguments}, got {name}{signature}") from None
 
 
-def _targets(data):
-    return data.targets if data.labels is None else data.labels
+def _width(yhat):
+    return np.shape(yhat)[1] if np.ndim(yhat) == 2 else 1
 
 
 def _mean(rows, sample_weight):
@@ -229,12 +288,22 @@ def _numbers(name, y, yhat):
 
 
 def _share_among_largest(name, y, yhat, k, sample_weight):
-    y, yhat = np.asarray(y), np.asarray(yhat)
-    n_out = yhat.shape[1] if yhat.ndim == 2 else 1
+    yhat, n_out = np.asarray(yhat), _width(yhat)
     if n_out < 2 or k > n_out:
         raise ValueError(f"metrics: {name!r} needs at least {max(k, 2)} outputs, got {n_out}")
-    classes = (y if y.ndim == 1 else y.argmax(axis=1)).astype(np.int64)[:, None]
+    classes = _classes(name, np.asarray(y), n_out)[:, None]
     own = np.take_along_axis(yhat, classes, axis=1)
-    # What comes before the class: NaN does, and everything if the class's own output is NaN.
-    ahead = ~(yhat <= own) | ((yhat == own) & (np.arange(n_out) < classes))
-    return _mean(ahead.sum(axis=1) < k, sample_weight)
+    ahead = (yhat > own) | ((yhat == own) & (np.arange(n_out) < classes))
+    return _mean((ahead.sum(axis=1) < k) & ~np.isnan(yhat).any(axis=1), sample_weight)
+
+
+def _classes(name, y, n_out):
+    """The class of each row, from class numbers (n,) or rows (n, n_out)."""
+    if y.ndim == 2 and y.shape[1] == n_out:
+        return y.argmax(axis=1)
+    if y.ndim != 1 or not ((y >= 0) & (y < n_out) & (y == np.floor(y))).all():
+        raise ValueError(
+            f"metrics: {name!r} needs class numbers from 0 to {n_out - 1} or rows of shape (n, {n_out}) as y, got "
+            + ("other numbers" if y.ndim == 1 else f"shape {y.shape}")
+        )
+    return y.astype(np.int64)

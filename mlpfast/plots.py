@@ -6,7 +6,8 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 import numpy as np
 
 from . import backprop
-from ._validate import class_labels, inputs, number_array, real_number
+from ._targets import class_labels
+from ._validate import inputs, number_array, real_number
 
 
 def pyplot():
@@ -73,7 +74,7 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     threshold = _threshold(net) if threshold is None else real_number("threshold", threshold)
     decided = _classes(net.predict(grid.reshape(-1, 2)), threshold).reshape(resolution, resolution)
     by_class = y.ndim == 1 and net.n_out > 1
-    truth = class_labels(y, net.n_out) if by_class else _classes(y, 0 if (y < 0).any() else 0.5)
+    truth = class_labels(np.array(y), net.n_out) if by_class else _classes(y, 0 if (y < 0).any() else 0.5)
     n_classes = max(net.n_out, 2)
     ax = _axes(ax)
     colours = [f"C{k % 10}" for k in range(n_classes)]

@@ -2,6 +2,7 @@
 
 import math
 import operator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -22,6 +23,14 @@ ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
 WEIGHTINGS = ("data", "minibatch")
 COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
+
+
+class Wanted(NamedTuple):
+    """The numbers of an epoch beside the loss: names of the core's counts, and {name: function} of the metrics."""
+
+    counts: list
+    on_data: dict
+    on_validation: dict
 
 
 class Trainer(Closed):
@@ -204,8 +213,10 @@ class Trainer(Closed):
 
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
-        y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for hinge and a Custom loss of several
-            outputs class numbers (n,) or numbers (n, n_out); else numbers (n,) if there is one output, or (n, n_out).
+        y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
+            the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
+            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Functions of yours get
+            y with the values and dtype that it has here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
@@ -227,8 +238,11 @@ class Trainer(Closed):
         """
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"])
-        data, validation = self._data(X, y, validation_data, validation_split, stratify, sample_weight, class_weight)
-        metrics = self._chosen(metrics, data, validation)  # of each of the two
+        metrics = known_metrics.checked(metrics)
+        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        keep_y = known_metrics.need_y(metrics)
+        data, validation = self._data(X, y, validation_data, validation_split, stratify, weights, keep_y)
+        wanted = self._chosen(metrics, data, validation)
         given, callbacks = _callbacks(callbacks, stop_at)
         rows = self._rows(data)
         shuffled = flag("shuffle", self.shuffle) and self.batch_size
@@ -236,7 +250,7 @@ class Trainer(Closed):
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
-            self._check_names(given, validation is not None, metrics)
+            self._check_names(given, validation is not None, wanted)
             history = self.history = History()
 
             def begin():
@@ -256,12 +270,13 @@ class Trainer(Closed):
 
             if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
                 full_batch.lbfgs(
-                    self, data, epochs, begin, lambda logs: end(self._ended(logs, data, validation, metrics))
+                    self, data, epochs, begin,
+                    lambda sums: end(self._ended(self._means(sums, wanted), data, validation, wanted)),
                 )
             else:
                 for _ in range(epochs):
                     begin()
-                    if end(self._one_epoch(data, rows, order, validation, metrics)):
+                    if end(self._one_epoch(data, rows, order, validation, wanted)):
                         break
             for _begin, _end, finish in callbacks:
                 finish(self)
@@ -289,17 +304,26 @@ class Trainer(Closed):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
         if isinstance(self.optimizer, optimizers.FullBatch):
-            return full_batch.step(self, data)["loss"]
+            (loss_sum, weight_sum, *_), _more = full_batch.step(self, data)
+            return loss_sum / (weight_sum or 1.0)
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
-        return self._means(result["loss_sum"], result["weight_sum"], result["correct"])["loss"]
+        return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
-        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing."""
-        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
-        return self._evaluate(data, self._chosen(metrics, data, None)[0])
+        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.
+
+        Where the outputs have a label each, "accuracy" is the share of right labels, and "exact_match" that of the rows
+        with all of them right. A Custom loss is called once, with all rows: one that joins rows has its value on all of
+        them together, which is no mean over minibatches.
+        """
+        metrics = known_metrics.checked(metrics)
+        keep_y = known_metrics.need_y(metrics)
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, keep_y=keep_y)
+        wanted = self._chosen(metrics, data, None)
+        return self._evaluate(data, wanted, wanted.on_data)
 
     def summary(self):
         """The network's table, and how it is trained, as text."""
@@ -320,9 +344,10 @@ class Trainer(Closed):
         data.mean_weight = sum_in_order(data.weights) / len(rows)
         return rows if len(rows) < len(data) else None
 
-    def _one_epoch(self, data, rows, order, validation, metrics):
+    def _one_epoch(self, data, rows, order, validation, wanted):
         if isinstance(self.optimizer, optimizers.FullBatch):
-            return self._ended(full_batch.step(self, data), data, validation, metrics)
+            sums, more = full_batch.step(self, data)
+            return self._ended({**self._means(sums, wanted), **more}, data, validation, wanted)
         if order is None:
             order = rows
         else:
@@ -330,17 +355,18 @@ class Trainer(Closed):
             order = order if rows is None else rows[order]
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
-        logs = self._means(result["loss_sum"], result["weight_sum"], result["correct"])
-        return self._ended(logs, data, validation, metrics)
+        sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
+        return self._ended(self._means(sums, wanted), data, validation, wanted)
 
-    def _ended(self, logs, data, validation, metrics):
+    def _ended(self, logs, data, validation, wanted):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
         self._epoch += 1  # not by the setter, which takes longer: fit has checked it
-        logs.update(self._metrics(data, metrics[0]))
+        if wanted.on_data:
+            logs.update(known_metrics.values(wanted.on_data, data, self._outputs(data)))
         if "objective" not in logs and self._is_penalised():
             logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
-            for name, value in self._evaluate(validation, metrics[1]).items():
+            for name, value in self._evaluate(validation, wanted, wanted.on_validation).items():
                 logs["val_" + name] = value
             if self.check_finite and not math.isfinite(logs["val_loss"]):
                 raise FloatingPointError(
@@ -365,12 +391,12 @@ class Trainer(Closed):
     def _trained_layers(self):
         return [layer for layer in self.network.layers if layer.trainable]
 
-    def _check_names(self, callbacks, validates, metrics):
+    def _check_names(self, callbacks, validates, wanted):
         """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
         or does not say which way it is to go."""
         names = None
         if all(type(callback) in OURS for callback in callbacks):
-            names = self._names_in_logs(validates, metrics)
+            names = self._names_in_logs(validates, wanted)
         for callback in callbacks:
             if isinstance(callback, LearningRateLogger) and names:
                 names += ["lr", "momentum"]  # for those after it
@@ -378,10 +404,10 @@ class Trainer(Closed):
                 callback.check(names)
         schedules.check(self.optimizer.lr, names)
 
-    def _names_in_logs(self, validates, metrics):
-        own = ["loss"] + ["accuracy"] * (self.loss.name in losses.CLASSIFICATION)
-        names = [*own, *metrics[0], *["objective"] * self._is_penalised()]
-        return names + [f"val_{name}" for name in [*own, *metrics[1]] if validates]
+    def _names_in_logs(self, validates, wanted):
+        own = ["loss", *wanted.counts]
+        names = [*own, *wanted.on_data, *["objective"] * self._is_penalised()]
+        return names + [f"val_{name}" for name in [*own, *wanted.on_validation] if validates]
 
     def _is_penalised(self):
         return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
@@ -397,36 +423,32 @@ class Trainer(Closed):
                 s += l1 * float(np.abs(layer.W, dtype=np.float64).sum())
         return s
 
-    def _evaluate(self, data, metrics):
-        values = self._means(*self.network._core.evaluate(data, self.loss, checked_threads(self.threads)))
-        return {**values, **self._metrics(data, metrics)}
+    def _evaluate(self, data, wanted, metrics):
+        yhat = self._outputs(data) if metrics or self.loss.name == "custom" else None
+        sums = self.network._core.evaluate(data, self.loss, checked_threads(self.threads), yhat)
+        return {**self._means(sums, wanted), **known_metrics.values(metrics, data, yhat)}
 
-    def _metrics(self, data, metrics):
-        if not metrics:
-            return {}
-        yhat = np.empty((len(data), self.network.n_out), self.network.dtype)
-        self.network._core.predict(yhat, data, checked_threads(self.threads))
-        return known_metrics.values(metrics, data, yhat)
+    def _outputs(self, data):
+        return self.network._core.outputs(data, checked_threads(self.threads))
 
-    def _chosen(self, metrics, data, validation):
-        """Two {name: function}, of what is to be computed on each beside the core's own numbers."""
-        chosen = known_metrics.checked(metrics)
-        if self.loss.name in losses.CLASSIFICATION and chosen.get("accuracy") is known_metrics.accuracy:
-            del chosen["accuracy"]
+    def _chosen(self, chosen, data, validation):
+        """What of the metrics chosen is to be computed on each of the two."""
+        counts = []
         given = [part for part in (data, validation) if part is not None]
+        if self.loss.name in losses.CLASSIFICATION:
+            counts = known_metrics.counted(chosen, given, self.loss)
+            chosen = {name: f for name, f in chosen.items() if not (name in counts and known_metrics.is_ours(f))}
         chosen = known_metrics.for_outputs(chosen, given, self.network.n_out)
         on_data = chosen if validation is None else known_metrics.computable(chosen, data)
         known_metrics.check_fit(on_data, data, self.network.n_out)
         if validation is not None:
             known_metrics.check_fit(chosen, validation, self.network.n_out)
-        return on_data, chosen
+        return Wanted(counts, on_data, chosen)
 
-    def _means(self, loss_sum, weight_sum, correct):
-        total = weight_sum or 1.0  # of a step without weight
-        means = {"loss": loss_sum / total}
-        if self.loss.name in losses.CLASSIFICATION:
-            means["accuracy"] = correct / total
-        return means
+    def _means(self, sums, wanted):
+        loss_sum, weight_sum, correct, exact = sums
+        means = {"loss": loss_sum / weight_sum, "accuracy": correct / weight_sum, "exact_match": exact / weight_sum}
+        return {name: means[name] for name in ("loss", *wanted.counts)}
 
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
@@ -498,20 +520,19 @@ class Trainer(Closed):
             "parameters are those before this minibatch"
         )
 
-    def _data(self, X, y, validation_data, validation_split, stratify, sample_weight, class_weight):
+    def _data(self, X, y, validation_data, validation_split, stratify, weights, keep_y):
         """What to train on, and what to validate with or None."""
-        weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        data = examples(X, y, self.network, self.loss, **weights)
+        data = examples(X, y, self.network, self.loss, **weights, keep_y=keep_y)
         if validation_split is None:
             if flag("stratify", stratify):
                 raise ValueError("stratify=True needs validation_split, got None")
-            return data, self._validation(validation_data)
+            return data, self._validation(validation_data, keep_y)
         if validation_data is not None:
             raise ValueError("validation_split needs validation_data=None, got both")
         share = real_number("validation_split", validation_split, above=0, below=1)
         return hold_out(data, share, flag("stratify", stratify), self.network, self.loss, self.seed, **weights)
 
-    def _validation(self, validation_data) -> Data | None:
+    def _validation(self, validation_data, keep_y) -> Data | None:
         if validation_data is None:
             return None
         try:
@@ -522,7 +543,7 @@ class Trainer(Closed):
             got = type(validation_data).__name__ + length
             raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got a {got}") from None
         names = "validation_data X", "validation_data y", "validation_data sample_weight"
-        return examples(X, y, self.network, self.loss, sample_weight=weight, names=names)
+        return examples(X, y, self.network, self.loss, sample_weight=weight, names=names, keep_y=keep_y)
 
     def __reduce__(self):
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")

@@ -169,10 +169,14 @@ def last_residual(loss, z, y, output, parameter=0.0, smoothing=0.0):
 
 
 def correct(loss, z, y):
-    """1 for each example whose class is right: the first largest output, or every bit, of the cross entropies."""
-    if loss == "cross_entropy":
-        return (z.argmax(axis=1) == y.argmax(axis=1)).astype(np.float64)
-    return ((z > 0) == (y > 0.5)).all(axis=1).astype(np.float64)
+    """The share of the labels of each example that are right, of the cross entropies: the class of the first largest
+    output, or, of a binary one whose rows are not one-hot, the side of each output. None is where an output is NaN."""
+    one_hot = ((y == 0) | (y == 1)).all() and (y.sum(axis=1) == 1).all() and y.shape[1] > 1
+    if loss == "cross_entropy" or one_hot:
+        right = (z.argmax(axis=1) == y.argmax(axis=1)).astype(np.float64)
+    else:
+        right = ((z > 0) == (y > 0.5)).mean(axis=1)
+    return np.where(np.isnan(z).any(axis=1), 0, right)
 
 
 # ---- the network

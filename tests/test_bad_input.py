@@ -157,7 +157,8 @@ def test_validation_labels_that_do_not_fit(net):
 
 WRONG_TARGETS = {
     "too few columns": (np.zeros((6, 2)), ["(n, 3)", "(6, 2)"]),
-    "one dimension": (np.zeros(6), ["(n, 3)", "(6,)"]),
+    "one dimension": (np.full(6, 0.5), ["class numbers", "0.5", "(n, 3)"]),
+    "one dimension and no class": (np.arange(6), ["class numbers from 0 to 2", "3 at position 3", "(n, 3)"]),
     "NaN": (np.full((6, 3), np.nan), ["nan", "row 0", "column 0"]),
     "infinite": (np.full((6, 3), np.inf), ["inf", "row 0", "column 0"]),
     "too short": (np.zeros((5, 3)), ["X has 6", "y has 5"]),

@@ -506,17 +506,17 @@ def test_the_same_bits_on_any_number_of_threads(make, dtype, monkeypatch):
 
 def threads_at_work(trainer, X, y, monkeypatch, expected=1):
     """The thread of each chunk of one epoch; the first chunks wait for each other, until so many threads are there."""
-    seen, of_chunk, all_there = [], full_batch.Objective.of_chunk, threading.Barrier(expected, timeout=60)
+    seen, forward, all_there = [], full_batch.Objective.forward, threading.Barrier(expected, timeout=60)
     number = itertools.count()
 
-    def noted(self, chunk, **keeps):
+    def noted(self, chunk):
         seen.append(threading.get_ident())
         if next(number) < expected:
             all_there.wait()
-        return of_chunk(self, chunk, **keeps)
+        return forward(self, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(full_batch.Objective, "of_chunk", noted)
+        patch.setattr(full_batch.Objective, "forward", noted)
         trainer.fit(X, y, epochs=1)
     return seen
 

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Network, Trainer, metrics
+from mlpfast import SGD, Network, Trainer, callbacks, losses, metrics
 from mlpfast.metrics import TopK
 
 
@@ -61,7 +61,7 @@ def test_known_values():
 def test_nan_is_never_right():
     yhat = np.array([[np.nan, 0.5, 0.1], [0.9, np.nan, 0.1], [np.nan] * 3])
     assert TopK(2)(np.array([0, 2, 1]), yhat) == 0
-    assert TopK(3)(np.array([0, 0, 1]), yhat) == pytest.approx(1 / 3)
+    assert TopK(3)(np.array([0, 0, 1]), yhat) == 0
     assert np.isnan(metrics.mae(np.ones((3, 3)), yhat)) and np.isnan(metrics.r2(np.eye(3), yhat))
 
 
@@ -112,10 +112,9 @@ def test_evaluate(loss, names, weight):
     trainer = trainer_for(loss)
     plain = trainer.evaluate(X, y, sample_weight=weight)
     got = trainer.evaluate(X, y, sample_weight=weight, metrics=names)
-    assert got == {**got, **plain} and set(got) == {"loss", *names}
+    more = {"exact_match"} if loss == "binary_cross_entropy" else set()  # its rows have several labels
+    assert got == {**got, **plain} and set(got) == {"loss", *names} | more
     yhat = trainer.network.predict(X)
-    if loss == "binary_cross_entropy":
-        assert got.pop("accuracy") == plain["accuracy"]  # every bit, and so not the largest output
     for name in set(got) - {"loss"}:
         function = TopK(int(name[4:])) if name.startswith("top") else metrics.BY_NAME[name]
         assert got[name] == pytest.approx(function(y, yhat, weight), rel=1e-12)
@@ -401,3 +400,195 @@ def test_a_function_is_not_told_of_weights():
 def test_k_must_be_a_whole_number(bad):
     with pytest.raises((ValueError, TypeError), match="k must be"):
         TopK(bad)
+
+
+# ---- y as it was given
+
+
+def noted(seen):
+    def note(y, yhat):
+        seen.append(y)
+        return 0.0
+
+    return note
+
+
+TWO_CLASSES = [("binary_cross_entropy", "identity"), ("hinge", "identity"), ("perceptron", "identity")]
+
+
+@pytest.mark.parametrize("form", [
+    (-1.0, 1.0), (0, 1), (False, True), (np.int8(-1), np.int8(1)), (-1.0, np.longdouble(1)),
+], ids=str)
+@pytest.mark.parametrize("loss, output", TWO_CLASSES)
+def test_functions_see_y_as_it_was_given(loss, output, form):
+    X = np.random.default_rng(0).normal(size=(200, 4))
+    y, seen = np.where(X[:, 0] > 0, form[1], form[0]), []
+    trainer = Trainer(Network([4, 6, 1], output=output, seed=0), loss, SGD(lr=0.1), seed=0)
+    trainer.fit(X, y, epochs=20, validation_data=(X[:50], y[:50, None]), metrics=noted(seen))
+    trainer.evaluate(X, y.tolist(), metrics=noted(seen))
+    for got in seen[:-1]:
+        wanted = y[: len(got), None]
+        assert got.dtype == y.dtype and got.shape == wanted.shape and (got == wanted).all()
+    assert (seen[-1] == y[:, None]).all()
+    accuracy = trainer.evaluate(X, y, metrics=lambda y, yhat: np.mean(y == np.where(yhat > 0, form[1], form[0])))
+    assert accuracy["<lambda>"] == pytest.approx(accuracy["accuracy"]) and accuracy["accuracy"] > 0.9
+
+
+@pytest.mark.parametrize("loss, y", [
+    ("cross_entropy", np.arange(60, dtype=">i8") % 3), ("cross_entropy", (np.arange(60) % 3).astype("float16")),
+    ("hinge", np.arange(60, dtype=np.uint8) % 3), ("binary_cross_entropy", np.arange(60, dtype=np.int16) % 3),
+    ("half_squared_error", np.arange(180, dtype=np.int64).reshape(60, 3)),
+    ("hinge", np.eye(3, dtype=bool)[np.arange(60) % 3]), ("squared_error", np.float32(0.1) * np.ones((60, 3), "f4")),
+], ids=lambda value: value if isinstance(value, str) else f"{value.dtype} {value.shape}")
+def test_y_keeps_its_dtype_and_the_order_of_the_rows(loss, y):
+    X, seen = problem(loss)[0], []
+    trainer = trainer_for(loss, dtype="float32")
+    trainer.fit(X, y, epochs=2, validation_split=0.25, metrics=noted(seen))
+    rows = {tuple(x): i for i, x in enumerate(np.float32(X))}
+    trainer.fit(X, y, validation_data=(X[::-1], y[::-1]), metrics=noted(seen))
+    assert [len(got) for got in seen] == [45, 15, 45, 15, 60, 60] and len(rows) == 60
+    assert all(got.dtype == y.dtype for got in seen)
+    np.testing.assert_array_equal(seen[4], y)
+    np.testing.assert_array_equal(seen[5], y[::-1])
+
+
+def test_y_cannot_be_changed_from_outside():
+    X, y = problem("squared_error", k=1)
+    y, seen, wanted = y[:, 0].copy(), [], y.copy()
+
+    def spoil(trainer, epoch, logs):
+        y[...] = np.nan
+
+    trainer_for("squared_error", 1).fit(X, y, epochs=3, metrics=noted(seen), callbacks=spoil)
+    for got in seen:
+        np.testing.assert_array_equal(got, wanted)
+
+
+# ---- one label in a row, or several
+
+
+ROWS = {"one-hot": np.eye(3)[[0, 1, 2, 1]], "signs": 2 * np.eye(3)[[0, 1, 2, 1]] - 1}
+MANY = {"bits": np.array([[1, 1, 0], [0, 0, 0], [1, 0, 1], [0, 1, 0]]), "signs": 2 * np.eye(3)[[0, 1, 2, 1]] - 1}
+MANY["signs"][0] = 1
+
+
+def test_known_values_of_shares():
+    yhat = np.array([[0.4, 0.3, 0.2], [0.6, 0.9, 0.7], [0.9, 0.1, 0.2], [-0.3, -0.1, -0.2]])
+    for y in [*ROWS.values(), np.array([0, 1, 2, 1])]:
+        assert metrics.accuracy(y, yhat) == metrics.exact_match(y, yhat) == TopK(1)(y, yhat) == 0.75
+    assert metrics.accuracy(MANY["bits"], yhat) == pytest.approx((1 / 3 + 0 + 2 / 3 + 2 / 3) / 4)
+    assert metrics.accuracy(MANY["signs"], yhat) == pytest.approx((1 + 1 / 3 + 1 / 3 + 2 / 3) / 4)
+    assert metrics.exact_match(MANY["bits"], yhat) == 0 and metrics.exact_match(MANY["signs"], yhat) == 0.25
+    assert metrics.exact_match(MANY["signs"], yhat, [3, 1, 0, 0]) == 0.75
+    assert metrics.accuracy(MANY["signs"], yhat, [3, 1, 0, 0]) == pytest.approx((3 + 1 / 3) / 4)
+    assert metrics.exact_match([1, 0], [[0.6], [0.7]]) == metrics.accuracy([1, 0], [[0.6], [0.7]]) == 0.5
+
+
+def test_a_row_with_nan_is_never_right():
+    yhat = np.array([[0.9, np.nan, 0.1], [0.1, 0.9, 0.2], [0.9, 0.1, np.nan], [np.nan] * 3])
+    for y in (np.array([0, 1, 0, 0]), np.eye(3)[[0, 1, 0, 0]]):
+        for name, metric in {**metrics.BY_NAME, "top_3": TopK(3), "top_2": TopK(2)}.items():
+            if name in ("accuracy", "exact_match", "top_2", "top_3"):
+                assert metric(y, yhat) == 0.25, name
+    several = np.array([[1, 1, 0], [0, 1, 0], [1, 0, 0], [0, 0, 0]])
+    assert metrics.accuracy(several, yhat) == metrics.exact_match(several, yhat) == 0.25
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+@pytest.mark.parametrize("loss, output, y", [
+    ("cross_entropy", "softmax", "classes"), ("cross_entropy", "identity", "one-hot"), ("hinge", "identity", "classes"),
+    ("hinge", "identity", "one-hot"), ("perceptron", "identity", "signs"),
+    ("binary_cross_entropy", "sigmoid", "classes"),
+    ("binary_cross_entropy", "identity", "several"), ("hinge", "identity", "several"),
+])
+def test_nan_is_never_right_in_training_and_evaluation(loss, output, y, weight):
+    X = np.random.default_rng(0).normal(size=(60, 4))
+    classes = X[:, :3].argmax(axis=1)
+    y = {"classes": classes, "one-hot": np.eye(3)[classes], "signs": 2 * np.eye(3)[classes] - 1,
+         "several": (X[:, :3] > 0) * 1.0}[y]
+    net = Network([4, 3], output=output, seed=0)
+    net.layers[0].W[:3] = 5 * np.eye(3)
+    net.layers[0].W[3] = net.layers[0].b[...] = 0
+    trainer = Trainer(net, loss, SGD(lr=0), batch_size=None, check_finite=False)
+    assert trainer.evaluate(X, y, sample_weight=weight)["accuracy"] == 1
+    X[7] = np.nan
+    wanted = 1 - (1 / 60 if weight is None else weight[7] / weight.sum())
+    logs = trainer.fit(X, y, sample_weight=weight, validation_data=(X, y, weight))
+    for name in set(logs) & {"accuracy", "exact_match", "val_accuracy", "val_exact_match"}:
+        assert logs[name] == [pytest.approx(wanted)], name
+    net.layers[0].b[...] = np.nan
+    assert {name: value for name, value in trainer.evaluate(X, y, metrics="exact_match").items() if name != "loss"} == {
+        "accuracy": 0, "exact_match": 0}
+
+
+@pytest.mark.parametrize("output, loss", [
+    ("sigmoid", "binary_cross_entropy"), ("sigmoid", "half_squared_error"), ("identity", "squared_error"),
+    ("identity", "hinge"), ("identity", "perceptron"), ("sigmoid", "custom"),
+])
+def test_one_hot_rows_go_by_the_largest_output(output, loss):
+    X = np.random.default_rng(3).normal(size=(300, 4))
+    y = np.eye(3)[X[:, :3].argmax(axis=1)]
+    if loss == "custom":
+        loss = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1), lambda y, yhat: 2 * (yhat - y))
+    net = Network([4, 3], output=output, seed=0)
+    net.layers[0].W[:3], net.layers[0].W[3], net.layers[0].b[...] = np.eye(3), 0, -10
+    trainer = Trainer(net, loss, SGD(lr=1e-12), seed=0)
+    got = trainer.evaluate(X, y, metrics=("accuracy", "top_1", "exact_match"))
+    assert got["accuracy"] == got["top_1"] == got["exact_match"] == 1
+    history = trainer.fit(X, y, validation_split=0.2, metrics=("accuracy", "top_1"))
+    assert history["accuracy"] == history["val_accuracy"] == [1] and "exact_match" not in history
+
+
+@pytest.mark.parametrize("weight", [None, WEIGHT], ids=["plain", "weighted"])
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "hinge", "perceptron"])
+@pytest.mark.parametrize("batch_size", [7, None])
+def test_several_labels_have_a_share_and_a_strict_count(loss, batch_size, weight):
+    X, y = problem("binary_cross_entropy")
+    trainer = Trainer(Network([4, 6, 3], seed=0), loss, SGD(lr=1e-12), batch_size=batch_size, seed=0)
+    history = trainer.fit(X, y, sample_weight=weight, validation_data=(X[:30], y[:30]))
+    assert list(history) == ["loss", "accuracy", "exact_match", "val_loss", "val_accuracy", "val_exact_match"]
+    right = (trainer.network.predict(X) > 0) == (y == 1)
+    said = trainer.evaluate(X, y, sample_weight=weight)
+    for got in (said, {name: history[name][0] for name in said}):
+        assert got["accuracy"] == pytest.approx(np.average(right.mean(axis=1), weights=weight), rel=1e-12)
+        assert got["exact_match"] == pytest.approx(np.average(right.all(axis=1), weights=weight), rel=1e-12)
+        assert 0 < got["exact_match"] < got["accuracy"] < 1
+    assert history["val_exact_match"] == [right[:30].all(axis=1).mean()]
+
+
+def test_a_number_of_exact_matches_can_be_followed():
+    X, y = problem("binary_cross_entropy")
+    stopping = callbacks.EarlyStopping("val_exact_match", patience=30)
+    trainer = trainer_for("binary_cross_entropy")
+    history = trainer.fit(
+        X, y, epochs=40, validation_data=(X, y), callbacks=stopping, stop_at={"exact_match": 2.0}
+    )
+    assert stopping.best == max(history["val_exact_match"]) and history.n_epochs == 40
+    with pytest.raises(ValueError, match="monitor must be one of .*'exact_match'.*metrics='exact_match'"):
+        trainer_for("squared_error").fit(X, y, callbacks=callbacks.EarlyStopping("exact_match"))
+    assert "exact_match" in trainer_for("cross_entropy").fit(X, np.arange(60) % 3, metrics="exact_match")
+
+
+@pytest.mark.parametrize("loss", ["binary_cross_entropy", "half_squared_error"])
+@pytest.mark.parametrize("several_in", ["training", "validation"])
+def test_one_name_means_one_thing_in_a_fit(loss, several_in):
+    X, several = problem("binary_cross_entropy")
+    one = np.eye(3)[X[:, :3].argmax(axis=1)]
+    parts = [(X, several), (X, one)] if several_in == "training" else [(X, one), (X, several)]
+    trainer = Trainer(Network([4, 6, 3], output="sigmoid", seed=0), loss, SGD(lr=1e-12), seed=0)
+    asked = ("accuracy", "exact_match")
+    history = trainer.fit(*parts[0], validation_data=parts[1], metrics=asked)
+    sides = trainer.network.predict(X) > 0.5
+    for prefix, (_, y) in zip(("", "val_"), parts, strict=True):
+        right = sides == (y == 1)
+        assert history[prefix + "accuracy"][0] == pytest.approx(right.mean(), rel=1e-12)
+        assert history[prefix + "exact_match"][0] == pytest.approx(right.all(axis=1).mean(), rel=1e-12)
+    assert trainer.evaluate(X, one, metrics=asked)["accuracy"] != pytest.approx((sides == (one == 1)).mean())
+
+
+def test_class_numbers_and_rows_of_several_labels_do_not_go_together():
+    X, y = problem("binary_cross_entropy")
+    trainer = trainer_for("hinge")
+    with pytest.raises(ValueError, match="one form, got class numbers and rows"):
+        trainer.fit(X, X[:, :3].argmax(axis=1), validation_data=(X, y))
+    assert trainer.epoch == 0

@@ -29,7 +29,7 @@ def softmax(z):
 def problem(n=70, dtype="float32", classes=False):
     rng = np.random.default_rng(0)
     X = rng.normal(size=(n, 5)).astype(dtype)
-    return X, rng.integers(3, size=n) if classes else rng.normal(size=(n, 3))
+    return X, rng.integers(3, size=n) if classes else rng.normal(size=(n, 3)).astype(dtype)
 
 
 def network(activation, *, output="identity", dtype="float32", dropout=0.0, seed=1, **settings):

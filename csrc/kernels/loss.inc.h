@@ -16,13 +16,15 @@ typedef struct {
     real *z, *y;          // (n, VL): columns of z_L or a_L, which become those of delta; and of the targets
     const int32_t *label; // of each example, or NULL where y counts
     vreal label_code;     // the same, as class_code has it
+    int one_hot;          // of the rows of y, see mlp_data
     vreal weight;         // multiplies delta
     mlp_loss loss;
     mlp_activation output;
 } examples;
 
 typedef struct {
-    real loss[VL], right[VL];  // right: 1 or 0
+    real loss[VL], wrong[VL];  // wrong: how many labels are; NaN where an output is
+    double labels;             // of an example: its class, or a side for each output; 0 where y are no classes
 } outcome;
 
 #if REAL_BITS == 32
@@ -47,8 +49,17 @@ SIMD vreal first_max(const real *columns, int64_t n) {
     return where;
 }
 
-SIMD void store_right(outcome *to, vreal predicted, vreal wanted) {
-    v_store(to->right, v_select(v_eq(predicted, wanted), v_set1(1), v_zero()));
+// column_max passes over a NaN, which the sum of a softmax then shows; elsewhere nothing else would.
+SIMD vreal column_max_or_nan(const real *columns, int64_t n) {
+    vreal most = v_load(columns);
+    for (int64_t j = 1; j < n; j++) most = unless_nan(most, v_max(most, v_load(columns + j * VL)));
+    return most;
+}
+
+// One label for each example, its class. outputs: NaN where one of the outputs is, which is never right.
+SIMD void compare_classes(outcome *to, vreal predicted, vreal wanted, vreal outputs) {
+    to->labels = 1;
+    v_store(to->wrong, unless_nan(outputs, v_select(v_eq(predicted, wanted), v_zero(), v_set1(1))));
 }
 
 // What the targets add to the loss: their sum, and sum_j y_j (z_j - most).
@@ -81,7 +92,7 @@ SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot) {
 SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
     vreal most = column_max(e->z, e->n), mass, dot;
     real smoothing = (real)e->loss.label_smoothing, each = smoothing / (real)e->n, share = 1 - smoothing;
-    store_right(to, first_max(e->z, e->n), e->label ? e->label_code : first_max(e->y, e->n));
+    vreal predicted = first_max(e->z, e->n), wanted = e->label ? e->label_code : first_max(e->y, e->n);
     if (e->label) weigh_labels(e, most, &mass, &dot);
     else weigh_targets(e, most, &mass, &dot);
     if (smoothing != 0) {
@@ -89,6 +100,7 @@ SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to)
         dot = v_fma(v_set1(share), dot, v_mul(v_set1(each), column_sum_above(e->z, e->n, most)));
     }
     vreal total = column_exps(e->z, e->n, most);
+    compare_classes(to, predicted, wanted, total);
     v_store(to->loss, v_sub(v_mul(v_log(total), mass), dot));
     for (int64_t j = 0; wants_delta && j < e->n; j++) {
         real *z = e->z + j * VL;
@@ -97,13 +109,6 @@ SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to)
         vreal y = e->label ? v_select(v_eq(e->label_code, class_code(j)), v_set1(1), v_zero()) : v_load(e->y + j * VL);
         v_store(z, v_sub(p, smoothing != 0 ? v_mul(v_set1(share), y) : y));
     }
-}
-
-// column_max passes over a NaN, which the sum of a softmax then shows; here nothing else would.
-SIMD vreal column_max_or_nan(const real *columns, int64_t n) {
-    vreal most = v_load(columns);
-    for (int64_t j = 1; j < n; j++) most = unless_nan(most, v_max(most, v_load(columns + j * VL)));
-    return most;
 }
 
 SIMD void classes_of(int64_t *classes, vreal code) {
@@ -117,7 +122,7 @@ SIMD void classes_of(int64_t *classes, vreal code) {
 SIMD void multiclass_hinge(const examples *e, outcome *to) {
     int64_t rival[VL];
     real of_label[VL] = {0}, of_rival[VL];
-    store_right(to, first_max(e->z, e->n), e->label_code);
+    compare_classes(to, first_max(e->z, e->n), e->label_code, column_max_or_nan(e->z, e->n));
     for (int i = 0; i < e->count; i++) {
         of_label[i] = e->z[e->label[i] * VL + i];
         e->z[e->label[i] * VL + i] = (real)-INFINITY;
@@ -247,15 +252,18 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
             part = v_add(part, term(p, &slope));
             v_store(e->z + j, slope);
             vreal predicted = v_select(v_lt(zero, p.out), one, zero), wanted = v_select(v_lt(boundary, p.y), one, zero);
-            wrong = v_select(v_eq(predicted, wanted), wrong, one);
+            wrong = unless_nan(p.out, v_select(v_eq(predicted, wanted), wrong, v_add(wrong, one)));
         }
         sum = v_add(sum, part);
     }
     v_store(to->loss, sum);
-    v_store(to->right, cut == cut ? v_sub(one, wrong) : zero);
+    v_store(to->wrong, wrong);
+    to->labels = cut == cut ? (double)e->n : 0;
 }
 
 SIMD void sum_of_terms(const examples *e, outcome *to) {
+    vreal predicted = v_zero(), outputs = v_zero();
+    if (e->one_hot) predicted = first_max(e->z, e->n), outputs = column_max_or_nan(e->z, e->n);
     switch (e->loss.kind) {
 #define CASE(kind, term, cut) \
     case kind: sum_terms(e, to, term, (real)(cut)); break;
@@ -263,6 +271,13 @@ SIMD void sum_of_terms(const examples *e, outcome *to) {
 #undef CASE
     default: break;
     }
+    if (e->one_hot && to->labels > 0) compare_classes(to, predicted, first_max(e->y, e->n), outputs);
+}
+
+// The share of example i's labels that are right.
+SIMD double share_right(const outcome *o, int i) {
+    double wrong = (double)o->wrong[i];
+    return wrong < o->labels ? (o->labels - wrong) / o->labels : 0;
 }
 
 // Examples `row` of data: their labels or their targets' columns, and their weights.
@@ -285,7 +300,8 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
                                       int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
-        examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output};
+        examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output,
+                      .one_hot = data->one_hot};
         e.y = e.z + n * VL;
         int64_t row[VL];
         int32_t label[VL];
@@ -302,7 +318,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         for (int i = 0; i < e.count; i++) {
             double value = (double)weight[i] * (double)o.loss[i];
             row_loss[i0 + i] = value;
-            row_correct[i0 + i] = o.right[i] != 0 ? (double)weight[i] : 0;
+            row_correct[i0 + i] = share_right(&o, i);
             if (!(value - value == 0)) finite = 0;  // NaN for NaN and infinities
         }
     }

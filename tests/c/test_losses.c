@@ -14,7 +14,7 @@ typedef struct {
     const mlp_kernels *k;
     mlp_loss loss;
     mlp_activation output;
-    int by_label, weighted, indexed;
+    int by_label, weighted, indexed, one_hot;
     numbers kind;
     int64_t rows, n;
     guarded_side side;
@@ -41,15 +41,16 @@ static void describe(const problem *p, const char *what) {
         [MLP_ABSOLUTE_ERROR] = "absolute error", [MLP_HUBER] = "huber", [MLP_QUANTILE] = "quantile",
         [MLP_LOG_COSH] = "log cosh", [MLP_POISSON] = "poisson", [MLP_PERCEPTRON] = "perceptron", [MLP_HINGE] = "hinge",
     };
-    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
+    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s%s", p->k->isa, dtype_name(p->k),
           what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
           (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
-          p->indexed ? ", index" : "");
+          p->indexed ? ", index" : "", p->one_hot ? ", one-hot" : "");
 }
 
 // ---- Numbers ----
 
 static int has_two_classes(mlp_loss_kind kind) { return kind == MLP_PERCEPTRON || kind == MLP_HINGE; }
+static int has_sides(mlp_loss_kind kind) { return has_two_classes(kind) || kind == MLP_BINARY_CROSS_ENTROPY; }
 
 // Numbers whose loss is finite: the squares and e^z of the others are not.
 static double draw_extreme(const problem *p) {
@@ -91,15 +92,15 @@ static void draw_numbers(const problem *p) {
         label[r] = (int32_t)random_below(p->n);
         if (p->loss.kind == MLP_CROSS_ENTROPY) draw_distribution(p, target[r]);
         else for (int64_t j = 0; j < p->n; j++) target[r][j] = draw_target(p);
-        for (int64_t j = 0; p->by_label && j < p->n; j++) target[r][j] = j == label[r];
+        double other = p->one_hot && has_two_classes(p->loss.kind) ? -1 : 0;
+        for (int64_t j = 0; (p->by_label || p->one_hot) && j < p->n; j++) target[r][j] = j == label[r] ? 1 : other;
     }
 }
 
 // ---- References: each gives the loss of a row, its tolerance in units of epsilon, and the derivative ----
 
 typedef struct {
-    double loss, size;
-    int right;
+    double loss, size, right;  // right: a share of the labels
     double delta[MOST_COLS], delta_size[MOST_COLS];  // beside 1 + |delta|
 } wanted_row;
 
@@ -123,14 +124,14 @@ static void cross_entropy(wanted_row *w, const double *z, const double *y, int64
 }
 
 static void binary_cross_entropy(wanted_row *w, const double *z, const double *y, int64_t n, double smoothing) {
-    w->right = 1;
     for (int64_t j = 0; j < n; j++) {
         double smoothed = (1 - smoothing) * y[j] + smoothing / 2;
         w->loss += (z[j] > 0 ? z[j] : 0) - smoothed * z[j] + log1p(exp(-fabs(z[j])));
         w->size += fabs(z[j]) + 1;
         w->delta[j] = 1 / (1 + exp(-z[j])) - smoothed;
-        w->right &= (z[j] > 0) == (y[j] > 0.5);
+        w->right += (z[j] > 0) == (y[j] > 0.5);
     }
+    w->right /= (double)n;
 }
 
 static double log_cosh(double r) {
@@ -177,14 +178,14 @@ static void poisson(wanted_row *w, const double *z, const double *y, int64_t n, 
 // max(0, edge - y z): on its boundary the perceptron still counts as wrong, the hinge no longer.
 static void margin(wanted_row *w, const problem *p, const double *z, const double *y) {
     double edge = p->loss.kind == MLP_HINGE;
-    w->right = 1;
     for (int64_t j = 0; j < p->n; j++) {
         double over = rounded(p->k, edge - y[j] * z[j]);
         int counts = p->loss.kind == MLP_HINGE ? over > 0 : over >= 0;
         w->loss += over > 0 ? over : 0;
         w->delta[j] = counts ? -y[j] : 0;
-        w->right &= (z[j] > 0) == (y[j] > 0);
+        w->right += (z[j] > 0) == (y[j] > 0);
     }
+    w->right /= (double)p->n;
     w->size = w->loss;
 }
 
@@ -215,6 +216,7 @@ static wanted_row reference(const problem *p, int64_t i) {
         break;
     default: error(&w, p, out[i], y);
     }
+    if (p->one_hot) w.right = first_largest(out[i], p->n) == first_largest(y, p->n);
     return w;
 }
 
@@ -244,7 +246,7 @@ static void lay_out(const problem *p) {
 }
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
-    mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .n = DATA_ROWS};
+    mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .one_hot = p->one_hot, .weights = array[WEIGHTS], .n = DATA_ROWS};
     void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
     return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &data, array[INDEX], FIRST, p->rows,
                    p->n, scratch);
@@ -261,7 +263,7 @@ static int row_is_good(const problem *p, int64_t i) {
     double factor = weight[data_row(p, i)], unit = (16 + (double)p->n) * epsilon(p->k);
     double underflow = (double)p->n * tiniest_normal(p->k);  // of squares
     if (!is_near(((double *)array[ROW_LOSS])[i], factor * w.loss, unit * factor * w.size + underflow)) return 0;
-    if (!same(((double *)array[ROW_CORRECT])[i], w.right ? factor : 0)) return 0;
+    if (!same(((double *)array[ROW_CORRECT])[i], w.right)) return 0;
     for (int64_t j = 0; j < p->n; j++) {
         double tolerance = unit * factor * (1 + fabs(w.delta[j]) + w.delta_size[j]);
         if (!is_near(get(p->k, array[DELTA], i * p->n + j), factor * w.delta[j], tolerance)) return 0;
@@ -331,7 +333,8 @@ static int must_tell(const problem *p, int64_t i, int64_t j, double bad) {
     return (label[row] == j) == (bad < 0);
 }
 
-// A NaN among the outputs, anywhere, is told, and leaves the other rows as they are; so is an infinite loss.
+// A NaN among the outputs, anywhere, is told, is never right, and leaves the other rows as they are; an infinite loss is
+// told too.
 static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     double row_loss[MOST_ROWS], row_correct[MOST_ROWS];
     int tells = must_tell(&p, i, j, bad);
@@ -342,7 +345,11 @@ static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     CHECK(call(&p, p.k, array[DELTA], row_loss, row_correct) == !tells);
     CHECK(call(&p, p.k, NULL, row_loss, row_correct) == !tells);
     CHECK(isfinite(row_loss[i]) == !tells);
-    for (int64_t r = 0; r < p.rows; r++) CHECK(r == i || same(row_loss[r], ((double *)array[ROW_LOSS])[r]));
+    CHECK(!isnan(bad) || same(row_correct[i], 0));
+    for (int64_t r = 0; r < p.rows; r++) {
+        if (r == i) continue;
+        CHECK(same(row_loss[r], ((double *)array[ROW_LOSS])[r]) && same(row_correct[r], ((double *)array[ROW_CORRECT])[r]));
+    }
     if (tells) return;
     double kept = out[i][j];
     out[i][j] = bad;
@@ -412,10 +419,11 @@ static const struct {
 
 static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick) {
     for (int t = 0; t < TESTED; t++) {
-        for (int options = 0; options < 8; options++) {
+        for (int options = 0; options < 16; options++) {
             problem p = {.k = k, .loss = tested[t].loss, .output = tested[t].output, .by_label = options & 1,
-                         .weighted = options >> 1 & 1, .indexed = options >> 2};
+                         .weighted = options >> 1 & 1, .indexed = options >> 2 & 1, .one_hot = options >> 3};
             if (p.by_label && !tested[t].takes_labels) continue;
+            if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
             test_sizes(p, first, quick);
             test_not_finite(p);
             test_overflow(p);

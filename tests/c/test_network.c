@@ -186,6 +186,7 @@ static void check_evaluate(const setting *s, const mlp_network *net, const mlp_d
         CHECK(mlp_evaluate(net, &r, data, s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
         if (first->rows == 0) *first = r;
         CHECK(r.rows == s->n && same(r.loss_sum, first->loss_sum) && same(r.correct, first->correct));
+        CHECK(same(r.exact, first->exact) && r.exact <= r.correct && r.correct <= r.weight_sum);
         CHECK(same(r.weight_sum, first->weight_sum) && (s->weighted || r.weight_sum == (double)s->n));
         CHECK(isfinite(r.loss_sum) && r.loss_sum > 0);
     }
@@ -274,7 +275,8 @@ static void check_gradient(const setting *s) {
     mlp_result r, before;
     mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_OK);
-    CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && r.rows == s->n);
+    CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && same(r.exact, before.exact));
+    CHECK(r.rows == s->n);
     double largest = 0;
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_out = s->width[l + 1], stride = mlp_network_stride(net, l);
@@ -290,6 +292,32 @@ static void check_gradient(const setting *s) {
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     mlp_network_destroy(stepped);
+    destroy_data(&d);
+}
+
+static int rows_of_own(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
+                       const int64_t *index, int64_t first, int64_t rows, int64_t n) {
+    (void)self, (void)call, (void)data, (void)index, (void)first;
+    for (int64_t i = 0; i < rows; i++) row_loss[i] = ((const double *)a)[i * n];
+    for (int64_t i = 0; i < rows * n; i++) ((double *)delta)[i] = i % n == 0;
+    return 0;
+}
+
+// Its targets are its own affair; it may join rows, and so is not evaluated in chunks of them.
+static void test_own_loss(void) {
+    setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
+                 .loss = {.kind = MLP_OWN_LOSS, .own = {.rows = rows_of_own}}, .settings = {.lr = 0.1, .check_finite = 1}};
+    doing("a loss of the caller's without labels or targets");
+    dataset d = make_data(&s, MLP_FLOAT64);
+    d.data.targets = NULL;
+    mlp_network *net = make_network(&s, MLP_FLOAT64);
+    mlp_trainer *trainer = make_trainer(&s, net);
+    mlp_result r;
+    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
+    CHECK(same(r.correct, 0) && same(r.exact, 0));
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
     destroy_data(&d);
 }
 
@@ -430,6 +458,7 @@ int main(int argc, char **argv) {
     test_interrupted_serving();
     test_gradients(quick);
     test_gradients_by_label();
+    test_own_loss();
     test_bad_losses();
     guarded_destroy(&memory);
     return check_end("test_network");

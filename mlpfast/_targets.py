@@ -1,0 +1,139 @@
+"""What y is: class numbers or numbers for each output, checked and brought into the forms that are read of it.
+
+y itself, as the caller gave it, in values and dtype: for the caller's functions (metrics, Custom losses). Class
+    numbers, and what a Custom loss of several outputs is given so, stay (n,); with one output (n,) becomes (n, 1), like
+    yhat.
+labels (n,) or targets (n, n_out): for the losses of the core, and all else of the library; a Custom loss has neither.
+
+All three are private copies: no other thread can change them, and where two are the same one array serves as both.
+"""
+
+import numpy as np
+
+SIGNS = frozenset({"perceptron", "hinge"})  # their targets are -1 or +1
+ONE_HOT = frozenset({"binary_cross_entropy", "half_squared_error", "squared_error"})  # class numbers become rows
+
+
+def forms_of(y, network, loss, name="y", keep=True):
+    """(y, labels, targets) of numbers y; None where there is none, and for y unless it is to be kept."""
+    if keep or y.ndim == 1 or y.dtype == network.dtype:  # else the targets are the only copy
+        y = np.array(y, order="C")
+    if y.ndim == 1 and network.n_out == 1:
+        y = y.reshape(-1, 1)
+    labels, targets = (None, None) if loss.name == "custom" else _of_the_core(y, network, loss, name)
+    if y.ndim > 2:
+        raise ValueError(f"{name} must have shape (n,) or (n, k) for a Custom loss, got {y.shape}")
+    return y if keep else None, labels, targets
+
+
+def _of_the_core(y, network, loss, name):
+    if y.ndim == 1 and by_class(loss, network):
+        into_rows = loss.name in ONE_HOT
+        hint = f"; {loss.name!r} of numbers needs shape (n, {network.n_out})" if into_rows else ""
+        labels = class_labels(y, network.n_out, name, hint)
+        return (None, _rows_of(labels, network)) if into_rows else (labels, None)
+    return None, target_matrix(y, network, loss, name)
+
+
+def class_labels(y, n_classes, name="y", hint=""):
+    """y (n,), which nobody changes meanwhile, as int32; each a whole number in 0 .. n_classes - 1."""
+    if y.dtype.kind == "f":
+        bad = ~(np.isfinite(y) & (y == np.floor(y)))
+        if bad.any():
+            at = int(np.argmax(bad))
+            raise ValueError(f"{name} must hold whole class numbers, got {y[at]} at position {at}{hint}")
+    bad = (y < 0) | (y >= n_classes)
+    if bad.any():
+        at = int(np.argmax(bad))
+        raise ValueError(
+            f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
+            f"got {y[at]} at position {at}{hint}"
+        )
+    return y.astype(np.int32, copy=False)
+
+
+def _rows_of(labels, network):
+    rows = np.zeros((len(labels), network.n_out), network.dtype)
+    rows[np.arange(len(labels)), labels] = 1
+    return rows
+
+
+def target_matrix(y, network, loss, name="y"):
+    """y (n, K) in the network's dtype, checked; two classes as the core takes them."""
+    n_out = network.n_out
+    if y.ndim != 2 or y.shape[1] != n_out:
+        forms = f"(n, {n_out})"
+        if by_class(loss, network):
+            forms = f"(n,) with class numbers, or {forms}"
+        elif n_out == 1:
+            forms = f"(n,) or {forms}"
+        raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
+    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
+        targets = np.asarray(y, network.dtype, order="C")
+    needs, bad = "finite numbers", ~np.isfinite(targets)
+    if loss.name == "cross_entropy":
+        needs, bad = "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
+    elif loss.name == "binary_cross_entropy" and not (np.abs(targets) == 1).all():
+        needs, bad = "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
+    elif loss.name in SIGNS:
+        low = 0 if (targets == 0).any() else -1
+        needs, bad = "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
+    elif loss.name == "poisson":
+        needs, bad = "finite numbers >= 0", bad | (targets < 0)
+    if bad.any():
+        i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
+        raise ValueError(f"{name} must hold {needs}, got {y[i, j]} in row {i}, column {j}")
+    if loss.name == "cross_entropy":
+        _check_rows_sum_to_one(targets, name)
+    return _two_classes(targets, loss)
+
+
+def _two_classes(targets, loss):
+    """Two classes as the core takes them: 0 and 1 for the binary cross entropy, else -1 and +1."""
+    if loss.name == "binary_cross_entropy" and (targets < 0).any():
+        return np.maximum(targets, 0)
+    if loss.name in SIGNS and (targets == 0).any():
+        return 2 * targets - 1
+    return targets
+
+
+def by_class(loss, network):
+    """Whether y (n,) means class numbers."""
+    return loss.name == "cross_entropy" or network.n_out > 1 and (loss.name == "hinge" or loss.name in ONE_HOT)
+
+
+def is_one_hot(rows):
+    """Whether each of the rows (n, K) has a single 1, and all other numbers are 0, or all are -1."""
+    upper, others = rows == 1, rows.size - len(rows)
+    if np.count_nonzero(upper) != len(rows) or not upper.any(axis=1).all():
+        return False
+    return others in (np.count_nonzero(rows == 0), np.count_nonzero(rows == -1))
+
+
+def classes(y, network, loss, wanted_by):
+    """The class of each example (n,): from class numbers; from one-hot rows (n, K) the place of the 1, from
+    probabilities of a cross entropy that of the largest; from one column of two classes 1 for the upper one."""
+    if y.ndim == 1:
+        return class_labels(y, network.n_out, f"for {wanted_by} y")
+    if loss.name == "cross_entropy":
+        return y.argmax(axis=1)
+    if loss.name == "binary_cross_entropy" and y.shape[1] == 1:
+        return (y[:, 0] > 0.5).astype(np.int64)
+    if y.shape[1] == 1 and ((y == 1) | (y == (0 if (y == 0).any() else -1))).all():
+        return (y[:, 0] == 1).astype(np.int64)
+    if y.shape[1] > 1 and is_one_hot(y):
+        return y.argmax(axis=1)
+    raise ValueError(
+        f"{wanted_by} needs classes as y: class numbers, one-hot rows, or one column of two classes (0 or -1, and 1), "
+        f"got other targets of shape {y.shape} for {loss.name!r}"
+    )
+
+
+def _check_rows_sum_to_one(targets, name):
+    sums = targets.sum(axis=1, dtype=np.float64)
+    bad = np.abs(sums - 1) > 1e-3  # what rounding to float32 may do to thousands of classes, and no more
+    if bad.any():
+        i = int(np.argmax(bad))
+        raise ValueError(
+            f"{name} must have rows that sum to 1 (one-hot or probabilities), row {i} sums to {sums[i]:.6g}"
+        )
