@@ -252,8 +252,10 @@ void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 int64_t mlp_trainer_minibatches(const mlp_trainer *trainer);  // ever trained on: dropout and noise draw anew for each
 void mlp_trainer_set_minibatches(mlp_trainer *trainer, int64_t minibatches);
 
-// A fresh permutation of 0..n-1, fixed by seed and epoch.
-void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
+// A permutation of 0..n-1, fixed by seed, epoch (below 2^56) and n: rows (count) = what it has at its positions
+// [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for in
+// any order; they are cheapest in hundreds. Of up to 1,024 rows all are drawn at each call.
+void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
 // n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
@@ -267,9 +269,10 @@ mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_d
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context);
 
-// ---- Random numbers for initial weights: out (n) doubles, fixed by seed and stream ----
+// ---- Random numbers for initial weights: out (count) = numbers [first, first + count) of seed and stream ----
 
-void mlp_random_uniform(double *out, int64_t n, uint64_t seed, uint64_t stream);  // in [0, 1), multiples of 2^-53
-void mlp_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream);   // mean 0, variance 1
+// In [0, 1), multiples of 2^-53; and of mean 0 and variance 1.
+void mlp_random_uniform(double *out, int64_t first, int64_t count, uint64_t seed, uint64_t stream);
+void mlp_random_normal(double *out, int64_t first, int64_t count, uint64_t seed, uint64_t stream);
 
 #endif

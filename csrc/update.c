@@ -129,18 +129,14 @@ static void use_gradient(const mlp_step *s, int l, mlp_update rule) {
 
 // ---- Clipped by its length ----
 
-static double *squares_of(const mlp_trainer *t, int layer) {
-    double *squares = t->squares;
-    for (int l = 0; l < layer; l++) squares += t->net->layers[l].spec.n_in + 2;
-    return squares;
-}
+// One number for each row of W, then one for b and one for the slopes; those of the next layer follow.
+static int64_t squares_in(const mlp_layer *layer) { return layer->spec.n_in + 2; }
 
 // Of the gradient times `factor`, a power of two.
-static void measure_gradient(const mlp_step *s, int l, double factor) {
+static void measure_gradient(const mlp_step *s, int l, double *squares, double factor) {
     const mlp_layer *layer = &s->net->layers[l];
     void *gradient = s->trainer->gradient;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.one_slope ? 1 : n_out, i0, i1;
-    double *squares = squares_of(s->trainer, l);
     mlp_team_share(s->sharing, n_in, 1, &i0, &i1);
     s->kernels->sum_squares(squares, mlp_in_block(s->net, gradient, layer->W), layer->stride, i0, i1, n_out, factor);
     if (!mlp_leads(s)) return;
@@ -152,16 +148,22 @@ static void measure_gradient(const mlp_step *s, int l, double factor) {
 
 static double sum_of_squares(const mlp_step *s) {
     double sum = 0;
-    for (int l = 0; l < s->net->n_layers; l++) {
-        const double *squares = squares_of(s->trainer, l);
-        for (int64_t i = 0; s->net->layers[l].spec.trainable && i < s->net->layers[l].spec.n_in + 2; i++) sum += squares[i];
+    const double *squares = s->trainer->squares;
+    for (int l = s->trainer->lowest_trainable; l < s->net->n_layers; l++) {
+        const mlp_layer *layer = &s->net->layers[l];
+        for (int64_t i = 0; layer->spec.trainable && i < squares_in(layer); i++) sum += squares[i];
+        squares += squares_in(layer);
     }
     return sum;
 }
 
 // The 2-norm of the gradient times `factor`.
 static double norm_of_gradient(mlp_step *s, double factor) {
-    for (int l = s->net->n_layers - 1; l >= s->trainer->lowest_trainable; l--) measure_gradient(s, l, factor);
+    double *squares = s->trainer->squares;
+    for (int l = s->trainer->lowest_trainable; l < s->net->n_layers; l++) {
+        measure_gradient(s, l, squares, factor);
+        squares += squares_in(&s->net->layers[l]);
+    }
     mlp_await_others(s, 0);
     return sqrt(sum_of_squares(s));
 }

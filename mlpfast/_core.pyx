@@ -71,7 +71,7 @@ cdef extern from "mlpfast.h":
         int64_t rows, minibatches
         double bad_loss
     ctypedef enum mlp_optimizer:
-        MLP_SGD
+        MLP_SGD, MLP_ADAM
     ctypedef struct mlp_settings:
         mlp_optimizer optimizer
         double lr, momentum
@@ -115,13 +115,13 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
-    void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
+    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
-    void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
-    void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
 
 cdef extern from "team.h":
     int mlp_team_size(int, double)
@@ -605,6 +605,9 @@ cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data da
 
 # ---- Networks ----
 
+cdef size_t IDLE_BYTES = 2**24  # what several threads that predict with one network may leave with it
+
+
 cdef class Workspace:
     cdef void *memory
     cdef size_t size
@@ -646,7 +649,8 @@ cdef class Network:
     cdef const char *parameters        # one block, and its end
     cdef const char *parameters_end
     cdef int lock                      # around what says who trains, and idle
-    cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
+    cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
+    cdef size_t idle_bytes             # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
@@ -765,7 +769,10 @@ cdef class Network:
         cdef Workspace space
         mlp_lock(&self.lock)
         try:
-            space = self.idle.pop() if self.idle else None
+            space = None
+            if self.idle:
+                space = self.idle.pop()
+                self.idle_bytes -= space.size
         finally:
             mlp_unlock(&self.lock)
         if space is None:
@@ -776,7 +783,9 @@ cdef class Network:
     cdef put_back(self, Workspace space):
         mlp_lock(&self.lock)
         try:
-            self.idle.append(space)
+            if not self.idle or self.idle_bytes + space.size <= IDLE_BYTES:  # one is kept, whatever its size
+                self.idle.append(space)
+                self.idle_bytes += space.size
         finally:
             mlp_unlock(&self.lock)
 
@@ -964,6 +973,16 @@ cdef class Trainer:
         """The settings of step_ready from now on."""
         self.settings = settings
 
+    def use_rate(self, double lr, momentum):
+        """The same of the rate alone, and of the momentum (of Adam beta1) unless that is None."""
+        self.settings.lr = lr
+        if momentum is None:
+            return
+        if self.settings.optimizer == MLP_ADAM:
+            self.settings.beta1 = momentum
+        else:
+            self.settings.momentum = momentum
+
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
         self.network.begin_training()
@@ -1111,26 +1130,31 @@ cdef status_name(mlp_status status):
 
 # ---- Random numbers ----
 
+cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
+
+
 def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
-    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
-    if order.shape[0] > 0:
+    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch. A signal's exception leaves it partly written."""
+    cdef int64_t first, n = order.shape[0]
+    for first in range(0, n, ORDER_BLOCK):
         with nogil:
-            mlp_shuffle(&order[0], order.shape[0], seed, epoch)
+            mlp_order(&order[first], first, min(ORDER_BLOCK, n - first), n, seed, epoch)
+        PyErr_CheckSignals()
 
 
-def random_uniform(int64_t n, uint64_t seed, uint64_t stream):
-    """n float64 numbers in [0, 1)."""
+def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
+    """n float64 numbers in [0, 1), from number `first` of the stream on."""
     cdef double[::1] out = np.empty(n)
     if n > 0:
-        mlp_random_uniform(&out[0], n, seed, stream)
+        mlp_random_uniform(&out[0], first, n, seed, stream)
     return out.base
 
 
-def random_normal(int64_t n, uint64_t seed, uint64_t stream):
-    """n float64 numbers of mean 0 and variance 1."""
+def random_normal(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
+    """n float64 numbers of mean 0 and variance 1, from number `first` of the stream on."""
     cdef double[::1] out = np.empty(n)
     if n > 0:
-        mlp_random_normal(&out[0], n, seed, stream)
+        mlp_random_normal(&out[0], first, n, seed, stream)
     return out.base
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ._core import Data
 from ._targets import classes, forms_of
 
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
 INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
 
 
@@ -66,6 +67,8 @@ def real_number(name, value, *, least=None, above=None, below=None):
 
 def within(name, value, dtype):
     """value, which must be 0 or of a size that dtype holds without loss of accuracy."""
+    if not value or LEAST <= abs(value) <= MOST:  # asked at every step of a schedule
+        return value
     least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     if value and not least <= abs(value) <= most:
         raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")

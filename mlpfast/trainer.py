@@ -105,6 +105,7 @@ class Trainer(Closed):
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._hold = _core.Held(network._core)
         self._given, self._checked = (), None  # settings as they were last checked
+        self._schedule, self._moves_momentum = None, False  # what they then had for lr, and whether it gave a momentum
 
     @property
     def network(self):
@@ -381,9 +382,9 @@ class Trainer(Closed):
         if getattr(lr, "per", "epoch") == "step":
             n = len(data) if order is None else len(order)
             steps = range(self.steps, self.steps + -(-n // (self.batch_size or n)))
-            rates = np.array([schedules.rate(lr, self.epoch, step) for step in steps])
+            rates = schedules.rates(lr, steps)
             self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
-            momenta = schedules.momenta(lr, self.epoch, steps)
+            momenta = schedules.momenta(lr, steps)
             if momenta is not None:
                 within("momentum", float(momenta.min()), self.network.dtype)
         return self._core.epoch(data, order, settings, checked_threads(self.threads), rates, momenta)
@@ -454,15 +455,32 @@ class Trainer(Closed):
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         given = self._given_settings()
-        if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
+        same = len(given) == len(self._given) and all(map(operator.is_, given, self._given))
+        if not same or self._schedule is not None and not self._ask_schedule():
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
             self._core.use(checked)
             self._checked = checked
-            same = all(map(operator.is_, given, self._given_settings()))  # another thread may have set one meanwhile
-            if same and not schedules.is_schedule(self.optimizer.lr):  # whose rate is another next time
+            self._schedule = self.optimizer.lr if schedules.is_schedule(self.optimizer.lr) else None
+            if all(map(operator.is_, given, self._given_settings())):  # another thread may have set one meanwhile
                 self._given = given
         return self._checked
+
+    def _ask_schedule(self):
+        """Take over rate and momentum, all that a schedule changes -> False if everything must be checked anew."""
+        given, self._given = self._given, ()  # as in _settings
+        core, optimizer = self._core, self._optimizer
+        rate, momentum = schedules.now(self._schedule, self._epoch, core.minibatches)
+        optimizer.checked_rate(rate)
+        if (momentum is None) is self._moves_momentum:
+            return False
+        if momentum is not None:
+            name = optimizer.momentum_name
+            self._checked[name] = within(name, momentum, self._network._core.dtype)
+        self._checked["lr"] = within("lr", rate, self._network._core.dtype)
+        core.use_rate(rate, momentum)
+        self._given = given
+        return True
 
     def _given_settings(self):
         net = self._network
@@ -475,10 +493,13 @@ class Trainer(Closed):
         losses.check_learns(self.loss, self.network)
         if isinstance(self.optimizer, optimizers.FullBatch):
             full_batch.check(self)
+        checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
+        scheduled = self._scheduled_momentum()
+        self._moves_momentum = bool(scheduled)
         settings = {
-            **self.optimizer.checked(),
-            "lr": self.optimizer.checked_rate(self.lr),
-            **self._scheduled_momentum(),
+            **checked,
+            "lr": lr,
+            **scheduled,
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
             **{name: _limit(name, getattr(self, name)) for name in LIMITS},

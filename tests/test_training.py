@@ -12,7 +12,7 @@ import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, _progress, initializers, losses
+from mlpfast import SGD, Layer, Network, Trainer, _progress, losses
 from mlpfast.datasets import load_digits, load_mnist
 
 LOSSES = {  # loss -> an output it may stand behind
@@ -471,7 +471,6 @@ def test_zeros_and_the_names():
     assert not Network([Layer(5, 4, init="zeros")]).layers[0].W.any()
     for init in [*STANDARD_DEVIATION, "zeros", "auto"]:
         assert Layer(2, 2, init=init).init == init
-    assert initializers.__doc__
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh", "softmax"])
