@@ -141,9 +141,13 @@ static void measure_gradient(const mlp_step *s, int l, double *squares, double f
     s->kernels->sum_squares(squares, mlp_in_block(s->net, gradient, layer->W), layer->stride, i0, i1, n_out, factor);
     if (!mlp_leads(s)) return;
     squares[n_in] = squares[n_in + 1] = 0;
-    const void *b = mlp_in_block(s->net, gradient, layer->b), *slope = mlp_in_block(s->net, gradient, layer->slopes);
-    if (layer->b) s->kernels->sum_squares(squares + n_in, b, n_out, 0, 1, n_out, factor);
-    if (layer->slopes) s->kernels->sum_squares(squares + n_in + 1, slope, n_out, 0, 1, slopes, factor);
+    if (layer->b) {
+        s->kernels->sum_squares(squares + n_in, mlp_in_block(s->net, gradient, layer->b), n_out, 0, 1, n_out, factor);
+    }
+    if (layer->slopes) {
+        const void *of_slopes = mlp_in_block(s->net, gradient, layer->slopes);
+        s->kernels->sum_squares(squares + n_in + 1, of_slopes, n_out, 0, 1, slopes, factor);
+    }
 }
 
 static double sum_of_squares(const mlp_step *s) {
