@@ -174,7 +174,8 @@ static void test_sizes(const setting *s) {
         mlp_result r;
         data.n = too_many[i];
         CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_TOO_LARGE);
-        CHECK(mlp_predict_workspace(of.net, too_many[i], 1) == 0 && mlp_predict_workspace(of.net, too_many[i], 7) == 0);
+        // Prediction takes rows by chunks: its workspace does not grow with them.
+        CHECK(mlp_predict_workspace(of.net, too_many[i], 1) == mlp_predict_workspace(of.net, INT64_C(1) << 40, 1));
     }
     mlp_data data = of.d.data;
     mlp_result r;
