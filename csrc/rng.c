@@ -21,16 +21,20 @@ static uint64_t below(uint64_t range, uint64_t seed, uint64_t stream, uint64_t p
     }
 }
 
-// Of few rows every order can come up, each as often as any other, which the halves of few numbers of a Feistel network
-// do not give.
-static void order_few(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t stream) {
-    int64_t all[MLP_FEW_ROWS];
+static void order_all(int64_t *all, int64_t n, uint64_t seed, uint64_t stream) {
     for (int64_t i = 0; i < n; i++) all[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {  // Fisher and Yates
         int64_t j = (int64_t)below((uint64_t)i + 1, seed, stream, (uint64_t)i), other = all[j];
         all[j] = all[i];
         all[i] = other;
     }
+}
+
+// Of few rows every order can come up, each as often as any other, which the halves of few numbers of a Feistel network
+// do not give.
+static void order_few(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t stream) {
+    int64_t all[MLP_FEW_ROWS];
+    order_all(all, n, seed, stream);
     memcpy(rows, all + first, (size_t)count * sizeof *rows);
 }
 
@@ -50,6 +54,10 @@ static mlp_permutation permutation_of(int64_t n, uint64_t seed, uint64_t stream)
 void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t epoch) {
     if (count <= 0) return;
     uint64_t stream = MLP_STREAM_SHUFFLE + epoch;
+    if (count == n && first == 0) {  // all at once: as of few
+        order_all(rows, n, seed, stream);
+        return;
+    }
     if (n <= MLP_FEW_ROWS) {
         order_few(rows, first, count, n, seed, stream);
         return;

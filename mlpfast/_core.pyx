@@ -1130,16 +1130,12 @@ cdef status_name(mlp_status status):
 
 # ---- Random numbers ----
 
-cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
-
-
 def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
-    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch. A signal's exception leaves it partly written."""
-    cdef int64_t first, n = order.shape[0]
-    for first in range(0, n, ORDER_BLOCK):
+    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
+    cdef int64_t n = order.shape[0]
+    if n > 0:
         with nogil:
-            mlp_order(&order[first], first, min(ORDER_BLOCK, n - first), n, seed, epoch)
-        PyErr_CheckSignals()
+            mlp_order(&order[0], 0, n, n, seed, epoch)
 
 
 def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
