@@ -62,6 +62,16 @@ typedef struct {
     int64_t first_row;  // of the matrix that the rows are part of
 } mlp_draw;
 
+// A permutation of 0 .. n-1 as kernels/order.inc.h computes it, for n above MLP_FEW_ROWS.
+#define MLP_FEW_ROWS 1024
+#define MLP_ORDER_ROUNDS 4  // of each half
+typedef struct {
+    int64_t n;
+    int left_bits;         // 1 .. 32
+    uint32_t right_count;  // the least with n <= 2^left_bits right_count
+    uint32_t left_key[MLP_ORDER_ROUNDS][2], right_key[MLP_ORDER_ROUNDS][2];  // the second of each is odd
+} mlp_permutation;
+
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
 // fetched towards this core. What has been asked for is counted in `row` and `byte`.
 typedef struct {
@@ -116,8 +126,8 @@ typedef struct {
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
     // Elements [i0, i1) of sum = those of the parts, of which each is part_stride numbers behind the last, in their order.
     void (*add_parts)(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1);
-    // squares[i] = sum of the squares of row i of g (.., cols), rows [i0, i1).
-    void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols);
+    // squares[i] = sum of the squares of factor times row i of g (.., cols), rows [i0, i1).
+    void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols, double factor);
     // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.
     void (*limit_columns)(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most);
 
@@ -150,6 +160,9 @@ typedef struct {
     // and its column alone.
     void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_draw *draw);
     void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draw);
+
+    // rows (count) = what the permutation has at its positions [first, first + count).
+    void (*order)(int64_t *rows, int64_t first, int64_t count, const mlp_permutation *permutation);
 
     // Element by element, for the tests: out (n) = f(x).
     void (*exp)(void *out, const void *x, int64_t n);

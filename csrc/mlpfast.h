@@ -157,6 +157,7 @@ int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
+int mlp_network_first_not_finite(const mlp_network *net);  // the lowest layer with a parameter that is NaN or infinite, or -1
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
@@ -170,6 +171,7 @@ struct mlp_data {
     int one_hot;             // each row of targets has a single 1: the class is that of the largest output
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
+    double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of weights
 };
 
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
@@ -250,24 +252,27 @@ void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 int64_t mlp_trainer_minibatches(const mlp_trainer *trainer);  // ever trained on: dropout and noise draw anew for each
 void mlp_trainer_set_minibatches(mlp_trainer *trainer, int64_t minibatches);
 
-// A fresh permutation of 0..n-1, fixed by seed and epoch.
-void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
+// A permutation of 0..n-1, fixed by seed, epoch (below 2^56) and n: rows (count) = what it has at its positions
+// [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for in
+// any order; they are cheapest in hundreds. Of up to 1,024 rows all are drawn at each call.
+void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t epoch);
 
-// One epoch over the minibatches of data in the given order ((n) indices, or NULL for
-// 0..n-1); the last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
+// One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
+// n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
 // learning rate of each minibatch, or NULL for settings->lr. momenta: the same of MLP_SGD's momentum, which takes them only
 // where settings->momentum is not 0, so that there are velocities, and of MLP_ADAM's beta1; other optimizers ignore them.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
-                           const mlp_settings *settings, const double *rates, const double *momenta, int threads,
+                           int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta, int threads,
                            mlp_poll poll, void *context);
 
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context);
 
-// ---- Random numbers for initial weights: out (n) doubles, fixed by seed and stream ----
+// ---- Random numbers for initial weights: out (count) = numbers [first, first + count) of seed and stream ----
 
-void mlp_random_uniform(double *out, int64_t n, uint64_t seed, uint64_t stream);  // in [0, 1), multiples of 2^-53
-void mlp_random_normal(double *out, int64_t n, uint64_t seed, uint64_t stream);   // mean 0, variance 1
+// In [0, 1), multiples of 2^-53; and of mean 0 and variance 1.
+void mlp_random_uniform(double *out, int64_t first, int64_t count, uint64_t seed, uint64_t stream);
+void mlp_random_normal(double *out, int64_t first, int64_t count, uint64_t seed, uint64_t stream);
 
 #endif

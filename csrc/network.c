@@ -1,6 +1,8 @@
 // Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is asked for.
 #include "network.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -174,6 +176,29 @@ int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->laye
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
+static int all_finite(const void *reals, mlp_dtype type, int64_t n) {
+    int bad = 0;  // without a branch, so that it takes whole vectors
+    if (type == MLP_FLOAT32) {
+        for (int64_t i = 0; i < n; i++) bad |= !(fabsf(((const float *)reals)[i]) <= FLT_MAX);
+    } else {
+        for (int64_t i = 0; i < n; i++) bad |= !(fabs(((const double *)reals)[i]) <= DBL_MAX);
+    }
+    return !bad;
+}
+
+int mlp_network_first_not_finite(const mlp_network *net) {
+    for (int l = 0; l < net->n_layers; l++) {
+        const mlp_layer *layer = &net->layers[l];
+        int finite = all_finite(layer->b, net->dtype, layer->b ? layer->spec.n_out : 0);
+        finite &= all_finite(layer->slopes, net->dtype, slopes_of(&layer->spec));
+        for (int64_t i = 0; i < layer->spec.n_in; i++) {
+            finite &= all_finite(mlp_row(layer->W, net->dtype, i, layer->stride), net->dtype, layer->spec.n_out);
+        }
+        if (!finite) return l;
+    }
+    return -1;
+}
+
 mlp_unit mlp_unit_of(const mlp_layer *layer) {
     return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->slopes && layer->spec.one_slope};
 }
@@ -184,7 +209,7 @@ mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
 }
 
 mlp_status mlp_check_data(const mlp_data *data) {
-    if (data->n < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
+    if (data->n < 0 || (data->n > 0 && !data->X) || !(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
     return (unsigned)data->x_type > MLP_UINT8 ? MLP_BAD_ARGUMENT : MLP_OK;
 }
 

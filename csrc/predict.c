@@ -23,7 +23,8 @@ typedef struct {
     int drops;              // with dropout, drawn from
     mlp_draw draw;
     double input_dropout;
-    double *row_loss, *row_correct;  // (n)
+    int64_t begin, end;     // the rows it is about
+    double *row_loss, *row_correct;  // of these rows
     char *buffers;          // of all threads
     thread_buffers at;      // in a thread's own
     int64_t chunk;          // rows taken at once
@@ -63,10 +64,18 @@ static int most_threads(const mlp_network *net, int64_t n, int threads, double *
     return bound < most ? bound : (int)most;
 }
 
-// The rows' losses stand first, then the buffers.
+#define SLICE_CHUNKS 256  // of each thread: enough for a team to be worth its start
+
+// Rows that are evaluated together before their losses are added up, so that memory does not grow with n.
+static int64_t slice_rows(int64_t n, int threads, int64_t chunk) {
+    int64_t most = SLICE_CHUNKS * chunk * threads;
+    return n < most ? n : most;
+}
+
+// The losses of a slice stand first, then the buffers.
 static size_t lay_out(const mlp_network *net, int64_t n, int threads, int64_t chunk, size_t *buffers) {
     size_t used = 0;
-    mlp_reserve(&used, n, 2, sizeof(double));
+    mlp_reserve(&used, slice_rows(n, threads, chunk), 2, sizeof(double));
     *buffers = mlp_reserve(&used, threads, 1, buffers_of(net, chunk).bytes);
     return used;
 }
@@ -129,8 +138,8 @@ static int run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
         x = a;
     }
     if (j->evaluates) {
-        k->loss(NULL, j->row_loss + first, j->row_correct + first, x, j->loss, net->layers[last].spec.activation,
-                j->data, NULL, first, rows, n_out, buffer + at->scratch);
+        k->loss(NULL, j->row_loss + first - j->begin, j->row_correct + first - j->begin, x, j->loss,
+                net->layers[last].spec.activation, j->data, NULL, first, rows, n_out, buffer + at->scratch);
     }
     return 0;
 }
@@ -139,15 +148,30 @@ static void run(void *context, mlp_member *me) {
     job *j = context;
     char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
     int64_t stride = j->chunk * me->size;
-    for (int64_t first = me->rank * j->chunk; first < j->data->n; first += stride) {
+    for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
         if (me->rank == 0 && first > 0 && j->poll && j->poll(j->context)) atomic_store(&j->stop, MLP_INTERRUPTED);
         if (atomic_load_explicit(&j->stop, memory_order_relaxed)) return;
-        int64_t rows = j->data->n - first < j->chunk ? j->data->n - first : j->chunk;
+        int64_t rows = j->end - first < j->chunk ? j->end - first : j->chunk;
         if (run_chunk(j, first, rows, buffer)) atomic_store(&j->stop, MLP_INTERRUPTED);
     }
 }
 
-static mlp_status run_all(job *j, char *workspace, int threads) {
+// In the order of the rows, however they are cut.
+static void add_up(mlp_result *result, const job *j) {
+    mlp_fpmode before = mlp_fpmode_enter_core();
+    for (int64_t i = 0; i < j->end - j->begin; i++) {
+        double weight = j->data->weights ? mlp_number(j->data->weights, j->net->dtype, j->begin + i) : 1;
+        result->loss_sum += j->row_loss[i];
+        result->correct += weight * j->row_correct[i];
+        result->exact += j->row_correct[i] == 1 ? weight : 0;
+        result->weight_sum += weight;
+    }
+    result->rows = j->end;
+    mlp_fpmode_leave(before);
+}
+
+// result: of what is evaluated, else NULL.
+static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threads) {
     int64_t n = j->data->n;
     double flops;
     int most = most_threads(j->net, n, threads, &flops), team = mlp_team_size(threads, flops);
@@ -157,12 +181,18 @@ static mlp_status run_all(job *j, char *workspace, int threads) {
     if (lay_out(j->net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
     mlp_poison(workspace, lay_out(j->net, n, most, j->chunk, &buffers));
+    int64_t most_rows = slice_rows(n, most, j->chunk), slice = result ? most_rows : n;
     j->row_loss = (double *)(void *)workspace;
-    j->row_correct = j->row_loss + n;
+    j->row_correct = j->row_loss + most_rows;
     j->buffers = workspace + buffers;
     atomic_init(&j->stop, MLP_OK);
-    if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
-    return (mlp_status)atomic_load(&j->stop);
+    for (j->begin = 0; j->begin < n; j->begin = j->end) {
+        j->end = n - j->begin < slice ? n : j->begin + slice;
+        if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
+        if (atomic_load(&j->stop)) return (mlp_status)atomic_load(&j->stop);
+        if (result) add_up(result, j);
+    }
+    return MLP_OK;
 }
 
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
@@ -170,7 +200,7 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     mlp_status status = mlp_check_data(data);
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context};
-    return run_all(&j, workspace, threads);
+    return run_all(&j, NULL, workspace, threads);
 }
 
 mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
@@ -180,20 +210,7 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context, .drops = 1,
              .draw = {.seed = seed, .step = sample}, .input_dropout = input_dropout};
-    return run_all(&j, workspace, threads);
-}
-
-static void add_up(mlp_result *result, const job *j) {
-    mlp_fpmode before = mlp_fpmode_enter_core();
-    for (int64_t i = 0; i < j->data->n; i++) {
-        double weight = j->data->weights ? mlp_number(j->data->weights, j->net->dtype, i) : 1;
-        result->loss_sum += j->row_loss[i];
-        result->correct += weight * j->row_correct[i];
-        result->exact += j->row_correct[i] == 1 ? weight : 0;
-        result->weight_sum += weight;
-    }
-    result->rows = j->data->n;
-    mlp_fpmode_leave(before);
+    return run_all(&j, NULL, workspace, threads);
 }
 
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
@@ -203,7 +220,7 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     if (!status) status = loss.kind == MLP_OWN_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
     job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
-    status = run_all(&j, workspace, threads);
-    if (!status) add_up(result, &j);
+    status = run_all(&j, result, workspace, threads);
+    if (status) *result = (mlp_result){0};
     return status;
 }

@@ -316,7 +316,7 @@ static void account(const mlp_step *s, int whole) {
         all.exact += sums.exact;
     }
     if (!whole) {
-        result->bad_loss = all.loss / s->epoch->weight_sum;
+        result->bad_loss = s->epoch->weight_sum > 0 ? all.loss / s->epoch->weight_sum : all.loss;
         return;
     }
     result->loss_sum += all.loss;
@@ -349,8 +349,8 @@ static void run_epoch(void *context, mlp_member *me) {
     mlp_step s = {.epoch = e, .trainer = e->trainer, .net = net, .kernels = net->kernels, .me = me, .sharing = me,
                   .space = e->trainer->workspaces};
     int whole = 1;
-    for (s.first = 0; whole && s.first < e->data->n; s.first += s.rows) {
-        s.rows = e->data->n - s.first < e->batch_size ? e->data->n - s.first : e->batch_size;
+    for (s.first = 0; whole && s.first < e->n; s.first += s.rows) {
+        s.rows = e->n - s.first < e->batch_size ? e->n - s.first : e->batch_size;
         s.index = e->order ? e->order + s.first : NULL;
         whole = one_step(&s);
         s.number++;
@@ -375,8 +375,9 @@ static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, con
     return MLP_OK;
 }
 
-static mlp_status check_order(const int64_t *order, int64_t n) {
-    for (int64_t i = 0; order && i < n; i++) {
+static mlp_status check_order(const int64_t *order, int64_t n_order, int64_t n) {
+    if (n_order < 0 || n_order > n) return MLP_BAD_ARGUMENT;
+    for (int64_t i = 0; i < n_order; i++) {
         if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
@@ -407,20 +408,21 @@ static int goes_by_runs(const mlp_trainer *t, const mlp_settings *settings, int6
     return t->loss.kind != MLP_OWN_LOSS;
 }
 
-static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order, int64_t n_order,
                         int64_t batch_size, const mlp_settings *settings, const double *rates, const double *momenta,
                         int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
-    if (!status && momenta) status = check_momenta(t, momenta, settings, data->n / batch_size + (data->n % batch_size != 0));
-    if (!status) status = check_order(order, data->n);
-    if (status || data->n == 0) return status;
+    if (!status && order) status = check_order(order, n_order, data->n);
+    int64_t n = order ? n_order : data->n;
+    if (!status && momenta) status = check_momenta(t, momenta, settings, n / batch_size + (n % batch_size != 0));
+    if (status || n == 0) return status;
 
-    int64_t rows = batch_size < data->n ? batch_size : data->n;
+    int64_t rows = batch_size < n ? batch_size : n;
     mlp_epoch e = {
-        .trainer = t, .data = data, .order = order, .settings = settings, .rates = rates, .momenta = momenta,
+        .trainer = t, .data = data, .order = order, .n = n, .settings = settings, .rates = rates, .momenta = momenta,
         .batch_size = rows, .result = result, .poll = poll, .context = context, .flops_per_row = flops_per_row(t),
         .steps_before = t->steps, .minibatches_before = t->minibatches,
     };
@@ -442,13 +444,13 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
 // ---- The public functions ----
 
-mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order, int64_t n_order,
                            const mlp_settings *settings, const double *rates, const double *momenta, int threads,
                            mlp_poll poll, void *context) {
-    return train(t, result, data, order, t->batch_size, settings, rates, momenta, threads, poll, context);
+    return train(t, result, data, order, n_order, t->batch_size, settings, rates, momenta, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
                           mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
+    return train(t, result, data, NULL, 0, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
 }

@@ -57,6 +57,7 @@ typedef struct {
     mlp_trainer *trainer;
     const mlp_data *data;
     const int64_t *order;
+    int64_t n;  // rows of the epoch
     const mlp_settings *settings;
     const double *rates, *momenta;  // of each minibatch, or NULL
     int64_t batch_size;

@@ -9,11 +9,17 @@
 // addition, and take as long. A multiple of tile_rows would leave a layer of 32 rows 28 to one member and 4 to the other.
 #define UPDATE_ROWS 4
 
+// The one place of the 1/B: gradients are means over the minibatch. With the mean weight of all rows of an epoch instead of
+// the minibatch's own, the mean of its gradients, minibatches counted by their rows, is the gradient of the weighted loss
+// of all. If all weights are zero, the loss has no gradient; momentum and penalties still act.
+static double gradient_scale(const mlp_data *data, double weight_sum, int64_t rows) {
+    if (data->mean_weight > 0) return 1 / ((double)rows * data->mean_weight);
+    return weight_sum > 0 ? 1 / weight_sum : 0;
+}
+
 static mlp_update update_rule(const mlp_step *s, int l) {
     const mlp_settings *settings = s->epoch->settings;
-    // The one place of the 1/B: gradients are means over the minibatch. If all weights are zero, the loss
-    // has no gradient; momentum and penalties still act.
-    double scale = s->epoch->weight_sum > 0 ? 1 / s->epoch->weight_sum : 0;
+    double scale = gradient_scale(s->epoch->data, s->epoch->weight_sum, s->rows);
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
     double momentum = settings->optimizer == MLP_ADAM ? settings->beta1 : settings->momentum;
@@ -44,7 +50,7 @@ static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
 // My part of the next minibatch, to be fetched during so many tiles: its rows lie anywhere in memory.
 static mlp_ahead rows_ahead(const mlp_step *s, int64_t tiles) {
     const mlp_data *data = s->epoch->data;
-    int64_t n_in = s->net->layers[0].spec.n_in, first = s->first + s->rows, rows = data->n - first, i0, i1;
+    int64_t n_in = s->net->layers[0].spec.n_in, first = s->first + s->rows, rows = s->epoch->n - first, i0, i1;
     if (rows > s->epoch->batch_size) rows = s->epoch->batch_size;
     mlp_team_share(s->sharing, rows, 1, &i0, &i1);
     mlp_ahead ahead = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
@@ -123,35 +129,57 @@ static void use_gradient(const mlp_step *s, int l, mlp_update rule) {
 
 // ---- Clipped by its length ----
 
-static double *squares_of(const mlp_trainer *t, int layer) {
-    double *squares = t->squares;
-    for (int l = 0; l < layer; l++) squares += t->net->layers[l].spec.n_in + 2;
-    return squares;
-}
+// One number for each row of W, then one for b and one for the slopes; those of the next layer follow.
+static int64_t squares_in(const mlp_layer *layer) { return layer->spec.n_in + 2; }
 
-static void measure_gradient(const mlp_step *s, int l) {
+// Of the gradient times `factor`, a power of two.
+static void measure_gradient(const mlp_step *s, int l, double *squares, double factor) {
     const mlp_layer *layer = &s->net->layers[l];
     void *gradient = s->trainer->gradient;
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.one_slope ? 1 : n_out, i0, i1;
-    double *squares = squares_of(s->trainer, l);
     mlp_team_share(s->sharing, n_in, 1, &i0, &i1);
-    s->kernels->sum_squares(squares, mlp_in_block(s->net, gradient, layer->W), layer->stride, i0, i1, n_out);
+    s->kernels->sum_squares(squares, mlp_in_block(s->net, gradient, layer->W), layer->stride, i0, i1, n_out, factor);
     if (!mlp_leads(s)) return;
     squares[n_in] = squares[n_in + 1] = 0;
-    if (layer->b) s->kernels->sum_squares(squares + n_in, mlp_in_block(s->net, gradient, layer->b), n_out, 0, 1, n_out);
-    if (!layer->slopes) return;
-    s->kernels->sum_squares(squares + n_in + 1, mlp_in_block(s->net, gradient, layer->slopes), n_out, 0, 1, slopes);
+    if (layer->b) {
+        s->kernels->sum_squares(squares + n_in, mlp_in_block(s->net, gradient, layer->b), n_out, 0, 1, n_out, factor);
+    }
+    if (layer->slopes) {
+        const void *of_slopes = mlp_in_block(s->net, gradient, layer->slopes);
+        s->kernels->sum_squares(squares + n_in + 1, of_slopes, n_out, 0, 1, slopes, factor);
+    }
 }
 
-// What the gradient is multiplied by; every member comes to the same.
-static double shortening(const mlp_step *s) {
-    double sum = 0, most = s->epoch->settings->clip_norm;
-    for (int l = 0; l < s->net->n_layers; l++) {
-        const double *squares = squares_of(s->trainer, l);
-        for (int64_t i = 0; s->net->layers[l].spec.trainable && i < s->net->layers[l].spec.n_in + 2; i++) sum += squares[i];
+static double sum_of_squares(const mlp_step *s) {
+    double sum = 0;
+    const double *squares = s->trainer->squares;
+    for (int l = s->trainer->lowest_trainable; l < s->net->n_layers; l++) {
+        const mlp_layer *layer = &s->net->layers[l];
+        for (int64_t i = 0; layer->spec.trainable && i < squares_in(layer); i++) sum += squares[i];
+        squares += squares_in(layer);
     }
-    double norm = sqrt(sum);
-    return norm > most ? most / norm : 1;
+    return sum;
+}
+
+// The 2-norm of the gradient times `factor`.
+static double norm_of_gradient(mlp_step *s, double factor) {
+    double *squares = s->trainer->squares;
+    for (int l = s->trainer->lowest_trainable; l < s->net->n_layers; l++) {
+        measure_gradient(s, l, squares, factor);
+        squares += squares_in(&s->net->layers[l]);
+    }
+    mlp_await_others(s, 0);
+    return sqrt(sum_of_squares(s));
+}
+
+// What the gradient is multiplied by; every member comes to the same. Squares above 2^1024 would make it 0: such a
+// gradient is measured again, made so small that the squares of 2^33 of the largest numbers can be added up.
+static double shortening(mlp_step *s) {
+    const double small = 0x1p-530;
+    double most = s->epoch->settings->clip_norm, norm = norm_of_gradient(s, 1);
+    if (!isinf(norm)) return norm > most ? most / norm : 1;
+    mlp_await_others(s, 0);
+    return most / norm_of_gradient(s, small) * small;
 }
 
 static void clipped_updates(mlp_step *s) {
@@ -161,8 +189,6 @@ static void clipped_updates(mlp_step *s) {
         rule.settings = NULL;
         store_gradient(s, l, s->trainer->gradient, &rule);
     }
-    mlp_await_others(s, 0);
-    for (int l = last; l >= lowest; l--) measure_gradient(s, l);
     mlp_await_others(s, 0);
     double factor = shortening(s);
     for (int l = last; l >= lowest; l--) {

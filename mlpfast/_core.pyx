@@ -44,6 +44,7 @@ cdef extern from "mlpfast.h":
         int one_hot
         const void *weights
         int64_t n
+        double mean_weight
     ctypedef struct mlp_own_loss:
         int (*rows)(void *, void *, void *, double *, const void *, const mlp_data *, const int64_t *, int64_t, int64_t,
                     int64_t) noexcept nogil
@@ -70,7 +71,7 @@ cdef extern from "mlpfast.h":
         int64_t rows, minibatches
         double bad_loss
     ctypedef enum mlp_optimizer:
-        MLP_SGD
+        MLP_SGD, MLP_ADAM
     ctypedef struct mlp_settings:
         mlp_optimizer optimizer
         double lr, momentum
@@ -96,6 +97,7 @@ cdef extern from "mlpfast.h":
     void *mlp_network_slopes(const mlp_network *, int)
     void *mlp_network_mask(const mlp_network *, int)
     int64_t mlp_network_stride(const mlp_network *, int)
+    int mlp_network_first_not_finite(const mlp_network *) nogil
     size_t mlp_network_bytes(const mlp_network *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
@@ -113,13 +115,13 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
-    void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, const mlp_settings *,
-                               const double *, const double *, int, mlp_poll, void *) nogil
+    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
+                               const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
-    void mlp_random_uniform(double *, int64_t, uint64_t, uint64_t) nogil
-    void mlp_random_normal(double *, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
 
 cdef extern from "team.h":
     int mlp_team_size(int, double)
@@ -407,6 +409,15 @@ cdef class Data:
         return self.c.n
 
     @property
+    def mean_weight(self):
+        """What the gradient of B rows is divided by B times; 0: by the sum of their weights."""
+        return self.c.mean_weight
+
+    @mean_weight.setter
+    def mean_weight(self, double mean_weight):
+        self.c.mean_weight = mean_weight
+
+    @property
     def truth(self):
         """y as the library itself reads it: labels (n,) or targets (n, n_out); y for a Custom loss."""
         return self.labels if self.labels is not None else self.targets if self.targets is not None else self.y
@@ -594,6 +605,9 @@ cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data da
 
 # ---- Networks ----
 
+cdef size_t IDLE_BYTES = 2**24  # what several threads that predict with one network may leave with it
+
+
 cdef class Workspace:
     cdef void *memory
     cdef size_t size
@@ -635,7 +649,8 @@ cdef class Network:
     cdef const char *parameters        # one block, and its end
     cdef const char *parameters_end
     cdef int lock                      # around what says who trains, and idle
-    cdef list idle                     # workspaces not in use, one for each thread that has predicted at the same time
+    cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
+    cdef size_t idle_bytes             # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
@@ -743,11 +758,21 @@ cdef class Network:
         each = [p for l in range(len(self.layers)) for p in (self.weights(l), self.bias(l), self.slopes(l))]
         return [p for p in each if p is not None]
 
+    def first_not_finite(self):
+        """The number of the lowest layer, from 0, with a parameter that is NaN or infinite; -1 if there is none."""
+        cdef int layer
+        with nogil:
+            layer = mlp_network_first_not_finite(self.c)
+        return layer
+
     cdef Workspace workspace(self, int64_t n, int threads):
         cdef Workspace space
         mlp_lock(&self.lock)
         try:
-            space = self.idle.pop() if self.idle else None
+            space = None
+            if self.idle:
+                space = self.idle.pop()
+                self.idle_bytes -= space.size
         finally:
             mlp_unlock(&self.lock)
         if space is None:
@@ -758,7 +783,9 @@ cdef class Network:
     cdef put_back(self, Workspace space):
         mlp_lock(&self.lock)
         try:
-            self.idle.append(space)
+            if not self.idle or self.idle_bytes + space.size <= IDLE_BYTES:  # one is kept, whatever its size
+                self.idle.append(space)
+                self.idle_bytes += space.size
         finally:
             mlp_unlock(&self.lock)
 
@@ -769,7 +796,7 @@ cdef class Network:
         """
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0))
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
@@ -946,6 +973,16 @@ cdef class Trainer:
         """The settings of step_ready from now on."""
         self.settings = settings
 
+    def use_rate(self, double lr, momentum):
+        """The same of the rate alone, and of the momentum (of Adam beta1) unless that is None."""
+        self.settings.lr = lr
+        if momentum is None:
+            return
+        if self.settings.optimizer == MLP_ADAM:
+            self.settings.beta1 = momentum
+        else:
+            self.settings.momentum = momentum
+
     def prepare(self, mlp_settings settings):
         """Make the optimizer's state, if it is not there."""
         self.network.begin_training()
@@ -1011,7 +1048,7 @@ cdef class Trainer:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0))
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone
@@ -1040,17 +1077,19 @@ cdef class Trainer:
         return None if status != MLP_OK else result.loss_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None, momenta=None):
-        """Train on all minibatches in that order (int64 (n,) or None) -> (status name, result).
+        """Train on all minibatches in that order (int64 row numbers, at most n, or None) -> (status name, result).
 
         rates, momenta: the learning rate and the momentum (of Adam beta1) of each minibatch (float64), or None for that
         of the settings.
         """
         data.check(self.network)
+        if order is not None and order.dtype != np.int64:
+            raise ValueError("order must be int64")
+        cdef int64_t n_order = 0 if order is None else order.shape[0]
+        cdef int64_t rows = data.c.n if order is None else n_order
         for each in (rates, momenta):
-            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < data.c.n):
+            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < rows):
                 raise ValueError("rates and momenta must be float64, one for each minibatch")
-        if order is not None and (order.dtype != np.int64 or order.shape[0] != data.c.n):
-            raise ValueError("order must be int64, one for each row")
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
@@ -1060,7 +1099,8 @@ cdef class Trainer:
         cdef mlp_status status
         self.network.begin_training()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, &settings, lr, momentum, threads, ask, &state)
+            status = mlp_train_epoch(self.c, &result, &data.c, indices, n_order, &settings, lr, momentum, threads, ask,
+                                     &state)
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
@@ -1090,26 +1130,31 @@ cdef status_name(mlp_status status):
 
 # ---- Random numbers ----
 
+cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
+
+
 def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
-    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
-    if order.shape[0] > 0:
+    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch. A signal's exception leaves it partly written."""
+    cdef int64_t first, n = order.shape[0]
+    for first in range(0, n, ORDER_BLOCK):
         with nogil:
-            mlp_shuffle(&order[0], order.shape[0], seed, epoch)
+            mlp_order(&order[first], first, min(ORDER_BLOCK, n - first), n, seed, epoch)
+        PyErr_CheckSignals()
 
 
-def random_uniform(int64_t n, uint64_t seed, uint64_t stream):
-    """n float64 numbers in [0, 1)."""
+def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
+    """n float64 numbers in [0, 1), from number `first` of the stream on."""
     cdef double[::1] out = np.empty(n)
     if n > 0:
-        mlp_random_uniform(&out[0], n, seed, stream)
+        mlp_random_uniform(&out[0], first, n, seed, stream)
     return out.base
 
 
-def random_normal(int64_t n, uint64_t seed, uint64_t stream):
-    """n float64 numbers of mean 0 and variance 1."""
+def random_normal(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
+    """n float64 numbers of mean 0 and variance 1, from number `first` of the stream on."""
     cdef double[::1] out = np.empty(n)
     if n > 0:
-        mlp_random_normal(&out[0], n, seed, stream)
+        mlp_random_normal(&out[0], first, n, seed, stream)
     return out.base
 
 

@@ -1,14 +1,29 @@
-"""Following one number of the logs: does it still improve?"""
+"""Following one number of the logs: which way is it to go, and does it still improve?"""
 
 import math
 
 from ._validate import one_of, real_number, whole_number
 
+# The names of the library's own numbers, each also with "val_", and what is better; top_1, top_2, ... shall rise.
+DIRECTIONS = {
+    "loss": "min", "objective": "min", "mae": "min", "mse": "min",
+    "accuracy": "max", "exact_match": "max", "r2": "max",
+}
+WITHOUT_DIRECTION = ("lr", "momentum")
+WITH_DIRECTION = f"{', '.join(DIRECTIONS)} and top_k, also with val_"  # for messages
 
-def greater_is_better(name):
-    """Whether the number of that name in the logs shall rise: accuracy, exact_match, top_k and r2."""
+
+def direction(name):
+    """"min" or "max", what is better of the number of that name in the logs; None where the name does not tell."""
     name = name.removeprefix("val_")
-    return name in ("accuracy", "exact_match", "r2") or name.startswith("top_")
+    if name.startswith("top_") and name[4:].isdecimal():
+        return "max"
+    return DIRECTIONS.get(name)
+
+
+def is_ours(name):
+    """Whether a number of that name in the logs is, or may become, the library's own."""
+    return name.startswith("val_") or name in WITHOUT_DIRECTION or direction(name) is not None
 
 
 def check_names(there, argument, names):
@@ -16,11 +31,11 @@ def check_names(there, argument, names):
     for name in names:
         if name in there:
             continue
-        hint = ""
-        if name.startswith("val_") and "val_loss" not in there:
+        hint, own = "", name.removeprefix("val_")
+        if name != own and "val_loss" not in there:
             hint = "; it needs validation_data or validation_split"
-        elif name.removeprefix("val_") in ("accuracy", "exact_match", "mae", "mse", "r2") or "top_" in name:
-            hint = f"; it needs metrics={name.removeprefix('val_')!r}"
+        elif own not in ("loss", "objective") and direction(own) is not None:
+            hint = f"; it needs metrics={own!r}"
         raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
 
 
@@ -37,6 +52,7 @@ class Monitor:
         if not (monitor is None or isinstance(monitor, str)):
             raise TypeError(f"monitor must be a name, got {type(monitor).__name__}")
         self.monitor, self.mode = monitor, mode if mode is None else one_of("mode", mode, ("min", "max"))
+        self.rises(monitor or "loss")
         self.patience = whole_number("patience", patience, least=1)
         self.min_delta = real_number("min_delta", min_delta, least=0)
         self.best, self.waited = math.nan, 0
@@ -44,9 +60,22 @@ class Monitor:
     def name_in(self, logs):
         return self.monitor or ("val_loss" if "val_loss" in logs else "loss")
 
+    def rises(self, name):
+        """Whether larger is better; ValueError if nobody has said so."""
+        better = self.mode or direction(name)
+        if better is None:
+            raise ValueError(
+                f'mode must be "min" or "max" with monitor={name!r}, as in mode="max" if larger is better, got None: '
+                f"only {WITH_DIRECTION}, have a direction of their own"
+            )
+        return better == "max"
+
     def check(self, names):
-        """ValueError if the logs, which will have those names, will not have what is monitored."""
-        check_names(names, "monitor", [self.name_in(names)])
+        """ValueError if the logs, which will have those names (None: any), will not have what is monitored, or if
+        nobody has said what is better."""
+        self.rises(self.monitor or "loss")
+        if names is not None:
+            check_names(names, "monitor", [self.name_in(names)])
 
     def settings(self):
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
@@ -55,8 +84,7 @@ class Monitor:
         """Take notice of an epoch's numbers -> whether this one is the best so far, by more than min_delta."""
         name = self.name_in(logs)
         value = number_of(logs, "monitor", name)
-        rises = greater_is_better(name) if self.mode is None else self.mode == "max"
-        better = value > self.best + self.min_delta if rises else value < self.best - self.min_delta
+        better = value > self.best + self.min_delta if self.rises(name) else value < self.best - self.min_delta
         better = better or (math.isnan(self.best) and not math.isnan(value))  # the first; NaN never is
         if better:
             self.best = value
@@ -69,3 +97,19 @@ class Monitor:
             return False
         self.waited = 0
         return True
+
+
+def goal(name, value):
+    """(whether it shall rise, the number to reach) of a goal: a number, or a pair such as (">=", 0.95)."""
+    argument = f"stop_at[{name!r}]"
+    if isinstance(value, (tuple, list)):
+        if len(value) != 2 or value[0] not in (">=", "<="):
+            raise ValueError(f'{argument} must be a number, (">=", number) or ("<=", number), got {value!r}')
+        return value[0] == ">=", real_number(argument, value[1])
+    number, better = real_number(argument, value), direction(name)
+    if better is None:
+        raise ValueError(
+            f'{argument} must be (">=", {number:g}) or ("<=", {number:g}), got {value!r}: only {WITH_DIRECTION}, have '
+            "a direction of their own"
+        )
+    return better == "max", number

@@ -1,9 +1,10 @@
 """What activations and losses have in common."""
 
+from ._attributes import Closed
 from ._validate import one_of
 
 
-class Named:
+class Named(Closed):
     """Known to the core by its name, and fixed once it is made, since a network or a Trainer has been told what it is.
 
     parameters: the attributes that a constructor of its own takes.
@@ -15,7 +16,9 @@ class Named:
         vars(self).update(name=name, **values)
 
     def __setattr__(self, name, value):
-        raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
+        if name == "name" or name in self.parameters or hasattr(type(self), name):
+            raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
+        super().__setattr__(name, value)
 
     def __repr__(self):
         given = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)

@@ -1,5 +1,9 @@
 """How fit shows where it is."""
 
+import time
+
+LAST = ("objective", "lr", "momentum")  # of the numbers shown
+
 
 class Progress:
     """A tqdm bar over the epochs; a line per epoch where tqdm is missing; nothing unless wanted."""
@@ -9,11 +13,13 @@ class Progress:
 
     def __enter__(self):
         if self.wanted:
+            self.start = time.monotonic()
             try:
                 from tqdm.auto import tqdm
             except ImportError:
                 return self
-            self.bar = tqdm(total=self.epochs, unit="epoch")
+            form = "{n_fmt}/{total_fmt}|{bar}|{elapsed}<{remaining}{postfix}"  # short: 80 columns shall hold numbers
+            self.bar = tqdm(total=self.epochs, bar_format=form)
         return self
 
     def show(self, logs):
@@ -21,14 +27,42 @@ class Progress:
         self.done += 1
         if not self.wanted:  # an epoch may take microseconds
             return
-        numbers = {name: f"{value:.4f}" for name, value in logs.items()}
+        numbers = [(name, f"{logs[name]:.4f}") for name in in_order(logs)]
         if self.bar is not None:
-            self.bar.set_postfix(numbers, refresh=False)
+            self.bar.set_postfix_str(self.that_fit([f"{name}={value}" for name, value in numbers]), refresh=False)
             self.bar.update()
         else:
-            text = "  ".join(f"{name} {value}" for name, value in numbers.items())
-            print(f"epoch {self.done}/{self.epochs}  {text}", flush=True)
+            text = "  ".join(f"{name} {value}" for name, value in numbers)
+            print(f"epoch {self.done}/{self.epochs}  {self.time()}  {text}", flush=True)
+
+    def that_fit(self, numbers):
+        """As many of them as the bar has columns for, none of them cut; at least one."""
+        columns = getattr(self.bar, "ncols", None)  # None: not a terminal
+        if columns is not None:
+            columns -= len(f"{self.epochs}/{self.epochs}|#|0:00:00<0:00:00, ")
+            while len(numbers) > 1 and len(", ".join(numbers)) > columns:
+                numbers = numbers[:-1]
+        return ", ".join(numbers)
+
+    def time(self):
+        """How long the rest will take if its epochs take as long as those so far; at the end, how long all took."""
+        seconds, left = time.monotonic() - self.start, self.epochs - self.done
+        return f"{clock(seconds * left / self.done)} left" if left else f"{clock(seconds)} in all"
 
     def __exit__(self, *_):
         if self.bar is not None:
             self.bar.close()
+
+
+def in_order(names):
+    """Those that matter first: the loss, then accuracy and metrics, of the validation data before the data's own."""
+    kinds = dict.fromkeys(name.removeprefix("val_") for name in names)
+    pairs = [name for kind in kinds for name in (f"val_{kind}", kind) if name in names]
+    return sorted(pairs, key=lambda name: name.removeprefix("val_") in LAST)
+
+
+def clock(seconds):
+    """1:23, or 1:23:45."""
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"

@@ -10,6 +10,7 @@ import numpy as np
 from ._core import Data
 from ._targets import classes, forms_of
 
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
 INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
 
 
@@ -66,6 +67,8 @@ def real_number(name, value, *, least=None, above=None, below=None):
 
 def within(name, value, dtype):
     """value, which must be 0 or of a size that dtype holds without loss of accuracy."""
+    if not value or LEAST <= abs(value) <= MOST:  # asked at every step of a schedule
+        return value
     least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
     if value and not least <= abs(value) <= most:
         raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
@@ -177,8 +180,14 @@ def _length(name, array, n):
         raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
 
 
-def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weight"):
-    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class."""
+LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30  # beyond that, float32 gradients under- or overflow
+
+
+def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weight", all_zero=False):
+    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class.
+
+    all_zero: whether all of them may be.
+    """
     if sample_weight is None and class_weight is None:
         return None
     total = np.ones(n)
@@ -194,13 +203,15 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
         width = network.n_out if y.ndim == 1 else y.shape[1]
         if y.ndim == 2 and not np.isin(y, (-1, 0, 1)).all():  # of a cross entropy
             raise ValueError("class_weight needs classes as y, got probabilities")
-        total = total * class_weights(class_weight, which, max(2, width), width == 1)[which]
-    odd = (total != 0) & ~((total >= 1e-30) & (total <= 1e30))  # beyond that, float32 gradients over- or underflow
+        total = total * class_weights(class_weight, which, max(2, width), width == 1, total)[which]
+        name = "sample_weight times class_weight"
+    odd = (total != 0) & ~((total >= LEAST_WEIGHT) & (total <= MOST_WEIGHT))
     if odd.any():
         at = int(np.argmax(odd))
-        name = name if class_weight is None else "sample_weight times class_weight"
-        raise ValueError(f"{name} must be 0, or from 1e-30 to 1e30, got {total[at]} at position {at}")
-    if not total.any():
+        raise ValueError(
+            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]} at position {at}"
+        )
+    if not (all_zero or total.any()):
         raise ValueError(f"{name} must not be zero for every example")
     return np.array(total, network.dtype)
 
@@ -212,17 +223,30 @@ def _check_weights(name, values):
         raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]} at position {at}")
 
 
-def class_weights(class_weight, labels, n_classes, signs=False):
+def mean_weight(value):
+    """A `mean_weight` argument as the core takes it: 0 for None."""
+    if value is None:
+        return 0.0
+    value = real_number("mean_weight", value, above=0)
+    if not LEAST_WEIGHT <= value <= MOST_WEIGHT:
+        raise ValueError(f"mean_weight must be from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {value!r}")
+    return value
+
+
+def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=None):
     """class_weight, a dict {class: weight}, an array (K,), or "balanced", as an array (K,).
 
-    signs: the lower one of two classes may be called -1.
+    signs: the lower one of two classes may be called -1. sample_weight (n,): "balanced" counts rows by it.
     """
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
-        counts = np.bincount(labels, minlength=n_classes)
-        present = np.count_nonzero(counts)
-        return len(labels) / (present * np.maximum(counts, 1))  # King and Zeng (2001), as in scikit-learn
+        counts = np.bincount(labels, weights=sample_weight, minlength=n_classes)
+        present = counts > 0
+        if not present.any():
+            return np.zeros(n_classes)
+        # King and Zeng (2001), as in scikit-learn
+        return counts.sum() / (present.sum() * np.where(present, counts, np.inf))
     if isinstance(class_weight, dict):
         each = np.ones(n_classes)
         for label, weight in class_weight.items():
@@ -238,13 +262,13 @@ def class_weights(class_weight, labels, n_classes, signs=False):
     return each
 
 
-def examples(
-    X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y", "sample_weight"), keep_y=False
-):
+def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, names=("X", "y", "sample_weight"),
+             all_zero=False, keep_y=False):
     """X and y, checked against each other and the network, as the core reads them. X is used in place where it can
     be, y and the weights are private copies.
 
-    keep_y: y itself is wanted too, by functions of the caller's; for a Custom loss it always is.
+    all_zero: whether all weights may be 0. keep_y: y itself is wanted too, by functions of the caller's; for a Custom
+    loss it always is.
     """
     X = inputs(X, network, names[0])
     y = number_array(names[1], y)
@@ -255,7 +279,7 @@ def examples(
         raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
     y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.name == "custom")
     data = Data(X, network.input_scale, labels, targets, None, y)
-    weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2])
+    weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2], all_zero)
     return data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from . import _core, losses
 from ._validate import examples, inputs, real_number
+from ._validate import mean_weight as checked_mean_weight
 
 
 class Tape(NamedTuple):
@@ -95,18 +96,20 @@ def _through_unit(layer, delta, tape, l):
 
 
 @_core.in_default_mode
-def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
+def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None):
     """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
     the gradient of its slopes is third: (dW, db, dslopes).
 
-    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights).
+    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), with
+    mean_weight 1 / (B mean_weight): see Trainer.step. Where all weights are 0, the data have no gradient.
     """
     loss = losses.checked(loss, net)
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
-    data = examples(X, y, net, loss, sample_weight=sample_weight)
+    data = examples(X, y, net, loss, sample_weight=sample_weight, all_zero=True)
+    data.mean_weight = checked_mean_weight(mean_weight)
     tape = _forward(net, data.X)
     deltas, slopes = _backward(net, tape, data, loss)
-    scale = 1 / _sum_in_order(data.weights) if data.weights is not None else 1 / len(data)
+    scale = _scale(data)
     result = []
     for layer, a_below, delta, slope in zip(net.layers, [tape.X, *tape.a], deltas, slopes, strict=False):
         mask, penalties = layer._mask_of_core(), (l1 + layer.l1, l2 + layer.l2)
@@ -116,7 +119,15 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None):
     return result
 
 
-def _sum_in_order(weights):
+def _scale(data):
+    """What the sum of the examples' gradients is multiplied by, as the core has it (gradient_scale in update.c)."""
+    if data.mean_weight:
+        return 1 / (len(data) * data.mean_weight)
+    total = len(data) if data.weights is None else sum_in_order(data.weights)
+    return 1 / total if total else 0.0
+
+
+def sum_in_order(weights):
     """The sum as the core forms it: in float64, one after the other."""
     return float(np.cumsum(weights, dtype=np.float64)[-1])
 

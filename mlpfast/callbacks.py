@@ -4,23 +4,83 @@
     on_epoch_end(trainer, epoch, logs)  after it and its validation; True ends the training. A function counts as this
     on_fit_end(trainer)                 once fit has done its epochs or a callback has ended it; not after an exception
 
+An object with none of them that is no function either, or with a method whose name is nearly one of them or looks as if
+fit called it (on_train_end), is refused before the first epoch.
+
 logs is the epoch's {name: number}; what a callback adds to it goes into the History, and later callbacks see it.
 trainer.history already holds the epoch. A callback may change trainer.optimizer.lr and the like, and the parameters.
 An exception passes through fit: the network stays as it is at that moment, and the Trainer can go on.
 Where nobody but mlpfast adds to the logs, a name they will not have is refused before the first epoch.
 """
 
+import functools
+import weakref
+
 from . import schedules
-from ._monitor import Monitor, check_names, greater_is_better, number_of
+from ._attributes import Closed
+from ._monitor import Monitor, check_names, goal, number_of
 from ._validate import flag, real_number
 
+METHODS = {"on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)"}
 
-class EarlyStopping:
+_looked_at = weakref.WeakSet()  # classes of callbacks whose methods were: that takes longer than a small epoch
+
+
+def methods_of(callback):
+    """The methods of a callback, in the order of METHODS, a function that does nothing for each it has not."""
+    if isinstance(callback, type):
+        raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
+    _refuse_near_misses(callback, getattr(callback, "__dict__", ()))
+    if type(callback) not in _looked_at:
+        _refuse_near_misses(callback, dir(type(callback)))
+        _looked_at.add(type(callback))
+    methods = {name: getattr(callback, name, None) for name in METHODS}
+    if all(method is None for method in methods.values()):
+        if not callable(callback):
+            raise TypeError(f"callbacks must be functions or have one of the methods {_known()}, got {callback!r}")
+        methods["on_epoch_end"] = callback
+    return [method or _nothing for method in methods.values()]
+
+
+def _refuse_near_misses(callback, names):
+    for name in names:
+        if name[:1] != "_" and _looks_like_ours(name) and callable(getattr(callback, name, None)):
+            raise TypeError(f"callbacks have the methods {_known()}, got {name}, which fit does not call: {callback!r}")
+
+
+def _known():
+    return ", ".join(name + arguments for name, arguments in METHODS.items())
+
+
+@functools.lru_cache(maxsize=1000)
+def _looks_like_ours(name):
+    """Whether a method of that name is meant to be one of METHODS: on_epoch_ends, on_train_end, epoch_end."""
+    if name in METHODS:
+        return False
+    words = {word for method in METHODS for word in method.split("_")[1:]} | {"train", "batch"}  # and those of others
+    first, *more = name.split("_")
+    if first == "on" and words.intersection(more):
+        return True
+    import difflib  # here, because few need it
+
+    return bool(difflib.get_close_matches(_plain(name), map(_plain, METHODS), n=1, cutoff=0.9))
+
+
+def _plain(name):
+    return name.replace("_", "").lower().removeprefix("on")
+
+
+def _nothing(*_):
+    return None
+
+
+class EarlyStopping(Closed):
     """Ends the training once `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
     restore_best: at the end of fit, whatever ended it but an exception, the parameters go back to those after the best
         epoch. The optimizer's state does not.
-    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
+        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
 
     .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Epochs count from 0
     over all calls of fit, as Trainer.epoch does: history["loss"][best_epoch] is that epoch's if fit was called once.
@@ -71,9 +131,12 @@ class EarlyStopping:
                 parameter[...] = best
 
 
-class LearningRateLogger:
+class LearningRateLogger(Closed):
     """Adds "lr" to the logs: the rate the epoch began with. Where a schedule moves the momentum (of Adam and AdamW
     beta1), that is added as "momentum"."""
+
+    def __init__(self):
+        self._logs = {}
 
     def on_epoch_begin(self, trainer, epoch):
         self._logs = {"lr": trainer.lr}
@@ -85,11 +148,12 @@ class LearningRateLogger:
         logs.update(self._logs)
 
 
-class StopAt:
+class StopAt(Closed):
     """Ends the training once all goals are reached; fit(stop_at=goals) is short for it.
 
-    goals: {name in the logs: number}, or a number, which is meant for "loss". Accuracy, top_k and r2 shall rise to
-        their goals, all else fall to them.
+    goals: {name in the logs: number}, or a number, which is meant for "loss". Losses, objective, mae and mse shall fall
+        to their goals; accuracy, exact_match, top_k and r2 rise. For any other name it must be said, by a pair:
+        {"f1": (">=", 0.95)}, or "<=".
     """
 
     def __init__(self, goals):
@@ -97,14 +161,20 @@ class StopAt:
             goals = {"loss": real_number("stop_at", goals)}
         if not goals or not all(isinstance(name, str) for name in goals):
             raise ValueError(f"stop_at must have names of the History and a number for each, got {goals!r}")
-        self.goals = {name: real_number(f"stop_at[{name!r}]", goal) for name, goal in goals.items()}
+        self.goals = dict(goals)
+        self.check(None)
 
     def check(self, names):
-        check_names(names, "stop_at", self.goals)
+        """ValueError for a goal that cannot be reached in logs of those names (None: any)."""
+        for name, value in self.goals.items():
+            goal(name, value)
+        if names is not None:
+            check_names(names, "stop_at", self.goals)
 
     def on_epoch_end(self, trainer, epoch, logs):
-        values = {name: number_of(logs, "stop_at", name) for name in self.goals}
-        return all(
-            values[name] >= goal if greater_is_better(name) else values[name] <= goal
-            for name, goal in self.goals.items()
-        )
+        reached = []
+        for name, value in self.goals.items():
+            rises, number = goal(name, value)
+            now = number_of(logs, "stop_at", name)
+            reached.append(now >= number if rises else now <= number)
+        return all(reached)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ._validate import flag
 
-__all__ = ["load_digits", "load_idx", "load_mnist"]
+__all__ = ["load_digits", "load_idx", "load_idx_pair", "load_mnist"]
 
 _DATA = Path(__file__).parent / "data"
 
@@ -57,6 +57,7 @@ def load_mnist(folder):
 
     Each of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
     t10k-labels-idx1-ubyte may end in .gz, and may be spelled with a dot as in train-images.idx3-ubyte.
+    For files of other names, or with other classes, as EMNIST's, there is load_idx_pair.
 
     Parameters
     ----------
@@ -90,19 +91,13 @@ def load_mnist(folder):
 def _load_mnist_part(folder, part):
     image_path = _find(folder, f"{part}-images", "idx3-ubyte")
     label_path = _find(folder, f"{part}-labels", "idx1-ubyte")
-    images, labels = load_idx(image_path), load_idx(label_path)
-    for path, array, ndim in ((image_path, images, 3), (label_path, labels, 1)):
-        if array.ndim != ndim or array.dtype != np.uint8:
-            raise ValueError(
-                f"{path}: got {array.ndim} dimension(s) of {array.dtype}, needs {ndim} dimension(s) of uint8"
-            )
-    if len(images) != len(labels):
-        raise ValueError(f"{label_path}: got {len(labels)} labels, needs {len(images)}, one for each image")
-    if labels.size and labels.max() > 9:
-        row = int(np.argmax(labels > 9))
-        raise ValueError(f"{label_path}: got label {labels[row]} in row {row}, needs labels from 0 to 9")
-    n_pixels = images.shape[1] * images.shape[2]
-    return images.reshape(len(images), n_pixels), labels.astype(np.int64)
+    X, y = load_idx_pair(image_path, label_path)
+    if y.size and y.max() > 9:
+        row = int(np.argmax(y > 9))
+        raise ValueError(
+            f"{label_path}: got label {y[row]} in row {row}, needs labels from 0 to 9; load_idx_pair takes any"
+        )
+    return X, y
 
 
 def _find(folder, stem, kind):
@@ -111,7 +106,44 @@ def _find(folder, stem, kind):
         path = Path(folder, name)
         if path.is_file():
             return path
-    raise FileNotFoundError(f"{folder}: no {names[0]} here; looked for {', '.join(names)}")
+    raise FileNotFoundError(
+        f"{folder}: no {names[0]} here; looked for {', '.join(names)}. load_idx_pair reads files of any name"
+    )
+
+
+def load_idx_pair(images, labels):
+    """Read the images and the labels of a set in MNIST's format, whatever the files are called and the classes are.
+
+    EMNIST's images lie on their side: X.reshape(-1, 28, 28).swapaxes(1, 2) shows them upright. The labels of its
+    "letters" begin at 1.
+
+    Parameters
+    ----------
+    images : str or path, an IDX file of 3 dimensions (n, height, width) of uint8, gzipped or not
+    labels : str or path, an IDX file of 1 dimension (n,) of uint8
+
+    Returns
+    -------
+    X : (n, height * width) uint8, a row is an image read line by line
+    y : (n,) int64, the labels as they are, 0 to 255
+
+    Raises
+    ------
+    ValueError
+        A file is damaged, has another rank or type, or there is not one label for each image.
+    OSError
+        A file cannot be opened or read.
+    """
+    pictures, classes = load_idx(images), load_idx(labels)
+    for path, array, ndim in ((images, pictures, 3), (labels, classes, 1)):
+        if array.ndim != ndim or array.dtype != np.uint8:
+            raise ValueError(
+                f"{path}: got {array.ndim} dimension(s) of {array.dtype}, needs {ndim} dimension(s) of uint8"
+            )
+    if len(pictures) != len(classes):
+        raise ValueError(f"{labels}: got {len(classes)} labels, needs {len(pictures)}, one for each image")
+    n_pixels = pictures.shape[1] * pictures.shape[2]
+    return pictures.reshape(len(pictures), n_pixels), classes.astype(np.int64)
 
 
 def load_idx(path):

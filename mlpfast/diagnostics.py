@@ -29,6 +29,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core, backprop, losses
+from ._attributes import Closed
 from ._validate import examples, whole_number
 from .activations import RELU_FAMILY
 
@@ -139,7 +140,7 @@ def _rms(array):
     return float(np.sqrt(np.mean(np.square(array, dtype=np.float64))))  # squares of float32 may overflow
 
 
-class GradientFlow:
+class GradientFlow(Closed):
     """A callback of Trainer.fit: gradient_flow on X, y after every so many epochs, with the trainer's loss.
 
     reports: the Reports so far; epochs: the numbers of the epochs, from 0, that they were made after.

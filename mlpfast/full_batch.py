@@ -117,8 +117,8 @@ class Objective:
         self.threads = threads_for(trainer, len(data))
         self.data = data  # which the chunks are views of
         self.chunks = [_split.part(data, slice(i, i + CHUNK), self.net.input_scale) for i in range(0, len(data), CHUNK)]
-        self.weight_sum = float(len(data)) if data.weights is None else backprop._sum_in_order(data.weights)
-        self.scale = 1 / self.weight_sum
+        self.weight_sum = float(len(data)) if data.weights is None else backprop.sum_in_order(data.weights)
+        self.scale = backprop._scale(data)
 
     def value_and_gradient(self, keep=None):
         """(J, dJ/dtheta). keep: a list that gets the Tape of each chunk."""
@@ -172,8 +172,8 @@ class Objective:
         """The sums of the last value_and_gradient, as Network.evaluate of the core gives them."""
         losses, right = (np.concatenate(rows) for rows in self.rows)
         weights = np.ones(len(right)) if self.data.weights is None else self.data.weights
-        counted = (backprop._sum_in_order(weights * each) for each in (right, right == 1))
-        return backprop._sum_in_order(losses), self.weight_sum, *counted
+        counted = (backprop.sum_in_order(weights * each) for each in (right, right == 1))
+        return backprop.sum_in_order(losses), self.weight_sum, *counted
 
     def check(self, J, vector):
         """FloatingPointError for J, or a vector, with NaN or infinity."""

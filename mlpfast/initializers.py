@@ -19,6 +19,8 @@ from . import _core
 from ._validate import one_of
 from .activations import RELU_FAMILY
 
+BLOCK = 2**16  # random numbers
+
 # name -> (distribution, its standard deviation or half width)
 RULES = {
     "xavier_normal": ("normal", lambda n_in, n_out: math.sqrt(2 / (n_in + n_out))),
@@ -51,7 +53,13 @@ def fill(W, init, seed, stream):
     distribution, scale = RULES[init]
     if distribution == "zeros":
         W[...] = 0
-    elif distribution == "normal":
-        W[...] = (_core.random_normal(W.size, seed, stream) * scale(*W.shape)).reshape(W.shape)
-    else:
-        W[...] = ((2 * _core.random_uniform(W.size, seed, stream) - 1) * scale(*W.shape)).reshape(W.shape)
+        return
+    n_in, n_out = W.shape
+    some = max(1, BLOCK // n_out)  # rows at a time: they are float64, and W may be large
+    for row in range(0, n_in, some):
+        rows = W[row : row + some]
+        if distribution == "normal":
+            numbers = _core.random_normal(rows.size, seed, stream, row * n_out)
+        else:
+            numbers = 2 * _core.random_uniform(rows.size, seed, stream, row * n_out) - 1
+        rows[...] = (numbers * scale(n_in, n_out)).reshape(rows.shape)

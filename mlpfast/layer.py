@@ -1,13 +1,14 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
 from . import activations, initializers
+from ._attributes import Closed
 from ._core import in_default_mode
 from ._validate import flag, mask_matrix, parameter_values, real_number, whole_number
 
 USUAL = {"init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
 
 
-class Layer:
+class Layer(Closed):
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
     activation: a name or an object of mlpfast.activations.
@@ -25,6 +26,7 @@ class Layer:
     cache lines (see W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
     """
 
+    _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
     _owner = None  # of the parameters, once there is one: (_core.Network, number of the layer in it)
 
     def __init__(
@@ -53,7 +55,7 @@ class Layer:
         self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
 
     def __setattr__(self, name, value):
-        if self._owner is not None and name not in ("W", "b", "slopes"):
+        if self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
 

@@ -16,7 +16,8 @@ given in a call of fit, those of the validation too.
 For cross_entropy, binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and
 "exact_match" beside it where rows are not one-hot; binary_cross_entropy parts y at 1/2, and logits are parted at 0.
 
-A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__. y has the values and the
+A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__, which must not be one of
+the library's own names in the logs ("loss", "lr", "val_...") or of these metrics. y has the values and the
 dtype that were given, and the order of the rows: (n,) class numbers, or what a Custom loss of several outputs was given
 so, else (n, K). yhat (n, n_out) is of the network's dtype.
 
@@ -30,7 +31,9 @@ import numbers
 
 import numpy as np
 
+from ._attributes import Closed
 from ._core import enter_default_mode
+from ._monitor import is_ours as is_own_name
 from ._targets import is_one_hot
 from ._validate import whole_number
 
@@ -93,7 +96,7 @@ def _lower_of_two(name, y):
     return low
 
 
-class TopK:
+class TopK(Closed):
     """Share of the rows whose class is among the k largest outputs."""
 
     def __init__(self, k):
@@ -147,10 +150,15 @@ def checked(metrics):
         if hasattr(metrics, "__iter__"):
             raise
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metrics!r}") from None
+    for function in functions:
+        if not is_ours(function) and is_own_name(name := _name_of(function)):
+            raise ValueError(
+                f"metrics: {name!r} is, or looks like, a name of the library's own, got it as that of a function: "
+                "give it another __name__, or an attribute `name`"
+            )
     named = {_name_of(function): function for function in functions}
-    if len(named) < len(functions) or named.keys() & {"loss", "objective"}:
-        got = ", ".join(map(_name_of, functions))
-        raise ValueError(f"metrics must have different names, none of them 'loss' or 'objective', got {got}")
+    if len(named) < len(functions):
+        raise ValueError(f"metrics must have different names, got {', '.join(map(_name_of, functions))}")
     return named
 
 
@@ -222,7 +230,8 @@ def _one(metric):
 
 
 def _name_of(function):
-    return getattr(function, "name", None) or getattr(function, "__name__", type(function).__name__)
+    name = getattr(function, "name", None)
+    return name if name and isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
 
 
 def need_y(metrics):

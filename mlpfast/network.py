@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
+from ._attributes import Closed
 from ._config import checked_threads
 from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number, within
 from .layer import Layer
@@ -13,7 +14,7 @@ MOST_LAYERS = 10_000  # as in csrc/network.c
 UNFUSED = "trained layer by layer, not in one fused pass"
 
 
-class Network:
+class Network(Closed):
     """A multilayer perceptron: a_l = g_l(a_{l-1} W_l + b_l), a_0 = X, prediction a_L.
 
     sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.

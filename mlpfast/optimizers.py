@@ -1,11 +1,13 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h.
 
 g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is a number or a schedule
-(mlpfast.schedules). The attributes may be changed between calls of fit.
+(mlpfast.schedules). The attributes may be changed between calls of fit. All but SGD square g: of numbers above
+2^63, in float64 2^511, they take that, since an infinite square would stop a weight for good.
 """
 
 from operator import attrgetter
 
+from ._attributes import Closed
 from ._validate import flag, one_of, real_number, whole_number
 from .schedules import momentum, rate
 
@@ -15,7 +17,7 @@ UNUSED = {
 }
 
 
-class Optimizer:
+class Optimizer(Closed):
     """What all have in common. names: the attributes that may be set; states: what is kept of each parameter."""
 
     names = ("lr",)
@@ -23,8 +25,14 @@ class Optimizer:
     usual_epochs = 1  # of Trainer.fit
     own_names = {"epsilon": "eps"}  # of what the core calls otherwise
     momentum_name = None  # of the attribute that a schedule of the momentum takes the place of
+    _elsewhere = {
+        "learning_rate": "it is called lr",
+        "betas": "they are called beta1 and beta2",
+        "weight_decay": "AdamW(weight_decay=...) has it, and Trainer(l2=...) is a penalty for any optimizer",
+    }
 
     def __init_subclass__(cls):
+        super().__init_subclass__()
         cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
 
     def settings(self):
@@ -182,7 +190,6 @@ class FullBatch(Optimizer):
     gradient must be that of one smooth function. To the core it is the plain SGD, which never runs."""
 
     number = SGD.number
-    lr = 1.0  # of those that have none
 
     def settings(self):
         return (type(self), *self._values(self))
@@ -209,7 +216,11 @@ class LBFGS(FullBatch):
     """
 
     names = ("max_iterations", "history", "tolerance")
-    message = None  # why the last call of fit ended early
+    _elsewhere = {"lr": "the line search finds its steps"}
+
+    @property
+    def lr(self):
+        return 1.0
 
     @property
     def usual_epochs(self):
@@ -217,6 +228,7 @@ class LBFGS(FullBatch):
 
     def __init__(self, max_iterations=None, history=10, tolerance=1e-5):
         self.max_iterations, self.history, self.tolerance = max_iterations, history, tolerance
+        self.message = None  # why the last call of fit ended early
         self.checked()
 
     def _own(self):

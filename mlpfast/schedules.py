@@ -20,14 +20,17 @@ and AdamW beta1): a number between 0 and 1, or None for every t, which leaves th
 """
 
 import math
+from math import cos, pi
 
 import numpy as np
 
 from . import _core
+from ._attributes import Closed
 from ._monitor import Monitor
 from ._validate import one_of, real_number, whole_number
 
 LEAST = 2.0**-126  # of float32
+PER = "epoch", "step"
 
 
 def is_schedule(lr):
@@ -40,8 +43,7 @@ def rate(lr, epochs=0, steps=0):
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
     per, t = _time(lr, epochs, steps)
-    value = real_number(f"lr at {per} {t}", lr.at(t), least=0)
-    return value if value >= LEAST else 0.0  # a rate that decays for ever must not end in an error
+    return _checked_rate(lr.at(t), per, t)
 
 
 @_core.in_default_mode
@@ -50,22 +52,69 @@ def momentum(lr, epochs=0, steps=0):
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    value = _momentum_at(lr, t)
-    return None if value is None else real_number(f"momentum at {per} {t}", value, above=0, below=1)
+    return _checked_momentum(_momentum_at(lr, t), per, t)
 
 
-def momenta(lr, epochs, steps):
-    """The same after each of those steps, float64 (n,), or None."""
-    values = [momentum(lr, epochs, step) for step in steps] if hasattr(lr, "momentum_at") else []
-    if all(value is None for value in values):
+@_core.in_default_mode
+def rates(lr, steps):
+    """The rates of a schedule that counts steps after each of those, float64 (n,)."""
+    return np.array(_values(lr.at, _checked_rate, math.inf, steps))
+
+
+@_core.in_default_mode
+def momenta(lr, steps):
+    """Its momenta, float64 (n,), or None."""
+    values = _values(lr.momentum_at, _checked_momentum, 1, steps) if hasattr(lr, "momentum_at") else []
+    missing = values.count(None)
+    if missing == len(values):
         return None
-    if None in values:
+    if missing:
         raise TypeError(f"momentum_at must return a number at every step, or None at every step, got both from {lr!r}")
     return np.array(values)
 
 
+def _values(at, checked, most, steps):
+    """at(t) of each step, checked as soon as it is there; of a usual number below `most` there is nothing to say."""
+    values = []
+    for t in steps:
+        value = at(t)
+        _core.enter_default_mode()  # it may have left another
+        if type(value) is not float or not LEAST <= value < most:
+            value = checked(value, "step", t)
+        values.append(value)
+    return values
+
+
+@_core.in_default_mode
+def now(schedule, epochs, steps):
+    """(rate, momentum or None) of a schedule after so many epochs and steps."""
+    per = schedule.per
+    t = steps if per == "step" else epochs
+    if per != "step" and per != "epoch":
+        one_of("lr.per", per, PER)
+    value = schedule.at(t)
+    if type(value) is not float or not LEAST <= value < math.inf:  # as in _values
+        value = _checked_rate(value, per, t)
+    momentum_at = getattr(schedule, "momentum_at", None)
+    if momentum_at is None:
+        return value, None
+    _core.enter_default_mode()
+    return value, _checked_momentum(momentum_at(t), per, t)
+
+
+def _checked_rate(value, per, t):
+    value = real_number(f"lr at {per} {t}", value, least=0)
+    return value if value >= LEAST else 0.0  # a rate that decays for ever must not end in an error
+
+
+def _checked_momentum(value, per, t):
+    if value is None or type(value) is float and 0 < value < 1:
+        return value
+    return real_number(f"momentum at {per} {t}", value, above=0, below=1)
+
+
 def _time(lr, epochs, steps):
-    per = one_of("lr.per", lr.per, ("epoch", "step"))
+    per = one_of("lr.per", lr.per, PER)
     return per, steps if per == "step" else epochs
 
 
@@ -73,11 +122,11 @@ def _momentum_at(lr, t):
     return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
-class Schedule:
+class Schedule(Closed):
     """What the schedules share."""
 
     def __init__(self, per):
-        self.per = one_of("per", per, ("epoch", "step"))
+        self.per = one_of("per", per, PER)
 
     def __repr__(self):
         settings = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
@@ -131,7 +180,7 @@ class Step(Schedule):
 
 def _between(first, last, share):
     """From first (share 0) to last (share 1) along half a cosine."""
-    return last + (first - last) * (1 + math.cos(math.pi * share)) / 2
+    return last + (first - last) * (1 + cos(pi * share)) / 2
 
 
 class Cosine(Schedule):
@@ -146,7 +195,7 @@ class Cosine(Schedule):
         super().__init__(per)
 
     def at(self, t):
-        return _between(self.lr, self.lowest, min(t / self.total, 1))
+        return _between(self.lr, self.lowest, t / self.total if t < self.total else 1)
 
 
 class OneCycle(Schedule):
@@ -182,7 +231,7 @@ class OneCycle(Schedule):
         top, end = self.rise * self.total - 1, self.total - 1
         if t < top:
             return _between(first, top_value, t / top)
-        return _between(top_value, last, min((t - top) / (end - top), 1))
+        return _between(top_value, last, (t - top) / (end - top) if t < end else 1)
 
 
 class Warmup(Schedule):
@@ -223,7 +272,8 @@ class ReduceOnPlateau(Schedule):
     never below lowest.
 
     monitor: a name of the logs; None takes "val_loss" if there is validation data, else "loss".
-    mode: "min" or "max", what is better; None goes by the name: accuracy, top_k and r2 shall rise, all else fall.
+    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
+        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
     It goes by epochs, and keeps its state: each Trainer needs one of its own. PyTorch counts patience one higher.
     """
 
@@ -252,7 +302,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def check(lr, names):
-    """ValueError if a schedule wants to know a number that is not among those of the epochs."""
+    """ValueError if a schedule wants to know a number that is not among those of the epochs (None: any)."""
     if isinstance(lr, Warmup):
         check(lr.then, names)
     elif isinstance(lr, ReduceOnPlateau):

@@ -8,16 +8,20 @@ import numpy as np
 
 from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
+from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, examples, flag, real_number, state_arrays, whole_number, within
-from .callbacks import EarlyStopping, LearningRateLogger, StopAt
+from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
+from ._validate import mean_weight as checked_mean_weight
+from .backprop import sum_in_order
+from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
+WEIGHTINGS = ("data", "minibatch")
 COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
 
 
@@ -29,7 +33,7 @@ class Wanted(NamedTuple):
     on_validation: dict
 
 
-class Trainer:
+class Trainer(Closed):
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
@@ -45,11 +49,22 @@ class Trainer:
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
+    weighting: what a weight means. "data": the same in whichever minibatch its row falls. The gradient of B rows is
+        divided by B wbar, wbar being the mean weight of the rows to train on, and rows of weight 0 take no place in a
+        minibatch. "minibatch", as scikit-learn and PyTorch have it: it is divided by the sum of the minibatch's
+        weights, so that a heavy row counts less among heavy ones.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
         changes the parameters.
 
     The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
     """
+
+    _elsewhere = {
+        "learning_rate": "set optimizer.lr", "lr": "set optimizer.lr",
+        "momentum": "set the optimizer's momentum, of Adam beta1",
+        "weight_decay": "l2 is a penalty for any optimizer, and AdamW(weight_decay=...) has it",
+        "epochs": "it goes to fit(epochs=...)",
+    }
 
     def __init__(
         self,
@@ -66,6 +81,7 @@ class Trainer:
         clip_value=None,
         clip_norm=None,
         max_norm=None,
+        weighting="data",
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -82,12 +98,14 @@ class Trainer:
         self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         for name in LIMITS:
             _limit(name, getattr(self, name))
+        self.weighting = one_of("weighting", weighting, WEIGHTINGS)
         self.check_finite = flag("check_finite", check_finite)
         self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._hold = _core.Held(network._core)
         self._given, self._checked = (), None  # settings as they were last checked
+        self._schedule, self._moves_momentum = None, False  # what they then had for lr, and whether it gave a momentum
 
     @property
     def network(self):
@@ -203,12 +221,13 @@ class Trainer:
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
             class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
-        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples; losses and
-            gradients are divided by their sum.
+        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
+            Losses are divided by their sum, gradients as `weighting` says. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
             data alone.
-        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached.
+        stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached. For
+            a name that is not the library's own {name: (">=", number)}, or "<=".
         callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
@@ -219,13 +238,16 @@ class Trainer:
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
+        whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"])
         metrics = known_metrics.checked(metrics)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         keep_y = known_metrics.need_y(metrics)
         data, validation = self._data(X, y, validation_data, validation_split, stratify, weights, keep_y)
         wanted = self._chosen(metrics, data, validation)
         given, callbacks = _callbacks(callbacks, stop_at)
-        order = np.empty(len(data), np.int64) if flag("shuffle", self.shuffle) and self.batch_size else None
+        rows = self._rows(data)
+        shuffled = flag("shuffle", self.shuffle) and self.batch_size
+        order = np.empty(len(data) if rows is None else len(rows), np.int64) if shuffled else None
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
@@ -255,31 +277,39 @@ class Trainer:
             else:
                 for _ in range(epochs):
                     begin()
-                    if end(self._one_epoch(data, order, validation, wanted)):
+                    if end(self._one_epoch(data, rows, order, validation, wanted)):
                         break
             for _begin, _end, finish in callbacks:
                 finish(self)
+            self._check_parameters()  # after callbacks, which may bring better ones back
         return history
 
-    def step(self, X, y, sample_weight=None):
-        """Train on one minibatch, all of X and y -> its mean loss before the update. Shapes and errors as in fit."""
+    def step(self, X, y, sample_weight=None, mean_weight=None):
+        """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 where all weights are 0.
+        Shapes and errors as in fit.
+
+        mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and where that is
+            0 the data have no gradient. A minibatch of fit is a step with m the mean weight of the rows of the whole
+            training whose weight is not 0.
+        """
         with self._hold:
-            if sample_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
+            if sample_weight is None and mean_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
                 self._settings()
                 loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
                 if loss is not None:
                     return loss
-            return self._step(X, y, sample_weight)
+            return self._step(X, y, sample_weight, mean_weight)
 
     @_core.in_default_mode
-    def _step(self, X, y, sample_weight):
-        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight)
+    def _step(self, X, y, sample_weight, mean_weight):
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
+        data.mean_weight = checked_mean_weight(mean_weight)
         if isinstance(self.optimizer, optimizers.FullBatch):
             (loss_sum, weight_sum, *_), _more = full_batch.step(self, data)
-            return loss_sum / weight_sum
+            return loss_sum / (weight_sum or 1.0)
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
         self._check(failure, result)
-        return result["loss_sum"] / result["weight_sum"]
+        return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
@@ -306,12 +336,24 @@ class Trainer:
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
-    def _one_epoch(self, data, order, validation, wanted):
+    def _rows(self, data):
+        """The rows that minibatches are made of, in the data's order; None for all. Tells data its mean weight."""
+        by_data = one_of("weighting", self.weighting, WEIGHTINGS) == "data"
+        if not by_data or data.weights is None or self.batch_size is None:
+            return None
+        rows = np.flatnonzero(data.weights)
+        data.mean_weight = sum_in_order(data.weights) / len(rows)
+        return rows if len(rows) < len(data) else None
+
+    def _one_epoch(self, data, rows, order, validation, wanted):
         if isinstance(self.optimizer, optimizers.FullBatch):
             sums, more = full_batch.step(self, data)
             return self._ended({**self._means(sums, wanted), **more}, data, validation, wanted)
-        if order is not None:
+        if order is None:
+            order = rows
+        else:
             _core.shuffle(order, self._settings()["seed"], self.epoch)
+            order = order if rows is None else rows[order]
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
@@ -319,7 +361,7 @@ class Trainer:
 
     def _ended(self, logs, data, validation, wanted):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
-        self.epoch += 1
+        self._epoch += 1  # not by the setter, which takes longer: fit has checked it
         if wanted.on_data:
             logs.update(known_metrics.values(wanted.on_data, data, self._outputs(data)))
         if "objective" not in logs and self._is_penalised():
@@ -338,10 +380,11 @@ class Trainer:
         """Train on each -> (status name, result), as the core gives them."""
         settings, lr, rates, momenta = self._settings(), self.optimizer.lr, None, None
         if getattr(lr, "per", "epoch") == "step":
-            steps = range(self.steps, self.steps + -(-len(data) // (self.batch_size or len(data))))
-            rates = np.array([schedules.rate(lr, self.epoch, step) for step in steps])
+            n = len(data) if order is None else len(order)
+            steps = range(self.steps, self.steps + -(-n // (self.batch_size or n)))
+            rates = schedules.rates(lr, steps)
             self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
-            momenta = schedules.momenta(lr, self.epoch, steps)
+            momenta = schedules.momenta(lr, steps)
             if momenta is not None:
                 within("momentum", float(momenta.min()), self.network.dtype)
         return self._core.epoch(data, order, settings, checked_threads(self.threads), rates, momenta)
@@ -350,18 +393,22 @@ class Trainer:
         return [layer for layer in self.network.layers if layer.trainable]
 
     def _check_names(self, callbacks, validates, wanted):
-        """ValueError if somebody waits for a number that the logs will not have; other callbacks may add any."""
-        if not all(type(callback) in OURS for callback in callbacks):
-            return
-        own = ["loss", *wanted.counts]
-        names = [*own, *wanted.on_data, *["objective"] * self._is_penalised()]
-        names += [f"val_{name}" for name in [*own, *wanted.on_validation] if validates]
+        """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
+        or does not say which way it is to go."""
+        names = None
+        if all(type(callback) in OURS for callback in callbacks):
+            names = self._names_in_logs(validates, wanted)
         for callback in callbacks:
-            if isinstance(callback, LearningRateLogger):
-                names += ["lr", "momentum"]
+            if isinstance(callback, LearningRateLogger) and names:
+                names += ["lr", "momentum"]  # for those after it
             elif isinstance(callback, (EarlyStopping, StopAt)):
                 callback.check(names)
         schedules.check(self.optimizer.lr, names)
+
+    def _names_in_logs(self, validates, wanted):
+        own = ["loss", *wanted.counts]
+        names = [*own, *wanted.on_data, *["objective"] * self._is_penalised()]
+        return names + [f"val_{name}" for name in [*own, *wanted.on_validation] if validates]
 
     def _is_penalised(self):
         return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
@@ -408,15 +455,32 @@ class Trainer:
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         given = self._given_settings()
-        if len(given) != len(self._given) or not all(map(operator.is_, given, self._given)):
+        same = len(given) == len(self._given) and all(map(operator.is_, given, self._given))
+        if not same or self._schedule is not None and not self._ask_schedule():
             self._given = ()  # whatever goes wrong below, the next call checks again
             checked = self._checked_settings()
             self._core.use(checked)
             self._checked = checked
-            same = all(map(operator.is_, given, self._given_settings()))  # another thread may have set one meanwhile
-            if same and not schedules.is_schedule(self.optimizer.lr):  # whose rate is another next time
+            self._schedule = self.optimizer.lr if schedules.is_schedule(self.optimizer.lr) else None
+            if all(map(operator.is_, given, self._given_settings())):  # another thread may have set one meanwhile
                 self._given = given
         return self._checked
+
+    def _ask_schedule(self):
+        """Take over rate and momentum, all that a schedule changes -> False if everything must be checked anew."""
+        given, self._given = self._given, ()  # as in _settings
+        core, optimizer = self._core, self._optimizer
+        rate, momentum = schedules.now(self._schedule, self._epoch, core.minibatches)
+        optimizer.checked_rate(rate)
+        if (momentum is None) is self._moves_momentum:
+            return False
+        if momentum is not None:
+            name = optimizer.momentum_name
+            self._checked[name] = within(name, momentum, self._network._core.dtype)
+        self._checked["lr"] = within("lr", rate, self._network._core.dtype)
+        core.use_rate(rate, momentum)
+        self._given = given
+        return True
 
     def _given_settings(self):
         net = self._network
@@ -429,10 +493,13 @@ class Trainer:
         losses.check_learns(self.loss, self.network)
         if isinstance(self.optimizer, optimizers.FullBatch):
             full_batch.check(self)
+        checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
+        scheduled = self._scheduled_momentum()
+        self._moves_momentum = bool(scheduled)
         settings = {
-            **self.optimizer.checked(),
-            "lr": self.optimizer.checked_rate(self.lr),
-            **self._scheduled_momentum(),
+            **checked,
+            "lr": lr,
+            **scheduled,
             "l1": real_number("l1", self.l1, least=0),
             "l2": real_number("l2", self.l2, least=0),
             **{name: _limit(name, getattr(self, name)) for name in LIMITS},
@@ -443,6 +510,15 @@ class Trainer:
                 within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
+
+    def _check_parameters(self):
+        """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""
+        bad = self.network._core.first_not_finite() if self.check_finite else -1
+        if bad >= 0:
+            raise FloatingPointError(
+                f"epoch {self.epoch - 1}: layer {bad + 1} holds NaN or infinity after the last update. "
+                "A smaller learning rate may help"
+            )
 
     def _check(self, failure, result):
         if failure is None:
@@ -499,10 +575,6 @@ def _limit(name, value):
     return 0.0 if value is None else real_number(name, value, above=0)
 
 
-def _nothing(*_):
-    return None
-
-
 OURS = EarlyStopping, LearningRateLogger, StopAt  # of these it is known what they add to the logs
 
 
@@ -511,18 +583,4 @@ def _callbacks(callbacks, stop_at):
     if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
         callbacks = [callbacks]
     given = [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
-    return given, [_callback(callback) for callback in given]
-
-
-def _callback(callback):
-    """(on_epoch_begin, on_epoch_end, on_fit_end) of a callback."""
-    if isinstance(callback, type):
-        raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
-    methods = [getattr(callback, name, None) for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")]
-    if all(method is None for method in methods):
-        if not callable(callback):
-            raise TypeError(
-                f"callbacks must be functions or have on_epoch_begin, on_epoch_end or on_fit_end, got {callback!r}"
-            )
-        methods[1] = callback
-    return [method or _nothing for method in methods]
+    return given, [methods_of(callback) for callback in given]

@@ -217,13 +217,14 @@ def residuals(layers, X, y, loss):
     return deltas
 
 
-def gradients(layers, X, y, loss, *, l1=0.0, l2=0.0, sample_weight=None):
-    """[(dJ/dW_1, dJ/db_1), ...]; db is None without a bias."""
+def gradients(layers, X, y, loss, *, l1=0.0, l2=0.0, sample_weight=None, mean_weight=None):
+    """[(dJ/dW_1, dJ/db_1), ...]; db is None without a bias. mean_weight m divides by B m, None by the weights' sum."""
     w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    total = w.sum() if mean_weight is None else len(X) * mean_weight
     a_below = [np.asarray(X, np.float64), *forward(layers, X)[1]]
     result = []
     for (W, b, _), a, delta in zip(layers, a_below, residuals(layers, X, y, loss), strict=False):
-        delta = delta * w[:, None] / w.sum()
+        delta = delta * w[:, None] / total
         dW = a.T @ delta + l2 * W + l1 * np.sign(W)
         result.append((dW, None if b is None else delta.sum(axis=0)))
     return result
@@ -247,9 +248,12 @@ def flat(layers):
     return [p for layer in layers for p in layer[:2] if p is not None]
 
 
-def train(layers, X, y, loss, *, batch_size, epochs, l1=0.0, l2=0.0, sample_weight=None, **rule):
+def train(layers, X, y, loss, *, batch_size, epochs, l1=0.0, l2=0.0, sample_weight=None, weighting="data", **rule):
     """Trains layers in place on the minibatches in their order -> mean loss of each epoch, before the updates."""
-    w = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    w, mean_weight = np.ones(len(X)) if sample_weight is None else np.asarray(sample_weight, np.float64), None
+    if weighting == "data":
+        X, y, w = X[w != 0], y[w != 0], w[w != 0]
+        mean_weight = w.mean()
     velocities = [np.zeros_like(p) for p in flat(layers)]
     history = []
     for _ in range(epochs):
@@ -257,7 +261,9 @@ def train(layers, X, y, loss, *, batch_size, epochs, l1=0.0, l2=0.0, sample_weig
         for first in range(0, len(X), batch_size):
             part = slice(first, first + batch_size)
             loss_sum += objective(layers, X[part], y[part], loss, sample_weight=w[part]) * w[part].sum()
-            grads = gradients(layers, X[part], y[part], loss, l1=l1, l2=l2, sample_weight=w[part])
+            grads = gradients(
+                layers, X[part], y[part], loss, l1=l1, l2=l2, sample_weight=w[part], mean_weight=mean_weight
+            )
             for parameter, velocity, g in zip(flat(layers), velocities, flat(grads), strict=True):
                 sgd(parameter, velocity, g, **rule)
         history.append(loss_sum / w.sum())

@@ -210,8 +210,11 @@ BAD_SAMPLE_WEIGHT = {
 def test_sample_weight_that_does_not_fit(net, name):
     bad, parts = BAD_SAMPLE_WEIGHT[name]
     trainer = Trainer(net)
-    for call in (trainer.fit, trainer.step, trainer.evaluate):
+    for call in (trainer.fit, trainer.evaluate):
         refused(["sample_weight", *parts], call, X, Y, sample_weight=bad)
+    if name == "all zero":  # a minibatch may be without weight: test_weights.py
+        return
+    refused(["sample_weight", *parts], trainer.step, X, Y, sample_weight=bad)
     refused(["sample_weight", *parts], backprop.gradients, net, X, Y, "cross_entropy", sample_weight=bad)
 
 

@@ -5,7 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Network, Trainer, schedules
+from mlpfast import SGD, Network, Trainer, _monitor, metrics, schedules
 from mlpfast.callbacks import EarlyStopping, LearningRateLogger, StopAt
 
 
@@ -40,14 +40,14 @@ FALLING = [5, 4, 4.5, 3, 3.1, 3.0, 2.99, 2.98, 2.97, 1]
 
 
 @pytest.mark.parametrize("values, settings, epochs, best", [
-    (FALLING, dict(patience=2), 6, 3),
-    (FALLING, dict(patience=3), 10, 9),
-    (FALLING, dict(patience=3, min_delta=0.1), 7, 3),
-    (FALLING, dict(patience=1), 3, 1),
+    (FALLING, dict(patience=2, mode="min"), 6, 3),
+    (FALLING, dict(patience=3, mode="min"), 10, 9),
+    (FALLING, dict(patience=3, mode="min", min_delta=0.1), 7, 3),
+    (FALLING, dict(patience=1, mode="min"), 3, 1),
     ([-v for v in FALLING], dict(patience=2, mode="max"), 6, 3),
-    ([1, np.nan, np.nan, 0], dict(patience=2), 3, 0),
-    ([np.nan, 2, 1, 0], dict(patience=2), 4, 3),
-    ([np.inf, 2, 2, 2, 1], dict(patience=2), 4, 1),
+    ([1, np.nan, np.nan, 0], dict(patience=2, mode="min"), 3, 0),
+    ([np.nan, 2, 1, 0], dict(patience=2, mode="min"), 4, 3),
+    ([np.inf, 2, 2, 2, 1], dict(patience=2, mode="min"), 4, 1),
 ], ids=str)
 def test_early_stopping(values, settings, epochs, best):
     says = Says(values)
@@ -63,13 +63,13 @@ def test_early_stopping(values, settings, epochs, best):
 @pytest.mark.parametrize("never", [False, np.bool_(False)])
 def test_early_stopping_without_restoring(never):
     says, trainer = Says(FALLING), trainer_with()
-    trainer.fit(*problem(), epochs=10, callbacks=[says, EarlyStopping("score", 2, restore_best=never)])
+    trainer.fit(*problem(), epochs=10, callbacks=[says, EarlyStopping("score", 2, restore_best=never, mode="min")])
     assert bits(trainer.network) == says.parameters[5]
 
 
 def test_the_best_parameters_come_back_when_the_epochs_run_out():
     says, trainer = Says([3, 1, 2]), trainer_with()
-    trainer.fit(*problem(), epochs=3, callbacks=[says, EarlyStopping("score")])
+    trainer.fit(*problem(), epochs=3, callbacks=[says, EarlyStopping("score", mode="min")])
     assert bits(trainer.network) == says.parameters[1]
 
 
@@ -78,6 +78,88 @@ def test_early_stopping_knows_what_shall_rise(monitor, epochs):
     says = Says([0.1, 0.05, 0.02, 0.03, 0.04], monitor)
     stopping = EarlyStopping(monitor, patience=2 if epochs == 3 else 1)
     assert trainer_with().fit(*problem(), epochs=5, callbacks=[says, stopping]).n_epochs == epochs
+
+
+# ---- which way a number is to go
+
+
+def test_every_number_of_the_librarys_own_has_a_direction():
+    named = {name: _monitor.direction(name) for name in [*metrics.BY_NAME, "loss", "objective", "top_1", "top_12"]}
+    assert {name for name, way in named.items() if way == "min"} == {"loss", "objective", "mae", "mse"}
+    assert {name for name, way in named.items() if way == "max"} >= {"accuracy", "r2", "top_1", "top_12"}
+    assert None not in named.values()
+    assert all(_monitor.direction("val_" + name) == way for name, way in named.items())
+
+
+@pytest.mark.parametrize("name", ["f1", "val_f1", "val_score", "lr", "momentum", "top_share", "accuracy_score"])
+@pytest.mark.parametrize("make", [
+    EarlyStopping, lambda name, **mode: schedules.ReduceOnPlateau(0.1, monitor=name, **mode)
+], ids=["stopping", "plateau"])
+def test_no_direction_is_guessed(make, name):
+    with pytest.raises(ValueError) as caught:
+        make(name)
+    for part in ("mode must be", '"min" or "max"', f"monitor={name!r}", "accuracy", "got None"):
+        assert part in str(caught.value)
+    make(name, mode="min"), make(name, mode="max")
+
+
+def f1(y, yhat):
+    return (yhat.argmax(axis=1) == y).mean()
+
+
+def test_the_best_epoch_of_a_function_that_shall_rise_comes_back():
+    X, y = problem()
+    says, stopping = Says([0.5, 0.78, 0.6, 0.56], "val_f1"), EarlyStopping("val_f1", patience=9, mode="max")
+    trainer = trainer_with()
+    trainer.fit(X, y, epochs=4, callbacks=[says, stopping])
+    assert stopping.best == 0.78 and bits(trainer.network) == says.parameters[1]
+    with pytest.raises(ValueError, match='mode must be "min" or "max" with monitor=\'val_f1\''):
+        trainer.fit(X, y, validation_data=(X, y), metrics=f1, callbacks=[EarlyStopping("val_f1")])
+
+
+@pytest.mark.parametrize("with_own", [False, True])
+@pytest.mark.parametrize("kind", ["stopping", "plateau", "goal"])
+def test_what_was_pickled_without_a_direction_is_refused_before_an_epoch(kind, with_own):
+    """As one that was made when directions were still guessed."""
+    trainer, stopping, stop = trainer_with(), EarlyStopping(), StopAt(0.1)
+    if kind == "plateau":
+        trainer.optimizer.lr = schedules.Warmup(1, schedules.ReduceOnPlateau(0.1))
+        trainer.optimizer.lr.then._monitor.monitor = "f1"
+    stopping._settings = ("f1", 5, 0.0, None)
+    stopping._monitor.monitor = "f1"
+    stop.goals = {"f1": 0.5}
+    given = {"stopping": [stopping], "plateau": [], "goal": [stop]}[kind] + [lambda *_: None] * with_own
+    before = bits(trainer.network)
+    with pytest.raises(ValueError, match="have a direction of their own"):
+        trainer.fit(*problem(), metrics=f1, callbacks=[pickle.loads(pickle.dumps(c)) if c is stopping else c
+                                                       for c in given])
+    assert trainer.epoch == 0 and bits(trainer.network) == before
+
+
+@pytest.mark.parametrize("goals, parts", [
+    ({"f1": 0.95}, ["stop_at['f1']", '(">=", 0.95) or ("<=", 0.95)', "got 0.95"]),
+    ({"loss": 0.1, "lr": 1e-3}, ["stop_at['lr']", '(">=", 0.001)']),
+    ({"f1": (">", 0.95)}, ["stop_at['f1']", '(">=", number)', "('>', 0.95)"]),
+    ({"f1": (">=", "x")}, ["stop_at['f1']", "'x'"]), ({"f1": (">=",)}, ["stop_at['f1']", '(">=", number)']),
+    ({"f1": (">=", 0.9, 1)}, ["stop_at['f1']"]), ({"f1": (0.9, ">=")}, ["stop_at['f1']", "(0.9, '>=')"]),
+], ids=str)
+def test_a_goal_must_say_which_way(goals, parts):
+    trainer = trainer_with()
+    for call in (lambda: StopAt(goals), lambda: trainer.fit(*problem(), metrics=f1, stop_at=goals)):
+        with pytest.raises((ValueError, TypeError)) as caught:
+            call()
+        assert all(part in str(caught.value) for part in parts), str(caught.value)
+    assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("name, goal, epochs", [
+    ("f1", (">=", 0.7), 3), ("f1", ("<=", 0.5), 2), ("f1", [">=", np.float32(0.75)], 4), ("accuracy", 0.7, 3),
+    ("val_accuracy", 0.7, 3), ("accuracy", ("<=", 0.5), 2), ("val_mae", 0.5, 2), ("exact_match", 0.7, 3),
+], ids=str)
+def test_a_goal_is_reached_from_the_right_side(name, goal, epochs):
+    stop, values = StopAt({name: goal}), [0.6, 0.5, 0.7, 0.75]
+    reached = [stop.on_epoch_end(None, epoch, {name: value}) for epoch, value in enumerate(values)]
+    assert reached.index(True) == epochs - 1
 
 
 def test_early_stopping_on_the_validation_loss():
@@ -91,7 +173,8 @@ def test_early_stopping_on_the_validation_loss():
 
 
 def test_early_stopping_goes_on_with_the_next_fit():
-    says, stopping, trainer = Says([3, 1, 2, 2, 2, 2, 2]), EarlyStopping("score", patience=3), trainer_with()
+    says, trainer = Says([3, 1, 2, 2, 2, 2, 2]), trainer_with()
+    stopping = EarlyStopping("score", patience=3, mode="min")
     assert trainer.fit(*problem(), epochs=3, callbacks=[says, stopping]).n_epochs == 3
     assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 2
     assert stopping.stopped_epoch == 4
@@ -101,7 +184,7 @@ def test_early_stopping_goes_on_with_the_next_fit():
 
 
 def test_early_stopping_starts_anew_with_another_trainer():
-    stopping = EarlyStopping("score", patience=2)
+    stopping = EarlyStopping("score", patience=2, mode="min")
     trainer_with().fit(*problem(), epochs=2, callbacks=[Says([0, 1]), stopping])
     says, other = Says([5, 4, 3]), trainer_with(seed=7)
     assert other.fit(*problem(), epochs=3, callbacks=[says, stopping]).n_epochs == 3
@@ -110,7 +193,7 @@ def test_early_stopping_starts_anew_with_another_trainer():
 
 
 def test_a_pickled_early_stopping_keeps_what_it_found():
-    stopping = EarlyStopping("score", patience=2)
+    stopping = EarlyStopping("score", patience=2, mode="min")
     trainer_with().fit(*problem(), epochs=3, callbacks=[Says([5, 1, 2]), stopping])
     again = pickle.loads(pickle.dumps(stopping))
     assert (again.best, again.best_epoch) == (1, 1) and repr(again) == repr(stopping)
@@ -127,7 +210,7 @@ def test_early_stopping_needs_what_it_monitors():
     (dict(callbacks=[EarlyStopping()]), ["monitor", "loss, accuracy", "'val_loss'", "validation_data"]),
     (dict(callbacks=EarlyStopping("val_mae"), validation_split=0.2), ["monitor", "'val_mae'", "metrics='mae'"]),
     (dict(stop_at={"top_2": 0.9}), ["stop_at", "'top_2'", "metrics='top_2'"]),
-    (dict(stop_at={"lr": 0.9}), ["stop_at", "'lr'"]),
+    (dict(stop_at={"lr": ("<=", 0.9)}), ["stop_at", "'lr'"]),
     (dict(lr=schedules.ReduceOnPlateau(0.1, monitor="val_loss")), ["monitor", "'val_loss'", "validation_split"]),
     (dict(lr=schedules.Warmup(2, schedules.ReduceOnPlateau(0.1, monitor="objective"))), ["monitor", "'objective'"]),
 ], ids=str)
@@ -141,11 +224,14 @@ def test_a_name_that_will_not_be_there_is_refused_before_anything_has_changed(se
 
 def test_names_that_will_be_there():
     trainer = trainer_with(schedules.ReduceOnPlateau(0.1, monitor="val_top_2"), l2=0.1)
-    stopping = [EarlyStopping("val_objective"), EarlyStopping("lr"), EarlyStopping("top_2"), EarlyStopping("objective")]
+    stopping = [EarlyStopping("val_objective"), EarlyStopping("lr", mode="min"), EarlyStopping("top_2"),
+                EarlyStopping("objective")]
     settings = dict(metrics="top_2", validation_split=0.5, stop_at={"val_accuracy": 2})
     assert trainer.fit(*problem(), callbacks=[LearningRateLogger(), *stopping[1:]], **settings).n_epochs == 1
     with pytest.raises(ValueError, match="monitor.*'val_objective'"):
         trainer.fit(*problem(), callbacks=stopping, **settings)
+    with pytest.raises(ValueError, match="monitor must be one of loss, .*got 'lr'"):  # the logger comes too late for it
+        trainer.fit(*problem(), callbacks=[stopping[1], LearningRateLogger()])
     says = Says([1.0], "val_objective")
     own = trainer.fit(*problem(), callbacks=[says, stopping[0]], **settings)
     assert own["val_objective"] == [1.0]  # what a callback of one's own adds is not known before
@@ -185,7 +271,7 @@ def test_all_goals_must_be_reached():
 
 def test_a_goal_that_is_never_there_is_an_error():
     with pytest.raises(ValueError, match="stop_at must be one of loss, accuracy, got 'los'"):
-        trainer_with().fit(*problem(), stop_at={"los": 0.1})
+        trainer_with().fit(*problem(), stop_at={"los": ("<=", 0.1)})
 
 
 @pytest.mark.parametrize("call, parts", [
@@ -301,6 +387,47 @@ def test_a_class_in_place_of_an_object_is_refused():
     net = Network([2, 2], output="softmax", seed=0)
     with pytest.raises(TypeError, match="callbacks must hold objects, got the class EarlyStopping: call it"):
         Trainer(net).fit(np.ones((4, 2)), [0, 1, 0, 1], callbacks=[EarlyStopping])
+
+
+def with_method(name, *, calls=False):
+    body = {name: lambda self, *_: None, **({"__call__": lambda self, *_: None} if calls else {})}
+    return type("Callback", (), body)()
+
+
+@pytest.mark.parametrize("calls", [False, True])
+@pytest.mark.parametrize("name", [
+    "on_epoch_ends", "on_train_end", "on_train_begin", "on_epoch_finish", "epoch_end", "on_batch_begin", "on_fit_begin",
+    "onEpochEnd", "on_epch_end", "fit_end", "on_validation_epoch_end",
+])
+def test_a_method_that_looks_like_one_that_fit_calls_is_refused(name, calls):
+    trainer = trainer_with()
+    beside = with_method(name, calls=calls)
+    type(beside).on_epoch_begin = lambda self, *_: None
+    late = with_method("plot", calls=True)
+    setattr(late, name, print)
+    for callback in (with_method(name, calls=calls), beside, late):
+        with pytest.raises(TypeError) as caught:
+            trainer.fit(*problem(), callbacks=[lambda *_: None, callback])
+        for part in ("on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs), on_fit_end(trainer)", name):
+            assert part in str(caught.value)
+    assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("callback", [with_method("plot"), with_method("on_plateau"), object(), 3, None])
+def test_an_object_without_any_known_method_is_refused_with_the_list(callback):
+    trainer = trainer_with()
+    with pytest.raises(TypeError, match="one of the methods on_epoch_begin.*on_epoch_end.*on_fit_end"):
+        trainer.fit(*problem(), callbacks=[callback])
+    assert trainer.epoch == 0
+
+
+@pytest.mark.parametrize("name", ["plot", "reset", "save_epoch", "on_plateau", "on_improvement", "log_epoch_end", "fit",
+                                  "end", "epochs", "_on_epoch_ends", "predict"])
+def test_other_methods_are_the_callbacks_own_business(name):
+    callback = with_method(name, calls=True)
+    assert trainer_with().fit(*problem(), callbacks=callback).n_epochs == 1
+    callback.on_train_end = False  # no method
+    assert trainer_with().fit(*problem(), callbacks=callback).n_epochs == 1
 
 
 def test_early_stopping_says_what_it_waits_for_and_what_was_best():

@@ -5,7 +5,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mlpfast.datasets import load_digits, load_idx, load_mnist
+from mlpfast.datasets import load_digits, load_idx, load_idx_pair, load_mnist
 
 TYPES = {0x08: "u1", 0x09: "i1", 0x0B: "i2", 0x0C: "i4", 0x0D: "f4", 0x0E: "f8"}
 PACK = {"plain": bytes, "gzip": gzip.compress}
@@ -240,6 +240,39 @@ def test_mnist_names_a_missing_file(tmp_path, missing):
     with pytest.raises(FileNotFoundError, match=rf"{missing}, {missing}\.gz, ") as error:
         load_mnist(tmp_path)
     assert str(tmp_path) in str(error.value)
+
+
+@pytest.mark.parametrize("pack", PACK)
+def test_a_pair_has_any_names_and_labels(tmp_path, pack):
+    images, labels = tmp_path / "emnist-balanced-train-images-idx3-ubyte", tmp_path / "emnist-balanced-train-labels"
+    pictures, classes = np.arange(5 * 2 * 3, dtype=np.uint8).reshape(5, 2, 3), np.array([0, 46, 10, 255, 1], np.uint8)
+    images.write_bytes(PACK[pack](idx(pictures)))
+    labels.write_bytes(PACK[pack](idx(classes)))
+    X, y = load_idx_pair(str(images), labels)
+    np.testing.assert_array_equal(X, pictures.reshape(5, 6))
+    np.testing.assert_array_equal(y, classes)
+    assert X.dtype == np.uint8 and y.dtype == np.int64
+
+
+@pytest.mark.parametrize(("kind", "array", "message"), [
+    ("labels", zeros(4), "got 4 labels, needs 5"), ("images", zeros(5, 6), "got 2 dim.*needs 3 dim"),
+    ("labels", zeros(5, dtype=np.int32), "got 1 dim.*int32"),
+])
+def test_a_pair_that_is_none(tmp_path, kind, array, message):
+    arrays = {"images": zeros(5, 2, 3), "labels": zeros(5), kind: array}
+    paths = {name: tmp_path / name for name in arrays}
+    for name, each in arrays.items():
+        paths[name].write_bytes(idx(each, next(code for code, t in TYPES.items() if each.dtype == t)))
+    with pytest.raises(ValueError, match=f"{kind}: {message}"):
+        load_idx_pair(paths["images"], paths["labels"])
+
+
+def test_mnist_points_to_what_reads_others(tmp_path):
+    write_mnist(tmp_path, {("train", "labels"): np.full(7, 46, np.uint8)})
+    with pytest.raises(ValueError, match="label 46 in row 0.*load_idx_pair"):
+        load_mnist(tmp_path)
+    with pytest.raises(FileNotFoundError, match="load_idx_pair"):
+        load_mnist(tmp_path / "emnist")
 
 
 def test_mnist_real_files(mnist_folder):

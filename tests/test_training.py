@@ -1,15 +1,18 @@
 """Training as a user sees it: what is learned, what History says, and what a Trainer keeps between calls."""
 
 import copy
+import io
 import pickle
+import re
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, initializers, losses
+from mlpfast import SGD, Layer, Network, Trainer, _progress, losses
 from mlpfast.datasets import load_digits, load_mnist
 
 LOSSES = {  # loss -> an output it may stand behind
@@ -297,15 +300,17 @@ def test_validation_is_what_evaluate_says():
 # ---- weights of examples and classes
 
 
+@pytest.mark.parametrize("weighting", ["data", "minibatch"])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_sample_weight_is_the_references(loss):
+def test_sample_weight_is_the_references(loss, weighting):
     X, y = problem(loss)
     weight = np.random.default_rng(1).uniform(0, 4, size=len(X))
     weight[5] = 0
     net = network(loss)
     layers = reference.layers_of(net)
-    wanted = reference.train(layers, X, y, loss, batch_size=16, epochs=4, lr=0.05, sample_weight=weight)
-    trainer = Trainer(net, loss, SGD(lr=0.05), batch_size=16, shuffle=False)
+    rule = dict(sample_weight=weight, weighting=weighting)
+    wanted = reference.train(layers, X, y, loss, batch_size=16, epochs=4, lr=0.05, **rule)
+    trainer = Trainer(net, loss, SGD(lr=0.05), batch_size=16, shuffle=False, weighting=weighting)
     assert trainer.fit(X, y, epochs=4, sample_weight=weight)["loss"] == pytest.approx(wanted, rel=1e-9, abs=0)
     for p, w in zip(net.parameters, reference.flat(layers), strict=True):
         np.testing.assert_allclose(p, w, rtol=1e-9, atol=1e-12)
@@ -350,9 +355,9 @@ def test_class_weight_is_the_sample_weight_of_each_label(given):
     X, y = problem("cross_entropy")
     labels = y.argmax(axis=1)
     each = np.array([2.0, 1.0, 1.0, 0.5])
-    if given == "balanced":
-        each = len(labels) / (4 * np.bincount(labels, minlength=4))
     sample = np.linspace(1, 2, len(X))
+    if given == "balanced":
+        each = sample.sum() / (4 * np.bincount(labels, weights=sample, minlength=4))
     by_class, by_sample = network(), network()
     first = Trainer(by_class, seed=0).fit(X, labels, epochs=2, class_weight=given, sample_weight=sample)
     second = Trainer(by_sample, seed=0).fit(X, labels, epochs=2, sample_weight=each[labels] * sample)
@@ -490,7 +495,6 @@ def test_zeros_and_the_names():
     assert not Network([Layer(5, 4, init="zeros")]).layers[0].W.any()
     for init in [*STANDARD_DEVIATION, "zeros", "auto"]:
         assert Layer(2, 2, init=init).init == init
-    assert initializers.__doc__
 
 
 @pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh", "softmax"])
@@ -542,6 +546,9 @@ def test_progress_without_tqdm_is_a_line_per_epoch(capsys, monkeypatch):
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 3
     for number, line in enumerate(lines):
+        assert re.search(r" \d+:\d\d in all  " if number == 2 else r" \d+:\d\d left  ", line)
+        names = re.findall(r"[a-z]\w+(?= \d\.)", line)
+        assert names == ["val_loss", "loss", "val_accuracy", "accuracy"]
         assert f"{number + 1}/3" in line
         assert f"{history['loss'][number]:.4f}" in line
         assert f"{history['val_accuracy'][number]:.4f}" in line
@@ -554,6 +561,34 @@ def test_progress_with_tqdm_is_a_bar(capsys):
     out, err = capsys.readouterr()
     assert out == "" and "3/3" in err
     assert f"val_accuracy={history['val_accuracy'][-1]:.4f}" in err and "loss=" in err
+
+
+@pytest.mark.parametrize("columns", [80, 60, 30])
+def test_a_bar_shows_what_matters_and_cuts_no_number(columns, monkeypatch):
+    pytest.importorskip("tqdm")
+    from tqdm.std import tqdm
+
+    out = io.StringIO()
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(
+        tqdm=lambda **given: tqdm(**given, file=out, ncols=columns - 1, mininterval=0)))
+    X, y = problem("cross_entropy")
+    history = Trainer(network(), l2=0.1).fit(X, y, epochs=100, validation_data=(X, y), metrics="top_2", progress=True)
+    last = out.getvalue().split("\r")[-1].rstrip()
+    numbers = [f"{name}={history[name][-1]:.4f}" for name in ("val_loss", "loss", "val_accuracy", "accuracy")]
+    assert len(last) < columns and last.startswith("100/100|")
+    assert last.endswith(", ".join(numbers[: {80: 3, 60: 2, 30: 1}[columns]])) or columns == 30
+
+
+@pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3600, "1:00:00"),
+                                           (100000, "27:46:40")])
+def test_a_time_as_on_a_clock(seconds, text):
+    assert _progress.clock(seconds) == text
+
+
+def test_the_numbers_shown_first():
+    names = ["loss", "accuracy", "f1", "objective", "lr", "val_loss", "val_accuracy", "val_f1", "val_only"]
+    wanted = ["val_loss", "loss", "val_accuracy", "accuracy", "val_f1", "f1", "val_only", "objective", "lr"]
+    assert _progress.in_order(names) == wanted
 
 
 class Recorder:

@@ -6,6 +6,8 @@
 // and then the optimizer's rule. Products and sums are rounded one by one, not fused, so that the same lines in NumPy
 // give the same bits.
 
+#include <float.h>
+
 typedef struct {
     real scale, l1, l2, clip;  // 0 for none of the last three
     mlp_optimizer optimizer;
@@ -23,11 +25,17 @@ SIMD double whole_power(double x, int64_t n) {
     return power;
 }
 
+// Of larger gradients the optimizers that square them take this: an infinite square would stop a weight for good. 2^63, or
+// 2^511 in float64, is below the root of the largest number, MOST, with room for the roundings of a mean.
+#define MOST_SQUARED (REAL_BITS == 32 ? (real)0x1p63f : (real)0x1p511)
+#define MOST (REAL_BITS == 32 ? (real)FLT_MAX : (real)DBL_MAX)
+
 SIMD update_rule rule_of(const mlp_update *u) {
     const mlp_settings *s = u->settings;
     update_rule rule = {.scale = (real)u->scale, .l1 = (real)u->l1, .l2 = (real)u->l2};
     if (!s) return rule;  // the gradient alone
     rule.clip = (real)s->clip_value, rule.optimizer = s->optimizer;
+    if (s->optimizer != MLP_SGD && (rule.clip == 0 || rule.clip > MOST_SQUARED)) rule.clip = MOST_SQUARED;
     rule.lr = (real)u->lr, rule.momentum = (real)u->momentum, rule.nesterov = s->nesterov;
     if (s->optimizer == MLP_SGD) return rule;
     rule.beta1 = (real)u->momentum, rule.rest1 = (real)(1 - u->momentum);
@@ -88,7 +96,7 @@ SIMD moved rmsprop(moved p, vreal g, const update_rule *rule) {
 
 //   v = v + g^2,  W = W - lr g / (sqrt(v) + epsilon)                    Duchi, Hazan and Singer (2011)
 SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
-    vreal v = p.state[0] = v_add(p.state[0], v_mul(g, g));
+    vreal v = p.state[0] = v_min(v_set1(MOST), v_add(p.state[0], v_mul(g, g)));  // as MOST_SQUARED; NaN stays
     p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
@@ -198,26 +206,51 @@ static SIMD_TARGET void add_parts(void *sum, const void *parts, int64_t part_str
 }
 
 // In increasing order: rows may be shared out among threads.
-static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols) {
+static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols,
+                                    double factor) {
     for (int64_t i = i0; i < i1; i++) {
         const real *row = (const real *)g + i * stride;
         double sum = 0;
-        for (int64_t j = 0; j < cols; j++) sum += (double)row[j] * (double)row[j];
+        for (int64_t j = 0; j < cols; j++) {
+            double x = (double)row[j] * factor;
+            sum += x * x;
+        }
         squares[i] = sum;
     }
 }
+
+SIMD vreal column_squares(const real *column, int64_t stride, int64_t n_in, int lanes, vreal factor) {
+    vreal sum = v_zero();
+    for (int64_t i = 0; i < n_in; i++) {
+        vreal w = v_mul(v_load_part(column + i * stride, lanes), factor);
+        sum = v_fma(w, w, sum);
+    }
+    return sum;
+}
+
+SIMD int has_infinity(vreal v) {
+    real lane[VL];
+    int found = 0;
+    v_store(lane, v);
+    for (int i = 0; i < VL; i++) found |= lane[i] == (real)INFINITY;
+    return found;
+}
+
+// Squares that overflow would make the factor 0: such columns are measured again, made so small that the squares of 2^31
+// of the largest numbers can be added up.
+#define SMALL (REAL_BITS == 32 ? (real)0x1p-96f : (real)0x1p-530)
 
 static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most) {
     vreal one = v_set1(1), limit = v_set1((real)most);
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = lanes_at(j, j1);
         real *column = (real *)W + j;
-        vreal sum = v_zero();
-        for (int64_t i = 0; i < n_in; i++) {
-            vreal w = v_load_part(column + i * stride, lanes);
-            sum = v_fma(w, w, sum);
+        vreal norm = v_sqrt(column_squares(column, stride, n_in, lanes, one));
+        vreal factor = v_select(v_lt(limit, norm), v_div(limit, norm), one);
+        if (has_infinity(norm)) {
+            vreal small = v_set1(SMALL), shrunk = v_sqrt(column_squares(column, stride, n_in, lanes, small));
+            factor = v_select(v_eq(norm, v_set1((real)INFINITY)), v_mul(v_div(limit, shrunk), small), factor);
         }
-        vreal norm = v_sqrt(sum), factor = v_select(v_lt(limit, norm), v_div(limit, norm), one);
         for (int64_t i = 0; i < n_in; i++) {
             v_store_part(column + i * stride, lanes, v_mul(v_load_part(column + i * stride, lanes), factor));
         }

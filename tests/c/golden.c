@@ -60,18 +60,26 @@ enum { STREAM_X, STREAM_LABELS, STREAM_TARGETS, STREAM_WEIGHTS };
 // count numbers of the dtype: normal, or uniform plus `plus`.
 static void *draw(int64_t count, uint64_t stream, int normal, double plus, mlp_dtype dtype) {
     double *numbers = allocate(count, sizeof *numbers);
-    if (normal) mlp_random_normal(numbers, count, SEED, stream);
-    else mlp_random_uniform(numbers, count, SEED, stream);
+    if (normal) mlp_random_normal(numbers, 0, count, SEED, stream);
+    else mlp_random_uniform(numbers, 0, count, SEED, stream);
     void *reals = allocate(count, sizeof(double));
     for (int64_t i = 0; i < count; i++) put(reals, dtype, i, numbers[i] + plus);
     free(numbers);
     return reals;
 }
 
+static double mean_of_rows(const void *reals, mlp_dtype dtype) {
+    double sum = 0;
+    for (int i = 0; i < ROWS; i++) {
+        sum += dtype == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
+    }
+    return sum / ROWS;
+}
+
 static int32_t *draw_labels(int64_t classes) {
     double u[ROWS];
     int32_t *labels = allocate(ROWS, sizeof *labels);
-    mlp_random_uniform(u, ROWS, SEED, STREAM_LABELS);
+    mlp_random_uniform(u, 0, ROWS, SEED, STREAM_LABELS);
     for (int i = 0; i < ROWS; i++) labels[i] = (int32_t)(u[i] * (double)classes);
     return labels;
 }
@@ -81,7 +89,9 @@ static mlp_data draw_data(const golden *g, mlp_dtype dtype) {
     mlp_data data = {.X = draw(ROWS * g->width[0], STREAM_X, 1, 0, dtype), .x_type = dtype, .n = ROWS};
     if (g->loss == MLP_CROSS_ENTROPY) data.labels = draw_labels(n_out);
     else data.targets = draw(ROWS * n_out, STREAM_TARGETS, g->loss == MLP_HALF_SQUARED_ERROR, 0, dtype);
-    if (g->weighted) data.weights = draw(ROWS, STREAM_WEIGHTS, 0, 0.5, dtype);
+    if (!g->weighted) return data;
+    data.weights = draw(ROWS, STREAM_WEIGHTS, 0, 0.5, dtype);
+    data.mean_weight = mean_of_rows(data.weights, dtype);
     return data;
 }
 
@@ -99,7 +109,7 @@ static mlp_network *make_network(const golden *g, mlp_dtype dtype) {
         int64_t n_in = layers[l].n_in, n_out = layers[l].n_out, stride = mlp_network_stride(net, l);
         int he = layers[l].activation == MLP_RELU || layers[l].activation == MLP_GELU;
         double *z = allocate(n_in * n_out, sizeof *z), deviation = sqrt(2 / (double)(he ? n_in : n_in + n_out));
-        mlp_random_normal(z, n_in * n_out, SEED, (uint64_t)l);
+        mlp_random_normal(z, 0, n_in * n_out, SEED, (uint64_t)l);
         for (int64_t i = 0; i < n_in * n_out; i++) {
             put(mlp_network_weights(net, l), dtype, i / n_out * stride + i % n_out, z[i] * deviation);
         }
@@ -116,8 +126,10 @@ static void train(const golden *g, mlp_network *net, const mlp_data *data, int t
     for (uint64_t epoch = 0; epoch < EPOCHS; epoch++) {
         int64_t order[ROWS];
         mlp_result result;
-        mlp_shuffle(order, ROWS, SEED, epoch);
-        if (mlp_train_epoch(trainer, &result, data, order, &settings, NULL, NULL, threads, NULL, NULL)) fail("mlp_train_epoch");
+        mlp_order(order, 0, ROWS, ROWS, SEED, epoch);
+        if (mlp_train_epoch(trainer, &result, data, order, ROWS, &settings, NULL, NULL, threads, NULL, NULL)) {
+            fail("mlp_train_epoch");
+        }
     }
     mlp_trainer_destroy(trainer);
 }

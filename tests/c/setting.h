@@ -97,12 +97,12 @@ static inline void draw_parameters(const setting *s, mlp_network *net, const mlp
     static double z[1 << 18];
     for (int l = 0; l < s->n_layers; l++) {
         int64_t n_in = s->width[l], n_out = s->width[l + 1];
-        mlp_random_normal(z, n_in * n_out, 11, (uint64_t)l);
+        mlp_random_normal(z, 0, n_in * n_out, 11, (uint64_t)l);
         for (int64_t i = 0; i < n_in * n_out; i++) {
             int64_t at = i / n_out * mlp_network_stride(net, l) + i % n_out;
             put(k, mlp_network_weights(net, l), at, z[i] * sqrt(2 / (double)n_in));
         }
-        mlp_random_normal(z, n_out, 12, (uint64_t)l);
+        mlp_random_normal(z, 0, n_out, 12, (uint64_t)l);
         for (int64_t j = 0; mlp_network_bias(net, l) && j < n_out; j++) put(k, mlp_network_bias(net, l), j, z[j] / 4);
         for (int64_t j = 0; j < slopes_of(s, l); j++) put(k, mlp_network_slopes(net, l), j, s->alpha[l] + z[j] / 4);
     }

@@ -80,6 +80,30 @@ static void test_new_network(void) {
     mlp_trainer_destroy(NULL);
 }
 
+static void test_first_not_finite(mlp_dtype dtype) {
+    const double bad[] = {NAN, INFINITY, -INFINITY};
+    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 21, .has_bias = 1},
+                               {.n_in = 21, .n_out = 5, .activation = MLP_PRELU, .alpha = 0.5}};
+    mlp_network *net = NULL;
+    doing("parameters that are not finite");
+    CHECK(mlp_network_create(&net, dtype, layers, 2) == MLP_OK);
+    const mlp_kernels *k = mlp_kernels_for(dtype);
+    put(k, mlp_network_weights(net, 0), 0, dtype == MLP_FLOAT32 ? 3e38 : 1e308);
+    CHECK(mlp_network_first_not_finite(net) == -1);
+    for (int i = 0; i < 3; i++) {
+        const struct { void *values; int64_t at; int layer; } places[] = {
+            {mlp_network_weights(net, 0), 2 * mlp_network_stride(net, 0) + 20, 0}, {mlp_network_bias(net, 0), 20, 0},
+            {mlp_network_weights(net, 1), 20 * mlp_network_stride(net, 1) + 4, 1}, {mlp_network_slopes(net, 1), 4, 1}};
+        for (int p = 0; p < 4; p++) {
+            put(k, places[p].values, places[p].at, bad[i]);
+            CHECK(mlp_network_first_not_finite(net) == places[p].layer);
+            put(k, places[p].values, places[p].at, 0);
+        }
+    }
+    CHECK(mlp_network_first_not_finite(net) == -1);
+    mlp_network_destroy(net);
+}
+
 static void test_isa_names(void) {
     static const char *const unknown[] = {"", "sse2", "AVX2", "avx", "avx2 ", "generic2", "gener"};
     doing("mlp_select_isa");
@@ -424,6 +448,8 @@ int main(int argc, char **argv) {
     test_workspace_of_another_moment();
     test_too_large();
     test_new_network();
+    test_first_not_finite(MLP_FLOAT32);
+    test_first_not_finite(MLP_FLOAT64);
     test_isa_names();
     for (int i = 0; i < SERVED; i++) {
         test_serving(&served[i], MLP_FLOAT32);

@@ -45,16 +45,16 @@ static void test_shuffle(void) {
     for (int i = 0; i < 7; i++) {
         int64_t n = sizes[i];
         doing("shuffle of %d", (int)n);
-        mlp_shuffle(order, n, 42, 7);
-        mlp_shuffle(other_order, n, 42, 7);
+        mlp_order(order, 0, n, n, 42, 7);
+        mlp_order(other_order, 0, n, n, 42, 7);
         CHECK(is_permutation(order, n));
         CHECK(same_order(n));
         if (n < 10) continue;
-        mlp_shuffle(other_order, n, 42, 8);
+        mlp_order(other_order, 0, n, n, 42, 8);
         CHECK(!same_order(n));
-        mlp_shuffle(other_order, n, 43, 7);
+        mlp_order(other_order, 0, n, n, 43, 7);
         CHECK(!same_order(n));
-        mlp_shuffle(other_order, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
+        mlp_order(other_order, 0, n, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
         CHECK(!same_order(n));
     }
 }
@@ -64,7 +64,7 @@ static void test_shuffle_is_fair(void) {
     int count[256] = {0};
     doing("fairness of the shuffle of 4");
     for (uint64_t epoch = 0; epoch < 24000; epoch++) {
-        mlp_shuffle(order, 4, 3, epoch);
+        mlp_order(order, 0, 4, 4, 3, epoch);
         count[order[0] * 64 + order[1] * 16 + order[2] * 4 + order[3]]++;
     }
     int orders = 0;
@@ -77,7 +77,7 @@ static void test_shuffle_is_fair(void) {
 
 // ---- Distributions ----
 
-typedef void generator(double *out, int64_t n, uint64_t seed, uint64_t stream);
+typedef void generator(double *out, int64_t first, int64_t count, uint64_t seed, uint64_t stream);
 
 // The mean of (x - centre)^power.
 static double moment(double centre, int power) {
@@ -88,16 +88,16 @@ static double moment(double centre, int power) {
 
 static void check_stream(generator *draw, const char *name) {
     doing("%s", name);
-    draw(numbers, MOST, 5, 1);
-    draw(again, MOST, 5, 1);
+    draw(numbers, 0, MOST, 5, 1);
+    draw(again, 0, MOST, 5, 1);
     CHECK(memcmp(numbers, again, sizeof numbers) == 0);
     memset(again, 0, sizeof again);
-    draw(again, 10, 5, 1);  // a number depends on its place alone
-    CHECK(memcmp(numbers, again, 10 * sizeof *numbers) == 0 && again[10] == 0);
+    draw(again, 7, 10, 5, 1);  // a number depends on its place alone
+    CHECK(memcmp(numbers + 7, again, 10 * sizeof *numbers) == 0 && again[10] == 0);
     int equal = 0;
-    draw(again, MOST, 6, 1);
+    draw(again, 0, MOST, 6, 1);
     for (int i = 0; i < MOST; i++) equal += numbers[i] == again[i];
-    draw(again, MOST, 5, 2);
+    draw(again, 0, MOST, 5, 2);
     for (int i = 0; i < MOST; i++) equal += numbers[i] == again[i];
     for (int i = 1; i < MOST; i++) equal += numbers[i] == numbers[i - 1];
     CHECK(equal == 0);
@@ -128,11 +128,11 @@ static void test_uniform(void) {
 static void test_every_isa(void) {
     const char *isa;
     mlp_select_isa(NULL);
-    mlp_random_normal(numbers, MOST, 9, 0);
+    mlp_random_normal(numbers, 0, MOST, 9, 0);
     for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
         doing("normal numbers on %s", isa);
         mlp_select_isa(isa);
-        mlp_random_normal(again, MOST, 9, 0);
+        mlp_random_normal(again, 0, MOST, 9, 0);
         CHECK(memcmp(numbers, again, sizeof numbers) == 0);
     }
     mlp_select_isa(NULL);

@@ -72,11 +72,11 @@ static void test_modes(void) {
 
 static void test_random_numbers(void) {
     double plain[100], odd[100];
-    mlp_random_normal(plain, 100, 3, 0);
+    mlp_random_normal(plain, 0, 100, 3, 0);
     for (size_t i = 0; i < sizeof odd_modes / sizeof *odd_modes; i++) {
         doing("normal numbers in mode %#lx", (unsigned long)odd_modes[i]);
         mlp_fpmode_set(odd_modes[i]);
-        mlp_random_normal(odd, 100, 3, 0);
+        mlp_random_normal(odd, 0, 100, 3, 0);
         mlp_fpmode after = mlp_fpmode_now();
         mlp_fpmode_set(mlp_fpmode_default());
         CHECK(memcmp(plain, odd, sizeof odd) == 0);

@@ -57,8 +57,9 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     int64_t *order = allocate((size_t)s->n * sizeof *order);
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
-        mlp_shuffle(order, s->n, 5, e);
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, &s->settings, NULL, NULL, threads, NULL, NULL) == MLP_OK);
+        mlp_order(order, 0, s->n, s->n, 5, e);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, s->n, &s->settings, NULL, NULL, threads, NULL, NULL) ==
+              MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     free(order);
@@ -124,7 +125,8 @@ static outcome train_as_scheduled(const setting *s, mlp_dtype dtype, int threads
             step_by_hand(s, trainer, &o.result, &d, dtype);
             continue;
         }
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, NULL, &s->settings, rates, momenta, threads, NULL, NULL) == MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, NULL, 0, &s->settings, rates, momenta, threads, NULL, NULL) ==
+              MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     mlp_trainer_destroy(trainer);
@@ -177,7 +179,7 @@ static void test_momenta_without_velocities(void) {
     mlp_result r;
     doing("momenta without velocities");
     snapshot before = take_snapshot(&s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s.settings, NULL, momenta, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s.settings, NULL, momenta, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(&s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
@@ -252,7 +254,7 @@ static void check_frozen(const setting *s) {
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, &s->settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s->settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
         int changed = memcmp(mlp_network_weights(net, l), mlp_network_weights(untrained, l), bytes) != 0;
@@ -288,10 +290,12 @@ static int learns_xor(uint64_t seed) {
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
     CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_BINARY_CROSS_ENTROPY}, 4) == MLP_OK);
     for (int l = 0; l < 2; l++) {
-        mlp_random_normal(z, l ? 8 : 16, seed, (uint64_t)l);
+        mlp_random_normal(z, 0, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
     }
-    for (int e = 0; e < 500; e++) CHECK(mlp_train_epoch(trainer, &r, &data, NULL, &settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
+    for (int e = 0; e < 500; e++) {
+        CHECK(mlp_train_epoch(trainer, &r, &data, NULL, 0, &settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
+    }
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     return r.correct == 4 && r.loss_sum < 0.4;
@@ -322,7 +326,7 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o;
-    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, &s->settings, NULL, NULL, threads, poll, context);
+    o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, 0, &s->settings, NULL, NULL, threads, poll, context);
     o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
@@ -444,7 +448,7 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, data, order, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, data->n, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
@@ -481,6 +485,13 @@ static void test_bad_data(void) {
     check_refused(s, &negative, NULL);
     check_refused(s, &without_X, NULL);
     check_refused(s, &odd_type, NULL);
+    const double bad_mean[] = {-1, NAN, -INFINITY};
+    for (int i = 0; i < 3; i++) {
+        mlp_data odd_mean = d.data;
+        odd_mean.mean_weight = bad_mean[i];
+        doing("mean weight %g", bad_mean[i]);
+        check_refused(s, &odd_mean, NULL);
+    }
     const int32_t bad_label[] = {-1, 10, INT32_MAX, INT32_MIN};
     for (int i = 0; i < 4; i++) {
         doing("label %d", (int)bad_label[i]);
@@ -493,10 +504,27 @@ static void test_bad_data(void) {
     const int64_t bad_row[] = {-1, s->n, INT64_MAX, INT64_MIN};
     for (int i = 0; i < 4; i++) {
         doing("row number %lld", (long long)bad_row[i]);
-        mlp_shuffle(order, s->n, 1, 1);
+        mlp_order(order, 0, s->n, s->n, 1, 1);
         order[s->n - 1] = bad_row[i];
         check_refused(s, &d.data, order);
     }
+    mlp_network *net = make_network(s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(s, net);
+    mlp_result r;
+    const int64_t bad_count[] = {-1, s->n + 1, INT64_MAX};
+    for (int i = 0; i < 3; i++) {  // before a row number is read
+        doing("an order of %lld rows", (long long)bad_count[i]);
+        CHECK(mlp_train_epoch(trainer, &r, &d.data, order, bad_count[i], &s->settings, NULL, NULL, 2, NULL, NULL) ==
+              MLP_BAD_ARGUMENT);
+    }
+    doing("an order of some rows");
+    mlp_order(order, 0, s->n, s->n, 1, 1);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, order, 5, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_OK);
+    CHECK(r.rows == 5);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, order, 0, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_OK);
+    CHECK(r.rows == 0 && r.minibatches == 0);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
     free(order);
     destroy_data(&d);
 }

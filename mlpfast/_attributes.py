@@ -1,0 +1,75 @@
+"""Objects that refuse attributes they do not have: trainer.learning_rate = 0.1 would otherwise change nothing."""
+
+import functools
+
+
+class Closed:
+    """Once it has been made, only attributes that it has can be set; names with an underscore are nobody's concern.
+
+    This holds for the library's own classes: objects of a class that somebody has derived from one stay open.
+    """
+
+    _closed = False
+    _properties = frozenset()
+    _elsewhere = {}  # {a name that users try: what stands for it here}
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls._properties = {n for base in cls.__mro__ for n, value in vars(base).items() if isinstance(value, property)}
+        if cls.__module__.startswith(f"{__package__}."):
+            cls.__init__ = _then_closed(cls, cls.__init__)
+
+    def __setattr__(self, name, value):
+        # Not `in vars(self)`: once an object's dict has been asked for, its attributes are slower to read.
+        if name[0] != "_" and self._closed and (name in self._properties or not hasattr(self, name)):
+            _check(self, name)
+        super().__setattr__(name, value)
+
+
+def _then_closed(cls, init):
+    """init, and then the object is closed if it is of cls itself, and so wholly made."""
+
+    @functools.wraps(init)
+    def init_and_close(self, *args, **kwargs):
+        init(self, *args, **kwargs)
+        if type(self) is cls:
+            object.__setattr__(self, "_closed", True)
+
+    return init_and_close
+
+
+def _check(self, name):
+    """AttributeError unless it is the name of a property that can be set."""
+    cls = type(self)
+    if name not in self._properties:
+        raise AttributeError(f"{cls.__name__} has no attribute {name!r}{_instead(self, name) or _nearest(self, name)}")
+    if getattr(cls, name).fset is None:
+        raise AttributeError(f"{name} of {cls.__name__} cannot be set{_instead(self, name)}")
+
+
+def _instead(self, name):
+    """What stands for a name that cannot be set, or ""."""
+    if name in self._elsewhere:
+        return f": {self._elsewhere[name]}"
+    if name in _parameters(self):
+        return f": it is fixed when one is made, {type(self).__name__}(..., {name}=...)"
+    return ""
+
+
+def _nearest(self, name):
+    """The nearest name to an unknown one, or all names there are."""
+    import difflib  # here, because few need it
+
+    own = sorted(n for n in {*vars(self), *self._properties} if n[0] != "_")
+    names = {n.lower(): n for n in [*_parameters(self), *own]}
+    near = difflib.get_close_matches(name.lower(), names, n=1)
+    if near:
+        return f": did you mean {names[near[0]]!r}?"
+    return f"; it has {', '.join(own) or 'none'}"
+
+
+def _parameters(self):
+    """What the constructor takes."""
+    import inspect
+
+    return inspect.signature(type(self)).parameters
