@@ -4,12 +4,12 @@ import math
 
 
 class History(dict):
-    """A dict of lists, one entry per epoch: "loss", and as they apply "accuracy", "objective", metrics, "val_loss",
-    "val_accuracy", metrics of the validation data as "val_...", and what callbacks add.
+    """A dict of lists, one entry per epoch: "loss", and as they apply "accuracy", "exact_match", "objective", metrics,
+    "val_loss", "val_accuracy", metrics of the validation data as "val_...", and what callbacks add.
 
-    "loss" (L) and "accuracy" are means over the epoch's minibatches, each before its own update and under dropout and
-    noise. All else is of the network at the epoch's end. With penalties, "objective" is J = L + (l2/2) sum W^2 +
-    l1 sum |W| over the weights that are trained.
+    "loss" (L), and of the losses with classes "accuracy" and "exact_match", are means over the epoch's minibatches,
+    each before its own update and under dropout and noise. All else is of the network at the epoch's end. With
+    penalties, "objective" is J = L + (l2/2) sum W^2 + l1 sum |W| over the weights that are trained.
     """
 
     def append(self, logs):

@@ -7,7 +7,7 @@ import traceback
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop, diagnostics, losses
+from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop, callbacks, diagnostics, losses
 from mlpfast.activations import Custom
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -358,3 +358,164 @@ def test_a_function_may_use_the_network_but_not_train_it():
     net = network(Custom(train, np.cos))
     with pytest.raises(RuntimeError, match="being trained"):
         Trainer(net, FOURTH).fit(X, y)
+
+
+# ---- losses that join rows, and what y may be
+
+LSE_SQUARED = losses.Custom(  # (log sum exp)^2 of the rows' outputs, as the loss of each
+    lambda y, yhat: np.full(len(yhat), np.log(np.exp(yhat).sum()) ** 2),
+    lambda y, yhat: 2 * len(yhat) * np.log(np.exp(yhat).sum()) * np.exp(yhat) / np.exp(yhat).sum(),
+)
+
+
+def one_output(dtype="float64"):
+    net = Network([2, 1], dtype=dtype, seed=0)
+    for p in net.parameters:
+        p[...] = 0
+    return net
+
+
+def test_a_loss_that_joins_rows_is_the_same_everywhere():
+    X, y = np.ones((4096, 2)), np.zeros(4096)
+    wanted, seen = pytest.approx(np.log(4096) ** 2, rel=1e-9), []  # 69.19
+    trainer = Trainer(one_output(), LSE_SQUARED, SGD(lr=1e-12), batch_size=None)
+    assert trainer.evaluate(X, y)["loss"] == wanted
+    assert trainer.fit(X, y)["loss"] == [wanted] and trainer.step(X, y) == wanted
+    history = trainer.fit(
+        X[:64], y[:64], epochs=3, validation_data=(X, y), metrics=lambda y, yhat: seen.append(len(y)) or 0.0,
+        callbacks=callbacks.EarlyStopping("val_loss", patience=1, mode="min"),
+    )
+    assert history["val_loss"][0] == pytest.approx(np.log(4096) ** 2, rel=1e-6) and seen[:2] == [64, 4096]
+    pytest.importorskip("scipy")
+    values, rows = [], []
+    loss = losses.Custom(lambda y, yhat: values.append(LSE_SQUARED.value(y, yhat)) or rows.append(len(y)) or values[-1],
+                         LSE_SQUARED.delta)
+    history = Trainer(one_output(), loss, "lbfgs", batch_size=None).fit(X, y, epochs=5, validation_data=(X, y))
+    assert values[0][0] == wanted and set(rows) == {4096}
+    assert history["loss"] == pytest.approx(history["val_loss"], rel=1e-12) and history["loss"][-1] < 1e-6
+
+
+def test_gradients_of_a_loss_that_joins_rows():
+    rng = np.random.default_rng(0)
+    X, time = rng.normal(size=(300, 5)), rng.exponential(size=300)
+    y = np.stack([time, rng.random(300) < 0.7], axis=1)
+
+    def risk(y, yhat):  # e^z of those still there at each one's time
+        return (y[None, :, 0] >= y[:, None, 0]) @ np.exp(yhat[:, 0])
+
+    def value(y, yhat):  # Cox's partial likelihood: all of its terms, on each row that had an event
+        return y[:, 1] * (np.log(risk(y, yhat)) - yhat[:, 0])
+
+    def delta(y, yhat):
+        there = (y[None, :, 0] >= y[:, None, 0]) * y[:, None, 1] / risk(y, yhat)[:, None]
+        return (np.exp(yhat[:, 0]) * there.sum(axis=0) - y[:, 1])[:, None]
+
+    cox = losses.Custom(value, delta)
+    net, again = (Network([Layer(5, 4, "tanh"), Layer(4, 1, bias=False)], dtype="float64", seed=0) for _ in range(2))
+    assert backprop.check_gradients(net, X, y, cox, step=1e-5) < 1e-6
+    whole = Trainer(net, cox).evaluate(X, y)["loss"]
+    assert whole == pytest.approx(value(y, net.predict(X)).mean(), rel=1e-12)
+    trainer = Trainer(net, cox, Adam(lr=0.01), batch_size=100, seed=0)
+    history = trainer.fit(X, y, epochs=10, validation_split=0.3)
+    assert history["val_loss"][-1] == trainer.evaluate(*held_out(trainer, X, y))["loss"]
+    pytest.importorskip("scipy")
+    history = Trainer(again, cox, "lbfgs", batch_size=None).fit(X, y, epochs=20)
+    assert history["loss"][-1] < whole
+
+
+def held_out(trainer, X, y):
+    """What validation_split=0.3 validates with."""
+    seen = []
+    probe = Trainer(Network([5, 1], seed=0), "half_squared_error", seed=trainer.seed)
+    probe.fit(X, np.arange(len(X)), validation_split=0.3, metrics=lambda y, yhat: seen.append(y) or 0.0)
+    rows = seen[1][:, 0]
+    return X[rows], y[rows]
+
+
+@pytest.mark.parametrize("n_out, y, shape", [
+    (3, np.arange(40) / 7, (40,)), (3, np.full(40, np.nan), (40,)), (3, np.arange(80).reshape(40, 2) % 7, (40, 2)),
+    (1, np.arange(40.0), (40, 1)), (1, np.arange(80).reshape(40, 2), (40, 2)), (2, np.ones((40, 1), bool), (40, 1)),
+    (2, np.arange(40) - 9, (40,)), (2, np.zeros((40, 5), np.float16), (40, 5)), (2, np.zeros((40, 2), ">f4"), (40, 2)),
+], ids=lambda value: f"{value.dtype} {value.shape}" if isinstance(value, np.ndarray) else str(value))
+def test_y_may_be_of_any_width_and_any_numbers(n_out, y, shape):
+    X, seen = problem(n=40)[0], []
+
+    def look(y, yhat):
+        seen.append(y)
+        return ((yhat - 1) ** 2).sum(axis=1)
+
+    loss = losses.Custom(look, lambda y, yhat: 2 * (yhat - 1))
+    net = Network([5, 4, n_out], seed=0)
+    trainer = Trainer(net, loss, batch_size=10, shuffle=False)
+    trainer.fit(X, y, validation_data=(X, y), metrics=lambda y, yhat: seen.append(y) or 0.0)
+    trainer.step(X, y, sample_weight=np.ones(40))
+    trainer.evaluate(X, y.tolist() if y.dtype == float else y)
+    backprop.gradients(net, X, y, loss)
+    backprop.check_gradients(net, X[:5], y[:5], loss)
+    diagnostics.gradient_flow(net, X, y, loss)
+    wanted = y.reshape(shape)
+    for got in seen:
+        assert got.dtype == y.dtype and got.shape[1:] == shape[1:]
+    np.testing.assert_array_equal(np.concatenate(seen[:4]), wanted)  # the minibatches of fit
+    for got in seen[4:8]:
+        np.testing.assert_array_equal(got, wanted)
+    with pytest.raises(ValueError, match=r"y must have shape \(n,\) or \(n, k\) for a Custom loss"):
+        trainer.step(X, np.zeros((40, 2, 2)))
+
+
+def test_rows_of_y_follow_the_order_of_the_examples():
+    X, pairs = problem(n=64)[0], []
+    loss = losses.Custom(lambda y, yhat: pairs.append((y, yhat)) or np.zeros(len(y)), lambda y, yhat: 0 * yhat)
+    net = Network([5, 2], dtype="float64", seed=0)
+    y = np.arange(64) * 3 - 11  # no class numbers
+    trainer = Trainer(net, loss, batch_size=10, seed=0)
+    trainer.fit(X, y, sample_weight=np.linspace(1, 2, 64))
+    assert sorted(np.concatenate([y for y, _ in pairs])) == sorted(y)
+    assert not np.array_equal(np.concatenate([y for y, _ in pairs]), y)
+    for given, yhat in pairs:
+        np.testing.assert_allclose(yhat, net.predict(X[(given + 11) // 3]), rtol=1e-12)
+
+
+def test_classes_are_recognised_when_they_are_asked_for():
+    X, y = problem(n=60, classes=True)
+    net = network("tanh", output="softmax", dtype="float64")
+    loss = losses.Custom(
+        lambda y, yhat: -np.log(yhat[np.arange(len(y)), y]), lambda y, yhat: yhat - np.eye(3)[y], of="z"
+    )
+    first = Trainer(net, loss, seed=0).fit(X, y, class_weight="balanced", validation_split=0.25, stratify=True)
+    twin = network("tanh", output="softmax", dtype="float64")
+    second = Trainer(twin, seed=0).fit(X, y, class_weight="balanced", validation_split=0.25, stratify=True)
+    for name in ("loss", "val_loss"):
+        assert first[name] == pytest.approx(second[name], rel=1e-12)
+    got = Trainer(net, loss).evaluate(X, y, metrics=("accuracy", "top_2"))
+    assert got["accuracy"] == (net.predict(X).argmax(axis=1) == y).mean()
+    trainer, calls = Trainer(net, loss), Trainer(net, losses.Custom(FOURTH.value, FOURTH.delta))
+    for bad, part in ((y + 0.5, "whole class numbers"), (y + 1, "from 0 to 2"), (np.zeros((60, 4)), "needs classes")):
+        for settings in (dict(class_weight="balanced"), dict(validation_split=0.5, stratify=True)):
+            with pytest.raises(ValueError, match=part):
+                calls.fit(X, bad, **settings)
+    for bad in (y + 0.5, y + 1, y - 1, np.zeros((60, 4))):
+        for name in ("accuracy", "top_2", "exact_match"):
+            with pytest.raises(ValueError, match=f"'{name}' needs"):
+                trainer.fit(X, bad, metrics=name)
+    assert trainer.epoch == calls.epoch == 0
+
+
+def test_evaluate_predicts_once():
+    (X, y), calls = problem(), []
+    sine = Custom(lambda z: calls.append(len(z)) or np.sin(z), np.cos)
+    net = Network([Layer(5, 4, sine), Layer(4, 3)], seed=0)
+    Trainer(net, FOURTH, threads=1).evaluate(X, y, metrics=("mae", "mse", lambda y, yhat: 0.0))
+    assert sum(calls) == len(X)
+
+
+def test_lbfgs_counts_labels_as_evaluate_does():
+    pytest.importorskip("scipy")
+    X = np.random.default_rng(0).normal(size=(1500, 5))
+    for y in ((X[:, :3] > 0) * 1.0, np.eye(3)[X[:, :3].argmax(axis=1)], X[:, :3].argmax(axis=1)):
+        net = Network([5, 3], output="sigmoid", dtype="float64", seed=0)
+        trainer, weight = Trainer(net, "binary_cross_entropy", "lbfgs", batch_size=None), np.linspace(0, 2, 1500)
+        history = trainer.fit(X, y, epochs=1, sample_weight=weight)
+        wanted = trainer.evaluate(X, y, sample_weight=weight)
+        assert {name: values[-1] for name, values in history.items()} == pytest.approx(wanted, rel=1e-12)
+        assert ("exact_match" in wanted) == (y.ndim == 2 and y.sum() != 1500)

@@ -142,6 +142,30 @@ def test_evaluate_is_the_reference(loss, dtype, tolerance):
     assert_same(net.parameters, before)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("output, loss", [
+    ("sigmoid", "binary_cross_entropy"), ("identity", "binary_cross_entropy"), ("sigmoid", "half_squared_error"),
+    ("identity", "half_squared_error"), ("tanh", "squared_error"),
+])
+def test_class_numbers_are_one_hot_rows(output, loss, dtype):
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(90, 4)), rng.integers(3, size=90)
+    nets = [Network([4, 5, 3], output=output, dtype=dtype, seed=0) for _ in range(3)]
+    forms, seen, histories = (y, y.astype(float), np.eye(3)[y]), [], []
+    for net, form in zip(nets, forms, strict=True):
+        trainer = Trainer(net, loss, batch_size=16, seed=0)
+        histories.append(trainer.fit(
+            X, form, epochs=3, class_weight="balanced", validation_split=0.3, stratify=True, metrics=("mse", "accuracy")
+        ))
+        trainer.step(X, form)
+        trainer.evaluate(X, form, metrics=lambda y, yhat: seen.append(y) or 0.0)
+    assert histories[0] == histories[1] == histories[2] and histories[0]["val_accuracy"][-1] > 0
+    for net in nets[1:]:
+        assert_same(net.parameters, nets[0].parameters)
+    for got, form in zip(seen, forms, strict=True):
+        assert got.dtype == form.dtype and got.shape == form.shape
+
+
 def test_step_returns_the_mean_loss_before_its_update():
     X, y = problem("cross_entropy")
     net = network()
