@@ -17,6 +17,11 @@ have() { command -v "$$1" >/dev/null; }
 venv() { [[ -d $$1 ]] || $(PYTHON) -m venv "$$1"; export VIRTUAL_ENV=$$1 PATH=$$1/bin:$$PATH; hash -r; }
 copy() { mkdir "$$1"; tar -c --exclude=./build --exclude=__pycache__ . | tar -x -C "$$1"; }
 info() { python -m mlpfast info | python -c "import json, sys; info = json.load(sys.stdin); print($$1)"; }
+use_isa() {  # name, threads
+    [[ " $$(info "' '.join(info['isa_available'])") " == *" $$1 "* ]] || skip "this machine has no $$1"
+    export MLPFAST_ISA=$$1 OMP_NUM_THREADS=$$2 OMP_WAIT_POLICY=passive
+    [[ $$(info "info['isa']") == "$$1" ]]
+}
 installed() { python -c 'import sys, mlpfast._core as core; assert core.__file__.startswith(sys.argv[1]), core.__file__' "$$1"; }
 endef
 
@@ -49,10 +54,7 @@ $(ISA_STEPS): isa-%: readme-test
 	$(prelude)
 	venv '$(WORK)/venv'
 	cd '$(WORK)/empty'
-	isa=$(word 1,$(subst -, ,$*))
-	[[ " $$(info "' '.join(info['isa_available'])") " == *" $$isa "* ]] || skip "this machine has no $$isa"
-	export MLPFAST_ISA=$$isa OMP_NUM_THREADS=$(word 2,$(subst -, ,$*)) OMP_WAIT_POLICY=passive
-	[[ $$(info "info['isa']") == "$$isa" ]]
+	isa=$(word 1,$(subst -, ,$*)); use_isa $$isa $(word 2,$(subst -, ,$*))
 	pytest -q -m "not mnist" -p no:cacheprovider '$(SOURCE)'/tests/test_{golden,same_bits,numbers}.py
 	passed
 
@@ -111,9 +113,7 @@ $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
 	venv '$(WORK)/venv'
 	cd '$(WORK)/empty'
-	isa=$(word 1,$(subst -, ,$*))
-	[[ " $$(info "' '.join(info['isa_available'])") " == *" $$isa "* ]] || skip "this machine has no $$isa"
-	export MLPFAST_ISA=$$isa OMP_NUM_THREADS=$(word 2,$(subst -, ,$*)) OMP_WAIT_POLICY=passive
+	isa=$(word 1,$(subst -, ,$*)); use_isa $$isa $(word 2,$(subst -, ,$*))
 	# Plain C takes minutes for what is about processes and threads, whatever the kernels.
 	left_out=(--ignore '$(SOURCE)/tests/test_examples.py')
 	[[ $$isa != generic ]] || left_out+=(--ignore '$(SOURCE)/tests/test_fork.py' --ignore '$(SOURCE)/tests/test_stress.py' \

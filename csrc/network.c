@@ -176,7 +176,7 @@ int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->laye
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
-static int all_finite(const void *reals, mlp_dtype type, int64_t n) {
+int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n) {
     int bad = 0;  // without a branch, so that it takes whole vectors
     if (type == MLP_FLOAT32) {
         for (int64_t i = 0; i < n; i++) bad |= !(fabsf(((const float *)reals)[i]) <= FLT_MAX);
@@ -189,10 +189,10 @@ static int all_finite(const void *reals, mlp_dtype type, int64_t n) {
 int mlp_network_first_not_finite(const mlp_network *net) {
     for (int l = 0; l < net->n_layers; l++) {
         const mlp_layer *layer = &net->layers[l];
-        int finite = all_finite(layer->b, net->dtype, layer->b ? layer->spec.n_out : 0);
-        finite &= all_finite(layer->slopes, net->dtype, slopes_of(&layer->spec));
+        int finite = mlp_all_finite(layer->b, net->dtype, layer->b ? layer->spec.n_out : 0);
+        finite &= mlp_all_finite(layer->slopes, net->dtype, slopes_of(&layer->spec));
         for (int64_t i = 0; i < layer->spec.n_in; i++) {
-            finite &= all_finite(mlp_row(layer->W, net->dtype, i, layer->stride), net->dtype, layer->spec.n_out);
+            finite &= mlp_all_finite(mlp_row(layer->W, net->dtype, i, layer->stride), net->dtype, layer->spec.n_out);
         }
         if (!finite) return l;
     }

@@ -36,6 +36,7 @@ static inline void mlp_set_number(void *reals, mlp_dtype type, int64_t i, double
     if (type == MLP_FLOAT32) ((float *)reals)[i] = (float)x;
     else ((double *)reals)[i] = x;
 }
+int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n);  // of n numbers
 static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
 }

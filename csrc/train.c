@@ -132,17 +132,10 @@ static int own_forward(mlp_step *s, int l) {
     return spec->own.forward(spec->own.self, s->epoch->context, output_of(s, l), s->space->z[l], s->rows, spec->n_out);
 }
 
-static int is_finite(const mlp_step *s, const void *reals, int64_t count) {
-    for (int64_t i = 0; i < count; i++) {
-        if (!isfinite(mlp_number(reals, s->net->dtype, i))) return 0;
-    }
-    return 1;
-}
-
 // The loss may be finite where a derivative of the caller's is not.
 static void check_own_delta(const mlp_step *s, int l) {
     int64_t count = s->rows * s->net->layers[l].spec.n_out;
-    if (s->epoch->settings->check_finite && !is_finite(s, s->space->delta[l], count)) {
+    if (s->epoch->settings->check_finite && !mlp_all_finite(s->space->delta[l], s->net->dtype, count)) {
         raise_stop(s->epoch, MLP_DERIVATIVE_NOT_FINITE);
     }
 }

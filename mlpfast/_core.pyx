@@ -115,7 +115,7 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
-    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
+    void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
@@ -1132,10 +1132,9 @@ cdef status_name(mlp_status status):
 
 def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
     """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
-    cdef int64_t n = order.shape[0]
-    if n > 0:
+    if order.shape[0] > 0:
         with nogil:
-            mlp_order(&order[0], 0, n, n, seed, epoch)
+            mlp_shuffle(&order[0], order.shape[0], seed, epoch)
 
 
 def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):

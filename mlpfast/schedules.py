@@ -27,9 +27,8 @@ import numpy as np
 from . import _core
 from ._attributes import Closed
 from ._monitor import Monitor
-from ._validate import one_of, real_number, whole_number
+from ._validate import LEAST, one_of, real_number, whole_number
 
-LEAST = 2.0**-126  # of float32
 PER = "epoch", "step"
 
 

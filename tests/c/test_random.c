@@ -45,16 +45,16 @@ static void test_shuffle(void) {
     for (int i = 0; i < 7; i++) {
         int64_t n = sizes[i];
         doing("shuffle of %d", (int)n);
-        mlp_order(order, 0, n, n, 42, 7);
-        mlp_order(other_order, 0, n, n, 42, 7);
+        mlp_shuffle(order, n, 42, 7);
+        mlp_shuffle(other_order, n, 42, 7);
         CHECK(is_permutation(order, n));
         CHECK(same_order(n));
         if (n < 10) continue;
-        mlp_order(other_order, 0, n, n, 42, 8);
+        mlp_shuffle(other_order, n, 42, 8);
         CHECK(!same_order(n));
-        mlp_order(other_order, 0, n, n, 43, 7);
+        mlp_shuffle(other_order, n, 43, 7);
         CHECK(!same_order(n));
-        mlp_order(other_order, 0, n, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
+        mlp_shuffle(other_order, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
         CHECK(!same_order(n));
     }
 }
@@ -64,7 +64,7 @@ static void test_shuffle_is_fair(void) {
     int count[256] = {0};
     doing("fairness of the shuffle of 4");
     for (uint64_t epoch = 0; epoch < 24000; epoch++) {
-        mlp_order(order, 0, 4, 4, 3, epoch);
+        mlp_shuffle(order, 4, 3, epoch);
         count[order[0] * 64 + order[1] * 16 + order[2] * 4 + order[3]]++;
     }
     int orders = 0;
