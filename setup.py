@@ -2,25 +2,30 @@
 
 Environment: CC and CFLAGS as usual; MLPFAST_OPENMP=0 builds without threads; MLPFAST_WERROR=1 makes
 warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
+
+Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
 
+import json
 import os
+import re
+import subprocess
+import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from glob import glob
 from pathlib import Path
 
 import numpy
+from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError
 
-# -ffp-contract=off: fused multiply-adds are written out, the compiler may neither add nor remove any.
-# -g0: Python's own flags usually contain -g, and debug information is larger than the code.
-FLAGS = ["-std=c11", "-O3", "-g0", "-ffp-contract=off", "-fno-math-errno", "-fvisibility=hidden"]
-WARNINGS = ["-Wall", "-Wextra", "-Wconversion", "-Werror"]
+CORE = dict(re.findall(r"^(\w+) = (.*)$", Path("csrc/core.mk").read_text(), re.M))
+FLAGS = CORE["CORE_FLAGS"].split() + ["-g0"]  # Python's own flags usually contain -g: larger than the code
+CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
-CORE_SOURCES = sorted(glob("csrc/*.c") + glob("csrc/isa/*.c"))
+NUMPY_API = "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"
 
 C11_PROGRAM = "#include <math.h>\n_Static_assert(sizeof(float) == 4, \"\");\nint main(void) { return 0; }\n"
 OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
@@ -29,14 +34,6 @@ OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads(
 class BuildCore(build_ext):
     """Compiles csrc/ in parallel with flags of its own; the generated C of the binding never sees -Werror."""
 
-    def initialize_options(self):
-        super().initialize_options()
-        self.cython_c_in_temp = True  # keeps the generated _core.c out of the source folder
-
-    def finalize_options(self):
-        super().finalize_options()
-        self.force = True  # a changed environment variable changes the flags but no file's time
-
     def build_extension(self, ext):
         if self.compiler.compiler_type == "msvc":
             raise SystemExit("mlpfast cannot be built with MSVC: it needs GCC or clang.")
@@ -44,14 +41,37 @@ class BuildCore(build_ext):
             command = self.compiler.compiler[0]
             raise SystemExit(f"mlpfast needs a C11 compiler (GCC or clang), but `{command}` does not work.")
         openmp = self.openmp_flags()
-        flags = FLAGS + openmp
+        core_flags = FLAGS + openmp
         if os.environ.get("MLPFAST_WERROR", "0") == "1":
-            flags = flags + WARNINGS
+            core_flags = core_flags + CORE["CORE_WARNINGS"].split()
         if os.environ.get("MLPFAST_POISON", "0") == "1":
-            flags = flags + ["-DMLP_POISON"]
-        ext.extra_link_args = openmp + ["-lm"]
-        ext.extra_objects = self.compile_core(flags)
-        super().build_extension(ext)
+            core_flags = core_flags + ["-DMLP_POISON"]
+        folder = f"build/objects/{sysconfig.get_config_var('SOABI')}"
+        jobs = [(source, [*FLAGS, NUMPY_API], ext.include_dirs) for source in self.cythonized(ext, folder)]
+        jobs += [(source, core_flags, ["csrc"]) for source in CORE_SOURCES]
+        version = subprocess.run([self.compiler.compiler[0], "--version"], capture_output=True, text=True).stdout
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            objects = list(pool.map(lambda job: self.compiled(*job, folder, version), jobs))
+        target = self.get_ext_fullpath(ext.name)
+        self.compiler.link_shared_object(objects, target, extra_postargs=[*openmp, "-lm"])
+
+    def cythonized(self, ext, folder):
+        """The C files that Cython makes of the binding, anew where a source is newer."""
+        made = cythonize([ext], build_dir=folder, compiler_directives={"language_level": 3})
+        return [source for extension in made for source in extension.sources]
+
+    def compiled(self, source, flags, include_dirs, folder, version):
+        """The object file of a C file."""
+        (made,) = self.compiler.object_filenames([source], output_dir=folder)
+        needs, command = made + ".d", Path(made + ".json")
+        wanted = json.dumps([self.compiler.compiler_so, flags, include_dirs, version])
+        if not is_fresh(made, needs, command, wanted):
+            command.unlink(missing_ok=True)
+            self.compiler.compile(
+                [source], folder, include_dirs=include_dirs, extra_postargs=[*flags, "-MMD", "-MF", needs]
+            )
+            command.write_text(wanted)
+        return made
 
     def openmp_flags(self):
         if os.environ.get("MLPFAST_OPENMP", "1") == "0":
@@ -61,16 +81,6 @@ class BuildCore(build_ext):
         command = self.compiler.compiler[0]
         print(f"mlpfast is built without threads: `{command}` has no working -fopenmp.", flush=True)
         return []
-
-    def compile_core(self, flags):
-        """Compile every file of csrc/ and return the object files."""
-        def compile_one(source):
-            return self.compiler.compile(
-                [source], output_dir=self.build_temp, include_dirs=["csrc"], extra_postargs=flags
-            )
-
-        with ThreadPoolExecutor(os.cpu_count()) as pool:
-            return [path for objects in pool.map(compile_one, CORE_SOURCES) for path in objects]
 
     def can_link(self, program, flags):
         """Whether the compiler turns `program` into an executable; what it says about it stays hidden."""
@@ -93,15 +103,20 @@ class BuildCore(build_ext):
         return True
 
 
+def is_fresh(made, needs, command, wanted):
+    """Whether an object was made by this command, later than each file that the compiler says it is made of."""
+    if not (os.path.exists(made) and command.exists() and command.read_text() == wanted):
+        return False
+    files = Path(needs).read_text().replace("\\\n", " ").split(": ", 1)[1].split()
+    return all(os.path.exists(file) and os.path.getmtime(file) < os.path.getmtime(made) for file in files)
+
+
 setup(
     ext_modules=[
         Extension(
             "mlpfast._core",
             ["mlpfast/_core.pyx"],
-            depends=CORE_SOURCES + glob("csrc/**/*.h", recursive=True),
-            include_dirs=["csrc", numpy.get_include()],
-            define_macros=[("NPY_NO_DEPRECATED_API", "NPY_1_7_API_VERSION")],
-            extra_compile_args=FLAGS,
+            include_dirs=["csrc", numpy.get_include(), sysconfig.get_path("include")],
         )
     ],
     cmdclass={"build_ext": BuildCore},

@@ -1,0 +1,7 @@
+# How the core is compiled: read by setup.py (lines NAME = value) and by tests/c/Makefile.
+
+CORE_SOURCES = *.c isa/*.c
+
+# -ffp-contract=off: fused multiply-adds are written out, the compiler may neither make nor split any.
+CORE_FLAGS = -std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden
+CORE_WARNINGS = -Wall -Wextra -Wconversion -Werror
