@@ -52,7 +52,7 @@ def _check_canonical(net, loss):
 def threads_for(trainer, rows):
     """How many threads share the chunks."""
     net = trainer.network
-    if trainer.loss.name == "custom" or any(layer._unit.name == "custom" for layer in net.layers):
+    if trainer.loss.traits.is_own or any(layer._unit.traits.is_own for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, CHUNK) * numbers)
@@ -127,7 +127,7 @@ class Objective:
         theta = v.read()
         g = v.penalties * theta
         of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
-        if self.loss.name == "custom":
+        if self.loss.traits.is_own:
             results = self.of_all_chunks()
         else:
             results = in_order(of_chunk, self.chunks, self.threads)
