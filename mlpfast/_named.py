@@ -9,10 +9,10 @@ from ._validate import one_of
 class Named(Closed):
     """Known to the core by its name, and fixed once it is made, since a network or a Trainer has been told what it is.
 
-    rows: {name: its row in the core's vocabulary}. parameters: the attributes that a constructor of its own takes.
+    known: {name: its row in the core's vocabulary}. parameters: the attributes that a constructor of its own takes.
     """
 
-    rows = {}
+    known = {}
     parameters = ()
 
     def __init__(self, name, **values):
@@ -21,7 +21,7 @@ class Named(Closed):
     @property
     def traits(self):
         """Its row in the core's vocabulary."""
-        return self.rows[self.name]
+        return self.known[self.name]
 
     def __setattr__(self, name, value):
         if name == "name" or name in self.parameters or hasattr(type(self), name):

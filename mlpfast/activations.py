@@ -34,7 +34,7 @@ NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_own)
 class Activation(Named):
     """An activation by name, with its parameter. Two are equal if they compute the same."""
 
-    rows = ACTIVATIONS
+    known = ACTIVATIONS
     alpha, shared = 0.0, False
 
     def __init__(self, name, **values):

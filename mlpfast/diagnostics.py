@@ -126,7 +126,7 @@ def _layer_flow(layer, a_below, z, a, delta):
 
 
 def _share_saturated(unit, z):
-    """The share of the entries of z where g' is flat. Its largest value is looked for around 0, in float64 as all of it."""
+    """The share of the entries of z where g' is flat; its largest value is looked for around 0."""
     largest = np.abs(_derivative(unit, np.linspace(-4, 4, 1025)[None])).max()
     return float((np.abs(_derivative(unit, z.astype(np.float64))) <= FLAT * largest).mean())
 

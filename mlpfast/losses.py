@@ -45,7 +45,7 @@ def _share(name, value):
 class Loss(Named):
     """A loss by name, with its parameter."""
 
-    rows = LOSSES
+    known = LOSSES
     parameter = label_smoothing = 0.0
 
     def __init__(self, name, **values):
