@@ -87,11 +87,11 @@ typedef enum {
 // form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers; OWN.
 #define MLP_LOSS_ROWS(X) \
     X(0, CROSS_ENTROPY, cross_entropy, ROWS, MLP_Y_DISTRIBUTIONS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_SMOOTHS, \
-      .canonical = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \
+      .natural = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \
     X(1, BINARY_CROSS_ENTROPY, binary_cross_entropy, TERMS, MLP_Y_PROBABILITIES, \
       MLP_OF_Z | MLP_ONE_HOT | MLP_COUNTS | MLP_SMOOTHS, \
-      .canonical = MLP_OUTPUT(SIGMOID), .outputs = MLP_OUTPUT(SIGMOID) | MLP_OUTPUT(IDENTITY)) \
-    X(2, HALF_SQUARED_ERROR, half_squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT, .canonical = MLP_OUTPUT(IDENTITY)) \
+      .natural = MLP_OUTPUT(SIGMOID), .outputs = MLP_OUTPUT(SIGMOID) | MLP_OUTPUT(IDENTITY)) \
+    X(2, HALF_SQUARED_ERROR, half_squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT, .natural = MLP_OUTPUT(IDENTITY)) \
     X(3, SQUARED_ERROR, squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT) \
     X(4, ABSOLUTE_ERROR, absolute_error, TERMS, MLP_Y_NUMBERS, 0) \
     X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = INFINITY) \
@@ -99,7 +99,7 @@ typedef enum {
     X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, 0) \
     X(8, OWN_LOSS, custom, OWN, MLP_Y_NUMBERS, 0) /* functions of the caller's, mlp_own_loss */ \
     X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z, \
-      .canonical = MLP_OUTPUT(EXP), .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
+      .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
     X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS, \
       .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN)) \
     X(11, HINGE, hinge, TERMS_OR_ROWS, MLP_Y_SIGNS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS, \
@@ -115,7 +115,7 @@ typedef struct {
     mlp_y y;
     unsigned traits;
     uint64_t outputs;      // that it goes with; 0: any
-    uint64_t canonical;    // the one with delta_L = g(z_L) - y, whose Jacobian is the loss's Hessian in z_L; 0: none
+    uint64_t natural;      // the one g with delta_L = g(z_L) - y, for NaturalGradient: g' is the Hessian; 0: none
     double above, below;   // its parameter lies between; equal if it has none
 } mlp_loss_row;
 extern const mlp_loss_row mlp_loss_rows[MLP_LOSSES];

@@ -41,7 +41,7 @@ cdef extern from "vocabulary.h":
         const char *name
         mlp_y y
         unsigned traits
-        uint64_t outputs, canonical
+        uint64_t outputs, natural
         double above, below
     const mlp_loss_row *mlp_loss_rows
     ctypedef enum mlp_moved:
@@ -223,46 +223,53 @@ cdef extern from "kernel_table.h":
 
 # ---- The vocabulary, as it stands in vocabulary.h: {name: its row}; "custom" are functions of the caller's ----
 
-Unit = collections.namedtuple("Unit", "number in_z apart has_alpha learns_alpha least_alpha rectifier self_normalizing "
-                                      "saturates stops share is_own")
-LossTraits = collections.namedtuple("LossTraits", "number of_z by_class one_hot counts smooths y outputs canonical "
-                                                  "above below is_own")
-Rule = collections.namedtuple("Rule", "number states moved bare")
-
-# What y may hold, LossTraits.y.
+OF_ACTIVATIONS = {
+    "in_z": MLP_IN_Z, "apart": MLP_APART, "has_alpha": MLP_HAS_ALPHA, "learns_alpha": MLP_LEARNS_ALPHA,
+    "rectifier": MLP_RECTIFIER, "self_normalizing": MLP_SELF_NORMALIZING, "saturates": MLP_SATURATES, "stops": MLP_STOPS,
+    "share": MLP_SHARE,
+}
+OF_LOSSES = {
+    "of_z": MLP_OF_Z, "by_class": MLP_BY_CLASS, "one_hot": MLP_ONE_HOT, "counts": MLP_COUNTS, "smooths": MLP_SMOOTHS
+}
+# What y may hold.
 Y_NUMBERS, Y_NOT_NEGATIVE, Y_DISTRIBUTIONS = MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS
 Y_PROBABILITIES, Y_SIGNS = MLP_Y_PROBABILITIES, MLP_Y_SIGNS
 
+ActivationTraits = collections.namedtuple("ActivationTraits", ["number", "is_own", "least_alpha", *OF_ACTIVATIONS])
+LossTraits = collections.namedtuple("LossTraits", ["number", "is_own", "y", "outputs", "natural", "above", "below",
+                                                   *OF_LOSSES])
+OptimizerTraits = collections.namedtuple("OptimizerTraits", "number states moved bare")
 
-cdef unit_row(int number):
+
+cdef activation_traits(int number):
     cdef mlp_activation_row row = mlp_activation_rows[number]
-    traits = [bool(row.traits & bit) for bit in (MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA)]
-    more = [bool(row.traits & bit) for bit in (MLP_RECTIFIER, MLP_SELF_NORMALIZING, MLP_SATURATES, MLP_STOPS, MLP_SHARE)]
-    return Unit(number, *traits, row.least_alpha, *more, number == MLP_OWN_ACTIVATION)
+    traits = [bool(row.traits & bit) for bit in OF_ACTIVATIONS.values()]
+    return ActivationTraits(number, number == MLP_OWN_ACTIVATION, row.least_alpha, *traits)
 
 
 cdef names_of(uint64_t outputs):
-    return tuple(name for name, unit in ACTIVATIONS.items() if outputs >> <int>unit.number & 1)
+    """Their names, those that are usual first."""
+    names = [name for name, traits in ACTIVATIONS.items() if outputs >> <int>traits.number & 1]
+    return tuple(sorted(names, key=lambda name: (ACTIVATIONS[name].stops, name == "identity")))
 
 
-cdef loss_row(int number):
+cdef loss_traits(int number):
     cdef mlp_loss_row row = mlp_loss_rows[number]
-    traits = [bool(row.traits & bit) for bit in (MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS)]
-    canonical = names_of(row.canonical)[0] if row.canonical else None
-    outputs = sorted(names_of(row.outputs), key=lambda name: (name != canonical, canonical and name == "identity"))
-    return LossTraits(number, *traits, row.y, tuple(outputs), canonical, row.above, row.below, number == MLP_OWN_LOSS)
+    traits = [bool(row.traits & bit) for bit in OF_LOSSES.values()]
+    natural = names_of(row.natural)[0] if row.natural else None
+    return LossTraits(number, number == MLP_OWN_LOSS, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
 
 
-cdef rule_row(int number):
+cdef optimizer_traits(int number):
     cdef mlp_optimizer_row row = mlp_optimizer_rows[number]
     moved = {MLP_MOVES_NOTHING: None, MLP_MOVES_MOMENTUM: "momentum", MLP_MOVES_BETA1: "beta1"}[row.moved]
-    return Rule(number, row.states, moved, bool(row.traits & MLP_BARE))
+    return OptimizerTraits(number, row.states, moved, bool(row.traits & MLP_BARE))
 
 
-ACTIVATIONS = {mlp_activation_rows[i].name.decode(): unit_row(i) for i in range(MLP_ACTIVATIONS)
+ACTIVATIONS = {mlp_activation_rows[i].name.decode(): activation_traits(i) for i in range(MLP_ACTIVATIONS)
                if mlp_activation_rows[i].name != NULL}
-LOSSES = {mlp_loss_rows[i].name.decode(): loss_row(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
-OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): rule_row(i) for i in range(MLP_OPTIMIZERS)
+LOSSES = {mlp_loss_rows[i].name.decode(): loss_traits(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
+OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): optimizer_traits(i) for i in range(MLP_OPTIMIZERS)
               if mlp_optimizer_rows[i].name != NULL}
 
 

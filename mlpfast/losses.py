@@ -156,7 +156,7 @@ def checked(loss, network):
     last = network.layers[-1]
     output, allowed = last._unit.name, loss.traits.outputs
     if allowed and output not in allowed:
-        others = [repr(name) for name, row in LOSSES.items() if row.canonical == output]
+        others = [repr(name) for name, row in LOSSES.items() if row.natural == output]
         hint = f"; {' or '.join(others)} goes with it" if others else ""
         raise ValueError(
             f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}{hint}"
