@@ -196,8 +196,8 @@ void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
 // n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
-// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of the setting that the
-// optimizer lets move, MLP_SGD's only where settings->momentum is not 0, so that there are velocities; the others ignore them.
+// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of the setting that
+// the optimizer lets move (MLP_SGD only where settings->momentum is not 0, so that there are velocities); others ignore them.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta, int threads,
                            mlp_poll poll, void *context);

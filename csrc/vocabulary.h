@@ -65,11 +65,11 @@ static inline int mlp_has(mlp_activation g, unsigned traits) { return (mlp_activ
 // ---- Losses: formulas in mlpfast/losses.py; functions in kernels/loss.inc.h by the row's form ----
 
 enum {
-    MLP_OF_Z = 1,       // a function of z_L that contains the output's activation; else of a_L
-    MLP_BY_CLASS = 2,   // takes class numbers
-    MLP_ONE_HOT = 4,    // of several outputs: class numbers become one-hot rows before it sees them
-    MLP_COUNTS = 8,     // counts what is right, since y are classes
-    MLP_SMOOTHS = 16,   // takes label_smoothing
+    MLP_OF_Z = 1,      // a function of z_L that contains the output's activation; else of a_L
+    MLP_BY_CLASS = 2,  // takes class numbers
+    MLP_ONE_HOT = 4,   // of several outputs: class numbers become one-hot rows before it sees them
+    MLP_COUNTS = 8,    // counts what is right, since y are classes
+    MLP_SMOOTHS = 16,  // takes label_smoothing
 };
 
 // What y may hold.
@@ -114,9 +114,9 @@ typedef struct {
     const char *name;
     mlp_y y;
     unsigned traits;
-    uint64_t outputs;      // that it goes with; 0: any
-    uint64_t natural;      // the one g with delta_L = g(z_L) - y, for NaturalGradient: g' is the Hessian; 0: none
-    double above, below;   // its parameter lies between; equal if it has none
+    uint64_t outputs;     // that it goes with; 0: any
+    uint64_t natural;     // the one g with delta_L = g(z_L) - y, for NaturalGradient: g' is the Hessian; 0: none
+    double above, below;  // its parameter lies between; equal if it has none
 } mlp_loss_row;
 extern const mlp_loss_row mlp_loss_rows[MLP_LOSSES];
 

@@ -7,9 +7,9 @@
 delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) multiplies L - 1 matrices: its size changes by a factor a layer, and so
 geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
 
-Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere: an entry of a is
-saturated where g' is at most FLAT = 5 % of the largest g' (for hard_sigmoid outside of its corners). Of the ReLU family
-and selu a unit is dead on X if it is never active there, z <= 0 on all rows.
+Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere (MLP_SATURATES in
+csrc/vocabulary.h): an entry of a is saturated where g' is at most FLAT = 5 % of the largest g'. Of the ReLU family and
+selu (MLP_RECTIFIER) a unit is dead on X if it is never active there, z <= 0 on all rows.
 
 The verdict compares the first trainable layer f with the last layer L,
 

@@ -27,7 +27,8 @@ SIMD vreal either(vreal x, vreal below, vreal above) {
 SIMD vreal relu_derivative(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_sub(p.a, p.a)); }
 
 SIMD vreal leaky_relu_value(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
-SIMD vreal leaky_relu_derivative(point p) { return either(p.a, p.alpha, v_set1(1)); }  // alpha >= 0: a has the sign of z
+// alpha >= 0: a has the sign of z
+SIMD vreal leaky_relu_derivative(point p) { return either(p.a, p.alpha, v_set1(1)); }
 SIMD vreal prelu_value(point p) { return leaky_relu_value(p); }
 SIMD vreal prelu_derivative(point p) { return either(p.z, p.alpha, v_set1(1)); }
 
@@ -124,7 +125,8 @@ SIMD vreal hard_swish_derivative(point p) {
 SIMD vreal sigmoid_value(point p) { return v_sigmoid(p.z); }
 SIMD vreal sigmoid_derivative(point p) { return v_mul(p.a, v_sub(v_set1(1), p.a)); }
 SIMD vreal tanh_value(point p) { return v_tanh(p.z); }
-SIMD vreal tanh_derivative(point p) { return v_fma(v_sub(v_zero(), p.a), p.a, v_set1(1)); }  // 1 - a^2, rounded once
+// 1 - a^2, rounded once
+SIMD vreal tanh_derivative(point p) { return v_fma(v_sub(v_zero(), p.a), p.a, v_set1(1)); }
 SIMD vreal exp_value(point p) { return v_exp(p.z); }
 SIMD vreal exp_derivative(point p) { return p.a; }
 SIMD vreal sign_value(point p) { return unless_nan(p.z, v_sign(p.z)); }

@@ -200,7 +200,7 @@ static void test_every_unit_and_loss(void) {
         char name[80];
         setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, nth_output(loss.kind, i)},
                      .alpha = {0.3, 0.2}, .one_slope = 2, .loss = loss, .weighted = i % 2, .n = 50,
-                     .batch = 20, .settings = {.lr = 0.01, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
+                     .batch = 20, .settings = {.lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
         s.by_label = i < n && mlp_loss_has(loss.kind, MLP_BY_CLASS) && !mlp_has(s.g[2], MLP_STOPS);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
         snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2], (int)s.loss.kind);
