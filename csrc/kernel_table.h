@@ -28,22 +28,18 @@ static inline int64_t mlp_terms_of_run(int64_t terms, int64_t first) {
     return terms - first < length ? terms - first : length;
 }
 
-// Whether the derivative of an activation is written in z, and whether a loss contains the output's activation.
-static inline int mlp_keeps_z(mlp_activation g) { return g >= MLP_PRELU; }
-static inline int mlp_loss_takes_z(mlp_loss_kind loss) { return loss <= MLP_BINARY_CROSS_ENTROPY || loss >= MLP_POISSON; }
-
 // An activation with its parameter.
 typedef struct {
     mlp_activation kind;
     double alpha;
-    const void *slopes;  // MLP_PRELU, instead of alpha: one for each column, or one for all; or NULL
+    const void *slopes;  // learned ones, instead of alpha: one for each column, or one for all; or NULL
     int one_slope;       // only with slopes
 } mlp_unit;
 
 typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
     const mlp_settings *settings;      // but for the numbers that follow
-    double lr, momentum, weight_decay, l1, l2;  // of this step and parameter; momentum is the beta1 of MLP_ADAM
+    double lr, momentum, weight_decay, l1, l2;  // of this step and parameter; momentum is the setting moved
     int64_t steps;          // t: this step included
 } mlp_update;
 
@@ -93,7 +89,7 @@ typedef struct {
                           int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of delta_below (B, n_in) = (delta (B, n_out) W^T) * g'(z_below); again without softmax. kept (B, n_in) is
-    // z_below if mlp_keeps_z(g), else a_below = g(z_below).
+    // z_below if g is MLP_IN_Z, else a_below = g(z_below).
     void (*delta_below)(void *delta_below, const void *delta, const void *W, int64_t stride, const void *kept, mlp_unit g,
                         int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
@@ -134,7 +130,7 @@ typedef struct {
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
     // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
-    // activation (mlp_loss_takes_z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
+    // activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
     // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target
     // data->labels[r] or data->targets[r], and the weight data->weights[r], r = index[i], or first + i if index is NULL;
     // the weight multiplies both loss and delta.

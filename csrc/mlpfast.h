@@ -14,6 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "vocabulary.h"
+
 typedef enum {
     MLP_OK = 0,
     MLP_NO_MEMORY,       // an allocation failed; nothing has changed
@@ -29,31 +31,6 @@ typedef enum {
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
 
-// Formulas in mlpfast/activations.py. From MLP_PRELU on the derivative is written in z, before it in a = g(z).
-typedef enum {
-    MLP_IDENTITY,
-    MLP_RELU,
-    MLP_LEAKY_RELU,  // alpha >= 0
-    MLP_ELU,         // alpha >= 0
-    MLP_SELU,
-    MLP_HARD_SIGMOID,
-    MLP_SIGMOID,
-    MLP_TANH,
-    MLP_EXP,
-    MLP_SIGN,
-    MLP_SOFTMAX,
-    MLP_PRELU,       // alpha is where its learned slopes start
-    MLP_GELU,
-    MLP_GELU_TANH,
-    MLP_SILU,
-    MLP_MISH,
-    MLP_SOFTPLUS,
-    MLP_SOFTSIGN,
-    MLP_HARD_SWISH,
-    MLP_OWN_ACTIVATION,  // functions of the caller
-    MLP_ACTIVATIONS,
-} mlp_activation;
-
 // An activation of the caller's own, element by element; z, a and delta are (rows, n). Nonzero ends the call that needed
 // it, as mlp_poll does, and nothing of its minibatch has happened. `call` is that call's context. Training calls it for
 // whole minibatches, from the calling thread; mlp_predict and mlp_evaluate for some rows, from several threads at once.
@@ -62,34 +39,6 @@ typedef struct {
     int (*backward)(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n);  // delta *= g'(z)
     void *self;
 } mlp_own_activation;
-
-// Losses of one example, y its target and yhat = a_L its prediction, r = yhat - y; sums run over the outputs:
-//   CROSS_ENTROPY         -sum y log yhat                               output softmax, or identity: yhat are logits
-//   BINARY_CROSS_ENTROPY  -sum y log yhat + (1 - y) log(1 - yhat)       output sigmoid, or identity: logits
-//   HALF_SQUARED_ERROR    1/2 sum r^2             SQUARED_ERROR  sum r^2             ABSOLUTE_ERROR  sum |r|
-//   HUBER                 sum 1/2 r^2 if |r| <= d, else d (|r| - d/2)
-//   QUANTILE              sum max(-q r, (1 - q) r)
-//   LOG_COSH              sum log cosh r
-//   POISSON               sum yhat - y log yhat                         output exp or softplus, or identity: log yhat
-//   PERCEPTRON            sum max(0, -y z), y -1 or +1                  output identity or sign
-//   HINGE                 sum max(0, 1 - y z), y -1 or +1; with labels max(0, 1 + max_{j != y} z_j - z_y)
-//                                                                       output identity or sign; with labels identity
-//   OWN_LOSS              functions of the caller                       any output
-typedef enum {
-    MLP_CROSS_ENTROPY,
-    MLP_BINARY_CROSS_ENTROPY,
-    MLP_HALF_SQUARED_ERROR,
-    MLP_SQUARED_ERROR,
-    MLP_ABSOLUTE_ERROR,
-    MLP_HUBER,
-    MLP_QUANTILE,
-    MLP_LOG_COSH,
-    MLP_OWN_LOSS,
-    MLP_POISSON,
-    MLP_PERCEPTRON,
-    MLP_HINGE,
-    MLP_LOSSES,
-} mlp_loss_kind;
 
 typedef struct mlp_data mlp_data;
 
@@ -106,7 +55,7 @@ typedef struct {
 
 typedef struct {
     mlp_loss_kind kind;
-    double parameter;        // d of HUBER, > 0; q of QUANTILE, between 0 and 1
+    double parameter;        // d of HUBER, q of QUANTILE
     double label_smoothing;  // e of the cross entropies: y becomes (1 - e) y + e / K, for the binary one (1 - e) y + e / 2
     mlp_own_loss own;        // of OWN_LOSS
 } mlp_loss;
@@ -136,7 +85,7 @@ double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds);
 typedef struct {
     int64_t n_in, n_out;        // 1 .. 2^31 - 1; n_in equals the n_out of the layer below
     mlp_activation activation;
-    double alpha;               // its parameter, if it has one
+    double alpha;               // its parameter, if it has one; where it is learned, its start
     int one_slope;              // MLP_PRELU: one slope for all units
     int has_bias;
     int trainable;              // 0: its parameters stay as they are
@@ -210,16 +159,6 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
 
 // ---- Training ----
 
-// How a gradient g moves a parameter W; t counts the steps, from 1. Formulas in mlpfast/optimizers.py.
-typedef enum {
-    MLP_SGD,      // momentum, nesterov                        state: velocity, if momentum is used
-    MLP_ADAM,     // beta1, beta2, epsilon, weight_decay       state: means of g and of g^2
-    MLP_RMSPROP,  // beta2, epsilon                            state: mean of g^2
-    MLP_ADAGRAD,  // epsilon                                   state: sum of g^2
-    MLP_OPTIMIZERS,
-} mlp_optimizer;
-#define MLP_MOST_STATES 2
-
 typedef struct {
     mlp_optimizer optimizer;
     double lr;
@@ -257,8 +196,8 @@ void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
 // n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
-// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of MLP_SGD's momentum, which takes them only
-// where settings->momentum is not 0, so that there are velocities, and of MLP_ADAM's beta1; other optimizers ignore them.
+// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of the setting that
+// the optimizer lets move (MLP_SGD only where settings->momentum is not 0, so that there are velocities); others ignore them.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta, int threads,
                            mlp_poll poll, void *context);

@@ -76,8 +76,8 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     for (int l = 0; l < n_layers; l++) {
         const mlp_layer_spec *s = &layers[l];
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
-        if ((unsigned)s->activation >= MLP_ACTIVATIONS || s->alpha != s->alpha) return MLP_BAD_ARGUMENT;
-        if (s->alpha < 0 && s->activation != MLP_PRELU) return MLP_BAD_ARGUMENT;
+        if (!mlp_is_activation(s->activation)) return MLP_BAD_ARGUMENT;
+        if (!(s->alpha >= mlp_activation_rows[s->activation].least_alpha)) return MLP_BAD_ARGUMENT;
         if (s->activation == MLP_OWN_ACTIVATION && !(s->own.forward && s->own.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
@@ -86,7 +86,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
 }
 
 static int64_t slopes_of(const mlp_layer_spec *layer) {
-    return layer->activation != MLP_PRELU ? 0 : layer->one_slope ? 1 : layer->n_out;
+    return !mlp_has(layer->activation, MLP_LEARNS_ALPHA) ? 0 : layer->one_slope ? 1 : layer->n_out;
 }
 
 // Ones wherever a W that has a mask has a number.
@@ -205,7 +205,7 @@ mlp_unit mlp_unit_of(const mlp_layer *layer) {
 
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
     const mlp_layer *last = &net->layers[net->n_layers - 1];
-    return mlp_loss_takes_z(loss.kind) ? (mlp_unit){.kind = MLP_IDENTITY} : mlp_unit_of(last);
+    return mlp_loss_has(loss.kind, MLP_OF_Z) ? (mlp_unit){.kind = MLP_IDENTITY} : mlp_unit_of(last);
 }
 
 mlp_status mlp_check_data(const mlp_data *data) {
@@ -213,38 +213,25 @@ mlp_status mlp_check_data(const mlp_data *data) {
     return (unsigned)data->x_type > MLP_UINT8 ? MLP_BAD_ARGUMENT : MLP_OK;
 }
 
-// Which outputs make sense with a loss that contains the output's activation.
-static int output_fits(mlp_loss_kind loss, mlp_activation output) {
-    switch (loss) {
-    case MLP_CROSS_ENTROPY: return output == MLP_SOFTMAX || output == MLP_IDENTITY;
-    case MLP_BINARY_CROSS_ENTROPY: return output == MLP_SIGMOID || output == MLP_IDENTITY;
-    case MLP_POISSON: return output == MLP_EXP || output == MLP_SOFTPLUS || output == MLP_IDENTITY;
-    case MLP_PERCEPTRON:
-    case MLP_HINGE: return output == MLP_IDENTITY || output == MLP_SIGN;
-    default: return 1;
-    }
-}
-
 static int parameters_fit(mlp_loss loss) {
+    const mlp_loss_row *row = &mlp_loss_rows[loss.kind];
     if (loss.kind == MLP_OWN_LOSS && !loss.own.rows) return 0;
-    if (loss.kind == MLP_HUBER && !(loss.parameter > 0)) return 0;
-    if (loss.kind == MLP_QUANTILE && !(loss.parameter > 0 && loss.parameter < 1)) return 0;
+    if (row->above < row->below && !(loss.parameter > row->above && loss.parameter < row->below)) return 0;
     if (loss.label_smoothing == 0) return 1;
-    int has_classes = loss.kind == MLP_CROSS_ENTROPY || loss.kind == MLP_BINARY_CROSS_ENTROPY;
-    return has_classes && loss.label_smoothing > 0 && loss.label_smoothing <= 1;
+    return row->traits & MLP_SMOOTHS && loss.label_smoothing > 0 && loss.label_smoothing <= 1;
 }
 
 mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss) {
     const mlp_layer_spec *last = &net->layers[net->n_layers - 1].spec;
-    if ((unsigned)loss.kind >= MLP_LOSSES || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
-    if (!output_fits(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
-    // A prelu's slopes learn from d loss / d a.
-    if (loss.kind == MLP_OWN_LOSS && loss.own.of_z && last->activation == MLP_PRELU) return MLP_BAD_ARGUMENT;
+    if (!mlp_is_loss(loss.kind) || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
+    if (!mlp_goes_with(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
+    // Slopes learn from d loss / d a.
+    if (loss.kind == MLP_OWN_LOSS && loss.own.of_z && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
     if (data->n == 0 || loss.kind == MLP_OWN_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;
-    if (loss.kind == MLP_HINGE && last->activation != MLP_IDENTITY) return MLP_BAD_ARGUMENT;
-    if (loss.kind != MLP_CROSS_ENTROPY && loss.kind != MLP_HINGE) return MLP_BAD_ARGUMENT;
+    if (!mlp_loss_has(loss.kind, MLP_BY_CLASS)) return MLP_BAD_ARGUMENT;
+    if (mlp_has(last->activation, MLP_STOPS)) return MLP_BAD_ARGUMENT;  // of signs none is the largest
     for (int64_t i = 0; i < data->n; i++) {
         if (data->labels[i] < 0 || data->labels[i] >= last->n_out) return MLP_BAD_ARGUMENT;
     }

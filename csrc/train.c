@@ -111,7 +111,7 @@ static mlp_unit unit_of(const mlp_step *s, int l) {
 
 // What the derivative of layer l's activation is written in.
 static void *kept(const mlp_step *s, int l) {
-    if (mlp_keeps_z(s->net->layers[l].spec.activation)) return s->space->z[l];
+    if (mlp_has(s->net->layers[l].spec.activation, MLP_IN_Z)) return s->space->z[l];
     return s->space->u[l] ? s->space->u[l] : s->space->a[l + 1];
 }
 
@@ -155,7 +155,7 @@ static void forward(mlp_step *s, int l) {
     int is_own = g.kind == MLP_OWN_ACTIVATION;
 
     mlp_block mine = mlp_my_block(s, s->rows, 1, n_out);
-    void *out = output_of(s, l), *z = mlp_keeps_z(g.kind) ? s->space->z[l] : NULL;
+    void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
     mlp_await_others(s, mlp_by_rows(s, n_out));
     if (!given_up(s)) {
         s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, s->space->a[l], layer->W, layer->stride, layer->b,
@@ -234,7 +234,7 @@ static void residual_below(mlp_step *s, int l) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_unit g = unit_of(s, l - 1);
-    int later = g.kind == MLP_SOFTMAX || g.kind == MLP_PRELU || g.kind == MLP_OWN_ACTIVATION;
+    int later = mlp_has(g.kind, MLP_APART);
 
     mlp_block mine = mlp_my_block(s, s->rows, 1, n_in);
     void *below = s->space->delta[l - 1];
@@ -355,7 +355,7 @@ static void run_epoch(void *context, mlp_member *me) {
 static mlp_status check_settings(const mlp_settings *s) {
     if (!(s->input_dropout >= 0 && s->input_dropout < 1 && s->input_noise >= 0)) return MLP_BAD_ARGUMENT;
     if (!(s->clip_value >= 0 && s->clip_norm >= 0 && s->max_norm >= 0)) return MLP_BAD_ARGUMENT;
-    return (unsigned)s->optimizer < MLP_OPTIMIZERS ? MLP_OK : MLP_BAD_ARGUMENT;
+    return mlp_is_optimizer(s->optimizer) ? MLP_OK : MLP_BAD_ARGUMENT;
 }
 
 // Velocities are there, and no step leaves them out, as one with a momentum of 0 would.

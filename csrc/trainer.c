@@ -28,7 +28,7 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
         void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size), *u = NULL, *z = NULL,
              *slope = NULL;
         if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
-        if (mlp_keeps_z(layer->spec.activation)) z = next_part(block, used, rows, n, size);
+        if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
         if (layer->slopes) slope = next_part(block, used, 1, n, size);
         if (block) w->a[l + 1] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
     }
@@ -84,11 +84,12 @@ static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
 // ---- The optimizer's state ----
 
 int mlp_states_of(const mlp_settings *settings) {
-    return settings->optimizer == MLP_SGD ? settings->momentum != 0 : settings->optimizer == MLP_ADAM ? 2 : 1;
+    const mlp_optimizer_row *row = &mlp_optimizer_rows[settings->optimizer];
+    return row->traits & MLP_BARE && settings->momentum == 0 ? 0 : row->states;
 }
 
 mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
-    if ((unsigned)settings->optimizer >= MLP_OPTIMIZERS) return MLP_BAD_ARGUMENT;
+    if (!mlp_is_optimizer(settings->optimizer)) return MLP_BAD_ARGUMENT;
     int needed = mlp_states_of(settings);
     void *fresh[MLP_MOST_STATES] = {0};
     int other = settings->optimizer != t->optimizer;
@@ -158,7 +159,7 @@ mlp_status mlp_trainer_make_room(mlp_trainer *t, mlp_room room, const mlp_settin
 // ---- The trainer ----
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
-    if (batch_size < 1 || (unsigned)loss.kind >= MLP_LOSSES) return MLP_BAD_ARGUMENT;
+    if (batch_size < 1 || !mlp_is_loss(loss.kind)) return MLP_BAD_ARGUMENT;
     mlp_trainer *t = calloc(1, sizeof *t);
     if (!t) return MLP_NO_MEMORY;
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};

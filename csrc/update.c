@@ -22,7 +22,8 @@ static mlp_update update_rule(const mlp_step *s, int l) {
     double scale = gradient_scale(s->epoch->data, s->epoch->weight_sum, s->rows);
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     double lr = s->epoch->rates ? s->epoch->rates[s->number] : settings->lr;
-    double momentum = settings->optimizer == MLP_ADAM ? settings->beta1 : settings->momentum;
+    int moves_beta1 = mlp_optimizer_rows[settings->optimizer].moved == MLP_MOVES_BETA1;
+    double momentum = moves_beta1 ? settings->beta1 : settings->momentum;
     if (s->epoch->momenta) momentum = s->epoch->momenta[s->number];
     return (mlp_update){scale, settings, lr, momentum, settings->weight_decay, settings->l1 + spec->l1,
                         settings->l2 + spec->l2, s->epoch->steps_before + s->number + 1};

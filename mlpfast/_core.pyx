@@ -15,11 +15,46 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+import collections
 import functools
 
 import numpy as np
 
 cnp.import_array()
+
+cdef extern from "vocabulary.h":
+    ctypedef enum mlp_activation:
+        MLP_IDENTITY, MLP_SOFTMAX, MLP_OWN_ACTIVATION, MLP_ACTIVATIONS
+    unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SELF_NORMALIZING, MLP_SATURATES
+    unsigned MLP_STOPS, MLP_SHARE
+    ctypedef struct mlp_activation_row:
+        const char *name
+        unsigned traits
+        double least_alpha
+    const mlp_activation_row *mlp_activation_rows
+    ctypedef enum mlp_loss_kind:
+        MLP_OWN_LOSS, MLP_LOSSES
+    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
+    ctypedef enum mlp_y:
+        MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
+    ctypedef struct mlp_loss_row:
+        const char *name
+        mlp_y y
+        unsigned traits
+        uint64_t outputs, natural
+        double above, below
+    const mlp_loss_row *mlp_loss_rows
+    ctypedef enum mlp_moved:
+        MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1
+    ctypedef enum mlp_optimizer:
+        MLP_OPTIMIZERS
+    ctypedef struct mlp_optimizer_row:
+        const char *name
+        int states
+        mlp_moved moved
+        unsigned traits
+    unsigned MLP_BARE
+    const mlp_optimizer_row *mlp_optimizer_rows
 
 cdef extern from "mlpfast.h":
     ctypedef enum mlp_status:
@@ -27,14 +62,10 @@ cdef extern from "mlpfast.h":
         MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
-    ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_SOFTMAX, MLP_OWN_ACTIVATION, MLP_ACTIVATIONS
     ctypedef struct mlp_own_activation:
         int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
         int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
         void *self
-    ctypedef enum mlp_loss_kind:
-        MLP_OWN_LOSS, MLP_LOSSES
     ctypedef struct mlp_data:
         const void *X
         mlp_dtype x_type
@@ -70,8 +101,6 @@ cdef extern from "mlpfast.h":
         double loss_sum, weight_sum, correct, exact
         int64_t rows, minibatches
         double bad_loss
-    ctypedef enum mlp_optimizer:
-        MLP_SGD, MLP_ADAM
     ctypedef struct mlp_settings:
         mlp_optimizer optimizer
         double lr, momentum
@@ -159,8 +188,6 @@ cdef extern from "kernel_table.h":
         double alpha
         const void *slopes
         int one_slope
-    bint mlp_keeps_z(mlp_activation)
-    bint mlp_loss_takes_z(mlp_loss_kind)
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
@@ -194,24 +221,67 @@ cdef extern from "kernel_table.h":
                     const int64_t *, int64_t, int64_t, int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
-# Names, in the order of the enums in mlpfast.h; "custom" are functions of the caller's.
-ACTIVATIONS = ("identity", "relu", "leaky_relu", "elu", "selu", "hard_sigmoid", "sigmoid", "tanh", "exp", "sign",
-               "softmax", "prelu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "hard_swish",
-               "custom")
-LOSSES = ("cross_entropy", "binary_cross_entropy", "half_squared_error", "squared_error", "absolute_error", "huber",
-          "quantile", "log_cosh", "custom", "poisson", "perceptron", "hinge")
-assert len(ACTIVATIONS) == MLP_ACTIVATIONS and len(LOSSES) == MLP_LOSSES
+# ---- The vocabulary, as it stands in vocabulary.h: {name: its row}; "custom" are functions of the caller's ----
+
+OF_ACTIVATIONS = {
+    "in_z": MLP_IN_Z, "apart": MLP_APART, "has_alpha": MLP_HAS_ALPHA, "learns_alpha": MLP_LEARNS_ALPHA,
+    "rectifier": MLP_RECTIFIER, "self_normalizing": MLP_SELF_NORMALIZING, "saturates": MLP_SATURATES, "stops": MLP_STOPS,
+    "share": MLP_SHARE,
+}
+OF_LOSSES = {
+    "of_z": MLP_OF_Z, "by_class": MLP_BY_CLASS, "one_hot": MLP_ONE_HOT, "counts": MLP_COUNTS, "smooths": MLP_SMOOTHS
+}
+# What y may hold.
+Y_NUMBERS, Y_NOT_NEGATIVE, Y_DISTRIBUTIONS = MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS
+Y_PROBABILITIES, Y_SIGNS = MLP_Y_PROBABILITIES, MLP_Y_SIGNS
+
+ActivationTraits = collections.namedtuple("ActivationTraits", ["number", "is_own", "least_alpha", *OF_ACTIVATIONS])
+LossTraits = collections.namedtuple("LossTraits", ["number", "is_own", "y", "outputs", "natural", "above", "below",
+                                                   *OF_LOSSES])
+OptimizerTraits = collections.namedtuple("OptimizerTraits", "number states moved bare")
+
+
+cdef activation_traits(int number):
+    cdef mlp_activation_row row = mlp_activation_rows[number]
+    traits = [bool(row.traits & bit) for bit in OF_ACTIVATIONS.values()]
+    return ActivationTraits(number, number == MLP_OWN_ACTIVATION, row.least_alpha, *traits)
+
+
+cdef names_of(uint64_t outputs):
+    """Their names, those that are usual first."""
+    names = [name for name, traits in ACTIVATIONS.items() if outputs >> <int>traits.number & 1]
+    return tuple(sorted(names, key=lambda name: (ACTIVATIONS[name].stops, name == "identity")))
+
+
+cdef loss_traits(int number):
+    cdef mlp_loss_row row = mlp_loss_rows[number]
+    traits = [bool(row.traits & bit) for bit in OF_LOSSES.values()]
+    natural = names_of(row.natural)[0] if row.natural else None
+    return LossTraits(number, number == MLP_OWN_LOSS, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
+
+
+cdef optimizer_traits(int number):
+    cdef mlp_optimizer_row row = mlp_optimizer_rows[number]
+    moved = {MLP_MOVES_NOTHING: None, MLP_MOVES_MOMENTUM: "momentum", MLP_MOVES_BETA1: "beta1"}[row.moved]
+    return OptimizerTraits(number, row.states, moved, bool(row.traits & MLP_BARE))
+
+
+ACTIVATIONS = {mlp_activation_rows[i].name.decode(): activation_traits(i) for i in range(MLP_ACTIVATIONS)
+               if mlp_activation_rows[i].name != NULL}
+LOSSES = {mlp_loss_rows[i].name.decode(): loss_traits(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
+OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): optimizer_traits(i) for i in range(MLP_OPTIMIZERS)
+              if mlp_optimizer_rows[i].name != NULL}
 
 
 cdef class Own
 
 
 cdef mlp_activation activation_kind(activation) except *:
-    return <mlp_activation><int>ACTIVATIONS.index(activation.name)
+    return <mlp_activation><int>activation.traits.number
 
 
 cdef mlp_loss_kind loss_kind(loss) except *:
-    return <mlp_loss_kind><int>LOSSES.index(loss.name)
+    return <mlp_loss_kind><int>loss.traits.number
 
 
 cdef mlp_loss loss_spec(loss, Own own) except *:
@@ -221,16 +291,6 @@ cdef mlp_loss loss_spec(loss, Own own) except *:
         raise ValueError("loss must keep its name")
     return mlp_loss(kind, loss.parameter, loss.label_smoothing,
                     mlp_own_loss(own_loss, kind == MLP_OWN_LOSS and not loss.through_output, <void *>own))
-
-
-def keeps_z(activation):
-    """Whether the derivative is written in z; in a = g(z) otherwise."""
-    return mlp_keeps_z(activation_kind(activation))
-
-
-def takes_z(loss):
-    """Whether the loss contains the output's activation."""
-    return mlp_loss_takes_z(loss_kind(loss))
 
 
 # ---- The machine ----
@@ -962,7 +1022,7 @@ cdef class Trainer:
     cdef Workspace labels
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
-        self.network, self.labels, self.by_label = network, Workspace(), loss.name == "cross_entropy"
+        self.network, self.labels, self.by_label = network, Workspace(), loss.traits.by_class and network.n_out > 1
         self.own, self.batch_size = own_loss_of(loss, network.dtype), batch_size
         raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
 
@@ -978,7 +1038,7 @@ cdef class Trainer:
         self.settings.lr = lr
         if momentum is None:
             return
-        if self.settings.optimizer == MLP_ADAM:
+        if mlp_optimizer_rows[<int>self.settings.optimizer].moved == MLP_MOVES_BETA1:
             self.settings.beta1 = momentum
         else:
             self.settings.momentum = momentum
@@ -1230,7 +1290,7 @@ def activate(cnp.ndarray z, activation, slopes=None):
 
 
 def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=None):
-    """delta (B, n), in place, through g'. kept is z if keeps_z(activation), else a = g(z)."""
+    """delta (B, n), in place, through g'. kept is z if activation.traits.in_z, else a = g(z)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
@@ -1261,7 +1321,7 @@ def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     """(losses (B,), d loss / d out (B, n), shares of the labels that are right (B,)), the first two times the weights.
 
-    out: z_L if takes_z(loss), else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
+    out: z_L if loss.traits.of_z, else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
     """
     cdef cnp.ndarray delta = np.empty_like(out)
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.zeros(out.shape[0] + 1)

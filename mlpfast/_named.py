@@ -1,5 +1,7 @@
 """What activations and losses have in common."""
 
+import math
+
 from ._attributes import Closed
 from ._validate import one_of
 
@@ -7,13 +9,19 @@ from ._validate import one_of
 class Named(Closed):
     """Known to the core by its name, and fixed once it is made, since a network or a Trainer has been told what it is.
 
-    parameters: the attributes that a constructor of its own takes.
+    known: {name: its row in the core's vocabulary}. parameters: the attributes that a constructor of its own takes.
     """
 
+    known = {}
     parameters = ()
 
     def __init__(self, name, **values):
         vars(self).update(name=name, **values)
+
+    @property
+    def traits(self):
+        """Its row in the core's vocabulary."""
+        return self.known[self.name]
 
     def __setattr__(self, name, value):
         if name == "name" or name in self.parameters or hasattr(type(self), name):
@@ -23,6 +31,11 @@ class Named(Closed):
     def __repr__(self):
         given = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
+
+
+def bounds(least, most=math.inf):
+    """Limits of the core's as real_number takes them: None for one that is infinite."""
+    return [None if math.isinf(limit) else limit for limit in (least, most)]
 
 
 def from_name(argument, value, base, names, classes, example):

@@ -10,8 +10,7 @@ All three are private copies: no other thread can change them, and where two are
 
 import numpy as np
 
-SIGNS = frozenset({"perceptron", "hinge"})  # their targets are -1 or +1
-ONE_HOT = frozenset({"binary_cross_entropy", "half_squared_error", "squared_error"})  # class numbers become rows
+from ._core import Y_DISTRIBUTIONS, Y_NOT_NEGATIVE, Y_PROBABILITIES, Y_SIGNS
 
 
 def forms_of(y, network, loss, name="y", keep=True):
@@ -20,7 +19,7 @@ def forms_of(y, network, loss, name="y", keep=True):
         y = np.array(y, order="C")
     if y.ndim == 1 and network.n_out == 1:
         y = y.reshape(-1, 1)
-    labels, targets = (None, None) if loss.name == "custom" else _of_the_core(y, network, loss, name)
+    labels, targets = (None, None) if loss.traits.is_own else _of_the_core(y, network, loss, name)
     if y.ndim > 2:
         raise ValueError(f"{name} must have shape (n,) or (n, k) for a Custom loss, got {y.shape}")
     return y if keep else None, labels, targets
@@ -28,7 +27,7 @@ def forms_of(y, network, loss, name="y", keep=True):
 
 def _of_the_core(y, network, loss, name):
     if y.ndim == 1 and by_class(loss, network):
-        into_rows = loss.name in ONE_HOT
+        into_rows = loss.traits.one_hot
         hint = f"; {loss.name!r} of numbers needs shape (n, {network.n_out})" if into_rows else ""
         labels = class_labels(y, network.n_out, name, hint)
         return (None, _rows_of(labels, network)) if into_rows else (labels, None)
@@ -70,36 +69,36 @@ def target_matrix(y, network, loss, name="y"):
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
     with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
         targets = np.asarray(y, network.dtype, order="C")
-    needs, bad = "finite numbers", ~np.isfinite(targets)
-    if loss.name == "cross_entropy":
+    needs, bad, holds = "finite numbers", ~np.isfinite(targets), loss.traits.y
+    if holds == Y_DISTRIBUTIONS:
         needs, bad = "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
-    elif loss.name == "binary_cross_entropy" and not (np.abs(targets) == 1).all():
+    elif holds == Y_PROBABILITIES and not (np.abs(targets) == 1).all():
         needs, bad = "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
-    elif loss.name in SIGNS:
+    elif holds == Y_SIGNS:
         low = 0 if (targets == 0).any() else -1
         needs, bad = "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
-    elif loss.name == "poisson":
+    elif holds == Y_NOT_NEGATIVE:
         needs, bad = "finite numbers >= 0", bad | (targets < 0)
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
         raise ValueError(f"{name} must hold {needs}, got {y[i, j]} in row {i}, column {j}")
-    if loss.name == "cross_entropy":
+    if holds == Y_DISTRIBUTIONS:
         _check_rows_sum_to_one(targets, name)
     return _two_classes(targets, loss)
 
 
 def _two_classes(targets, loss):
-    """Two classes as the core takes them: 0 and 1 for the binary cross entropy, else -1 and +1."""
-    if loss.name == "binary_cross_entropy" and (targets < 0).any():
+    """Two classes as the core takes them: 0 and 1 among probabilities, else -1 and +1."""
+    if loss.traits.y == Y_PROBABILITIES and (targets < 0).any():
         return np.maximum(targets, 0)
-    if loss.name in SIGNS and (targets == 0).any():
+    if loss.traits.y == Y_SIGNS and (targets == 0).any():
         return 2 * targets - 1
     return targets
 
 
 def by_class(loss, network):
     """Whether y (n,) means class numbers."""
-    return loss.name == "cross_entropy" or network.n_out > 1 and (loss.name == "hinge" or loss.name in ONE_HOT)
+    return network.n_out > 1 and (loss.traits.by_class or loss.traits.one_hot)
 
 
 def is_one_hot(rows):
@@ -115,9 +114,9 @@ def classes(y, network, loss, wanted_by):
     probabilities of a cross entropy that of the largest; from one column of two classes 1 for the upper one."""
     if y.ndim == 1:
         return class_labels(y, network.n_out, f"for {wanted_by} y")
-    if loss.name == "cross_entropy":
+    if loss.traits.y == Y_DISTRIBUTIONS:
         return y.argmax(axis=1)
-    if loss.name == "binary_cross_entropy" and y.shape[1] == 1:
+    if loss.traits.y == Y_PROBABILITIES and y.shape[1] == 1:
         return (y[:, 0] > 0.5).astype(np.int64)
     if y.shape[1] == 1 and ((y == 1) | (y == (0 if (y == 0).any() else -1))).all():
         return (y[:, 0] == 1).astype(np.int64)

@@ -25,20 +25,23 @@ A name stands for the usual parameter; an object carries another.
 """
 
 from ._core import ACTIVATIONS
-from ._named import Named, from_name
+from ._named import Named, bounds, from_name
 from ._validate import flag, function, numbers_like, real_number
 
-NAMES = tuple(name for name in ACTIVATIONS if name != "custom")
-
-RELU_FAMILY = frozenset(
-    {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
-)  # "auto" starts these with He's weights
+NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_own)
 
 
 class Activation(Named):
     """An activation by name, with its parameter. Two are equal if they compute the same."""
 
+    known = ACTIVATIONS
     alpha, shared = 0.0, False
+
+    def __init__(self, name, **values):
+        if "alpha" in values:
+            least, _ = bounds(ACTIVATIONS[name].least_alpha)
+            values["alpha"] = real_number("alpha", values["alpha"], least=least)
+        super().__init__(name, **values)
 
     def _key(self):
         return self.name, self.alpha, self.shared
@@ -56,7 +59,7 @@ class LeakyReLU(Activation):
     parameters = ("alpha",)
 
     def __init__(self, alpha=0.01):
-        super().__init__("leaky_relu", alpha=real_number("alpha", alpha, least=0))
+        super().__init__("leaky_relu", alpha=alpha)
 
 
 class ELU(Activation):
@@ -65,7 +68,7 @@ class ELU(Activation):
     parameters = ("alpha",)
 
     def __init__(self, alpha=1.0):
-        super().__init__("elu", alpha=real_number("alpha", alpha, least=0))
+        super().__init__("elu", alpha=alpha)
 
 
 class PReLU(Activation):
@@ -77,7 +80,7 @@ class PReLU(Activation):
     parameters = ("alpha", "shared")
 
     def __init__(self, alpha=0.25, shared=False):
-        super().__init__("prelu", alpha=real_number("alpha", alpha), shared=flag("shared", shared))
+        super().__init__("prelu", alpha=alpha, shared=flag("shared", shared))
 
 
 class Custom(Activation):
@@ -111,7 +114,7 @@ class Custom(Activation):
 
 
 OTHER_NAMES = {"swish": "silu"}
-WITH_PARAMETERS = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}
+WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}
 
 
 def checked(name, value):

@@ -73,7 +73,7 @@ def _down(net, tape, delta, slopes=None, lowest=0):
     deltas, slopes = [delta], [slopes]
     for l in range(len(net.layers) - 1, lowest, -1):
         below = net.layers[l - 1]
-        if below._unit.name in ("softmax", "prelu", "custom"):  # needs whole rows, or d loss / d a first
+        if below._unit.traits.apart:  # needs whole rows, or d loss / d a first
             delta = _core.delta_below(delta, net.layers[l].W, None, None)
             slopes.insert(0, _through_unit(below, delta, tape, l - 1))
         else:
@@ -85,12 +85,12 @@ def _down(net, tape, delta, slopes=None, lowest=0):
 
 def _kept(layer, tape, l):
     """What the derivative of the layer's activation is written in."""
-    return tape.z[l] if _core.keeps_z(layer._unit) else tape.a[l]
+    return tape.z[l] if layer._unit.traits.in_z else tape.a[l]
 
 
 def _through_unit(layer, delta, tape, l):
     """delta, d loss / d a, becomes d loss / d z in place -> the gradient of the slopes, or None."""
-    slopes = _core.slope_gradient(delta, tape.z[l], layer._unit.shared) if layer._unit.name == "prelu" else None
+    slopes = _core.slope_gradient(delta, tape.z[l], layer._unit.shared) if layer._unit.traits.learns_alpha else None
     _core.through_derivative(delta, _kept(layer, tape, l), layer._unit, layer.slopes)
     return slopes
 

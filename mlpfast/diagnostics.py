@@ -7,9 +7,9 @@
 delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) multiplies L - 1 matrices: its size changes by a factor a layer, and so
 geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
 
-Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere: an entry of a is
-saturated where g' is at most FLAT = 5 % of the largest g' (for hard_sigmoid outside of its corners). Of the ReLU family
-and selu a unit is dead on X if it is never active there, z <= 0 on all rows.
+Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere (MLP_SATURATES in
+csrc/vocabulary.h): an entry of a is saturated where g' is at most FLAT = 5 % of the largest g'. Of the ReLU family and
+selu (MLP_RECTIFIER) a unit is dead on X if it is never active there, z <= 0 on all rows.
 
 The verdict compares the first trainable layer f with the last layer L,
 
@@ -31,21 +31,10 @@ import numpy as np
 from . import _core, backprop, losses
 from ._attributes import Closed
 from ._validate import examples, whole_number
-from .activations import RELU_FAMILY
 
 VANISHING, EXPLODING = 1e-2, 1e2
 
 FLAT = 0.05  # a unit is saturated where g'(z) is at most this share of the largest g'
-
-SATURATED = {  # a -> whether it is so, with g' written in a
-    "sigmoid": lambda a: 4 * a * (1 - a) <= FLAT,  # a <= 0.0127 or a >= 0.9873
-    "tanh": lambda a: 1 - a * a <= FLAT,  # |a| >= 0.9747
-    "softsign": lambda a: (1 - np.abs(a)) ** 2 <= FLAT,  # |a| >= 0.7764
-    "hard_sigmoid": lambda a: (a <= 0) | (a >= 1),  # outside of its corners g' is 0
-    "sign": lambda a: np.ones(a.shape, bool),  # g' is 0 everywhere
-}
-
-CAN_DIE = RELU_FAMILY | {"selu"}
 
 
 class LayerFlow(NamedTuple):
@@ -127,13 +116,25 @@ def gradient_flow(net, X, y, loss):
 
 
 def _layer_flow(layer, a_below, z, a, delta):
-    name, nan = layer._unit.name, float("nan")
+    unit, nan = layer._unit, float("nan")
     mask = layer._mask_of_core()
     dW = _core.weight_gradient(layer.W, mask, a_below, delta, 1 / len(delta), 0.0, 0.0)
-    saturated = float(SATURATED[name](a).mean()) if name in SATURATED else nan
-    dead = float((~(z > 0).any(axis=0)).mean()) if name in CAN_DIE else nan
+    saturated = _share_saturated(unit, z) if unit.traits.saturates else nan
+    dead = float((~(z > 0).any(axis=0)).mean()) if unit.traits.rectifier else nan
     shape = layer.n_in, layer.n_out
-    return LayerFlow(shape, name, _rms(a), _rms(z), _rms(delta), _rms(dW), saturated, dead)
+    return LayerFlow(shape, unit.name, _rms(a), _rms(z), _rms(delta), _rms(dW), saturated, dead)
+
+
+def _share_saturated(unit, z):
+    """The share of the entries of z where g' is flat; its largest value is looked for around 0."""
+    largest = np.abs(_derivative(unit, np.linspace(-4, 4, 1025)[None])).max()
+    return float((np.abs(_derivative(unit, z.astype(np.float64))) <= FLAT * largest).mean())
+
+
+def _derivative(unit, z):
+    slopes = np.ones_like(z)
+    _core.through_derivative(slopes, z if unit.traits.in_z else _core.activate(z, unit), unit)
+    return slopes
 
 
 def _rms(array):

@@ -16,8 +16,6 @@ from ._sharing import in_order
 CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
 FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
 
-OUTPUTS = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid", "half_squared_error": "identity"}
-
 
 def check(trainer):
     """ValueError if trainer asks for what its full-batch optimizer cannot do."""
@@ -36,13 +34,13 @@ def check(trainer):
     if not any(layer.trainable for layer in net.layers):
         raise ValueError(f"network must have a trainable layer for {name}, got none")
     if isinstance(trainer.optimizer, optimizers.NaturalGradient):
-        _check_canonical(net, trainer.loss)
+        _check_natural(net, trainer.loss)
 
 
-def _check_canonical(net, loss):
-    output = net.layers[-1]._unit.name
-    if loss.name not in OUTPUTS or loss.name == "half_squared_error" and output != "identity":
-        pairs = ", ".join(f"{output} + {name}" for name, output in OUTPUTS.items())
+def _check_natural(net, loss):
+    output, natural = net.layers[-1]._unit.name, loss.traits.natural
+    if natural is None or output not in (natural, "identity"):
+        pairs = ", ".join(f"{row.natural} + {name}" for name, row in _core.LOSSES.items() if row.natural)
         raise ValueError(f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}")
 
 
@@ -52,7 +50,7 @@ def _check_canonical(net, loss):
 def threads_for(trainer, rows):
     """How many threads share the chunks."""
     net = trainer.network
-    if trainer.loss.name == "custom" or any(layer._unit.name == "custom" for layer in net.layers):
+    if trainer.loss.traits.is_own or any(layer._unit.traits.is_own for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, CHUNK) * numbers)
@@ -127,7 +125,7 @@ class Objective:
         theta = v.read()
         g = v.penalties * theta
         of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
-        if self.loss.name == "custom":
+        if self.loss.traits.is_own:
             results = self.of_all_chunks()
         else:
             results = in_order(of_chunk, self.chunks, self.threads)
@@ -349,7 +347,7 @@ class Fisher:
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
         self.threads = objective.threads
         # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
-        self.output = activations.Activation(OUTPUTS[objective.loss.name])
+        self.output = activations.Activation(objective.loss.traits.natural)
         self.chunks = [
             (tape, chunk.weights, _core.activate(tape.z[-1], self.output))
             for tape, chunk in zip(tapes, objective.chunks, strict=True)

@@ -17,7 +17,6 @@ import math
 
 from . import _core
 from ._validate import one_of
-from .activations import RELU_FAMILY
 
 BLOCK = 2**16  # random numbers
 
@@ -43,9 +42,10 @@ def resolve(init, activation):
     """The rule that "auto" stands for."""
     if init != "auto":
         return init
-    if activation == "selu":
+    unit = _core.ACTIVATIONS[activation]
+    if unit.self_normalizing:
         return "lecun_normal"  # Klambauer et al. (2017)
-    return "he_normal" if activation in RELU_FAMILY else "xavier_normal"
+    return "he_normal" if unit.rectifier else "xavier_normal"
 
 
 def fill(W, init, seed, stream):

@@ -128,7 +128,7 @@ class Layer(Closed):
 
     @property
     def n_parameters(self):
-        slopes = 0 if self._unit.name != "prelu" else 1 if self._unit.shared else self.n_out
+        slopes = 0 if not self._unit.traits.learns_alpha else 1 if self._unit.shared else self.n_out
         return self.n_in * self.n_out + (self.n_out if self.bias else 0) + slopes
 
     def _settings(self):

@@ -28,32 +28,39 @@ Where identity stands for logits, softmax, sigmoid or exp is part of the loss. p
 their y is -1 or +1.
 """
 
-from ._core import LOSSES, takes_z
-from ._named import Named, from_name
+from ._core import LOSSES, Y_DISTRIBUTIONS
+from ._named import Named, bounds, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
-NAMES = tuple(name for name in LOSSES if name != "custom")
+NAMES = tuple(name for name, row in LOSSES.items() if not row.is_own)
 
-OUTPUTS = {  # the output activations a loss makes sense with; every other takes any
-    "cross_entropy": ("softmax", "identity"),
-    "binary_cross_entropy": ("sigmoid", "identity"),
-    "poisson": ("exp", "softplus", "identity"),
-    "perceptron": ("identity", "sign"),
-    "hinge": ("identity", "sign"),
-}
 
-CLASSIFICATION = frozenset({"cross_entropy", "binary_cross_entropy", "perceptron", "hinge"})  # these have an accuracy
+def _share(name, value):
+    value = real_number(name, value, least=0)
+    if value > 1:
+        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
+    return value
 
 
 class Loss(Named):
     """A loss by name, with its parameter."""
 
+    known = LOSSES
     parameter = label_smoothing = 0.0
+
+    def __init__(self, name, **values):
+        if "label_smoothing" in values:
+            values["label_smoothing"] = _share("label_smoothing", values["label_smoothing"])
+        elif name in LOSSES and LOSSES[name].above < LOSSES[name].below and values:
+            (own,) = self.parameters
+            above, below = bounds(LOSSES[name].above, LOSSES[name].below)
+            values[own] = values["parameter"] = real_number(own, values[own], above=above, below=below)
+        super().__init__(name, **values)
 
     @property
     def takes_z(self):
         """Whether it contains the output's activation, and so is a function of z_L."""
-        return takes_z(self)
+        return self.traits.of_z
 
     @property
     def through_output(self):
@@ -67,7 +74,7 @@ class CrossEntropy(Loss):
     parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
-        super().__init__("cross_entropy", label_smoothing=_share("label_smoothing", label_smoothing))
+        super().__init__("cross_entropy", label_smoothing=label_smoothing)
 
 
 class BinaryCrossEntropy(Loss):
@@ -76,7 +83,7 @@ class BinaryCrossEntropy(Loss):
     parameters = ("label_smoothing",)
 
     def __init__(self, label_smoothing=0.0):
-        super().__init__("binary_cross_entropy", label_smoothing=_share("label_smoothing", label_smoothing))
+        super().__init__("binary_cross_entropy", label_smoothing=label_smoothing)
 
 
 class Huber(Loss):
@@ -85,8 +92,7 @@ class Huber(Loss):
     parameters = ("delta",)
 
     def __init__(self, delta=1.0):
-        delta = real_number("delta", delta, above=0)
-        super().__init__("huber", delta=delta, parameter=delta)
+        super().__init__("huber", delta=delta)
 
 
 class Quantile(Loss):
@@ -95,8 +101,7 @@ class Quantile(Loss):
     parameters = ("q",)
 
     def __init__(self, q=0.5):
-        q = real_number("q", q, above=0, below=1)
-        super().__init__("quantile", q=q, parameter=q)
+        super().__init__("quantile", q=q)
 
 
 class Custom(Loss):
@@ -139,16 +144,7 @@ class Custom(Loss):
         return numbers_like("delta(y, yhat)", self.delta(y, yhat), yhat.shape)
 
 
-WITH_PARAMETERS = {
-    "cross_entropy": CrossEntropy, "binary_cross_entropy": BinaryCrossEntropy, "huber": Huber, "quantile": Quantile
-}
-
-
-def _share(name, value):
-    value = real_number(name, value, least=0)
-    if value > 1:
-        raise ValueError(f"{name} must be from 0 to 1, got {value!r}")
-    return value
+WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}
 
 
 def checked(loss, network):
@@ -158,18 +154,18 @@ def checked(loss, network):
         if isinstance(getattr(loss, name), float):
             within(name, getattr(loss, name), network.dtype)
     last = network.layers[-1]
-    output = last._unit.name
-    allowed = OUTPUTS.get(loss.name, (output,))
-    if output not in allowed:
-        hint = "; 'binary_cross_entropy' goes with it" if (loss.name, output) == ("cross_entropy", "sigmoid") else ""
+    output, allowed = last._unit.name, loss.traits.outputs
+    if allowed and output not in allowed:
+        others = [repr(name) for name, row in LOSSES.items() if row.natural == output]
+        hint = f"; {' or '.join(others)} goes with it" if others else ""
         raise ValueError(
             f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}{hint}"
         )
-    if output == "prelu" and not (loss.takes_z or loss.through_output):
-        raise ValueError("loss must have of='yhat' with a prelu as output, whose slopes learn from it, got of='z'")
-    if loss.name == "cross_entropy" and last.n_out < 2:
+    if last._unit.traits.learns_alpha and not (loss.takes_z or loss.through_output):
+        raise ValueError(f"loss must have of='yhat' with a {output} as output, whose slopes learn from it, got of='z'")
+    if loss.traits.y == Y_DISTRIBUTIONS and last.n_out < 2:
         raise ValueError(
-            "loss 'cross_entropy' needs at least 2 outputs, one for each class, got 1; "
+            f"loss {loss.name!r} needs at least 2 outputs, one for each class, got 1; "
             "for two classes and one output use 'binary_cross_entropy'"
         )
     return loss
@@ -177,8 +173,10 @@ def checked(loss, network):
 
 def check_learns(loss, network):
     """ValueError if no gradient of a checked loss gets past the output."""
-    if loss.through_output and network.layers[-1]._unit.name == "sign":
+    output = network.layers[-1]._unit
+    if loss.through_output and output.traits.stops:
+        others = ", ".join(repr(name) for name, row in LOSSES.items() if output.name in row.outputs)
         raise ValueError(
-            f"loss {loss.name!r} needs an output activation with a derivative to train, got 'sign', whose 0 stops "
-            "every gradient: 'perceptron', 'hinge' and a Custom loss of='z' go with it"
+            f"loss {loss.name!r} needs an output activation with a derivative to train, got {output.name!r}, whose 0 "
+            f"stops every gradient: {others} and a Custom loss of='z' go with it"
         )

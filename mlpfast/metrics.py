@@ -32,7 +32,7 @@ import numbers
 import numpy as np
 
 from ._attributes import Closed
-from ._core import enter_default_mode
+from ._core import Y_DISTRIBUTIONS, enter_default_mode
 from ._monitor import is_ours as is_own_name
 from ._targets import is_one_hot
 from ._validate import whole_number
@@ -172,7 +172,7 @@ def counted(metrics, given, loss):
     """Names of what the core counts of such data, for a loss with classes, among the metrics asked for or not; the data
     are told whether their rows are one-hot, all or none."""
     rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
-    one_label = loss.name == "cross_entropy" or all(map(is_one_hot, rows))
+    one_label = loss.traits.y == Y_DISTRIBUTIONS or all(map(is_one_hot, rows))
     if not one_label and any(data.labels is not None for data in given):
         raise ValueError(f"y and the y of the validation must have one form, {_MIXED}")
     for data in given:

@@ -8,23 +8,24 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 from operator import attrgetter
 
 from ._attributes import Closed
+from ._core import OPTIMIZERS
 from ._validate import flag, one_of, real_number, whole_number
 from .schedules import momentum, rate
 
-# What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
+# What the core takes; each optimizer sets its own.
 UNUSED = {
     "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "weight_decay": 0.0
 }
 
 
 class Optimizer(Closed):
-    """What all have in common. names: the attributes that may be set; states: what is kept of each parameter."""
+    """What all have in common. rule: its name in the core; names: the attributes that may be set; states: what is kept
+    of each parameter."""
 
     names = ("lr",)
     states = ()
     usual_epochs = 1  # of Trainer.fit
     own_names = {"epsilon": "eps"}  # of what the core calls otherwise
-    momentum_name = None  # of the attribute that a schedule of the momentum takes the place of
     _elsewhere = {
         "learning_rate": "it is called lr",
         "betas": "they are called beta1 and beta2",
@@ -33,11 +34,16 @@ class Optimizer(Closed):
 
     def __init_subclass__(cls):
         super().__init_subclass__()
-        cls._values = staticmethod(attrgetter(*cls.names))  # a step asks for them every time
+        row = OPTIMIZERS[cls.rule]
+        cls.number = row.number
+        cls.momentum_name = row.moved if row.moved in cls.names else None  # which a schedule of the momentum moves
+        if len(cls.states) != row.states and not (row.bare and not cls.states):
+            raise TypeError(f"states of {cls.__name__} must be the core's {row.states}, got {cls.states}")
+        cls._values = staticmethod(attrgetter("__class__", *cls.names))  # a step asks for them every time
 
     def settings(self):
-        """What may be changed, as it stands."""
-        return (self.number, *self._values(self))
+        """What may be changed, as it stands, and the class."""
+        return self._values(self)
 
     def checked(self):
         """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
@@ -73,10 +79,9 @@ class SGD(Optimizer):
     0 <= momentum < 1; nesterov needs momentum > 0.
     """
 
+    rule = "sgd"
     names = ("lr", "momentum", "nesterov")
-    momentum_name = "momentum"
     states = ("velocity",)
-    number = 0
 
     def __init__(self, lr=0.01, momentum=0.0, nesterov=False):
         self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
@@ -100,10 +105,9 @@ class Adam(Optimizer):
     float32 v is 0 for |g| below 3e-18, so that an eps much smaller than that bounds no step.
     """
 
+    rule = "adam"
     names = ("lr", "beta1", "beta2", "eps")
-    momentum_name = "beta1"
     states = ("m", "v")
-    number = 1
 
     def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
         self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
@@ -151,9 +155,9 @@ class RMSprop(Optimizer):
     """
 
     own_names = {"epsilon": "eps", "beta2": "rho"}
+    rule = "rmsprop"
     names = ("lr", "rho", "eps")
     states = ("v",)
-    number = 2
 
     def __init__(self, lr=0.01, rho=0.99, eps=1e-8):
         self.lr, self.rho, self.eps = lr, rho, eps
@@ -172,9 +176,9 @@ class Adagrad(Optimizer):
     eps > 0.
     """
 
+    rule = "adagrad"
     names = ("lr", "eps")
     states = ("v",)
-    number = 3
 
     def __init__(self, lr=0.01, eps=1e-10):
         self.lr, self.eps = lr, eps
@@ -189,10 +193,7 @@ class FullBatch(Optimizer):
     kernels, by chunks of rows, on threads of its own. It refuses dropout and noise, l1, clipping and max_norm: its
     gradient must be that of one smooth function. To the core it is the plain SGD, which never runs."""
 
-    number = SGD.number
-
-    def settings(self):
-        return (type(self), *self._values(self))
+    rule = SGD.rule
 
     def checked(self):
         self.checked_momentum(momentum(self.lr))
@@ -274,8 +275,8 @@ class NaturalGradient(FullBatch):
 
 
 BY_NAME = {
-    "sgd": SGD, "adam": Adam, "adamw": AdamW, "rmsprop": RMSprop, "adagrad": Adagrad, "lbfgs": LBFGS,
-    "natural_gradient": NaturalGradient,
+    **{kind.rule: kind for kind in Optimizer.__subclasses__() if kind is not FullBatch},
+    "adamw": AdamW, "lbfgs": LBFGS, "natural_gradient": NaturalGradient,
 }
 
 

@@ -87,7 +87,7 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
 
 
 def _threshold(net):
-    return 0.5 if net.layers[-1]._unit.name in ("sigmoid", "hard_sigmoid") else 0
+    return 0.5 if net.layers[-1]._unit.traits.share else 0
 
 
 def _classes(a, threshold):

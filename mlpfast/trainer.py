@@ -37,8 +37,8 @@ class Trainer(Closed):
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
     loss: a name or an object of mlpfast.losses.
-    optimizer: "sgd", "adam", "adamw", "rmsprop" or "adagrad", or an object such as SGD(lr=0.1, momentum=0.9); with
-        batch_size=None also "lbfgs" or "natural_gradient". Its lr may be a schedule (mlpfast.schedules).
+    optimizer: a name or an object of mlpfast.optimizers, such as "adam" or SGD(lr=0.1, momentum=0.9); "lbfgs" and
+        "natural_gradient" with batch_size=None. Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
     clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
     clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
@@ -332,7 +332,7 @@ class Trainer(Closed):
         more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
         loss = repr(self.loss) if self.loss.parameters else self.loss.name
         lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
-        if self.loss.name == "custom":
+        if self.loss.traits.is_own:
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
@@ -425,7 +425,7 @@ class Trainer(Closed):
         return s
 
     def _evaluate(self, data, wanted, metrics):
-        yhat = self._outputs(data) if metrics or self.loss.name == "custom" else None
+        yhat = self._outputs(data) if metrics or self.loss.traits.is_own else None
         sums = self.network._core.evaluate(data, self.loss, checked_threads(self.threads), yhat)
         return {**self._means(sums, wanted), **known_metrics.values(metrics, data, yhat)}
 
@@ -436,7 +436,7 @@ class Trainer(Closed):
         """What of the metrics chosen is to be computed on each of the two."""
         counts = []
         given = [part for part in (data, validation) if part is not None]
-        if self.loss.name in losses.CLASSIFICATION:
+        if self.loss.traits.counts:
             counts = known_metrics.counted(chosen, given, self.loss)
             chosen = {name: f for name, f in chosen.items() if not (name in counts and known_metrics.is_ours(f))}
         chosen = known_metrics.for_outputs(chosen, given, self.network.n_out)

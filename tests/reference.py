@@ -4,6 +4,7 @@ A network is a list of (W, b, activation), b None for a layer without a bias. La
 """
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
@@ -50,51 +51,52 @@ def gelu_u(z):
 
 SELU = 1.0507009873554805, 1.6732632423543772
 
-ACTIVATIONS = {  # g(z), or g(z, alpha)
-    "identity": lambda z: z,
-    "relu": lambda z: np.maximum(z, 0),
-    "leaky_relu": lambda z, alpha=0.01: np.where(z > 0, z, alpha * z),
-    "prelu": lambda z, alpha=0.25: np.where(z > 0, z, alpha * z),
-    "elu": lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
-    "selu": lambda z: SELU[0] * np.where(z > 0, z, SELU[1] * np.expm1(np.minimum(z, 0))),
-    "gelu": lambda z: z * normal_cdf(z),
-    "gelu_tanh": lambda z: z / 2 * (1 + np.tanh(gelu_u(z))),
-    "silu": lambda z: z * sigmoid(z),
-    "mish": lambda z: z * np.tanh(softplus(z)),
-    "softplus": softplus,
-    "softsign": lambda z: z / (1 + np.abs(z)),
-    "hard_sigmoid": hard_sigmoid,
-    "hard_swish": lambda z: z * hard_sigmoid(z),
-    "sigmoid": sigmoid,
-    "tanh": np.tanh,
-    "exp": np.exp,
-    "sign": np.sign,
-    "softmax": softmax,
-}
-
-DERIVATIVES = {  # g'(z), element by element
-    "identity": np.ones_like,
-    "relu": lambda z: (z > 0).astype(np.float64),
-    "leaky_relu": lambda z, alpha=0.01: np.where(z > 0, 1.0, alpha),
-    "prelu": lambda z, alpha=0.25: np.where(z > 0, 1.0, alpha),
-    "elu": lambda z, alpha=1.0: np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0))),
-    "selu": lambda z: SELU[0] * np.where(z > 0, 1.0, SELU[1] * np.exp(np.minimum(z, 0))),
-    "gelu": lambda z: normal_cdf(z) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
-    "gelu_tanh": lambda z: (
-        (1 + np.tanh(gelu_u(z))) / 2
-        + z / 2 / np.cosh(gelu_u(z)) ** 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+UNITS = {  # g(z) and g'(z), element by element; or of (z, alpha)
+    "identity": (lambda z: z, np.ones_like),
+    "relu": (lambda z: np.maximum(z, 0), lambda z: (z > 0).astype(np.float64)),
+    "leaky_relu": (
+        lambda z, alpha=0.01: np.where(z > 0, z, alpha * z), lambda z, alpha=0.01: np.where(z > 0, 1.0, alpha)
     ),
-    "silu": lambda z: sigmoid(z) * (1 + z * sigmoid(-z)),
-    "mish": lambda z: np.tanh(softplus(z)) + z * sigmoid(z) / np.cosh(softplus(z)) ** 2,
-    "softplus": sigmoid,
-    "softsign": lambda z: 1 / (1 + np.abs(z)) ** 2,
-    "hard_sigmoid": lambda z: np.where(np.abs(z) < 3, 1 / 6, 0.0),
-    "hard_swish": lambda z: np.where(np.abs(z) < 3, (2 * z + 3) / 6, (z >= 3).astype(np.float64)),
-    "sigmoid": lambda z: sigmoid(z) * sigmoid(-z),
-    "tanh": lambda z: 1 - np.tanh(z) ** 2,
-    "exp": np.exp,
-    "sign": np.zeros_like,
+    "prelu": (lambda z, alpha=0.25: np.where(z > 0, z, alpha * z), lambda z, alpha=0.25: np.where(z > 0, 1.0, alpha)),
+    "elu": (
+        lambda z, alpha=1.0: np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0))),
+        lambda z, alpha=1.0: np.where(z > 0, 1.0, alpha * np.exp(np.minimum(z, 0))),
+    ),
+    "selu": (
+        lambda z: SELU[0] * np.where(z > 0, z, SELU[1] * np.expm1(np.minimum(z, 0))),
+        lambda z: SELU[0] * np.where(z > 0, 1.0, SELU[1] * np.exp(np.minimum(z, 0))),
+    ),
+    "gelu": (
+        lambda z: z * normal_cdf(z),
+        lambda z: normal_cdf(z) + z * np.exp(-(z**2) / 2) / math.sqrt(2 * math.pi),
+    ),
+    "gelu_tanh": (
+        lambda z: z / 2 * (1 + np.tanh(gelu_u(z))),
+        lambda z: (
+            (1 + np.tanh(gelu_u(z))) / 2
+            + z / 2 / np.cosh(gelu_u(z)) ** 2 * math.sqrt(2 / math.pi) * (1 + 3 * 0.044715 * z**2)
+        ),
+    ),
+    "silu": (lambda z: z * sigmoid(z), lambda z: sigmoid(z) * (1 + z * sigmoid(-z))),
+    "mish": (
+        lambda z: z * np.tanh(softplus(z)),
+        lambda z: np.tanh(softplus(z)) + z * sigmoid(z) / np.cosh(softplus(z)) ** 2,
+    ),
+    "softplus": (softplus, sigmoid),
+    "softsign": (lambda z: z / (1 + np.abs(z)), lambda z: 1 / (1 + np.abs(z)) ** 2),
+    "hard_sigmoid": (hard_sigmoid, lambda z: np.where(np.abs(z) < 3, 1 / 6, 0.0)),
+    "hard_swish": (
+        lambda z: z * hard_sigmoid(z),
+        lambda z: np.where(np.abs(z) < 3, (2 * z + 3) / 6, (z >= 3).astype(np.float64)),
+    ),
+    "sigmoid": (sigmoid, lambda z: sigmoid(z) * sigmoid(-z)),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2),
+    "exp": (np.exp, np.exp),
+    "sign": (np.sign, np.zeros_like),
+    "softmax": (softmax, None),  # its Jacobian is below
 }
+ACTIVATIONS = {name: g for name, (g, _) in UNITS.items()}
+DERIVATIVES = {name: derivative for name, (_, derivative) in UNITS.items()}
 
 
 def softmax_jacobian(z):
@@ -123,49 +125,64 @@ def log_rate(z, output):
     return np.log(softplus(z)) if output == "softplus" else z
 
 
-TERMS = {  # of the losses of yhat = a: value and derivative for r = yhat - y
-    "half_squared_error": (lambda r, p: r**2 / 2, lambda r, p: r),
-    "squared_error": (lambda r, p: r**2, lambda r, p: 2 * r),
-    "absolute_error": (lambda r, p: np.abs(r), lambda r, p: np.sign(r)),
-    "huber": (
-        lambda r, d: np.where(np.abs(r) <= d, r**2 / 2, d * (np.abs(r) - d / 2)),
-        lambda r, d: np.clip(r, -d, d),
+def smoothed(y, s, K):
+    """Label smoothing over K classes."""
+    return (1 - s.smoothing) * y + s.smoothing / K
+
+
+class Settings(NamedTuple):
+    """Of a loss: its parameter, the label smoothing, and the output's activation."""
+
+    parameter: float
+    smoothing: float
+    output: str
+
+
+# What it is a function of, its terms (B, K), and their derivatives; of out (z or yhat), y and Settings.
+LOSSES = {
+    "cross_entropy": (  # output softmax, or identity: logits
+        "z", lambda z, y, s: -smoothed(y, s, y.shape[1]) * log_softmax(z),
+        lambda z, y, s: softmax(z) - smoothed(y, s, y.shape[1]),
     ),
-    "quantile": (lambda r, q: np.maximum(-q * r, (1 - q) * r), lambda r, q: np.where(r > 0, 1 - q, -q) * (r != 0)),
-    "log_cosh": (lambda r, p: np.logaddexp(r, -r) - math.log(2), lambda r, p: np.tanh(r)),
+    "binary_cross_entropy": (  # output sigmoid, or identity: logits
+        "z", lambda z, y, s: np.logaddexp(0, z) - smoothed(y, s, 2) * z, lambda z, y, s: sigmoid(z) - smoothed(y, s, 2)
+    ),
+    "half_squared_error": ("yhat", lambda a, y, s: (a - y) ** 2 / 2, lambda a, y, s: a - y),
+    "squared_error": ("yhat", lambda a, y, s: (a - y) ** 2, lambda a, y, s: 2 * (a - y)),
+    "absolute_error": ("yhat", lambda a, y, s: np.abs(a - y), lambda a, y, s: np.sign(a - y)),
+    "huber": (
+        "yhat", lambda a, y, s: huber(a - y, s.parameter), lambda a, y, s: np.clip(a - y, -s.parameter, s.parameter)
+    ),
+    "quantile": (
+        "yhat", lambda a, y, s: np.maximum(s.parameter * (y - a), (1 - s.parameter) * (a - y)),
+        lambda a, y, s: np.where(a > y, 1 - s.parameter, -s.parameter) * (a != y),
+    ),
+    "log_cosh": ("yhat", lambda a, y, s: np.logaddexp(a - y, y - a) - math.log(2), lambda a, y, s: np.tanh(a - y)),
+    "poisson": (
+        "z", lambda z, y, s: np.exp(log_rate(z, s.output)) - y * log_rate(z, s.output),
+        lambda z, y, s: sigmoid(z) * (1 - y / softplus(z)) if s.output == "softplus" else np.exp(z) - y,
+    ),
+    "perceptron": ("z", lambda z, y, s: np.maximum(0, -y * z), lambda z, y, s: np.where(y * z > 0, 0, -y)),
+    "hinge": ("z", lambda z, y, s: np.maximum(0, 1 - y * z), lambda z, y, s: np.where(y * z < 1, -y, 0)),
 }
+
+
+def huber(r, d):
+    return np.where(np.abs(r) <= d, r**2 / 2, d * (np.abs(r) - d / 2))
 
 
 def losses(loss, z, y, output, parameter=0.0, smoothing=0.0):
     """loss(x_i, y_i) (B,) from z_L, the targets y (B, K) and the output's activation."""
-    if loss == "cross_entropy":  # output softmax, or identity: logits
-        return -(((1 - smoothing) * y + smoothing / y.shape[1]) * log_softmax(z)).sum(axis=1)
-    if loss == "binary_cross_entropy":  # output sigmoid, or identity: logits
-        return (np.logaddexp(0, z) - ((1 - smoothing) * y + smoothing / 2) * z).sum(axis=1)
-    if loss == "poisson":
-        return (np.exp(log_rate(z, output)) - y * log_rate(z, output)).sum(axis=1)
-    if loss == "perceptron":
-        return np.maximum(0, -y * z).sum(axis=1)
-    if loss == "hinge":
-        return np.maximum(0, 1 - y * z).sum(axis=1)
-    return TERMS[loss][0](ACTIVATIONS[output](z) - y, parameter).sum(axis=1)
+    of, terms, _ = LOSSES[loss]
+    return terms(z if of == "z" else ACTIVATIONS[output](z), y, Settings(parameter, smoothing, output)).sum(axis=1)
 
 
 def last_residual(loss, z, y, output, parameter=0.0, smoothing=0.0):
-    """delta_L (B, K): yhat - y where the loss contains the activation, else (d loss / d yhat) through g_L'."""
-    if loss == "cross_entropy":
-        return softmax(z) - ((1 - smoothing) * y + smoothing / y.shape[1])
-    if loss == "binary_cross_entropy":
-        return sigmoid(z) - ((1 - smoothing) * y + smoothing / 2)
-    if loss == "poisson" and output == "softplus":
-        return sigmoid(z) * (1 - y / softplus(z))
-    if loss == "poisson":
-        return np.exp(z) - y
-    if loss == "perceptron":
-        return np.where(y * z > 0, 0, -y)
-    if loss == "hinge":
-        return np.where(y * z < 1, -y, 0)
-    return through(output, z, TERMS[loss][1](ACTIVATIONS[output](z) - y, parameter))
+    """delta_L (B, K): the derivative in z_L itself, or that in yhat through g_L'."""
+    (of, _, derivatives), settings = LOSSES[loss], Settings(parameter, smoothing, output)
+    return derivatives(z, y, settings) if of == "z" else through(
+        output, z, derivatives(ACTIVATIONS[output](z), y, settings)
+    )
 
 
 def correct(loss, z, y):

@@ -8,7 +8,19 @@ import numpy as np
 import pytest
 
 import mlpfast
-from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, Network, RMSprop, Trainer, activations, callbacks, losses, schedules
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adam,
+    Layer,
+    Network,
+    Trainer,
+    activations,
+    callbacks,
+    losses,
+    optimizers,
+    schedules,
+)
 from mlpfast._attributes import Closed
 from mlpfast.diagnostics import GradientFlow
 from mlpfast.metrics import TopK
@@ -19,13 +31,13 @@ def network(**kwargs):
 
 
 MADE = [
-    network(), Layer(2, 3), network().layers[0], SGD(), Adam(), AdamW(), RMSprop(), mlpfast.Adagrad(), LBFGS(),
-    mlpfast.NaturalGradient(), *(schedules.Constant(0.1, per=per) for per in ("epoch", "step")),
+    network(), Layer(2, 3), network().layers[0], *(kind() for kind in optimizers.BY_NAME.values()),
+    *(schedules.Constant(0.1, per=per) for per in ("epoch", "step")),
     schedules.Exponential(0.1, 1), schedules.InverseTime(0.1, 1), schedules.Step(0.1), schedules.Cosine(0.1, 9),
     schedules.OneCycle(0.1, 9), schedules.Warmup(2, schedules.Constant(0.1)), schedules.ReduceOnPlateau(0.1),
-    losses.Loss("hinge"), losses.CrossEntropy(), losses.BinaryCrossEntropy(), losses.Huber(), losses.Quantile(),
-    losses.Custom(np.sin, np.cos), activations.Activation("relu"), activations.LeakyReLU(), activations.ELU(),
-    activations.PReLU(), activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1),
+    losses.Loss("hinge"), *(kind() for kind in losses.WITH_PARAMETERS.values()), losses.Custom(np.sin, np.cos),
+    activations.Activation("relu"), *(kind() for kind in activations.WITH_PARAMETERS.values()),
+    activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1),
     callbacks.LearningRateLogger(), TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),
 ]
 

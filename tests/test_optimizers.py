@@ -14,6 +14,7 @@ from mlpfast import (
     Network,
     RMSprop,
     Trainer,
+    _core,
     activations,
     backprop,
     losses,
@@ -21,9 +22,9 @@ from mlpfast import (
     schedules,
 )
 
-OPTIMIZERS = [SGD(0.1), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02), Adam(0.02, 0.8, 0.95, 1e-3),
-              AdamW(0.02, weight_decay=0.3), RMSprop(0.01), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05),
-              Adagrad(0.05, 1e-3)]
+BY_MINIBATCHES = [kind for kind in optimizers.BY_NAME.values() if not issubclass(kind, optimizers.FullBatch)]
+OPTIMIZERS = [*(kind(0.05) for kind in BY_MINIBATCHES), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02, 0.8, 0.95, 1e-3),
+              AdamW(0.02, weight_decay=0.3), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05, 1e-3)]
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LOSS = "cross_entropy"
@@ -87,6 +88,46 @@ def power(x, n):
     return result
 
 
+def test_numbers_states_and_names_are_the_cores():
+    assert {kind.rule for kind in BY_MINIBATCHES} == set(_core.OPTIMIZERS)
+    for kind in BY_MINIBATCHES:
+        row = _core.OPTIMIZERS[kind.rule]
+        assert (kind.number, len(kind.states)) == (row.number, row.states)
+        trainer = Trainer(network(), LOSS, kind())
+        trainer._settings()
+        assert len(trainer._core.views_of_state()) == 0  # not before a step
+        trainer.step(*examples())
+        assert len(trainer._core.views_of_state()) == (0 if row.bare else row.states)
+    with pytest.raises(TypeError, match="states of Wrong must be the core's 2, got \\('m',\\)"):
+        type("Wrong", (Adam,), {"states": ("m",)})
+
+
+class Plain(optimizers.Optimizer):
+    """One setting and no more."""
+
+    rule, number = "sgd", 0
+
+    def __init__(self, lr):
+        self.lr = lr
+        self.checked()
+
+    def _own(self):
+        return {}
+
+
+def test_an_optimizer_may_have_one_setting():
+    (X, y), results = examples(), []
+    for kind in (Plain, SGD):
+        net = network()
+        trainer = Trainer(net, LOSS, kind(0.1))
+        trainer.step(X, y)
+        trainer.optimizer.lr = 0.3
+        trainer.step(X, y)
+        results.append([np.array(p) for p in net.parameters])
+    for got, wanted in zip(*results, strict=True):
+        np.testing.assert_array_equal(got, wanted)
+
+
 @both_types
 @every_optimizer
 def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
@@ -123,7 +164,7 @@ def test_steps_are_those_of_pytorch(optimizer):
             o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay),
         RMSprop: lambda ps: torch.optim.RMSprop(ps, o.lr, o.rho, o.eps),
         Adagrad: lambda ps: torch.optim.Adagrad(ps, o.lr, eps=o.eps),
-    }[type(o)](parameters)
+    }.get(type(o), lambda ps: pytest.skip(f"not compared with PyTorch's: {o}"))(parameters)
     for _ in range(10):
         for p, g in zip(parameters, (g for pair in backprop.gradients(net, X, y, LOSS) for g in pair), strict=True):
             p.grad = torch.tensor(g)
@@ -170,7 +211,7 @@ def test_a_state_holds_all_that_training_goes_on_from():
             np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), Adam(0.01), RMSprop(0.01), Adagrad(0.05)], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), *(kind() for kind in BY_MINIBATCHES)], ids=str)
 def test_the_same_bits_on_any_number_of_threads(optimizer):
     X, y = examples(60)
     results = []
@@ -430,7 +471,7 @@ def test_all_rows_at_once_is_gradient_descent():
     (lambda: AdamW(lr=0.5, weight_decay=2.0), "weight_decay must be < 1 / lr"),
     (lambda: RMSprop(rho="x"), "rho must be a number"),
     (lambda: Adagrad(eps=-1), "eps must be > 0"),
-    (lambda: optimizers.from_name("lion"), "optimizer must be one of"),
+    (lambda: optimizers.from_name("sgdm"), "optimizer must be one of"),
     (lambda: optimizers.from_name(3), "optimizer must be a name or an optimizer object"),
     (lambda: Trainer(network(), LOSS, clip_value=0).step(*examples()), "clip_value must be > 0"),
     (lambda: Trainer(network(), LOSS, clip_norm=-1).step(*examples()), "clip_norm must be > 0"),

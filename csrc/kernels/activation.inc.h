@@ -1,7 +1,7 @@
 // Activations g and their derivatives, on (rows, cols) with a row stride. Template parameters: a simd/*.h.
 //
 // A derivative is written in a = g(z) wherever that says enough, so that z need not be kept; in z for the activations of
-// which mlp_keeps_z is true. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
+// with the trait MLP_IN_Z. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
 // times zero would come out as NaN; a NaN stays one.
 
 typedef struct {
@@ -9,40 +9,42 @@ typedef struct {
 } point;
 typedef vreal point_function(point p);
 
-SIMD vreal identity(point p) { return p.z; }
-SIMD vreal one(point p) {
+SIMD vreal identity_value(point p) { return p.z; }
+SIMD vreal identity_derivative(point p) {
     (void)p;
     return v_set1(1);
 }
 
 // ---- Rectifiers ----
 
-SIMD vreal relu(point p) { return v_max(v_zero(), p.z); }  // the second operand wins for NaN
+SIMD vreal relu_value(point p) { return v_max(v_zero(), p.z); }  // the second operand wins for NaN
 // y, or NaN where x is.
 SIMD vreal unless_nan(vreal x, vreal y) { return v_select(v_eq(x, x), y, x); }
 // below where x <= 0, above elsewhere, NaN for NaN.
 SIMD vreal either(vreal x, vreal below, vreal above) {
     return unless_nan(x, v_select(v_lt(v_zero(), x), above, below));
 }
-SIMD vreal relu_slope(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_sub(p.a, p.a)); }
+SIMD vreal relu_derivative(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_sub(p.a, p.a)); }
 
-SIMD vreal leaky_relu(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
-SIMD vreal leaky_relu_slope(point p) { return either(p.a, p.alpha, v_set1(1)); }  // alpha >= 0: a has the sign of z
-SIMD vreal prelu_slope(point p) { return either(p.z, p.alpha, v_set1(1)); }
+SIMD vreal leaky_relu_value(point p) { return v_select(v_lt(v_zero(), p.z), p.z, v_mul(p.alpha, p.z)); }
+// alpha >= 0: a has the sign of z
+SIMD vreal leaky_relu_derivative(point p) { return either(p.a, p.alpha, v_set1(1)); }
+SIMD vreal prelu_value(point p) { return leaky_relu_value(p); }
+SIMD vreal prelu_derivative(point p) { return either(p.z, p.alpha, v_set1(1)); }
 
-SIMD vreal elu(point p) {
+SIMD vreal elu_value(point p) {
     vreal below = v_mul(p.alpha, expm1_down(v_min(v_zero(), p.z)));
     return v_select(v_lt(v_zero(), p.z), p.z, below);
 }
-SIMD vreal elu_slope(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_add(p.a, p.alpha)); }
+SIMD vreal elu_derivative(point p) { return v_select(v_lt(v_zero(), p.a), v_set1(1), v_add(p.a, p.alpha)); }
 
 #define SELU_SCALE ((real)1.0507009873554804934193349852946)
 #define SELU_ALPHA ((real)1.6732632423543772848170429916717)
-SIMD vreal selu(point p) {
+SIMD vreal selu_value(point p) {
     p.alpha = v_set1(SELU_ALPHA);
-    return v_mul(v_set1(SELU_SCALE), elu(p));
+    return v_mul(v_set1(SELU_SCALE), elu_value(p));
 }
-SIMD vreal selu_slope(point p) {
+SIMD vreal selu_derivative(point p) {
     vreal scale = v_set1(SELU_SCALE);
     return v_select(v_lt(v_zero(), p.a), scale, v_add(p.a, v_set1(SELU_SCALE * SELU_ALPHA)));
 }
@@ -55,8 +57,8 @@ SIMD vreal bounded(vreal x, real limit) { return v_max(v_set1(-limit), v_min(v_s
 SIMD vreal below_only(vreal z) { return v_max(v_set1(-GATE_CLOSED), z); }
 
 // z Phi(z), and Phi(z) + z phi(z): distribution and density of the standard normal.
-SIMD vreal gelu(point p) { return v_mul(below_only(p.z), normal_of(p.z).cdf); }
-SIMD vreal gelu_slope(point p) {
+SIMD vreal gelu_value(point p) { return v_mul(below_only(p.z), normal_of(p.z).cdf); }
+SIMD vreal gelu_derivative(point p) {
     normal n = normal_of(p.z);
     return v_fma(bounded(p.z, GATE_CLOSED), n.pdf, n.cdf);
 }
@@ -72,14 +74,14 @@ SIMD vreal gate_slope(vreal z, vreal u, vreal du) {
     sigmoid_parts g = sigmoid_split(u);
     return v_fma(v_mul(z, v_mul(g.s, g.rest)), du, g.s);
 }
-SIMD vreal gelu_tanh(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
-SIMD vreal gelu_tanh_slope(point p) {
+SIMD vreal gelu_tanh_value(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
+SIMD vreal gelu_tanh_derivative(point p) {
     vreal z = bounded(p.z, GATE_CLOSED);
     return gate_slope(z, gelu_tanh_u(z), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
 }
 
-SIMD vreal silu(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
-SIMD vreal silu_slope(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
+SIMD vreal silu_value(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
+SIMD vreal silu_derivative(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
 
 // t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators and
 // denominators are divided by powers of e^z, so that e = e^-|z| is enough.
@@ -95,8 +97,8 @@ SIMD mish_gate mish_gate_of(vreal z) {
     return (mish_gate){v_div(v_select(positive, high, low), below),
                        v_div(v_mul(v_set1(4), above), v_mul(below, below))};
 }
-SIMD vreal mish(point p) { return v_mul(below_only(p.z), mish_gate_of(p.z).t); }
-SIMD vreal mish_slope(point p) {
+SIMD vreal mish_value(point p) { return v_mul(below_only(p.z), mish_gate_of(p.z).t); }
+SIMD vreal mish_derivative(point p) {
     mish_gate g = mish_gate_of(p.z);
     return v_fma(bounded(p.z, GATE_CLOSED), g.slope, g.t);
 }
@@ -106,13 +108,13 @@ SIMD vreal hard_gate(vreal z) {
     vreal line = v_mul(v_add(z, v_set1(3)), v_set1((real)1 / 6));  // exact at the corners
     return v_max(v_zero(), v_min(v_set1(1), line));
 }
-SIMD vreal hard_sigmoid(point p) { return hard_gate(p.z); }
-SIMD vreal hard_sigmoid_slope(point p) {
+SIMD vreal hard_sigmoid_value(point p) { return hard_gate(p.z); }
+SIMD vreal hard_sigmoid_derivative(point p) {
     vreal six = v_set1((real)1 / 6);
     return either(p.a, v_zero(), v_select(v_lt(p.a, v_set1(1)), six, v_zero()));
 }
-SIMD vreal hard_swish(point p) { return v_mul(below_only(p.z), hard_gate(p.z)); }
-SIMD vreal hard_swish_slope(point p) {
+SIMD vreal hard_swish_value(point p) { return v_mul(below_only(p.z), hard_gate(p.z)); }
+SIMD vreal hard_swish_derivative(point p) {
     vreal line = v_fma(p.z, v_set1((real)1 / 3), v_set1((real)0.5));
     vreal up_to_3 = v_select(v_lt(p.z, v_set1(3)), line, v_set1(1));
     return unless_nan(p.z, v_select(v_lt(v_set1(-3), p.z), up_to_3, v_zero()));
@@ -120,55 +122,39 @@ SIMD vreal hard_swish_slope(point p) {
 
 // ---- The others ----
 
-SIMD vreal sigmoid(point p) { return v_sigmoid(p.z); }
-SIMD vreal sigmoid_slope(point p) { return v_mul(p.a, v_sub(v_set1(1), p.a)); }
-SIMD vreal tanh_unit(point p) { return v_tanh(p.z); }
-SIMD vreal tanh_slope(point p) { return v_fma(v_sub(v_zero(), p.a), p.a, v_set1(1)); }  // 1 - a^2, rounded once
-SIMD vreal exponential(point p) { return v_exp(p.z); }
-SIMD vreal exponential_slope(point p) { return p.a; }
-SIMD vreal sign_unit(point p) { return unless_nan(p.z, v_sign(p.z)); }
-SIMD vreal sign_slope(point p) { return v_sub(p.a, p.a); }
+SIMD vreal sigmoid_value(point p) { return v_sigmoid(p.z); }
+SIMD vreal sigmoid_derivative(point p) { return v_mul(p.a, v_sub(v_set1(1), p.a)); }
+SIMD vreal tanh_value(point p) { return v_tanh(p.z); }
+// 1 - a^2, rounded once
+SIMD vreal tanh_derivative(point p) { return v_fma(v_sub(v_zero(), p.a), p.a, v_set1(1)); }
+SIMD vreal exp_value(point p) { return v_exp(p.z); }
+SIMD vreal exp_derivative(point p) { return p.a; }
+SIMD vreal sign_value(point p) { return unless_nan(p.z, v_sign(p.z)); }
+SIMD vreal sign_derivative(point p) { return v_sub(p.a, p.a); }
 
 // log(1 + e^z) = max(z, 0) + log(1 + e^-|z|)
-SIMD vreal softplus(point p) {
+SIMD vreal softplus_value(point p) {
     return v_add(v_max(v_zero(), p.z), v_log1p_unit(exp_down(minus_size(p.z))));
 }
-SIMD vreal softplus_slope(point p) { return v_sigmoid(p.z); }
+SIMD vreal softplus_derivative(point p) { return v_sigmoid(p.z); }
 
 // z / (1 + |z|), 1 / (1 + |z|)^2
 #define SOFTSIGN_ONE ((real)0x1p60)
 SIMD vreal softsign_below(vreal z) { return v_sub(v_set1(1), minus_size(z)); }
-SIMD vreal softsign(point p) {
+SIMD vreal softsign_value(point p) {
     vreal z = bounded(p.z, SOFTSIGN_ONE);
     return v_div(z, softsign_below(z));
 }
-SIMD vreal softsign_slope(point p) {
+SIMD vreal softsign_derivative(point p) {
     vreal below = softsign_below(bounded(p.z, SOFTSIGN_ONE));
     return v_div(v_set1(1), v_mul(below, below));
 }
 
-// All of them: g(z) and g'. A new one needs its two functions, its line here, and its name in mlp_activation.
-// Softmax counts as identity: it needs whole rows, see softmax_forward.
-#define ACTIVATIONS(X) \
-    X(MLP_IDENTITY, identity, one) \
-    X(MLP_RELU, relu, relu_slope) \
-    X(MLP_LEAKY_RELU, leaky_relu, leaky_relu_slope) \
-    X(MLP_ELU, elu, elu_slope) \
-    X(MLP_SELU, selu, selu_slope) \
-    X(MLP_HARD_SIGMOID, hard_sigmoid, hard_sigmoid_slope) \
-    X(MLP_SIGMOID, sigmoid, sigmoid_slope) \
-    X(MLP_TANH, tanh_unit, tanh_slope) \
-    X(MLP_EXP, exponential, exponential_slope) \
-    X(MLP_SIGN, sign_unit, sign_slope) \
-    X(MLP_SOFTMAX, identity, one) \
-    X(MLP_PRELU, leaky_relu, prelu_slope) \
-    X(MLP_GELU, gelu, gelu_slope) \
-    X(MLP_GELU_TANH, gelu_tanh, gelu_tanh_slope) \
-    X(MLP_SILU, silu, silu_slope) \
-    X(MLP_MISH, mish, mish_slope) \
-    X(MLP_SOFTPLUS, softplus, softplus_slope) \
-    X(MLP_SOFTSIGN, softsign, softsign_slope) \
-    X(MLP_HARD_SWISH, hard_swish, hard_swish_slope)
+// These need whole rows or the caller, see softmax_forward and mlp_own_activation; here they count as identity.
+#define softmax_value identity_value
+#define softmax_derivative identity_derivative
+#define custom_value identity_value
+#define custom_derivative identity_derivative
 
 // ---- Over rows ----
 
@@ -178,7 +164,7 @@ SIMD vreal alpha_at(const real *slopes, vreal each, int64_t j, int lanes) {
 }
 SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.one_slope ? *(const real *)g.slopes : (real)g.alpha); }
 
-// slopes is the constant NULL for all activations but prelu.
+// slopes is the constant NULL for all activations that learn none.
 SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, vreal alpha,
                    const real *slopes, point_function *g) {
     for (; rows > 0; rows--, out += out_ld, z += z_ld) {
@@ -200,11 +186,11 @@ static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64
     const real *slopes = g.one_slope ? NULL : g.slopes;
     vreal alpha = alpha_of_all(g);
     switch (g.kind) {
-#define CASE(kind, function, slope) \
-    case kind: \
-        map_rows(out, out_ld, z, z_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, function); \
+#define CASE(number, NAME, name, traits, ...) \
+    case number: \
+        map_rows(out, out_ld, z, z_ld, rows, cols, alpha, (traits) & MLP_LEARNS_ALPHA ? slopes : NULL, name##_value); \
         break;
-        ACTIVATIONS(CASE)
+        MLP_ACTIVATION_ROWS(CASE)
 #undef CASE
     default: break;
     }
@@ -234,11 +220,12 @@ static SIMD_TARGET void through_derivative(real *out, int64_t out_ld, const real
     const real *slopes = g.one_slope ? NULL : g.slopes;
     vreal alpha = alpha_of_all(g);
     switch (g.kind) {
-#define CASE(kind, function, slope) \
-    case kind: \
-        slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, alpha, kind == MLP_PRELU ? slopes : NULL, slope); \
+#define CASE(number, NAME, name, traits, ...) \
+    case number: \
+        slope_rows(out, out_ld, delta, delta_ld, kept, kept_ld, rows, cols, alpha, \
+                   (traits) & MLP_LEARNS_ALPHA ? slopes : NULL, name##_derivative); \
         break;
-        ACTIVATIONS(CASE)
+        MLP_ACTIVATION_ROWS(CASE)
 #undef CASE
     default: break;
     }

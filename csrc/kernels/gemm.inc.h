@@ -373,7 +373,7 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
 typedef struct {
     real *out;         // (.., ld)
     real *z;           // forward: the sums themselves, or NULL
-    const real *kept;  // backward: see mlp_keeps_z
+    const real *kept;  // backward: see MLP_IN_Z
     int64_t ld;
     mlp_unit g;
 } layer_job;

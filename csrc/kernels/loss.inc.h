@@ -1,6 +1,6 @@
 // Losses: value and derivative of each row in one pass. Template parameters: a simd/*.h; see kernel_table.h for shapes.
 //
-// A loss that contains the output's activation (mlp_loss_takes_z) gets z_L, and its derivative is the residual itself:
+// A loss that contains the output's activation (MLP_OF_Z) gets z_L, and its derivative is the residual itself:
 //   softmax:  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1), so  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
 //   sigmoid:  loss = log(1 + e^z) - y z,                                 so  d loss / d z   = 1 / (1 + e^{-z}) - y
 //   exp:      loss = e^z - y z,                                          so  d loss / d z   = e^z - y
@@ -89,7 +89,7 @@ SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot) {
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
 // Smoothed labels, y' = (1 - e) y + e / K (Szegedy et al. 2016), are never formed.
-SIMD void softmax_cross_entropy(const examples *e, int wants_delta, outcome *to) {
+SIMD void cross_entropy_rows(const examples *e, int wants_delta, outcome *to) {
     vreal most = column_max(e->z, e->n), mass, dot;
     real smoothing = (real)e->loss.label_smoothing, each = smoothing / (real)e->n, share = 1 - smoothing;
     vreal predicted = first_max(e->z, e->n), wanted = e->label ? e->label_code : first_max(e->y, e->n);
@@ -119,7 +119,8 @@ SIMD void classes_of(int64_t *classes, vreal code) {
 
 // max(0, 1 + max_{j != y} z_j - z_y), Crammer and Singer, "On the algorithmic implementation of multiclass kernel-based
 // vector machines", JMLR 2 (2001). The derivative is 0 where the margin is exactly 1.
-SIMD void multiclass_hinge(const examples *e, outcome *to) {
+SIMD void hinge_rows(const examples *e, int wants_delta, outcome *to) {
+    (void)wants_delta;
     int64_t rival[VL];
     real of_label[VL] = {0}, of_rival[VL];
     compare_classes(to, first_max(e->z, e->n), e->label_code, column_max_or_nan(e->z, e->n));
@@ -149,29 +150,29 @@ typedef struct {
 typedef vreal term_function(pair p, vreal *slope);  // the term, and its derivative with respect to out
 
 // max(z, 0) - y z + log(1 + e^{-|z|}), which neither overflows nor cancels.
-SIMD vreal sigmoid_cross_entropy(pair p, vreal *slope) {
+SIMD vreal binary_cross_entropy_term(pair p, vreal *slope) {
     vreal y = v_fma(p.smoothing, v_sub(v_set1((real)0.5), p.y), p.y), tail = v_log1p_unit(exp_down(minus_size(p.out)));
     *slope = v_sub(v_sigmoid(p.out), y);
     return v_add(v_sub(v_max(p.out, v_zero()), v_mul(p.out, y)), tail);
 }
 
-SIMD vreal squared_error(pair p, vreal *slope) {
+SIMD vreal squared_error_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y);
     *slope = v_add(r, r);
     return v_mul(r, r);
 }
-SIMD vreal half_squared_error(pair p, vreal *slope) {
+SIMD vreal half_squared_error_term(pair p, vreal *slope) {
     *slope = v_sub(p.out, p.y);
     return v_mul(v_set1((real)0.5), v_mul(*slope, *slope));
 }
-SIMD vreal absolute_error(pair p, vreal *slope) {
+SIMD vreal absolute_error_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y);
     *slope = v_sign(r);  // 0 at 0
     return v_sub(v_zero(), minus_size(r));
 }
 
 // 1/2 r^2 for |r| <= d, d (|r| - d/2) beyond: Huber, "Robust estimation of a location parameter" (1964).
-SIMD vreal huber(pair p, vreal *slope) {
+SIMD vreal huber_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y), size = v_sub(v_zero(), minus_size(r)), d = p.parameter, half = v_set1((real)0.5);
     vmask far = v_lt(d, size);
     *slope = v_select(far, v_mul(d, v_sign(r)), r);
@@ -179,7 +180,7 @@ SIMD vreal huber(pair p, vreal *slope) {
 }
 
 // q (y - yhat) below the target, (1 - q) (yhat - y) above: Koenker and Bassett, "Regression quantiles" (1978).
-SIMD vreal quantile(pair p, vreal *slope) {
+SIMD vreal quantile_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y), zero = v_zero();
     vreal above = v_sub(v_set1(1), p.parameter), below = v_sub(zero, p.parameter);
     *slope = v_select(v_lt(zero, r), above, v_select(v_lt(r, zero), below, zero));
@@ -187,7 +188,7 @@ SIMD vreal quantile(pair p, vreal *slope) {
 }
 
 // |r| + log(1 + e^{-2|r|}) - log 2; near zero, where that cancels, log(1 + m^2 / (2 (1 + m))) with m = e^{-|r|} - 1.
-SIMD vreal log_cosh(pair p, vreal *slope) {
+SIMD vreal log_cosh_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y), down = minus_size(r), m = expm1_down(down);
     vreal twice_exp = v_fma(v_set1(2), m, v_set1(2));
     vreal near = v_log1p_unit(v_min(v_set1(1), v_div(v_mul(m, m), twice_exp)));
@@ -199,46 +200,32 @@ SIMD vreal log_cosh(pair p, vreal *slope) {
 // yhat - y log yhat, the negative log likelihood but for log y!. exp, or logits of exp: e^z - y z.
 // softplus: s - y log s, s = log(1 + e^z); far below zero s = e^z, so that log s = z and s' / s = 1.
 #define SOFTPLUS_IS_EXP ((real)-40)
-SIMD vreal poisson(pair p, vreal *slope) {
+SIMD vreal poisson_term(pair p, vreal *slope) {
     if (p.output != MLP_SOFTPLUS) {
         vreal rate = v_exp(p.out);
         *slope = v_sub(rate, p.y);
         return v_sub(rate, v_mul(p.y, p.out));
     }
     vmask is_exp = v_lt(p.out, v_set1(SOFTPLUS_IS_EXP));
-    vreal z = p.out, rate = softplus((point){.z = z}), s = v_sigmoid(z);
+    vreal z = p.out, rate = softplus_value((point){.z = z}), s = v_sigmoid(z);
     vreal log_rate = v_select(is_exp, z, v_log(rate)), ratio = v_select(is_exp, v_set1(1), v_div(s, rate));
     *slope = v_sub(s, v_mul(p.y, ratio));
     return v_sub(rate, v_mul(p.y, log_rate));
 }
 
 // max(0, -y z): Rosenblatt's error margin. On the boundary the example still counts as wrong, so that zero weights learn.
-SIMD vreal perceptron(pair p, vreal *slope) {
+SIMD vreal perceptron_term(pair p, vreal *slope) {
     vreal minus_margin = v_sub(v_zero(), v_mul(p.y, p.out));
     *slope = v_select(v_lt(minus_margin, v_zero()), v_zero(), v_sub(v_zero(), p.y));
     return v_max(v_zero(), minus_margin);
 }
 
 // max(0, 1 - y z): Vapnik's hinge; the derivative is 0 at y z = 1.
-SIMD vreal hinge(pair p, vreal *slope) {
+SIMD vreal hinge_term(pair p, vreal *slope) {
     vreal over = v_fma(v_sub(v_zero(), p.y), p.out, v_set1(1));
     *slope = v_select(v_lt(v_zero(), over), v_sub(v_zero(), p.y), v_zero());
     return v_max(v_zero(), over);
 }
-
-// All of them: the term, and where y is cut into two classes (NaN where there are none). A new one needs its function,
-// its line here and its name in mlp_loss_kind.
-#define TERMS(X) \
-    X(MLP_BINARY_CROSS_ENTROPY, sigmoid_cross_entropy, 0.5) \
-    X(MLP_HALF_SQUARED_ERROR, half_squared_error, NAN) \
-    X(MLP_SQUARED_ERROR, squared_error, NAN) \
-    X(MLP_ABSOLUTE_ERROR, absolute_error, NAN) \
-    X(MLP_HUBER, huber, NAN) \
-    X(MLP_QUANTILE, quantile, NAN) \
-    X(MLP_LOG_COSH, log_cosh, NAN) \
-    X(MLP_POISSON, poisson, NAN) \
-    X(MLP_PERCEPTRON, perceptron, 0) \
-    X(MLP_HINGE, hinge, 0)
 
 SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cut) {
     vreal sum = v_zero(), wrong = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
@@ -261,17 +248,43 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
     to->labels = cut == cut ? (double)e->n : 0;
 }
 
+// Where y is cut into two classes; NaN where there are none.
+#define CUT(y, traits) (real)((traits) & MLP_COUNTS ? (y) == MLP_Y_PROBABILITIES ? 0.5 : 0 : NAN)
+#define SUM_OF_TERMS(number, name, cut) \
+    case number: sum_terms(e, to, name##_term, cut); break;
+#define SUM_OF_TERMS_OR_ROWS SUM_OF_TERMS
+#define SUM_OF_ROWS(number, name, cut)
+#define SUM_OF_OWN(number, name, cut)
+
 SIMD void sum_of_terms(const examples *e, outcome *to) {
     vreal predicted = v_zero(), outputs = v_zero();
     if (e->one_hot) predicted = first_max(e->z, e->n), outputs = column_max_or_nan(e->z, e->n);
     switch (e->loss.kind) {
-#define CASE(kind, term, cut) \
-    case kind: sum_terms(e, to, term, (real)(cut)); break;
-        TERMS(CASE)
+#define CASE(number, NAME, name, form, y, traits, ...) SUM_OF_##form(number, name, CUT(y, traits))
+        MLP_LOSS_ROWS(CASE)
 #undef CASE
     default: break;
     }
     if (e->one_hot && to->labels > 0) compare_classes(to, predicted, first_max(e->y, e->n), outputs);
+}
+
+#define WHOLE_TERMS(number, name)
+#define WHOLE_ROWS(number, name) \
+    case number: name##_rows(e, wants_delta, to); break;
+#define WHOLE_TERMS_OR_ROWS(number, name) \
+    case number: \
+        if (e->label) name##_rows(e, wants_delta, to); \
+        else sum_of_terms(e, to); \
+        break;
+#define WHOLE_OWN(number, name)
+
+SIMD void value_and_derivative(const examples *e, int wants_delta, outcome *to) {
+    switch (e->loss.kind) {
+#define CASE(number, NAME, name, form, ...) WHOLE_##form(number, name)
+        MLP_LOSS_ROWS(CASE)
+#undef CASE
+    default: sum_of_terms(e, to);
+    }
 }
 
 // The share of example i's labels that are right.
@@ -310,9 +323,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         load_truth(&e, data, row, label, weight);
         load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
         outcome o = {0};
-        if (loss.kind == MLP_CROSS_ENTROPY) softmax_cross_entropy(&e, delta != NULL, &o);
-        else if (e.label) multiclass_hinge(&e, &o);
-        else sum_of_terms(&e, &o);
+        value_and_derivative(&e, delta != NULL, &o);
         for (int64_t j = 0; data->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
         if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
         for (int i = 0; i < e.count; i++) {

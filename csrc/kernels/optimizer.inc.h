@@ -13,7 +13,7 @@ typedef struct {
     mlp_optimizer optimizer;
     int nesterov;
     real lr, momentum, beta1, rest1, beta2, rest2, epsilon;  // rest = 1 - beta
-    real kept, step, correction;  // ADAM: 1 - lr weight_decay, lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+    real kept, step, correction;  // 1 - lr weight_decay; MLP_CORRECTS: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 } update_rule;
 
 // x^n by squaring: the same bits everywhere, which pow does not promise.
@@ -34,14 +34,14 @@ SIMD update_rule rule_of(const mlp_update *u) {
     const mlp_settings *s = u->settings;
     update_rule rule = {.scale = (real)u->scale, .l1 = (real)u->l1, .l2 = (real)u->l2};
     if (!s) return rule;  // the gradient alone
+    unsigned traits = mlp_optimizer_rows[s->optimizer].traits;
     rule.clip = (real)s->clip_value, rule.optimizer = s->optimizer;
-    if (s->optimizer != MLP_SGD && (rule.clip == 0 || rule.clip > MOST_SQUARED)) rule.clip = MOST_SQUARED;
+    if (traits & MLP_SQUARES && (rule.clip == 0 || rule.clip > MOST_SQUARED)) rule.clip = MOST_SQUARED;
     rule.lr = (real)u->lr, rule.momentum = (real)u->momentum, rule.nesterov = s->nesterov;
-    if (s->optimizer == MLP_SGD) return rule;
     rule.beta1 = (real)u->momentum, rule.rest1 = (real)(1 - u->momentum);
     rule.beta2 = (real)s->beta2, rule.rest2 = (real)(1 - s->beta2), rule.epsilon = (real)s->epsilon;
-    if (s->optimizer == MLP_ADAM) {
-        rule.kept = (real)(1 - u->lr * u->weight_decay);
+    rule.kept = (real)(1 - u->lr * u->weight_decay);
+    if (traits & MLP_CORRECTS) {
         // Where beta1 changes from step to step, the weights in m sum to 1 minus the product of all of them so far. Like
         // PyTorch this takes the power of the present one; both tend to 1.
         rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->steps)));
@@ -67,7 +67,7 @@ typedef moved optimizer_function(moved p, vreal g, const update_rule *rule);
 //   W = W - lr * g                               without momentum
 //   V = momentum * V + g;  W = W - lr * V        momentum:  Polyak (1964), in the form of Sutskever et al. (2013)
 //   ...                    W = W - lr * (g + momentum * V)                 nesterov, the same source
-SIMD moved sgd(moved p, vreal g, const update_rule *rule) {
+SIMD moved sgd_step(moved p, vreal g, const update_rule *rule) {
     if (rule->momentum != 0) {
         vreal V = p.state[0] = v_add(v_mul(v_set1(rule->momentum), p.state[0]), g);
         g = rule->nesterov ? v_add(g, v_mul(v_set1(rule->momentum), V)) : V;
@@ -79,7 +79,7 @@ SIMD moved sgd(moved p, vreal g, const update_rule *rule) {
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2         Kingma and Ba (2015), algorithm 1
 //   W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
 // weight_decay: before, W = W - lr weight_decay W                       Loshchilov and Hutter (2019), AdamW
-SIMD moved adam(moved p, vreal g, const update_rule *rule) {
+SIMD moved adam_step(moved p, vreal g, const update_rule *rule) {
     vreal m = p.state[0] = v_add(v_mul(v_set1(rule->beta1), p.state[0]), v_mul(v_set1(rule->rest1), g));
     vreal v = p.state[1] = v_add(v_mul(v_set1(rule->beta2), p.state[1]), v_mul(v_set1(rule->rest2), v_mul(g, g)));
     vreal size = v_add(v_mul(v_sqrt(v), v_set1(rule->correction)), v_set1(rule->epsilon));
@@ -88,22 +88,18 @@ SIMD moved adam(moved p, vreal g, const update_rule *rule) {
 }
 
 //   v = beta2 v + (1 - beta2) g^2,  W = W - lr g / (sqrt(v) + epsilon)  Tieleman and Hinton (2012)
-SIMD moved rmsprop(moved p, vreal g, const update_rule *rule) {
+SIMD moved rmsprop_step(moved p, vreal g, const update_rule *rule) {
     vreal v = p.state[0] = v_add(v_mul(v_set1(rule->beta2), p.state[0]), v_mul(v_set1(rule->rest2), v_mul(g, g)));
     p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
 
 //   v = v + g^2,  W = W - lr g / (sqrt(v) + epsilon)                    Duchi, Hazan and Singer (2011)
-SIMD moved adagrad(moved p, vreal g, const update_rule *rule) {
+SIMD moved adagrad_step(moved p, vreal g, const update_rule *rule) {
     vreal v = p.state[0] = v_min(v_set1(MOST), v_add(p.state[0], v_mul(g, g)));  // as MOST_SQUARED; NaN stays
     p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
-
-// All of them, with the most states they keep. A new one needs its function, its line here, its name in mlp_optimizer and
-// the number of its states in mlp_states_of (trainer.c).
-#define OPTIMIZERS(X) X(MLP_SGD, sgd, 1) X(MLP_ADAM, adam, 2) X(MLP_RMSPROP, rmsprop, 1) X(MLP_ADAGRAD, adagrad, 1)
 
 // ---- Over rows ----
 
@@ -158,14 +154,16 @@ SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const 
 // (rows, cols) of a parameter from number `at` on, row stride ld, from the sums in tile (rows, cols), row stride tile_ld.
 static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
                                     const update_rule *rule, int rows, int64_t cols) {
-    if (rule->optimizer == MLP_SGD && rule->momentum == 0) {
-        update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, 0, sgd);
-        return;
-    }
     switch (rule->optimizer) {
-#define CASE(kind, step, states) \
-    case kind: update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, states, step); break;
-        OPTIMIZERS(CASE)
+#define CASE(number, NAME, name, states, moved, traits) \
+    case number: \
+        if ((traits) & MLP_BARE && rule->momentum == 0) { \
+            update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, 0, name##_step); \
+        } else { \
+            update_rows_by(to, at, ld, tile, tile_ld, rule, rows, cols, states, name##_step); \
+        } \
+        break;
+        MLP_OPTIMIZER_ROWS(CASE)
 #undef CASE
     default: break;
     }

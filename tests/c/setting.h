@@ -3,6 +3,7 @@
 #define MLP_TEST_SETTING_H
 
 #include "check.h"
+#include "every.h"
 #include "reals.h"
 
 #define MOST_LAYERS 4
@@ -46,13 +47,13 @@ static inline void *make_inputs(const setting *s, const mlp_kernels *k) {
     return X;
 }
 
-// -1 and +1 for the losses of margins; probabilities suit all others.
+// -1 and +1 where they are wanted; probabilities suit all others.
 static inline void *make_targets(const setting *s, const mlp_kernels *k) {
     int64_t n = outputs_of(s);
     void *targets = allocate((size_t)(s->n * n) * k->real_size);
     for (int64_t i = 0; i < s->n; i++) {
         double y[1000], total = 0;
-        int signs = s->loss.kind == MLP_PERCEPTRON || s->loss.kind == MLP_HINGE;
+        int signs = mlp_loss_rows[s->loss.kind].y == MLP_Y_SIGNS;
         for (int64_t j = 0; j < n; j++) total += y[j] = random_unit();
         for (int64_t j = 0; j < n; j++) put(k, targets, i * n + j, signs ? (y[j] < 0.5 ? -1 : 1) : y[j] / total);
     }
@@ -89,7 +90,7 @@ static inline void destroy_data(dataset *d) {
 // ---- Networks ----
 
 static inline int64_t slopes_of(const setting *s, int l) {
-    return s->g[l] != MLP_PRELU ? 0 : s->one_slope >> l & 1 ? 1 : s->width[l + 1];
+    return !mlp_has(s->g[l], MLP_LEARNS_ALPHA) ? 0 : s->one_slope >> l & 1 ? 1 : s->width[l + 1];
 }
 
 // He's weights, and biases and slopes that are all different.

@@ -4,6 +4,7 @@
 // Its reference is the definition: each element one chain of fused multiply-adds in increasing depth. With small
 // integers nothing is ever rounded, so that the plain sum is the reference. Either way every bit must be right.
 #include "check.h"
+#include "every.h"
 #include "reals.h"
 
 #define MOST_ROWS 64
@@ -97,13 +98,16 @@ static void extend_sums(const problem *p, int64_t d) {
     }
 }
 
+// Those that step_of has; test_training.c goes through all.
+static const mlp_optimizer with_formula[4] = {MLP_SGD, MLP_ADAM, MLP_RMSPROP, MLP_ADAGRAD};
+
 // Optimizers in turn, but integers stay exact under SGD alone.
 static rule rule_number(int number, int integers) {
     rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {.lr = 0.25, .momentum = 0.5, .clip_value = 2}};
     if (!integers) {
         r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02, .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05,
                    .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .weight_decay = 0.5}};
-        r.settings.optimizer = (mlp_optimizer)(number / 16 % MLP_OPTIMIZERS);
+        r.settings.optimizer = with_formula[number / 16 % 4];
     }
     r.settings.nesterov = number & 1;
     if (!(number & 2)) r.settings.momentum = 0;
@@ -116,7 +120,7 @@ static rule rule_number(int number, int integers) {
 
 static mlp_update update_of(const rule *r) {
     const mlp_settings *s = &r->settings;
-    double momentum = s->optimizer == MLP_ADAM ? s->beta1 : s->momentum;
+    double momentum = mlp_optimizer_rows[s->optimizer].moved == MLP_MOVES_BETA1 ? s->beta1 : s->momentum;
     return (mlp_update){r->scale, s, s->lr, momentum, s->weight_decay, r->l1, r->l2, STEPS};
 }
 
@@ -126,7 +130,7 @@ static int states_of(const rule *r) {
 }
 
 // The first state is the mean of g under SGD and Adam, and of g^2 under the others.
-static int is_signed(const rule *r) { return r->settings.optimizer <= MLP_ADAM; }
+static int is_signed(const rule *r) { return r->settings.optimizer == MLP_SGD || r->settings.optimizer == MLP_ADAM; }
 
 // ---- References ----
 
@@ -308,7 +312,7 @@ static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
 static void vary(problem *p, unsigned count) {
     static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX, MLP_PRELU, MLP_SIGN};
     p->rule = rule_number((int)(count % 64), p->integers);
-    p->g = p->integers ? exact[count % 5] : (mlp_activation)(count % MLP_OWN_ACTIVATION);
+    p->g = p->integers ? exact[count % 5] : nth_activation((int)(count % KNOWN_ACTIVATIONS));
     p->alpha = count / 3 % WAYS;
     p->with_z = p->kind == FORWARD && count / 5 % 2;
     p->side = count % 7 < 5 ? AT_END : AT_BEGIN;

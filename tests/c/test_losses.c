@@ -1,6 +1,7 @@
 // Every loss of every table this machine can run: value, derivative and rightness of each row against the formulas in
 // double, and bit for bit against the first table.
 #include "check.h"
+#include "every.h"
 #include "reals.h"
 
 #define DATA_ROWS 24
@@ -15,6 +16,7 @@ typedef struct {
     mlp_loss loss;
     mlp_activation output;
     int by_label, weighted, indexed, one_hot;
+    int has_formula;  // here; else the tables are compared with each other alone, and in Python with reference.py
     numbers kind;
     int64_t rows, n;
     guarded_side side;
@@ -35,22 +37,17 @@ static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3, 9, 8, 1, 2
 static int64_t data_row(const problem *p, int64_t i) { return p->indexed ? indices[i] : FIRST + i; }
 
 static void describe(const problem *p, const char *what) {
-    static const char *const name[MLP_LOSSES] = {
-        [MLP_CROSS_ENTROPY] = "cross entropy", [MLP_BINARY_CROSS_ENTROPY] = "binary cross entropy",
-        [MLP_HALF_SQUARED_ERROR] = "half squared error", [MLP_SQUARED_ERROR] = "squared error",
-        [MLP_ABSOLUTE_ERROR] = "absolute error", [MLP_HUBER] = "huber", [MLP_QUANTILE] = "quantile",
-        [MLP_LOG_COSH] = "log cosh", [MLP_POISSON] = "poisson", [MLP_PERCEPTRON] = "perceptron", [MLP_HINGE] = "hinge",
-    };
     doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s%s", p->k->isa, dtype_name(p->k),
-          what, name[p->loss.kind], p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
+          what, mlp_loss_rows[p->loss.kind].name, p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
           (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
           p->indexed ? ", index" : "", p->one_hot ? ", one-hot" : "");
 }
 
 // ---- Numbers ----
 
-static int has_two_classes(mlp_loss_kind kind) { return kind == MLP_PERCEPTRON || kind == MLP_HINGE; }
-static int has_sides(mlp_loss_kind kind) { return has_two_classes(kind) || kind == MLP_BINARY_CROSS_ENTROPY; }
+static mlp_y y_of(mlp_loss_kind kind) { return mlp_loss_rows[kind].y; }
+static int has_two_classes(mlp_loss_kind kind) { return y_of(kind) == MLP_Y_SIGNS; }
+static int has_sides(mlp_loss_kind kind) { return mlp_loss_has(kind, MLP_COUNTS) && y_of(kind) != MLP_Y_DISTRIBUTIONS; }
 
 // Numbers whose loss is finite: the squares and e^z of the others are not.
 static double draw_extreme(const problem *p) {
@@ -77,8 +74,8 @@ static void draw_distribution(const problem *p, double *y) {
 
 static double draw_target(const problem *p) {
     if (has_two_classes(p->loss.kind)) return random_below(2) ? 1 : -1;
-    if (p->loss.kind == MLP_POISSON) return (double)random_below(10);
-    if (p->loss.kind != MLP_BINARY_CROSS_ENTROPY) return draw_output(p);
+    if (y_of(p->loss.kind) == MLP_Y_NOT_NEGATIVE) return (double)random_below(10);
+    if (y_of(p->loss.kind) != MLP_Y_PROBABILITIES) return draw_output(p);
     if (p->kind == TIES) return 0.5 * (double)random_below(3);
     return random_below(2) ? (double)random_below(2) : rounded(p->k, random_unit());
 }
@@ -90,7 +87,7 @@ static void draw_numbers(const problem *p) {
     for (int64_t r = 0; r < DATA_ROWS; r++) {
         weight[r] = p->weighted ? rounded(p->k, 3 * random_unit()) : 1;
         label[r] = (int32_t)random_below(p->n);
-        if (p->loss.kind == MLP_CROSS_ENTROPY) draw_distribution(p, target[r]);
+        if (y_of(p->loss.kind) == MLP_Y_DISTRIBUTIONS) draw_distribution(p, target[r]);
         else for (int64_t j = 0; j < p->n; j++) target[r][j] = draw_target(p);
         double other = p->one_hot && has_two_classes(p->loss.kind) ? -1 : 0;
         for (int64_t j = 0; (p->by_label || p->one_hot) && j < p->n; j++) target[r][j] = j == label[r] ? 1 : other;
@@ -259,6 +256,7 @@ static int call_here(const problem *p, void *delta) {
 static int is_near(double got, double wanted, double tolerance) { return fabs(got - wanted) <= tolerance; }
 
 static int row_is_good(const problem *p, int64_t i) {
+    if (!p->has_formula) return isfinite(((double *)array[ROW_LOSS])[i]) != 0;
     wanted_row w = reference(p, i);
     double factor = weight[data_row(p, i)], unit = (16 + (double)p->n) * epsilon(p->k);
     double underflow = (double)p->n * tiniest_normal(p->k);  // of squares
@@ -315,6 +313,7 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
     for (p.n = 1; p.n <= MOST_COLS; p.n += quick && p.n > 34 ? 7 : 1) {
         for (int kind = 0; kind < NUMBERS; kind++) {
             p.kind = (numbers)kind;
+            if (p.kind == EXTREME && !p.has_formula) continue;
             for (p.rows = 0; p.rows <= MOST_ROWS; p.rows += p.rows < 3 ? 1 : 5) {
                 p.side = (p.n + p.rows) % 4 ? AT_END : AT_BEGIN;
                 check_loss(&p, first);
@@ -363,8 +362,8 @@ static void test_not_finite(problem p) {
         draw_numbers(&p);
         for (int64_t i = 0; i < p.rows; i++) {
             for (int64_t j = 0; j < p.n; j++) {
-                check_bad(p, i, j, (i + j) % 2 ? NAN : INFINITY);
-                if (has_two_classes(p.loss.kind)) check_bad(p, i, j, -INFINITY);
+                check_bad(p, i, j, (i + j) % 2 || !p.has_formula ? NAN : INFINITY);
+                if (p.has_formula && has_two_classes(p.loss.kind)) check_bad(p, i, j, -INFINITY);
             }
         }
     }
@@ -381,7 +380,7 @@ static void test_overflow(problem p) {
         put(p.k, array[OUT], j, j % 2 ? most : -most);
         if (has_two_classes(p.loss.kind)) put(p.k, array[TARGETS], data_row(&p, 0) * p.n + j, j % 2 ? -1 : 1);
     }
-    int overflows = p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY && p.output != MLP_SOFTPLUS;
+    int overflows = p.has_formula && p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY && p.output != MLP_SOFTPLUS;
     if (overflows) CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
     put(p.k, array[TARGETS], data_row(&p, 0) * p.n + 1, NAN);
@@ -394,40 +393,52 @@ static void test_overflow(problem p) {
 static const struct {
     mlp_loss loss;
     mlp_activation output;
-    int takes_labels;
-} tested[] = {
-    {{.kind = MLP_CROSS_ENTROPY}, MLP_SOFTMAX, 1},
-    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SOFTMAX, 1},
-    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1}, MLP_IDENTITY, 1},
-    {{.kind = MLP_BINARY_CROSS_ENTROPY}, MLP_SIGMOID, 0},
-    {{.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.2}, MLP_IDENTITY, 0},
-    {{.kind = MLP_HALF_SQUARED_ERROR}, MLP_IDENTITY, 0},
-    {{.kind = MLP_SQUARED_ERROR}, MLP_TANH, 0},
-    {{.kind = MLP_ABSOLUTE_ERROR}, MLP_IDENTITY, 0},
-    {{.kind = MLP_HUBER, .parameter = 1}, MLP_IDENTITY, 0},
-    {{.kind = MLP_HUBER, .parameter = 0.7}, MLP_RELU, 0},
-    {{.kind = MLP_QUANTILE, .parameter = 0.1}, MLP_IDENTITY, 0},
-    {{.kind = MLP_QUANTILE, .parameter = 0.75}, MLP_IDENTITY, 0},
-    {{.kind = MLP_LOG_COSH}, MLP_IDENTITY, 0},
-    {{.kind = MLP_POISSON}, MLP_EXP, 0},
-    {{.kind = MLP_POISSON}, MLP_IDENTITY, 0},
-    {{.kind = MLP_POISSON}, MLP_SOFTPLUS, 0},
-    {{.kind = MLP_PERCEPTRON}, MLP_SIGN, 0},
-    {{.kind = MLP_HINGE}, MLP_IDENTITY, 1},
+} with_formula[] = {
+    {{.kind = MLP_CROSS_ENTROPY}, MLP_SOFTMAX},
+    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SOFTMAX},
+    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1}, MLP_IDENTITY},
+    {{.kind = MLP_BINARY_CROSS_ENTROPY}, MLP_SIGMOID},
+    {{.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.2}, MLP_IDENTITY},
+    {{.kind = MLP_HALF_SQUARED_ERROR}, MLP_IDENTITY},
+    {{.kind = MLP_SQUARED_ERROR}, MLP_TANH},
+    {{.kind = MLP_ABSOLUTE_ERROR}, MLP_IDENTITY},
+    {{.kind = MLP_HUBER, .parameter = 1}, MLP_IDENTITY},
+    {{.kind = MLP_HUBER, .parameter = 0.7}, MLP_RELU},
+    {{.kind = MLP_QUANTILE, .parameter = 0.1}, MLP_IDENTITY},
+    {{.kind = MLP_QUANTILE, .parameter = 0.75}, MLP_IDENTITY},
+    {{.kind = MLP_LOG_COSH}, MLP_IDENTITY},
+    {{.kind = MLP_POISSON}, MLP_EXP},
+    {{.kind = MLP_POISSON}, MLP_IDENTITY},
+    {{.kind = MLP_POISSON}, MLP_SOFTPLUS},
+    {{.kind = MLP_PERCEPTRON}, MLP_SIGN},
+    {{.kind = MLP_HINGE}, MLP_IDENTITY},
 };
-#define TESTED ((int)(sizeof tested / sizeof *tested))
+#define WITH_FORMULA ((int)(sizeof with_formula / sizeof *with_formula))
+
+static void test_loss(problem p, const mlp_kernels *first, int quick) {
+    int takes_labels = mlp_loss_has(p.loss.kind, MLP_BY_CLASS) && !mlp_has(p.output, MLP_STOPS);
+    for (int options = 0; options < 16; options++) {
+        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.indexed = options >> 2 & 1, p.one_hot = options >> 3;
+        if (p.by_label && !takes_labels) continue;
+        if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
+        test_sizes(p, first, quick);
+        test_not_finite(p);
+        test_overflow(p);
+    }
+}
 
 static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick) {
-    for (int t = 0; t < TESTED; t++) {
-        for (int options = 0; options < 16; options++) {
-            problem p = {.k = k, .loss = tested[t].loss, .output = tested[t].output, .by_label = options & 1,
-                         .weighted = options >> 1 & 1, .indexed = options >> 2 & 1, .one_hot = options >> 3};
-            if (p.by_label && !tested[t].takes_labels) continue;
-            if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
-            test_sizes(p, first, quick);
-            test_not_finite(p);
-            test_overflow(p);
-        }
+    int seen[MLP_LOSSES] = {0};
+    for (int t = 0; t < WITH_FORMULA; t++) {
+        problem p = {.k = k, .loss = with_formula[t].loss, .output = with_formula[t].output, .has_formula = 1};
+        seen[p.loss.kind] = 1;
+        test_loss(p, first, quick);
+    }
+    mlp_loss losses[MOST_LOSSES];
+    int n = list_losses(losses);
+    for (int i = 0; i < n; i++) {
+        if (seen[losses[i].kind]) continue;
+        test_loss((problem){.k = k, .loss = losses[i], .output = nth_output(losses[i].kind, 0)}, first, quick);
     }
 }
 

@@ -39,10 +39,12 @@ static void test_bad_layers(void) {
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, 1, MLP_OWN_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT && try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
-    for (int g = 0; g < MLP_OWN_ACTIVATION; g++) {
-        CHECK(try_layer(1, 1, (mlp_activation)g) == MLP_OK && try_alpha((mlp_activation)g, 0.5) == MLP_OK);
-        CHECK(try_alpha((mlp_activation)g, NAN) == MLP_BAD_ARGUMENT);
-        CHECK(try_alpha((mlp_activation)g, -0.5) == (g == MLP_PRELU ? MLP_OK : MLP_BAD_ARGUMENT));
+    for (int i = 0; i < KNOWN_ACTIVATIONS; i++) {
+        mlp_activation g = nth_activation(i);
+        double least = mlp_activation_rows[g].least_alpha;
+        CHECK(try_layer(1, 1, g) == MLP_OK && try_alpha(g, least > 0.5 ? least : 0.5) == MLP_OK);
+        CHECK(try_alpha(g, NAN) == MLP_BAD_ARGUMENT);
+        CHECK(try_alpha(g, -0.5) == (least > -0.5 ? MLP_BAD_ARGUMENT : MLP_OK));
     }
 }
 
@@ -321,17 +323,6 @@ static void test_own_loss(void) {
     destroy_data(&d);
 }
 
-static int fits(mlp_loss_kind loss, mlp_activation output) {
-    switch (loss) {
-    case MLP_CROSS_ENTROPY: return output == MLP_SOFTMAX || output == MLP_IDENTITY;
-    case MLP_BINARY_CROSS_ENTROPY: return output == MLP_SIGMOID || output == MLP_IDENTITY;
-    case MLP_POISSON: return output == MLP_EXP || output == MLP_SOFTPLUS || output == MLP_IDENTITY;
-    case MLP_PERCEPTRON:
-    case MLP_HINGE: return output == MLP_SIGN || output == MLP_IDENTITY;
-    default: return 1;
-    }
-}
-
 // The call is refused, by evaluation and by training.
 static void check_refused(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
@@ -351,36 +342,31 @@ static void check_refused(const setting *s) {
     destroy_data(&d);
 }
 
-static const mlp_loss every_loss[] = {
-    {.kind = MLP_CROSS_ENTROPY}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1},
-    {.kind = MLP_BINARY_CROSS_ENTROPY}, {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.2},
-    {.kind = MLP_HALF_SQUARED_ERROR}, {.kind = MLP_SQUARED_ERROR}, {.kind = MLP_ABSOLUTE_ERROR},
-    {.kind = MLP_HUBER, .parameter = 0.5}, {.kind = MLP_QUANTILE, .parameter = 0.8}, {.kind = MLP_LOG_COSH},
-    {.kind = MLP_POISSON}, {.kind = MLP_PERCEPTRON}, {.kind = MLP_HINGE},
-};
-#define EVERY_LOSS ((int)(sizeof every_loss / sizeof *every_loss))
-#define UNITS (MLP_OWN_ACTIVATION + 1)  // the last is a prelu with one slope
+#define UNITS (KNOWN_ACTIVATIONS + 1)  // the last is a prelu with one slope
 
 static void set_unit(setting *s, int layer, int unit) {
-    s->g[layer] = unit == MLP_OWN_ACTIVATION ? MLP_PRELU : (mlp_activation)unit;
+    s->g[layer] = unit == KNOWN_ACTIVATIONS ? MLP_PRELU : nth_activation(unit);
     s->alpha[layer] = 0.3;
     s->one_slope &= ~(1 << layer);
-    if (unit == MLP_OWN_ACTIVATION) s->one_slope |= 1 << layer;
+    if (unit == KNOWN_ACTIVATIONS) s->one_slope |= 1 << layer;
 }
 
 // Every hidden activation with every output and loss that go together; others are refused.
 static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
                  .settings = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
-    for (int combination = 0; combination < EVERY_LOSS * UNITS * UNITS; combination++) {
-        int hidden = combination / EVERY_LOSS / UNITS, output = combination / EVERY_LOSS % UNITS;
-        s.loss = every_loss[combination % EVERY_LOSS];
+    mlp_loss losses[MOST_LOSSES];
+    int n = list_losses(losses);
+    for (int combination = 0; combination < n * UNITS * UNITS; combination++) {
+        int hidden = combination / n / UNITS, output = combination / n % UNITS;
+        s.loss = losses[combination % n];
         set_unit(&s, 0, hidden);
-        set_unit(&s, 1, hidden == MLP_SOFTMAX || hidden == MLP_EXP ? MLP_TANH : hidden);
+        set_unit(&s, 1, hidden);
+        if (s.g[0] == MLP_SOFTMAX || s.g[0] == MLP_EXP) s.g[1] = MLP_TANH;
         set_unit(&s, 2, output);
         doing("gradient, hidden %d %d, output %d, loss %d", (int)s.g[0], (int)s.g[1], (int)s.g[2], (int)s.loss.kind);
-        if (quick && (hidden + 3 * output + combination % EVERY_LOSS) % 4) continue;
-        if (fits(s.loss.kind, s.g[2])) check_gradient(&s);
+        if (quick && (hidden + 3 * output + combination % n) % 4) continue;
+        if (mlp_goes_with(s.loss.kind, s.g[2])) check_gradient(&s);
         else check_refused(&s);
     }
 }
@@ -388,10 +374,13 @@ static void test_gradients(int quick) {
 static void test_gradients_by_label(void) {
     setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1, .n = 7,
                  .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
-    for (int loss = 0; loss < EVERY_LOSS; loss++) {
-        s.loss = every_loss[loss];
-        doing("gradient by label, loss %d", (int)s.loss.kind);
-        if (s.loss.kind == MLP_CROSS_ENTROPY || s.loss.kind == MLP_HINGE) check_gradient(&s);
+    mlp_loss losses[MOST_LOSSES];
+    int n = list_losses(losses);
+    for (int i = 0; i < n; i++) {
+        s.loss = losses[i];
+        doing("gradient by label, loss %s", mlp_loss_rows[s.loss.kind].name);
+        if (!mlp_goes_with(s.loss.kind, MLP_IDENTITY)) continue;
+        if (mlp_loss_has(s.loss.kind, MLP_BY_CLASS)) check_gradient(&s);
         else check_refused(&s);
     }
     s.loss = (mlp_loss){.kind = MLP_HINGE}, s.g[1] = MLP_SIGN;

@@ -191,37 +191,37 @@ static void test_momenta_without_velocities(void) {
 
 // ---- Every activation, and every loss, in layers that are split by columns and by rows ----
 
-static const struct {
-    mlp_loss loss;
-    mlp_activation output;
-} ends[] = {
-    {{.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SOFTMAX},
-    {{.kind = MLP_CROSS_ENTROPY}, MLP_IDENTITY},
-    {{.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = 0.1}, MLP_SIGMOID},
-    {{.kind = MLP_HALF_SQUARED_ERROR}, MLP_GELU},
-    {{.kind = MLP_SQUARED_ERROR}, MLP_HARD_SWISH},
-    {{.kind = MLP_ABSOLUTE_ERROR}, MLP_MISH},
-    {{.kind = MLP_HUBER, .parameter = 0.2}, MLP_SOFTMAX},
-    {{.kind = MLP_QUANTILE, .parameter = 0.9}, MLP_SOFTSIGN},
-    {{.kind = MLP_LOG_COSH}, MLP_SELU},
-    {{.kind = MLP_POISSON}, MLP_EXP},
-    {{.kind = MLP_POISSON}, MLP_SOFTPLUS},
-    {{.kind = MLP_PERCEPTRON}, MLP_SIGN},
-    {{.kind = MLP_HINGE}, MLP_IDENTITY},
-};
-#define ENDS ((int)(sizeof ends / sizeof *ends))
-
 static void test_every_unit_and_loss(void) {
-    for (int i = 0; i < (MLP_ACTIVATIONS > ENDS ? MLP_ACTIVATIONS : ENDS); i++) {
-        mlp_activation g = (mlp_activation)(i % MLP_ACTIVATIONS);
+    mlp_loss losses[MOST_LOSSES];
+    int n = list_losses(losses), most = 2 * n > MLP_ACTIVATIONS ? 2 * n : MLP_ACTIVATIONS;
+    for (int i = 0; i < most; i++) {
+        mlp_activation g = i == KNOWN_ACTIVATIONS ? MLP_OWN_ACTIVATION : nth_activation(i);
+        mlp_loss loss = losses[i % n];
         char name[80];
-        setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, ends[i % ENDS].output},
-                     .alpha = {0.3, 0.2}, .one_slope = 2, .loss = ends[i % ENDS].loss, .weighted = i % 2, .n = 50,
-                     .batch = 20, .settings = {.lr = 0.01, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
-        s.by_label = s.loss.kind == MLP_HINGE || (s.loss.kind == MLP_CROSS_ENTROPY && i % 3 == 0);
+        setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, nth_output(loss.kind, i)},
+                     .alpha = {0.3, 0.2}, .one_slope = 2, .loss = loss, .weighted = i % 2, .n = 50,
+                     .batch = 20, .settings = {.lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
+        s.by_label = i < n && mlp_loss_has(loss.kind, MLP_BY_CLASS) && !mlp_has(s.g[2], MLP_STOPS);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
         snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2], (int)s.loss.kind);
         check_same_bits(&s, i % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
+    }
+}
+
+// With l2, a limit of the gradient's numbers, and a mask; also where the gradient is stored first.
+static void test_every_optimizer(void) {
+    for (int i = 0; i < MLP_OPTIMIZERS; i++) {
+        if (!mlp_is_optimizer((mlp_optimizer)i)) continue;
+        for (int way = 0; way < 4; way++) {
+            char name[80];
+            setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {MLP_TANH, MLP_PRELU, MLP_SOFTMAX},
+                         .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .masked = 2, .n = 50, .batch = 20,
+                         .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0, .beta1 = 0.9,
+                                      .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3, .clip_value = 0.01,
+                                      .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
+            snprintf(name, sizeof name, "12-160-20-4, %s, way %d", mlp_optimizer_rows[i].name, way);
+            check_same_bits(&s, way % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
+        }
     }
 }
 
@@ -547,6 +547,7 @@ int main(int argc, char **argv) {
     test_momenta();
     test_momenta_without_velocities();
     test_every_unit_and_loss();
+    test_every_optimizer();
     test_own_functions(MLP_FLOAT32);
     test_own_functions(MLP_FLOAT64);
     test_own_functions_give_up();

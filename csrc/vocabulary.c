@@ -1,0 +1,15 @@
+// The rows as tables.
+#include "vocabulary.h"
+
+#define ACTIVATION(number, NAME, name, traits, ...) [number] = {#name, traits, __VA_ARGS__},
+const mlp_activation_row mlp_activation_rows[MLP_ACTIVATIONS] = {MLP_ACTIVATION_ROWS(ACTIVATION)};
+_Static_assert(MLP_ACTIVATIONS <= 64, "each is a bit of mlp_loss_row.outputs");
+
+#define LOSS(number, NAME, name, form, y, traits, ...) [number] = {#name, y, traits, __VA_ARGS__},
+const mlp_loss_row mlp_loss_rows[MLP_LOSSES] = {MLP_LOSS_ROWS(LOSS)};
+
+#define OPTIMIZER(number, NAME, name, states, moved, traits) [number] = {#name, states, moved, traits},
+const mlp_optimizer_row mlp_optimizer_rows[MLP_OPTIMIZERS] = {MLP_OPTIMIZER_ROWS(OPTIMIZER)};
+
+#define HAS_ROOM(number, NAME, name, states, ...) _Static_assert(states <= MLP_MOST_STATES, "more than there is room for");
+MLP_OPTIMIZER_ROWS(HAS_ROOM)

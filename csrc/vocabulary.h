@@ -1,0 +1,170 @@
+// What there is: a row for each activation, loss and optimizer, with its traits. C's enums, switches and checks are made of
+// the rows, and Python reads them when it is imported.
+//
+// A number is never used again, not even after its row has gone: files and programs compiled long ago hold it. So a new row
+// takes the next one. What a row's functions are called follows from its name: see the files of kernels/.
+#ifndef MLP_VOCABULARY_H
+#define MLP_VOCABULARY_H
+
+#include <math.h>
+#include <stddef.h>
+#include <stdint.h>
+
+// ---- Activations: formulas in mlpfast/activations.py; name_value and name_derivative in kernels/activation.inc.h ----
+
+enum {
+    MLP_IN_Z = 1,               // the derivative is written in z, which is kept for it; else in a = g(z)
+    MLP_APART = 2,              // it takes a pass of its own: whole rows, or d loss / d a, are needed first
+    MLP_HAS_ALPHA = 4,          // a parameter, at least as large as the row says
+    MLP_LEARNS_ALPHA = 8,       // for each unit, or one for all: its slopes
+    MLP_RECTIFIER = 16,         // ReLU's kin: a unit with z <= 0 on all examples is dead
+    MLP_SELF_NORMALIZING = 32,  // keeps the variance 1 from layer to layer, from LeCun's weights on
+    MLP_SATURATES = 64,         // its derivative becomes flat far out
+    MLP_STOPS = 128,            // the derivative is 0 everywhere
+    MLP_SHARE = 256,            // of one output: a class is predicted above 1/2
+};
+
+// X(number, NAME, name, traits, other members of mlp_activation_row)
+#define MLP_ACTIVATION_ROWS(X) \
+    X(0, IDENTITY, identity, 0) \
+    X(1, RELU, relu, MLP_RECTIFIER) \
+    X(2, LEAKY_RELU, leaky_relu, MLP_HAS_ALPHA | MLP_RECTIFIER) \
+    X(3, ELU, elu, MLP_HAS_ALPHA | MLP_RECTIFIER) \
+    X(4, SELU, selu, MLP_RECTIFIER | MLP_SELF_NORMALIZING) \
+    X(5, HARD_SIGMOID, hard_sigmoid, MLP_SATURATES | MLP_SHARE) \
+    X(6, SIGMOID, sigmoid, MLP_SATURATES | MLP_SHARE) \
+    X(7, TANH, tanh, MLP_SATURATES) \
+    X(8, EXP, exp, 0) \
+    X(9, SIGN, sign, MLP_SATURATES | MLP_STOPS) \
+    X(10, SOFTMAX, softmax, MLP_APART) \
+    X(11, PRELU, prelu, MLP_IN_Z | MLP_APART | MLP_HAS_ALPHA | MLP_LEARNS_ALPHA | MLP_RECTIFIER, .least_alpha = -INFINITY) \
+    X(12, GELU, gelu, MLP_IN_Z | MLP_RECTIFIER) \
+    X(13, GELU_TANH, gelu_tanh, MLP_IN_Z | MLP_RECTIFIER) \
+    X(14, SILU, silu, MLP_IN_Z | MLP_RECTIFIER) \
+    X(15, MISH, mish, MLP_IN_Z | MLP_RECTIFIER) \
+    X(16, SOFTPLUS, softplus, MLP_IN_Z | MLP_RECTIFIER) \
+    X(17, SOFTSIGN, softsign, MLP_IN_Z | MLP_SATURATES) \
+    X(18, HARD_SWISH, hard_swish, MLP_IN_Z | MLP_RECTIFIER) \
+    X(19, OWN_ACTIVATION, custom, MLP_IN_Z | MLP_APART) /* functions of the caller's, mlp_own_activation */
+
+#define MLP_ENUMERATOR(number, NAME, ...) MLP_##NAME = number,
+typedef enum {
+    MLP_ACTIVATION_ROWS(MLP_ENUMERATOR)
+    MLP_ACTIVATIONS,  // above every number
+} mlp_activation;
+
+typedef struct {
+    const char *name;  // NULL where there is no row of that number
+    unsigned traits;
+    double least_alpha;
+} mlp_activation_row;
+extern const mlp_activation_row mlp_activation_rows[MLP_ACTIVATIONS];
+
+static inline int mlp_has(mlp_activation g, unsigned traits) { return (mlp_activation_rows[g].traits & traits) != 0; }
+
+// ---- Losses: formulas in mlpfast/losses.py; functions in kernels/loss.inc.h by the row's form ----
+
+enum {
+    MLP_OF_Z = 1,      // a function of z_L that contains the output's activation; else of a_L
+    MLP_BY_CLASS = 2,  // takes class numbers
+    MLP_ONE_HOT = 4,   // of several outputs: class numbers become one-hot rows before it sees them
+    MLP_COUNTS = 8,    // counts what is right, since y are classes
+    MLP_SMOOTHS = 16,  // takes label_smoothing
+};
+
+// What y may hold.
+typedef enum {
+    MLP_Y_NUMBERS,        // any
+    MLP_Y_NOT_NEGATIVE,
+    MLP_Y_DISTRIBUTIONS,  // rows of probabilities that sum to 1
+    MLP_Y_PROBABILITIES,  // from 0 to 1
+    MLP_Y_SIGNS,          // -1 and +1
+} mlp_y;
+
+#define MLP_OUTPUT(NAME) (UINT64_C(1) << MLP_##NAME)
+
+// X(number, NAME, name, form, y, traits, other members of mlp_loss_row)
+// form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers; OWN.
+#define MLP_LOSS_ROWS(X) \
+    X(0, CROSS_ENTROPY, cross_entropy, ROWS, MLP_Y_DISTRIBUTIONS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_SMOOTHS, \
+      .natural = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \
+    X(1, BINARY_CROSS_ENTROPY, binary_cross_entropy, TERMS, MLP_Y_PROBABILITIES, \
+      MLP_OF_Z | MLP_ONE_HOT | MLP_COUNTS | MLP_SMOOTHS, \
+      .natural = MLP_OUTPUT(SIGMOID), .outputs = MLP_OUTPUT(SIGMOID) | MLP_OUTPUT(IDENTITY)) \
+    X(2, HALF_SQUARED_ERROR, half_squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT, .natural = MLP_OUTPUT(IDENTITY)) \
+    X(3, SQUARED_ERROR, squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT) \
+    X(4, ABSOLUTE_ERROR, absolute_error, TERMS, MLP_Y_NUMBERS, 0) \
+    X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = INFINITY) \
+    X(6, QUANTILE, quantile, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = 1) \
+    X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, 0) \
+    X(8, OWN_LOSS, custom, OWN, MLP_Y_NUMBERS, 0) /* functions of the caller's, mlp_own_loss */ \
+    X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z, \
+      .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
+    X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS, \
+      .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN)) \
+    X(11, HINGE, hinge, TERMS_OR_ROWS, MLP_Y_SIGNS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS, \
+      .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN))
+
+typedef enum {
+    MLP_LOSS_ROWS(MLP_ENUMERATOR)
+    MLP_LOSSES,
+} mlp_loss_kind;
+
+typedef struct {
+    const char *name;
+    mlp_y y;
+    unsigned traits;
+    uint64_t outputs;     // that it goes with; 0: any
+    uint64_t natural;     // the one g with delta_L = g(z_L) - y, for NaturalGradient: g' is the Hessian; 0: none
+    double above, below;  // its parameter lies between; equal if it has none
+} mlp_loss_row;
+extern const mlp_loss_row mlp_loss_rows[MLP_LOSSES];
+
+static inline int mlp_loss_has(mlp_loss_kind loss, unsigned traits) { return (mlp_loss_rows[loss].traits & traits) != 0; }
+static inline int mlp_goes_with(mlp_loss_kind loss, mlp_activation output) {
+    uint64_t outputs = mlp_loss_rows[loss].outputs;
+    return outputs == 0 || (outputs >> output & 1);
+}
+
+// ---- Optimizers: formulas in mlpfast/optimizers.py; name_step in kernels/optimizer.inc.h ----
+
+enum {
+    MLP_SQUARES = 1,   // squares the gradient, of which large numbers are therefore cut
+    MLP_CORRECTS = 2,  // divides by 1 - beta^t
+    MLP_BARE = 4,      // keeps no state while momentum is 0
+};
+
+// The setting beside lr that a schedule may move.
+typedef enum { MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1 } mlp_moved;
+
+// X(number, NAME, name, states kept of each parameter, setting moved, traits)
+#define MLP_OPTIMIZER_ROWS(X) \
+    X(0, SGD, sgd, 1, MLP_MOVES_MOMENTUM, MLP_BARE) \
+    X(1, ADAM, adam, 2, MLP_MOVES_BETA1, MLP_SQUARES | MLP_CORRECTS) \
+    X(2, RMSPROP, rmsprop, 1, MLP_MOVES_NOTHING, MLP_SQUARES) \
+    X(3, ADAGRAD, adagrad, 1, MLP_MOVES_NOTHING, MLP_SQUARES)
+#define MLP_MOST_STATES 2
+
+typedef enum {
+    MLP_OPTIMIZER_ROWS(MLP_ENUMERATOR)
+    MLP_OPTIMIZERS,
+} mlp_optimizer;
+
+typedef struct {
+    const char *name;
+    int states;
+    mlp_moved moved;
+    unsigned traits;
+} mlp_optimizer_row;
+extern const mlp_optimizer_row mlp_optimizer_rows[MLP_OPTIMIZERS];
+
+// Whether there is a row of that number.
+static inline int mlp_is_activation(mlp_activation g) {
+    return (unsigned)g < MLP_ACTIVATIONS && mlp_activation_rows[g].name != NULL;
+}
+static inline int mlp_is_loss(mlp_loss_kind loss) { return (unsigned)loss < MLP_LOSSES && mlp_loss_rows[loss].name != NULL; }
+static inline int mlp_is_optimizer(mlp_optimizer o) {
+    return (unsigned)o < MLP_OPTIMIZERS && mlp_optimizer_rows[o].name != NULL;
+}
+
+#endif
