@@ -66,7 +66,8 @@ for way, numbers in zip(ways, runs, strict=True):
 
 if chosen.plot:
     left, right = figure(2)
-    left.fill_between(everywhere, mean - 2 * deviation, mean + 2 * deviation, alpha=0.3, label="2 deviations about the mean")
+    low, high = mean - 2 * deviation, mean + 2 * deviation
+    left.fill_between(everywhere, low, high, alpha=0.3, label="2 deviations about the mean")
     left.plot(everywhere, mean)
     left.plot(everywhere, np.sin(4 * everywhere), "k--", label="the function")
     left.plot(x, height, "k.", markersize=3, label="the points")

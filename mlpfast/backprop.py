@@ -108,10 +108,10 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     mean_weight 1 / (B mean_weight): see Trainer.step. Where all weights are 0, the data have no gradient.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i of it is the gradient of that
-        row's loss, times its weight, with respect to x_i as it was given: of uint8 numbers to these, so that input_scale
-        is a factor. Neither 1/B nor mean_weight nor the penalties are in it, nor is input_dropout or input_noise,
-        which backprop leaves out. Of a Custom loss that joins rows, row i is the gradient of the sum of all losses. That
-        of an output itself, d yhat_k / dX, is what a Custom loss with yhat_k as its value gives.
+        row's loss, times its weight, with respect to x_i as it was given; input_scale is a factor of it for uint8 X.
+        Neither 1/B nor mean_weight nor the penalties are in it. backprop knows no dropout and no noise. Of a Custom
+        loss that joins rows, row i is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
+        give a Custom loss whose value is yhat_k.
     """
     inputs, loss = flag("inputs", inputs), losses.checked(loss, net)
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
