@@ -683,7 +683,7 @@ cdef class Network:
     cdef const char *parameters_end
     cdef int lock                      # around what says who trains, and idle
     cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
-    cdef size_t idle_bytes             # in them
+    cdef readonly size_t idle_bytes    # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []

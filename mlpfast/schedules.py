@@ -51,7 +51,7 @@ def momentum(lr, epochs=0, steps=0):
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    return _checked_momentum(_momentum_at(lr, t), per, t)
+    return _checked_momentum(lr.momentum_at(t) if hasattr(lr, "momentum_at") else None, per, t)
 
 
 @_core.in_default_mode
@@ -99,10 +99,6 @@ def _momentum_at_step(value, t):
 def _time(lr, epochs, steps):
     per = one_of("lr.per", lr.per, PER)
     return per, steps if per == "step" else epochs
-
-
-def _momentum_at(lr, t):
-    return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
 class Schedule(Closed):
@@ -242,7 +238,8 @@ class Warmup(Schedule):
         return self.then.at(t - self.steps)
 
     def momentum_at(self, t):
-        return _momentum_at(self.then, t - self.steps if t > self.steps else 0)
+        momentum_at = getattr(self.then, "momentum_at", None)
+        return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
     def observe(self, logs):
         if self.per == "epoch" and self._shown < self.steps:
