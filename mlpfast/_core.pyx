@@ -367,10 +367,43 @@ def in_default_mode(function):
     return run
 
 
-def enter_default_mode():
+cpdef enter_default_mode():
     """Within in_default_mode, after what may have left another one."""
     mlp_fpmode_enter_default()
     mlp_x87_set(mlp_x87_default())
+
+
+# ---- Settings and schedules, which are looked at in every step ----
+
+cdef double LEAST = np.finfo(np.float32).tiny
+
+
+def same_objects(tuple a, tuple b):
+    """Whether they hold the very same ones: of the settings of a step, checking which takes longer than a small step."""
+    cdef Py_ssize_t i
+    if len(a) != len(b):
+        return False
+    for i in range(len(a)):
+        if a[i] is not b[i]:
+            return False
+    return True
+
+
+cdef inline bint is_usual(value, double below) noexcept:
+    """Whether there is nothing to say of a rate or a momentum."""
+    return type(value) is float and LEAST <= <double>value < below
+
+
+def values_at(function, times, double below, checked, bint or_none=False):
+    """[function(t) for each t], what checked(value, t) makes of those that are unusual; or_none: None is not."""
+    values = []
+    for t in times:
+        value = function(t)
+        enter_default_mode()  # it may have left another one
+        if not is_usual(value, below) and not (or_none and value is None):
+            value = checked(value, t)
+        values.append(value)
+    return values
 
 
 # ---- Arrays ----
@@ -710,7 +743,7 @@ cdef class Network:
     cdef const char *parameters_end
     cdef int lock                      # around what says who trains, and idle
     cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
-    cdef size_t idle_bytes             # in them
+    cdef readonly size_t idle_bytes    # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
@@ -849,22 +882,24 @@ cdef class Network:
         finally:
             mlp_unlock(&self.lock)
 
-    def predict_few(self, X, out, double scale):
+    def predict_few(self, X, out, double scale, squeeze):
         """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
 
         For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
         """
+        cdef bint flat = squeeze is True
+        if squeeze is not False and (not flat or self.n_out != 1):
+            return None
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
-        cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
         cdef cnp.npy_intp shape[2]
         shape[0], shape[1] = data.n, self.n_out
         if out is None:
-            out = cnp.PyArray_SimpleNew(2, shape, kind)
-        elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, kind):
+            out = cnp.PyArray_SimpleNew(2 - flat, shape, cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)
+        elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, flat):
             return None
         cdef Workspace space = self.workspace(data.n, 1)
         cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
@@ -872,22 +907,29 @@ cdef class Network:
         raise_status(status, None)
         return out
 
-    cdef bint takes(self, cnp.ndarray out, cnp.ndarray X, int kind) noexcept:
-        """Whether out can be written as it is: of that type, for all rows of X, apart from X and the parameters."""
+    cdef bint fits(self, cnp.ndarray out, int64_t n, bint flat) noexcept:
+        """Whether the predictions for n rows can be written to out: (n, n_out), or flat (n,) of a single output."""
+        cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
+        cdef bint shaped = cnp.PyArray_NDIM(out) == 1 and self.n_out == 1 if flat else (
+            cnp.PyArray_NDIM(out) == 2 and cnp.PyArray_DIM(out, 1) == self.n_out)
+        return (shaped and cnp.PyArray_DIM(out, 0) == n and cnp.PyArray_ISCARRAY(out)
+                and cnp.PyArray_TYPE(out) == kind)
+
+    cdef bint takes(self, cnp.ndarray out, cnp.ndarray X, bint flat) noexcept:
+        """Whether out can be written as it is: it fits all rows of X, and lies apart from X and the parameters."""
         cdef const char *begin = <const char *>cnp.PyArray_DATA(out)
         cdef const char *end = begin + cnp.PyArray_NBYTES(out)
         cdef const char *x = <const char *>cnp.PyArray_DATA(X)
-        return (is_plain(out, self.n_out) and cnp.PyArray_ISWRITEABLE(out) and cnp.PyArray_TYPE(out) == kind
-                and cnp.PyArray_DIM(out, 0) == cnp.PyArray_DIM(X, 0)
+        return (self.fits(out, cnp.PyArray_DIM(X, 0), flat)
                 and (end <= x or x + cnp.PyArray_NBYTES(X) <= begin)
                 and (end <= self.parameters or self.parameters_end <= begin))
 
     def predict(self, cnp.ndarray out, Data data, int threads, double input_dropout=0, uint64_t seed=0,
                 int64_t sample=-1):
-        """out (n, n_out) = a_L; with sample >= 0 under dropout, as the numbers of that seed and sample have it."""
+        """out (n, n_out), or (n,) of one output, = a_L; with sample >= 0 under dropout, as the numbers of that seed and
+        sample have it."""
         data.check(self)
-        if not (is_plain(out, self.n_out) and out.shape[0] == data.c.n and cnp.PyArray_ISWRITEABLE(out)
-                and cnp.PyArray_TYPE(out) == (cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)):
+        if not self.fits(out, data.c.n, cnp.PyArray_NDIM(out) == 1):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
@@ -1016,6 +1058,8 @@ cdef class Trainer:
     cdef mlp_trainer *c
     cdef readonly Network network
     cdef mlp_settings settings         # as `use` set it, for step_ready
+    cdef double usual_rate             # of a schedule: up to here there is nothing to say of its rates
+    cdef readonly bint moves_momentum  # whether it gave a momentum, too
     cdef bint by_label
     cdef Own own                       # of the loss, or None
     cdef int64_t batch_size
@@ -1029,11 +1073,38 @@ cdef class Trainer:
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
 
-    def use(self, mlp_settings settings):
-        """The settings of step_ready from now on."""
-        self.settings = settings
+    def use(self, mlp_settings settings, double usual_rate, bint moves_momentum):
+        """The settings of step_ready from now on, and what ask_schedule goes by."""
+        self.settings, self.usual_rate, self.moves_momentum = settings, usual_rate, moves_momentum
 
-    def use_rate(self, double lr, momentum):
+    def ask_schedule(self, schedule, epoch):
+        """(t, rate, momentum or None) of a schedule now, in the default mode, and whether they are in use: if both are
+        usual, and the momentum is there or not as it was. t is None where `per` is neither."""
+        cdef mlp_fpmode before = mlp_fpmode_enter_default()
+        cdef unsigned short x87 = mlp_x87_now()
+        cdef bint usual
+        per = schedule.per
+        t = epoch if per == "epoch" else self.minibatches if per == "step" else None
+        if t is None:
+            return None, None, None, False
+        mlp_x87_set(mlp_x87_default())
+        try:
+            rate = schedule.at(t)
+            momentum_at = getattr(schedule, "momentum_at", None)
+            momentum = None
+            if momentum_at is not None:
+                enter_default_mode()  # `at` may have left another one
+                momentum = momentum_at(t)
+            usual = is_usual(rate, self.usual_rate) and (
+                is_usual(momentum, 1) if self.moves_momentum else momentum is None)
+            if usual:
+                self.use_rate(rate, momentum)
+            return t, rate, momentum, usual
+        finally:
+            mlp_x87_set(x87)
+            mlp_fpmode_leave(before)
+
+    cpdef use_rate(self, double lr, momentum):
         """The same of the rate alone, and of the momentum (of Adam beta1) unless that is None."""
         self.settings.lr = lr
         if momentum is None:

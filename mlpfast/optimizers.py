@@ -9,7 +9,7 @@ from operator import attrgetter
 
 from ._attributes import Closed
 from ._core import OPTIMIZERS
-from ._validate import flag, one_of, real_number, whole_number
+from ._validate import MOST, flag, one_of, real_number, whole_number
 from .schedules import momentum, rate
 
 # What the core takes; each optimizer sets its own.
@@ -64,6 +64,10 @@ class Optimizer(Closed):
     def checked_rate(self, lr):
         """lr, or ValueError where it does not go with the other settings."""
         return lr
+
+    def usual_rate(self):
+        """Below it a rate goes with the other settings, and with any dtype."""
+        return MOST
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
@@ -144,6 +148,9 @@ class AdamW(Adam):
         if decay * lr >= 1:
             raise ValueError(f"weight_decay must be < 1 / lr = {1 / lr:.6g}, got {decay!r}")
         return lr
+
+    def usual_rate(self):
+        return min(MOST, 0.5 / self.weight_decay) if self.weight_decay else MOST
 
 
 class RMSprop(Optimizer):
