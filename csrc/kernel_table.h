@@ -67,8 +67,8 @@ typedef struct {
 #define MLP_ORDER_ROUNDS 4  // of each half
 typedef struct {
     int64_t n;
-    int left_bits;         // 1 .. 32
-    uint32_t right_count;  // the least with n <= 2^left_bits right_count
+    int left_bits;         // 5 .. 32, so that 2^left_bits and right_count are as near to each other as they can be
+    uint32_t right_count;  // the least with n <= 2^left_bits right_count; at most 2^31
     uint32_t left_key[MLP_ORDER_ROUNDS][2], right_key[MLP_ORDER_ROUNDS][2];  // the second of each is odd
 } mlp_permutation;
 

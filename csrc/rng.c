@@ -7,17 +7,28 @@
 #include "fpmode.h"
 #include "kernel_table.h"
 
+// The words of a stream, one after another.
+typedef struct {
+    uint64_t seed, stream, position;
+    uint64_t pair[2];
+    int left;
+} words;
+
+static uint32_t next_word(words *from) {
+    if (from->left == 0) {
+        mlp_random_pair(from->pair, from->seed, from->stream, from->position++);
+        from->left = 4;
+    }
+    int i = --from->left;
+    return (uint32_t)(from->pair[i / 2] >> 32 * (i % 2));
+}
+
 // Uniform in 0 .. range-1 without bias: Lemire, "Fast random integer generation in an interval" (2019).
-// The position says which draw this is; a rejected draw takes its next number from a counter of its own.
-static uint64_t below(uint64_t range, uint64_t seed, uint64_t stream, uint64_t position) {
-    for (uint64_t attempt = 0;; attempt++) {
-        uint64_t pair[2];
-        mlp_random_pair(pair, seed, stream, position | attempt << 48);
-        for (int half = 0; half < 2; half++) {
-            __extension__ typedef unsigned __int128 wide;
-            wide product = (wide)pair[half] * range;
-            if ((uint64_t)product >= (UINT64_C(0) - range) % range) return (uint64_t)(product >> 64);
-        }
+static uint32_t below(uint32_t range, words *from) {
+    for (;;) {
+        uint64_t product = (uint64_t)next_word(from) * range;
+        uint32_t low = (uint32_t)product;
+        if (low >= range || low >= (0 - range) % range) return (uint32_t)(product >> 32);
     }
 }
 
@@ -25,9 +36,10 @@ static uint64_t below(uint64_t range, uint64_t seed, uint64_t stream, uint64_t p
 // do not give.
 static void order_few(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t stream) {
     int64_t all[MLP_FEW_ROWS];
+    words from = {.seed = seed, .stream = stream};
     for (int64_t i = 0; i < n; i++) all[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {  // Fisher and Yates
-        int64_t j = (int64_t)below((uint64_t)i + 1, seed, stream, (uint64_t)i), other = all[j];
+        int64_t j = below((uint32_t)i + 1, &from), other = all[j];
         all[j] = all[i];
         all[i] = other;
     }
@@ -36,7 +48,8 @@ static void order_few(int64_t *rows, int64_t first, int64_t count, int64_t n, ui
 
 static mlp_permutation permutation_of(int64_t n, uint64_t seed, uint64_t stream) {
     mlp_permutation p = {.n = n};
-    while (p.left_bits < 32 && (UINT64_C(1) << 2 * p.left_bits) < (uint64_t)n) p.left_bits++;
+    while (p.left_bits < 31 && (UINT64_C(2) << 2 * p.left_bits) < (uint64_t)n) p.left_bits++;
+    p.left_bits += n > INT64_C(1) << 62;  // right_count is at most 2^31
     p.right_count = (uint32_t)(((uint64_t)n - 1) >> p.left_bits) + 1;
     for (int round = 0; round < MLP_ORDER_ROUNDS; round++) {
         uint64_t pair[2];

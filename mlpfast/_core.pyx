@@ -1133,12 +1133,21 @@ cdef status_name(mlp_status status):
 cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
 
 
-def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
-    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch. A signal's exception leaves it partly written."""
-    cdef int64_t first, n = order.shape[0]
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch, const int64_t[::1] rows=None):
+    """order (n,) becomes a permutation of 0..n-1, or of rows (n,), fixed by seed and epoch.
+
+    A signal's exception leaves it partly written.
+    """
+    cdef int64_t first, count, i, n = order.shape[0]
+    if rows is not None and rows.shape[0] != n:
+        raise ValueError(f"rows must have {n} numbers, got {rows.shape[0]}")
     for first in range(0, n, ORDER_BLOCK):
+        count = min(ORDER_BLOCK, n - first)
         with nogil:
-            mlp_order(&order[first], first, min(ORDER_BLOCK, n - first), n, seed, epoch)
+            mlp_order(&order[first], first, count, n, seed, epoch)
+            if rows is not None:
+                for i in range(first, first + count):
+                    order[i] = rows[order[i]]
         PyErr_CheckSignals()
 
 

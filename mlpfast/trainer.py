@@ -352,8 +352,7 @@ class Trainer(Closed):
         if order is None:
             order = rows
         else:
-            _core.shuffle(order, self._settings()["seed"], self.epoch)
-            order = order if rows is None else rows[order]
+            _core.shuffle(order, self._settings()["seed"], self.epoch, rows)
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
