@@ -83,7 +83,7 @@ typedef struct {
     size_t (*scratch_bytes)(int64_t most, int64_t widest);
 
     // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
-    // is NULL. Returns 0 if a value is NaN or infinite, else 1.
+    // is NULL. Returns 0 if a value is NaN or infinite, else 1. out may be NULL, if that is all one wants to know.
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
                   int64_t n);
 
@@ -135,15 +135,13 @@ typedef struct {
 
     // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
     // activation (mlp_loss_takes_z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
-    // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target
-    // data->labels[r] or data->targets[r], and the weight data->weights[r], r = index[i], or first + i if index is NULL;
-    // the weight multiplies both loss and delta.
+    // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and the
+    // weights that multiply both loss and delta.
     // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
     // mlp_result), the weight is no factor. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
-                int64_t n, void *scratch);
+                mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
     // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `draw`, its row

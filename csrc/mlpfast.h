@@ -91,15 +91,21 @@ typedef enum {
     MLP_LOSSES,
 } mlp_loss_kind;
 
-typedef struct mlp_data mlp_data;
+// What a loss reads beside the outputs, for the rows of a minibatch, one after the other: as in mlp_data.
+typedef struct {
+    const int32_t *labels;  // (rows), or NULL
+    const void *targets;    // (rows, n_out), or NULL
+    const void *y;          // (rows, y_bytes of mlp_data), or NULL
+    const void *weights;    // (rows), or NULL for all 1
+    int one_hot;
+} mlp_truth;
 
 // A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
-// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Which examples they are is said as in mlp_kernels.loss: row i is
-// example index[i], or first + i if index is NULL; what their targets are is the caller's affair, who may leave labels and
-// targets out. Called for whole minibatches, in training alone, and answered like mlp_own_activation.
+// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Its data need no labels or targets. Called for whole minibatches, in
+// training alone, and answered like mlp_own_activation.
 typedef struct {
-    int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
-                const int64_t *index, int64_t first, int64_t rows, int64_t n);
+    int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth, int64_t rows,
+                int64_t n);
     int of_z;
     void *self;
 } mlp_own_loss;
@@ -162,7 +168,7 @@ size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which s
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
 
-struct mlp_data {
+typedef struct {
     const void *X;       // (n, n_in)
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
@@ -172,7 +178,9 @@ struct mlp_data {
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of weights
-};
+    const void *y;           // (n) rows of y_bytes bytes each that a loss of the caller's gets, or NULL
+    int64_t y_bytes;
+} mlp_data;
 
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
 typedef int (*mlp_poll)(void *context);
