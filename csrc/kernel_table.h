@@ -13,19 +13,18 @@ typedef struct {
     int64_t i0, i1, j0, j1;
 } mlp_block;
 
-// Sums inside a product, and over examples, are formed in runs of at most MLP_RUN terms, all but the last of one length,
-// and then the runs are added in their order: rows of different runs can be worked on apart. A panel of b (gemm.inc.h)
-// for a run takes 128 KB.
-#define MLP_RUN 1024
-static inline int64_t mlp_runs_in(int64_t terms) { return terms > MLP_RUN ? terms / MLP_RUN + (terms % MLP_RUN != 0) : 1; }
-static inline int64_t mlp_run_length(int64_t terms) {
-    int64_t runs = mlp_runs_in(terms);
-    return terms / runs + (terms % runs != 0);
+// A product sums over k terms in blocks of at most MLP_KC, all but the last of one length, and the blocks are added in
+// their order; so do sums over rows. A panel of b (gemm.inc.h) for a block takes 128 KB.
+#define MLP_KC 1024
+static inline int64_t mlp_blocks_in(int64_t k) { return k > MLP_KC ? k / MLP_KC + (k % MLP_KC != 0) : 1; }
+static inline int64_t mlp_block_length(int64_t k) {
+    int64_t blocks = mlp_blocks_in(k);
+    return k / blocks + (k % blocks != 0);
 }
-// Terms of the run that begins at `first`.
-static inline int64_t mlp_terms_of_run(int64_t terms, int64_t first) {
-    int64_t length = mlp_run_length(terms);
-    return terms - first < length ? terms - first : length;
+// Terms of the block that begins at `first`.
+static inline int64_t mlp_terms_of_block(int64_t k, int64_t first) {
+    int64_t length = mlp_block_length(k);
+    return k - first < length ? k - first : length;
 }
 
 // Whether the derivative of an activation is written in z, and whether a loss contains the output's activation.
@@ -114,8 +113,11 @@ typedef struct {
 
     // Block of a parameter (.., cols), and of its gradient g with the same stride, one step from scale * g + penalties.
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
-    // Elements [i0, i1) of sum = those of the parts, of which each is part_stride numbers behind the last, in their order.
-    void (*add_parts)(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1);
+    // Block of the sum of the rows' gradients of a parameter, with the same stride, becomes the gradient: times scale, plus
+    // penalties, times the mask.
+    void (*scale_gradient)(void *g, mlp_parameter p, int64_t stride, mlp_block block, const mlp_update *update);
+    // Elements [i0, i1) of sum += those of more.
+    void (*add)(void *sum, const void *more, int64_t i0, int64_t i1);
     // squares[i] = sum of the squares of factor times row i of g (.., cols), rows [i0, i1).
     void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols, double factor);
     // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.

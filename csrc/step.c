@@ -6,6 +6,7 @@
 
 #include <math.h>
 
+#include "chunks.h"
 #include "rng.h"
 
 static void *at(const mlp_step *s, void *matrix, int64_t row, int64_t cols) {
@@ -73,8 +74,10 @@ static mlp_unit unit_of(const mlp_step *s, int l) {
 
 static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
 
+static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l]; }
+
 // Before dropout.
-static void *output_of(const mlp_step *s, int l) { return s->space->u[l] ? s->space->u[l] : s->space->a[l]; }
+static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
 
 static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
@@ -113,10 +116,22 @@ static void loss_and_delta(const mlp_step *s, mlp_part part) {
     if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
 }
 
+static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows, s->pass->chunk_rows); }
+
+// Of each chunk of the rows.
 static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
-    int64_t n = spec_of(s, l)->n_out, j0, j1;
+    int64_t n = spec_of(s, l)->n_out, length = s->pass->chunk_rows, j0, j1;
     mlp_share(part.number, part.of, n, mlp_line_or(s->kernels, 1), &j0, &j1);
-    s->kernels->slope_gradient(s->space->slope[l], s->space->delta[l], s->space->z[l], s->batch.rows, n, j0, j1);
+    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) {
+        s->kernels->slope_gradient(at(s, s->space->slope[l], chunk, n), at(s, s->space->delta[l], chunk * length, n),
+                                   at(s, s->space->z[l], chunk * length, n),
+                                   mlp_rows_of_chunk(s->batch.rows, length, chunk), n, j0, j1);
+    }
+}
+
+static void sum_slopes(const mlp_step *s, int l) {
+    int64_t n = spec_of(s, l)->n_out;
+    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) s->kernels->sum_slopes(at(s, s->space->slope[l], chunk, n), n);
 }
 
 // What the derivative of layer l's activation is written in.
@@ -141,7 +156,7 @@ static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
         s->kernels->delta_below(below, s->space->delta[l], layer->W, layer->stride, kept(s, l - 1), g, layer->spec.n_in,
                                 layer->spec.n_out, block, part.scratch);
     }
-    if (s->space->u[l - 1]) drop(s, l - 1, below, below, block);
+    if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
 // ---- Functions of the caller's: rank 0 calls them for all rows, so that what they do cannot depend on the team ----
@@ -202,7 +217,7 @@ static void forward(mlp_step *s, int l) {
         mlp_await_others(s, 1);
         forward_softmax(s, l, mlp_my_part(s));
     }
-    if (s->space->u[l]) forward_dropout(s, l, g.kind == MLP_SOFTMAX, mlp_my_part(s));
+    if (drops(s, l)) forward_dropout(s, l, g.kind == MLP_SOFTMAX, mlp_my_part(s));
 }
 
 void mlp_step_forward(mlp_step *s) {
@@ -226,7 +241,7 @@ static void through_unit(mlp_step *s, int l, mlp_unit g) {
         slope_gradient(s, l, mlp_my_part(s));
     }
     mlp_await_others(s, 1);
-    if (g.slopes && g.one_slope && s->sharing->rank == 0) s->kernels->sum_slopes(s->space->slope[l], spec_of(s, l)->n_out);
+    if (g.slopes && g.one_slope && s->sharing->rank == 0) sum_slopes(s, l);
     activation_backward(s, l, g, mlp_my_part(s));
 }
 

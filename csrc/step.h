@@ -14,7 +14,7 @@ typedef struct {
     void **u;      // u[l] is a[l] before dropout, where layer l has it; else NULL
     void **z;      // z[l] (rows, n_out) where the derivative is written in it, else NULL
     void **delta;  // delta[l] (rows, n_out of layer l); delta is NULL where no residuals are wanted
-    void **slope;  // slope[l] (n_out of layer l), the gradient of a prelu's slopes, or NULL
+    void **slope;  // slope[l] (chunks of the rows, n_out of layer l), the gradient of a prelu's slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
     mlp_row_room gathered;
 } mlp_workspace;
@@ -24,6 +24,8 @@ typedef struct {
     const mlp_network *net;
     const mlp_loss *loss;  // NULL: the outputs alone
     int lowest;            // no residual is needed below this layer
+    int frozen_too;        // the gradient of layers that are not trained is wanted too
+    int64_t chunk_rows;
     int drops;             // dropout, and in training noise; without, what follows counts for nothing
     double input_dropout, input_noise;
     uint64_t seed;
