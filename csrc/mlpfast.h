@@ -287,6 +287,7 @@ typedef struct {
     double scale;       // what the sum over the rows is multiplied by; 0: 1 / (B mean_weight), as mlp_data has it
     int64_t first_row;  // where these rows begin in a minibatch that several calls share: dropout and noise go by it
     int undisturbed;    // without dropout and noise
+    int unpenalised;    // without l1 and l2, those of the layers too
     int frozen_too;     // also of layers that are not trained; they have zeros otherwise
 } mlp_gradient_options;
 

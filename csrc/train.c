@@ -19,9 +19,8 @@ typedef struct {
     const mlp_settings *settings;
     const double *rates, *momenta;  // of each minibatch, or NULL
     int64_t batch_size;
-    int64_t first_row;    // of the minibatch in a larger one
-    double scale;         // of the gradient, or 0 for what the data say
     void *gradient;       // wanted instead of a step, of a single minibatch; or NULL
+    mlp_gradient_options options;
     int alone;            // each member takes chunks of its own
     int whole;            // a minibatch goes through the layers in one piece
     mlp_result *result;
@@ -63,7 +62,7 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
 static void up_and_down(minibatch *m, int64_t first_row, int64_t rows) {
     mlp_step *s = &m->step;
     s->batch = mlp_minibatch_of(&m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
-    s->first_row = m->epoch->first_row + first_row;
+    s->first_row = m->epoch->options.first_row + first_row;
     if (s->leads) poll_now_and_then(m->epoch, s);
     mlp_step_gather(s);
     mlp_step_forward(s);
@@ -176,7 +175,8 @@ static void account(const minibatch *m, int whole) {
 static mlp_move move_of(const minibatch *m) {
     const mlp_epoch *e = m->epoch;
     const mlp_settings *settings = e->settings;
-    mlp_move move = {.settings = settings, .scale = e->scale, .lr = settings->lr, .steps = e->steps_before + m->number + 1};
+    mlp_move move = {.settings = settings, .scale = e->options.scale, .lr = settings->lr,
+                     .steps = e->steps_before + m->number + 1, .unpenalised = e->options.unpenalised};
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
     if (e->rates) move.lr = e->rates[m->number];
     move.momentum = settings->optimizer == MLP_ADAM ? settings->beta1 : settings->momentum;
@@ -392,7 +392,7 @@ mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, cons
     if (status) return status;
 
     mlp_epoch e = {.trainer = t, .settings = settings, .batch_size = data->n, .result = result, .gradient = gradient,
-                   .scale = options->scale, .first_row = options->first_row,
+                   .options = *options,
                    .examples = {.net = t->net, .data = data, .n = data->n},
                    .pass = {.lowest = options->frozen_too ? 0 : t->lowest_trainable, .frozen_too = options->frozen_too,
                             .drops = !options->undisturbed, .poll = poll, .context = context}};

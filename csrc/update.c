@@ -27,6 +27,7 @@ static mlp_update rule_for(const mlp_layer *layer, const mlp_move *move) {
 static mlp_update gradient_rule(const mlp_layer *layer, const mlp_move *move) {
     mlp_update rule = rule_for(layer, move);
     rule.settings = NULL;
+    if (move->unpenalised) rule.l1 = rule.l2 = 0;
     return rule;
 }
 

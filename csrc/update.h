@@ -10,6 +10,7 @@ typedef struct {
     double scale;         // of the sum over the rows: the one place of the 1/B
     double lr, momentum;  // of this step; momentum is the beta1 of MLP_ADAM
     int64_t steps;        // t: this step included
+    int unpenalised;      // l1 and l2 count for nothing
 } mlp_move;
 
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows);
