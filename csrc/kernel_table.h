@@ -66,6 +66,7 @@ typedef struct {
 typedef struct {
     const char *X;
     const int64_t *index;  // row i stands at index[i], or at i if NULL
+    const int64_t *place;  // and that row at place[index[i]], unless it is NULL
     int64_t row_bytes, row, rows, byte;
     int lines;
 } mlp_ahead;

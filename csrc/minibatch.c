@@ -7,7 +7,7 @@
 #include <string.h>
 
 static int copies_x(const mlp_examples *from) {
-    return from->order || from->changes_x || from->data->x_type != from->net->dtype;
+    return from->order || from->data->x_rows || from->changes_x || from->data->x_type != from->net->dtype;
 }
 
 mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
@@ -16,6 +16,7 @@ mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     mlp_row_bytes of = {{0}};
     if (copies_x(from)) of.bytes[MLP_ROWS_X] = from->net->layers[0].spec.n_in * real;
     if (!from->order) return of;
+    if (data->x_rows) of.bytes[MLP_ROWS_PLACES] = sizeof *data->x_rows;
     if (data->labels) of.bytes[MLP_ROWS_LABELS] = sizeof *data->labels;
     if (data->targets) of.bytes[MLP_ROWS_TARGETS] = n_out * real;
     if (data->y) of.bytes[MLP_ROWS_Y] = data->y_bytes;
@@ -29,7 +30,7 @@ typedef struct {
 } sources;
 
 static sources sources_of(const mlp_data *data) {
-    return (sources){{data->X, data->labels, data->targets, data->y, data->weights}};
+    return (sources){{data->X, data->x_rows, data->labels, data->targets, data->y, data->weights}};
 }
 
 mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t i0) {
@@ -75,11 +76,12 @@ int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, in
     const int64_t *index = from->order ? from->order + to->first : NULL;
     const mlp_row_bytes of = mlp_bytes_of_rows(from);
     const sources source = sources_of(data);
-    for (int k = MLP_ROWS_LABELS; index && k < MLP_ROW_ARRAYS; k++) {
+    for (int k = MLP_ROWS_PLACES; index && k < MLP_ROW_ARRAYS; k++) {
         if (of.bytes[k]) copy_rows(to->room->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
     }
     if (!of.bytes[MLP_ROWS_X] && !checks) return 1;
     char *x = of.bytes[MLP_ROWS_X] ? (char *)to->room->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
+    if (data->x_rows) index = from->order ? to->room->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
     const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);
     return from->net->kernels->gather(x, X, data->x_type, data->x_scale, index ? index + i0 : NULL, i1 - i0, n_in);
 }
@@ -98,7 +100,9 @@ mlp_ahead mlp_rows_ahead(const mlp_examples *from, int64_t first, int64_t i0, in
     const mlp_data *data = from->data;
     int64_t n_in = from->net->layers[0].spec.n_in;
     mlp_ahead ahead = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
-    if (from->order) ahead.X = data->X, ahead.index = from->order + first;
+    ahead.X = data->X;
+    if (from->order) ahead.index = from->order + first, ahead.place = data->x_rows;
+    else if (data->x_rows) ahead.index = data->x_rows + first;
     else ahead.X = mlp_row(data->X, data->x_type, first, n_in);
     ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / (tiles > 0 ? tiles : 1)) + 1;
     return ahead;

@@ -13,8 +13,8 @@ typedef struct {
     int changes_x;         // what gets the rows of X will write to them
 } mlp_examples;
 
-// Room for gathered rows, in the order in which mlp_gather fills it; an array that needs none is NULL.
-enum { MLP_ROWS_X, MLP_ROWS_LABELS, MLP_ROWS_TARGETS, MLP_ROWS_Y, MLP_ROWS_WEIGHTS, MLP_ROW_ARRAYS };
+// Room for gathered rows, and for their places in X; an array that needs none is NULL.
+enum { MLP_ROWS_X, MLP_ROWS_PLACES, MLP_ROWS_LABELS, MLP_ROWS_TARGETS, MLP_ROWS_Y, MLP_ROWS_WEIGHTS, MLP_ROW_ARRAYS };
 
 typedef struct {
     int64_t bytes[MLP_ROW_ARRAYS];  // of a row of each; 0 where rows are read in place

@@ -172,7 +172,7 @@ void *mlp_network_in_block(const mlp_network *net, void *block, const void *para
 // ---- Serving: safe from many threads at once, each with its own workspace ----
 
 typedef struct {
-    const void *X;       // (n, n_in)
+    const void *X;       // (n, n_in), or (n_x, n_in) with x_rows
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
     const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
@@ -183,6 +183,8 @@ typedef struct {
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of weights
     const void *y;           // (n) rows of y_bytes bytes each that a loss of the caller's gets, or NULL
     int64_t y_bytes;
+    const int64_t *x_rows;   // (n) the row of X that each example has, of n_x; or NULL: 0..n-1
+    int64_t n_x;
 } mlp_data;
 
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.

@@ -223,7 +223,11 @@ mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
     size_t bytes = 0;
     mlp_reserve(&bytes, data->n, net->widest, sizeof(double));
     mlp_reserve(&bytes, data->n, data->y_bytes, 1);
-    return bytes == SIZE_MAX ? MLP_TOO_LARGE : MLP_OK;
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    for (int64_t i = 0; data->x_rows && i < data->n; i++) {
+        if (data->x_rows[i] < 0 || data->x_rows[i] >= data->n_x) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
 }
 
 // Which outputs make sense with a loss that contains the output's activation.

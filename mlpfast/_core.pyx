@@ -47,6 +47,8 @@ cdef extern from "mlpfast.h":
         double mean_weight
         const void *y
         int64_t y_bytes
+        const int64_t *x_rows
+        int64_t n_x
     ctypedef struct mlp_truth:
         const int32_t *labels
         const void *targets
@@ -401,13 +403,15 @@ cdef object view(object owner, void *data, shape, dtype):
 cdef class Data:
     """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
-    y: what _targets.py says; None where no function of the caller's will see it.
+    y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
+    example has, or None for all in their order.
     """
     cdef mlp_data c
-    cdef readonly object X, y, labels, targets, weights
+    cdef readonly object X, x_rows, y, labels, targets, weights
 
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
-                  bint one_hot=False):
+                  bint one_hot=False, x_rows=None):
+        self.x_rows = x_rows
         self.X, self.y, self.labels, self.targets, self.weights = X, y, labels, targets, weights
         self.c.X = address(X)
         self.c.x_type = dtype_of(X)
@@ -416,7 +420,9 @@ cdef class Data:
         self.c.targets = address_or_null(targets)
         self.c.weights = address_or_null(weights)
         self.c.one_hot = one_hot
-        self.c.n = X.shape[0]
+        self.c.n = self.c.n_x = X.shape[0]
+        if x_rows is not None:
+            self.c.x_rows, self.c.n = <const int64_t *>address(x_rows), len(x_rows)
         if y is not None and labels is None and targets is None:  # of a Custom loss
             self.c.y, self.c.y_bytes = address(y), y.nbytes // max(1, len(y))
         for name, array in (("labels", labels), ("targets", targets), ("weights", weights), ("y", y)):
@@ -434,6 +440,11 @@ cdef class Data:
     @mean_weight.setter
     def mean_weight(self, double mean_weight):
         self.c.mean_weight = mean_weight
+
+    @property
+    def inputs(self):
+        """(n, n_in): the examples' rows of X, as they are there or a copy."""
+        return self.X if self.x_rows is None else self.X[self.x_rows]
 
     @property
     def weight_sum(self):
@@ -460,7 +471,7 @@ cdef class Data:
     cpdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
         cdef cnp.ndarray X = self.X
-        suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n and address(X) == self.c.X
+        suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n_x and address(X) == self.c.X
         suits = suits and is_there(X)
         for array, data in ((self.labels, <size_t>self.c.labels), (self.targets, <size_t>self.c.targets),
                             (self.weights, <size_t>self.c.weights)):
@@ -823,7 +834,8 @@ cdef class Network:
         """
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
+                                      NULL, 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
@@ -1079,7 +1091,8 @@ cdef class Trainer:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
+                                      NULL, 0)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone

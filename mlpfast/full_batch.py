@@ -330,7 +330,7 @@ class Fisher:
         self.chunks = list(in_order(self.of_forward_pass, objective.chunks, threads))
 
     def of_forward_pass(self, chunk):
-        tape = backprop._forward(self.net, chunk.X)
+        tape = backprop._forward(self.net, chunk.inputs)
         return tape, chunk.weights, _core.activate(tape.z[-1], self.output)
 
     def __call__(self, v):

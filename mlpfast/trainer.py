@@ -226,7 +226,7 @@ class Trainer(Closed):
             y with the values and dtype that it has here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
-            class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
+            class_weight; stratify=True draws the same share of each class. X is not copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
             Losses are divided by their sum, gradients as `weighting` says. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the

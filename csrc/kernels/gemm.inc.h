@@ -275,6 +275,7 @@ SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int c
 static void fetch_ahead(mlp_ahead *ahead) {
     for (int line = 0; line < ahead->lines && ahead->row < ahead->rows; line++) {
         int64_t at = ahead->index ? ahead->index[ahead->row] : ahead->row;
+        if (ahead->place) at = ahead->place[at];
         __builtin_prefetch(ahead->X + at * ahead->row_bytes + ahead->byte, 0, 2);
         ahead->byte += 64;
         if (ahead->byte >= ahead->row_bytes) ahead->byte = 0, ahead->row++;
