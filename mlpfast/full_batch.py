@@ -2,7 +2,7 @@
 
 Both see the trainable parameters as one float64 vector, `Variables`. The core gives the gradient of each chunk of
 Trainer.chunk_rows rows in the network's dtype, and they are added in float64 in their order; so are the products of
-NaturalGradient with F, which are formed on the kernels of backprop.py, each chunk on one of the threads.
+NaturalGradient with F, which are formed on the kernels of backprop.py. Each chunk is worked on by one of the threads.
 """
 
 import math
@@ -49,9 +49,9 @@ def _check_canonical(net, loss):
 
 
 def threads_for(trainer, rows):
-    """How many threads share the chunks of a product with F."""
+    """How many threads share the chunks."""
     net = trainer.network
-    if any(layer._unit.name == "custom" for layer in net.layers):
+    if trainer.loss.name == "custom" or any(layer._unit.name == "custom" for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, trainer.chunk_rows) * numbers)
@@ -105,9 +105,10 @@ class Objective:
 
     def __init__(self, trainer, data):
         self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
-        self.core, self.settings, self.chunk_rows = trainer._core, trainer._settings(), trainer.chunk_rows
+        self.settings, self.chunk_rows = trainer._settings(), trainer.chunk_rows
         self.variables = Variables(self.net, trainer.l2)
-        self.check_finite, self.threads = trainer.check_finite, checked_threads(trainer.threads)
+        self.check_finite, self.threads = trainer.check_finite, threads_for(trainer, len(data))
+        self.cores = []  # idle, one for each thread that has been at work
         self.data = data  # which the chunks are views of
         self.chunks = [
             _split.part(data, slice(i, i + self.chunk_rows), self.net.input_scale)
@@ -123,23 +124,32 @@ class Objective:
         theta = v.read()
         g, self.counts = v.penalties * theta, np.zeros(3)
         # A Custom loss may join rows: it is called once, with all of them.
-        for chunk in [self.data] if self.loss.name == "custom" else self.chunks:
-            g += self.gradient(chunk)
+        chunks = [self.data] if self.loss.name == "custom" else self.chunks
+        for gradient, *counts in in_order(self.gradient, chunks, self.threads):
+            g += gradient
+            self.counts += counts
         J = self.counts[0] * self.scale + dot(v.penalties * theta, theta) / 2
         self.check(J, g)
         return J, g
 
     def gradient(self, chunk):
-        """What the chunk's rows add to dL/dtheta; their numbers are counted."""
+        """(what the chunk's rows add to dL/dtheta, and to the sums of losses, of right labels and of rows all right)"""
+        core = self.idle_core()
         options = _core.gradient_options(scale=self.scale, unpenalised=True)
-        failure, result, arrays = self.core.gradient(chunk, self.settings, self.threads, options, guarded=True)
+        failure, result, arrays = core.gradient(chunk, self.settings, 1, options, guarded=True)
+        self.cores.append(core)
         if failure == "input":
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
                                      f"{self.net.dtype}); the parameters are those before this epoch")
         if failure is not None:
             self.check(result["bad_loss"] if failure == "loss" else 0.0, np.array(np.nan))
-        self.counts += result["loss_sum"], result["correct"], result["exact"]
-        return self.variables.gather(arrays)
+        return self.variables.gather(arrays), result["loss_sum"], result["correct"], result["exact"]
+
+    def idle_core(self):
+        try:
+            return self.cores.pop()
+        except IndexError:
+            return _core.Trainer(self.net._core, self.loss, self.chunk_rows)
 
     def sums(self):
         """The sums of the last value_and_gradient, as Network.evaluate of the core gives them."""
@@ -294,7 +304,7 @@ def step(trainer, data):
     trainer._core.prepare(settings)
     with _core.Training(trainer.network._core):
         objective = Objective(trainer, data)
-        J, d = direction(objective, optimizer, threads_for(trainer, len(data)))
+        J, d = direction(objective, optimizer)
         variables = objective.variables
         # Before anything changes: there may not be the memory for it.
         sums, more = objective.sums(), {"objective": J} if variables.penalties.any() else {}
@@ -309,10 +319,10 @@ def step(trainer, data):
     return sums, more
 
 
-def direction(objective, optimizer, threads):
+def direction(objective, optimizer):
     """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
     J, g = objective.value_and_gradient()
-    fisher = Fisher(objective, threads)
+    fisher = Fisher(objective)
     diagonal = objective.variables.penalties + float(optimizer.damping)
     return J, conjugate_gradients(
         lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
@@ -322,12 +332,12 @@ def direction(objective, optimizer, threads):
 class Fisher:
     """v -> F v = (1/B) sum over examples of J^T H J v."""
 
-    def __init__(self, objective, threads):
+    def __init__(self, objective):
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
-        self.threads = threads
+        self.threads = objective.threads
         # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
         self.output = activations.Activation(OUTPUTS[objective.loss.name])
-        self.chunks = list(in_order(self.of_forward_pass, objective.chunks, threads))
+        self.chunks = list(in_order(self.of_forward_pass, objective.chunks, self.threads))
 
     def of_forward_pass(self, chunk):
         tape = backprop._forward(self.net, chunk.inputs)
