@@ -13,19 +13,18 @@ typedef struct {
     int64_t i0, i1, j0, j1;
 } mlp_block;
 
-// Sums inside a product, and over examples, are formed in runs of at most MLP_RUN terms, all but the last of one length,
-// and then the runs are added in their order: rows of different runs can be worked on apart. A panel of b (gemm.inc.h)
-// for a run takes 128 KB.
-#define MLP_RUN 1024
-static inline int64_t mlp_runs_in(int64_t terms) { return terms > MLP_RUN ? terms / MLP_RUN + (terms % MLP_RUN != 0) : 1; }
-static inline int64_t mlp_run_length(int64_t terms) {
-    int64_t runs = mlp_runs_in(terms);
-    return terms / runs + (terms % runs != 0);
+// A product sums over k terms in blocks of at most MLP_KC, all but the last of one length, and the blocks are added in
+// their order; so do sums over rows. A panel of b (gemm.inc.h) for a block takes 128 KB.
+#define MLP_KC 1024
+static inline int64_t mlp_blocks_in(int64_t k) { return k > MLP_KC ? k / MLP_KC + (k % MLP_KC != 0) : 1; }
+static inline int64_t mlp_block_length(int64_t k) {
+    int64_t blocks = mlp_blocks_in(k);
+    return k / blocks + (k % blocks != 0);
 }
-// Terms of the run that begins at `first`.
-static inline int64_t mlp_terms_of_run(int64_t terms, int64_t first) {
-    int64_t length = mlp_run_length(terms);
-    return terms - first < length ? terms - first : length;
+// Terms of the block that begins at `first`.
+static inline int64_t mlp_terms_of_block(int64_t k, int64_t first) {
+    int64_t length = mlp_block_length(k);
+    return k - first < length ? k - first : length;
 }
 
 // An activation with its parameter.
@@ -73,6 +72,7 @@ typedef struct {
 typedef struct {
     const char *X;
     const int64_t *index;  // row i stands at index[i], or at i if NULL
+    const int64_t *place;  // and that row at place[index[i]], unless it is NULL
     int64_t row_bytes, row, rows, byte;
     int lines;
 } mlp_ahead;
@@ -89,7 +89,7 @@ typedef struct {
     size_t (*scratch_bytes)(int64_t most, int64_t widest);
 
     // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
-    // is NULL. Returns 0 if a value is NaN or infinite, else 1.
+    // is NULL. Returns 0 if a value is NaN or infinite, else 1. out may be NULL, if that is all one wants to know.
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
                   int64_t n);
 
@@ -120,8 +120,11 @@ typedef struct {
 
     // Block of a parameter (.., cols), and of its gradient g with the same stride, one step from scale * g + penalties.
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
-    // Elements [i0, i1) of sum = those of the parts, of which each is part_stride numbers behind the last, in their order.
-    void (*add_parts)(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1);
+    // Block of the sum of the rows' gradients of a parameter, with the same stride, becomes the gradient: times scale, plus
+    // penalties, times the mask.
+    void (*scale_gradient)(void *g, mlp_parameter p, int64_t stride, mlp_block block, const mlp_update *update);
+    // Elements [i0, i1) of sum += those of more.
+    void (*add)(void *sum, const void *more, int64_t i0, int64_t i1);
     // squares[i] = sum of the squares of factor times row i of g (.., cols), rows [i0, i1).
     void (*sum_squares)(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols, double factor);
     // Columns [j0, j1) of W (n_in, ..): those longer than most, in the 2-norm, are shortened to it.
@@ -141,15 +144,13 @@ typedef struct {
 
     // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
     // activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
-    // output is that activation. delta may be out, or NULL if only the loss is wanted. Row i has the target
-    // data->labels[r] or data->targets[r], and the weight data->weights[r], r = index[i], or first + i if index is NULL;
-    // the weight multiplies both loss and delta.
+    // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and the
+    // weights that multiply both loss and delta.
     // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
     // mlp_result), the weight is no factor. Returns 0 if a loss is not finite.
     // scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
-                int64_t n, void *scratch);
+                mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
     // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `draw`, its row

@@ -40,15 +40,21 @@ typedef struct {
     void *self;
 } mlp_own_activation;
 
-typedef struct mlp_data mlp_data;
+// What a loss reads beside the outputs, for the rows of a minibatch, one after the other: as in mlp_data.
+typedef struct {
+    const int32_t *labels;  // (rows), or NULL
+    const void *targets;    // (rows, n_out), or NULL
+    const void *y;          // (rows, y_bytes of mlp_data), or NULL
+    const void *weights;    // (rows), or NULL for all 1
+    int one_hot;
+} mlp_truth;
 
 // A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
-// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Which examples they are is said as in mlp_kernels.loss: row i is
-// example index[i], or first + i if index is NULL; what their targets are is the caller's affair, who may leave labels and
-// targets out. Called for whole minibatches, in training alone, and answered like mlp_own_activation.
+// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Its data need no labels or targets. Called for whole minibatches, in
+// training alone, and answered like mlp_own_activation.
 typedef struct {
-    int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
-                const int64_t *index, int64_t first, int64_t rows, int64_t n);
+    int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth, int64_t rows,
+                int64_t n);
     int of_z;
     void *self;
 } mlp_own_loss;
@@ -108,11 +114,14 @@ void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL 
 void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
 int mlp_network_first_not_finite(const mlp_network *net);  // the lowest layer with a parameter that is NaN or infinite, or -1
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
+// In memory laid out as that block, a gradient: the place that is a parameter's, a pointer that mlp_network_weights, _bias or
+// _slopes returned.
+void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter);
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
 
-struct mlp_data {
-    const void *X;       // (n, n_in)
+typedef struct {
+    const void *X;       // (n, n_in), or (n_x, n_in) with x_rows
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
     const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
@@ -121,7 +130,11 @@ struct mlp_data {
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of weights
-};
+    const void *y;           // (n) rows of y_bytes bytes each that a loss of the caller's gets, or NULL
+    int64_t y_bytes;
+    const int64_t *x_rows;   // (n) the row of X that each example has, of n_x; or NULL: 0..n-1
+    int64_t n_x;
+} mlp_data;
 
 // Asked by the calling thread every few minibatches or rows; nonzero means stop. It should return at once.
 typedef int (*mlp_poll)(void *context);
@@ -171,6 +184,9 @@ typedef struct {
     double max_norm;      // after a step the weights into each unit are shortened to at most that length; 0: not
     double l1, l2;
     double input_dropout, input_noise;  // probability; standard deviation of normal noise that is added to X
+    // A minibatch goes through the layers in chunks of that many rows, and their gradients are added by a binary tree
+    // (chunks.h): the result depends on it in the last bits. 0: 1024.
+    int64_t chunk_rows;
     uint64_t seed;        // of dropout and noise
     int check_finite;     // stop before a minibatch whose input or loss is not finite changes the parameters
 } mlp_settings;
@@ -207,6 +223,29 @@ mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_d
 // One step with all rows of data as its minibatch, which may be larger or smaller than batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context);
+
+// ---- A gradient, and a step from one. mlp_train_step is the one and then the other, with the same bits ----
+
+typedef struct {
+    double scale;       // what the sum over the rows is multiplied by; 0: 1 / (B mean_weight), as mlp_data has it
+    int64_t first_row;  // where these rows begin in a minibatch that several calls share: dropout and noise go by it
+    int undisturbed;    // without dropout and noise
+    int unpenalised;    // without l1 and l2, those of the layers too
+    int frozen_too;     // also of layers that are not trained; they have zeros otherwise
+} mlp_gradient_options;
+
+// gradient (mlp_network_bytes, on a multiple of the real type's size; fastest on a cache line) = d J / d parameters of all
+// rows of data as one minibatch: times the scale, with the penalties, 0 where a mask is. Nothing else changes: the next call
+// has the same numbers for dropout and noise. options may be NULL for zeros. Of the settings l1, l2, chunk_rows, input_dropout,
+// input_noise, seed and check_finite count. MLP_*_NOT_FINITE leave gradient partly written.
+mlp_status mlp_gradient(mlp_trainer *trainer, void *gradient, mlp_result *result, const mlp_data *data,
+                        const mlp_gradient_options *options, const mlp_settings *settings, int threads, mlp_poll poll,
+                        void *context);
+
+// One step from a gradient, which is clipped on the way and does not change: it counts as a minibatch. l1 and l2 do not
+// count, since they are in it. MLP_DERIVATIVE_NOT_FINITE, with check_finite, if it holds NaN or infinity; nothing has changed
+// then.
+mlp_status mlp_apply(mlp_trainer *trainer, const void *gradient, const mlp_settings *settings, int threads);
 
 // ---- Random numbers for initial weights: out (count) = numbers [first, first + count) of seed and stream ----
 

@@ -175,6 +175,9 @@ void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[l
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
+void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter) {
+    return mlp_in_block(net, block, parameter);
+}
 
 int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n) {
     int bad = 0;  // without a branch, so that it takes whole vectors
@@ -186,15 +189,21 @@ int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n) {
     return !bad;
 }
 
+int mlp_layer_is_finite(const mlp_network *net, const mlp_layer *layer, const void *block) {
+    int64_t slopes = slopes_of(&layer->spec);
+    int finite = 1;
+    if (layer->b) finite &= mlp_all_finite(mlp_at(net, block, layer->b), net->dtype, layer->spec.n_out);
+    if (slopes) finite &= mlp_all_finite(mlp_at(net, block, layer->slopes), net->dtype, slopes);
+    const void *W = mlp_at(net, block, layer->W);
+    for (int64_t i = 0; i < layer->spec.n_in; i++) {
+        finite &= mlp_all_finite(mlp_row(W, net->dtype, i, layer->stride), net->dtype, layer->spec.n_out);
+    }
+    return finite;
+}
+
 int mlp_network_first_not_finite(const mlp_network *net) {
     for (int l = 0; l < net->n_layers; l++) {
-        const mlp_layer *layer = &net->layers[l];
-        int finite = mlp_all_finite(layer->b, net->dtype, layer->b ? layer->spec.n_out : 0);
-        finite &= mlp_all_finite(layer->slopes, net->dtype, slopes_of(&layer->spec));
-        for (int64_t i = 0; i < layer->spec.n_in; i++) {
-            finite &= mlp_all_finite(mlp_row(layer->W, net->dtype, i, layer->stride), net->dtype, layer->spec.n_out);
-        }
-        if (!finite) return l;
+        if (!mlp_layer_is_finite(net, &net->layers[l], net->parameters)) return l;
     }
     return -1;
 }
@@ -208,9 +217,17 @@ mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
     return mlp_loss_has(loss.kind, MLP_OF_Z) ? (mlp_unit){.kind = MLP_IDENTITY} : mlp_unit_of(last);
 }
 
-mlp_status mlp_check_data(const mlp_data *data) {
-    if (data->n < 0 || (data->n > 0 && !data->X) || !(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
-    return (unsigned)data->x_type > MLP_UINT8 ? MLP_BAD_ARGUMENT : MLP_OK;
+mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
+    if (data->n < 0 || data->y_bytes < 0 || (data->n > 0 && !data->X) || !(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
+    if ((unsigned)data->x_type > MLP_UINT8) return MLP_BAD_ARGUMENT;
+    size_t bytes = 0;
+    mlp_reserve(&bytes, data->n, net->widest, sizeof(double));
+    mlp_reserve(&bytes, data->n, data->y_bytes, 1);
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    for (int64_t i = 0; data->x_rows && i < data->n; i++) {
+        if (data->x_rows[i] < 0 || data->x_rows[i] >= data->n_x) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
 }
 
 static int parameters_fit(mlp_loss loss) {

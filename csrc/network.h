@@ -37,6 +37,8 @@ static inline void mlp_set_number(void *reals, mlp_dtype type, int64_t i, double
     else ((double *)reals)[i] = x;
 }
 int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n);  // of n numbers
+// Of a layer's parameters, in a block laid out as they are.
+int mlp_layer_is_finite(const mlp_network *net, const mlp_layer *layer, const void *block);
 static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
 }
@@ -48,6 +50,10 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
 // The place of a parameter's numbers in a block laid out as the parameters.
 static inline void *mlp_in_block(const mlp_network *net, void *block, const void *parameter) {
     return (char *)block + ((const char *)parameter - (const char *)net->parameters);
+}
+
+static inline const void *mlp_at(const mlp_network *net, const void *block, const void *parameter) {
+    return (const char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
 
 void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
@@ -66,8 +72,9 @@ void mlp_poison_padding(const mlp_network *net, void *block);
 mlp_unit mlp_unit_of(const mlp_layer *layer);
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss);
 
-// MLP_BAD_ARGUMENT unless data can be read, and unless its labels or targets suit the loss and the network's output.
-mlp_status mlp_check_data(const mlp_data *data);
+// MLP_BAD_ARGUMENT or MLP_TOO_LARGE unless data can be read, and unless its labels or targets suit the loss and the
+// network's output.
+mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data);
 mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss);
 
 #endif

@@ -5,32 +5,25 @@
 #include <stdatomic.h>
 
 #include "fpmode.h"
-#include "network.h"
-#include "rng.h"
-#include "team.h"
+#include "step.h"
 
-// The buffers of a thread, as offsets: the kernels' scratch, converted inputs, and two that the layers write in turn.
+// The buffers of a thread, as offsets: what a step's workspace points to, the kernels' scratch, gathered inputs, and two
+// that the layers write in turn.
 typedef struct {
-    size_t scratch, input, layer[2], bytes;
+    size_t pointers, scratch, input, layer[2], bytes;
 } thread_buffers;
 
 typedef struct {
-    const mlp_network *net;
-    const mlp_data *data;
-    int evaluates;          // loss instead of out
+    mlp_pass pass;
     mlp_loss loss;
-    void *out;              // (n, n_out)
-    int drops;              // with dropout, drawn from
-    mlp_draw draw;
-    double input_dropout;
+    mlp_examples examples;
+    void *out;              // (n, n_out); NULL: the loss instead
+    int64_t sample;
     int64_t begin, end;     // the rows it is about
     double *row_loss, *row_correct;  // of these rows
     char *buffers;          // of all threads
     thread_buffers at;      // in a thread's own
     int64_t chunk;          // rows taken at once
-    mlp_poll poll;
-    void *context;
-    atomic_int stop;
 } job;
 
 #define CACHE_LINE 64
@@ -44,6 +37,7 @@ static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
     thread_buffers b = {0};
+    b.pointers = mlp_reserve(&b.bytes, 3 * net->n_layers, 1, sizeof(void *));
     b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk, net->widest_out));
     b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
@@ -89,78 +83,62 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     return used == SIZE_MAX ? 0 : used;
 }
 
-// Layer l's output, or with l = -1 the input, loses some of its numbers.
-static void drop(const job *j, int l, void *out, const void *in, int64_t first, int64_t rows) {
-    double p = l < 0 ? j->input_dropout : j->net->layers[l].spec.dropout;
-    int64_t n = l < 0 ? j->net->layers[0].spec.n_in : j->net->layers[l].spec.n_out;
-    mlp_draw draw = j->draw;
-    draw.stream = MLP_STREAM_DROPOUT + (uint32_t)(l + 1);
-    draw.first_row = first;
-    j->net->kernels->dropout(out, in, n, (mlp_block){0, rows, 0, n}, p, &draw);
-}
-
-// The chunk's input, in place where it has the network's type.
-static const void *input(const job *j, int64_t first, int64_t rows, void *converted) {
-    int64_t n_in = j->net->layers[0].spec.n_in;
-    const void *X = mlp_row(j->data->X, j->data->x_type, first, n_in);
-    if (j->data->x_type != j->net->dtype) {
-        j->net->kernels->gather(converted, X, j->data->x_type, j->data->x_scale, NULL, rows, n_in);
-        X = converted;
-    }
-    if (!(j->drops && j->input_dropout > 0)) return X;
-    drop(j, -1, converted, X, first, rows);
-    return converted;
-}
-
-// Returns nonzero if a function of the caller's has failed.
-static int run_chunk(const job *j, int64_t first, int64_t rows, char *buffer) {
+// Where a thread's steps find their arrays: the layers write into two buffers in turn, and own functions and dropout into
+// what they read.
+static mlp_workspace workspace_of(const job *j, char *buffer) {
     const thread_buffers *at = &j->at;
-    const mlp_network *net = j->net;
-    const mlp_kernels *k = net->kernels;
-    int last = net->n_layers - 1;
-    int64_t n_out = net->layers[last].spec.n_out;
-
-    const void *x = input(j, first, rows, buffer + at->input);
-    for (int l = 0; l <= last; l++) {
-        const mlp_layer *layer = &net->layers[l];
-        mlp_unit g = l == last && j->evaluates ? mlp_output_unit(net, j->loss) : mlp_unit_of(layer);
+    const mlp_network *net = j->pass.net;
+    void **pointers = (void **)(void *)(buffer + at->pointers);
+    mlp_workspace space = {.a = pointers, .u = pointers + net->n_layers, .z = pointers + 2 * net->n_layers};
+    space.gathered.array[MLP_ROWS_X] = buffer + at->input;
+    for (int l = 0; l < net->n_layers; l++) {
+        const mlp_layer_spec *spec = &net->layers[l].spec;
         void *a = buffer + at->layer[l % 2];
-        if (l == last && !j->evaluates) a = (char *)j->out + (size_t)first * (size_t)n_out * k->real_size;
-        mlp_block all = {0, rows, 0, layer->spec.n_out};
-        int is_own = g.kind == MLP_OWN_ACTIVATION;
-        if (is_own) g = (mlp_unit){.kind = MLP_IDENTITY};
-        k->dense_forward(a, NULL, x, layer->W, layer->stride, layer->b, g, layer->spec.n_in, layer->spec.n_out, all,
-                         buffer + at->scratch);
-        if (g.kind == MLP_SOFTMAX) k->softmax_forward(a, a, rows, layer->spec.n_out, buffer + at->scratch);
-        const mlp_own_activation *own = &layer->spec.own;
-        if (is_own && own->forward(own->self, j->context, a, a, rows, layer->spec.n_out)) return 1;
-        if (j->drops && l < last && layer->spec.dropout > 0) drop(j, l, a, a, first, rows);
-        x = a;
+        space.a[l] = a;
+        space.u[l] = spec->dropout > 0 && l < net->n_layers - 1 ? a : NULL;
+        space.z[l] = spec->activation == MLP_OWN_ACTIVATION ? a : NULL;
     }
-    if (j->evaluates) {
-        k->loss(NULL, j->row_loss + first - j->begin, j->row_correct + first - j->begin, x, j->loss,
-                net->layers[last].spec.activation, j->data, NULL, first, rows, n_out, buffer + at->scratch);
+    return space;
+}
+
+static void run_chunk(job *j, mlp_step *s, mlp_workspace *space, int64_t first, int64_t rows) {
+    int last = s->net->n_layers - 1;
+    s->batch = mlp_minibatch_of(&j->examples, first, rows, &space->gathered);
+    s->first_row = first;
+    if (j->out) {
+        int64_t n_out = s->net->layers[last].spec.n_out;
+        space->a[last] = (char *)j->out + (size_t)first * (size_t)n_out * s->kernels->real_size;
+        if (space->z[last]) space->z[last] = space->a[last];
     }
-    return 0;
+    mlp_step_gather(s);
+    mlp_step_forward(s);
+    if (j->out) return;
+    space->row_loss = j->row_loss + first - j->begin, space->row_correct = j->row_correct + first - j->begin;
+    mlp_step_loss(s);
 }
 
 static void run(void *context, mlp_member *me) {
     job *j = context;
+    mlp_pass *pass = &j->pass;
+    mlp_member alone = {.team = me->team, .rank = 0, .size = 1};
     char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
+    mlp_workspace space = workspace_of(j, buffer);
+    mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space, .examples = &j->examples,
+                  .number = j->sample, .sharing = &alone, .leads = 1, .scratch = buffer + j->at.scratch};
     int64_t stride = j->chunk * me->size;
     for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
-        if (me->rank == 0 && first > 0 && j->poll && j->poll(j->context)) atomic_store(&j->stop, MLP_INTERRUPTED);
-        if (atomic_load_explicit(&j->stop, memory_order_relaxed)) return;
-        int64_t rows = j->end - first < j->chunk ? j->end - first : j->chunk;
-        if (run_chunk(j, first, rows, buffer)) atomic_store(&j->stop, MLP_INTERRUPTED);
+        if (me->rank == 0 && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
+        if (mlp_stopped(pass)) return;
+        run_chunk(j, &s, &space, first, j->end - first < j->chunk ? j->end - first : j->chunk);
     }
 }
 
 // In the order of the rows, however they are cut.
 static void add_up(mlp_result *result, const job *j) {
+    const void *weights = j->examples.data->weights;
     mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t i = 0; i < j->end - j->begin; i++) {
-        double weight = j->data->weights ? mlp_number(j->data->weights, j->net->dtype, j->begin + i) : 1;
+        double weight = weights ? mlp_number(weights, j->pass.net->dtype, j->begin + i) : 1;
         result->loss_sum += j->row_loss[i];
         result->correct += weight * j->row_correct[i];
         result->exact += j->row_correct[i] == 1 ? weight : 0;
@@ -172,54 +150,64 @@ static void add_up(mlp_result *result, const job *j) {
 
 // result: of what is evaluated, else NULL.
 static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threads) {
-    int64_t n = j->data->n;
+    const mlp_network *net = j->pass.net;
+    int64_t n = j->examples.n;
     double flops;
-    int most = most_threads(j->net, n, threads, &flops), team = mlp_team_size(threads, flops);
+    int most = most_threads(net, n, threads, &flops), team = mlp_team_size(threads, flops);
     size_t buffers;
-    j->chunk = chunk_rows(j->net, n, most);
-    j->at = buffers_of(j->net, j->chunk);
-    if (lay_out(j->net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
+    j->chunk = chunk_rows(net, n, most);
+    j->at = buffers_of(net, j->chunk);
+    if (lay_out(net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
-    mlp_poison(workspace, lay_out(j->net, n, most, j->chunk, &buffers));
+    mlp_poison(workspace, lay_out(net, n, most, j->chunk, &buffers));
     int64_t most_rows = slice_rows(n, most, j->chunk), slice = result ? most_rows : n;
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + most_rows;
     j->buffers = workspace + buffers;
-    atomic_init(&j->stop, MLP_OK);
+    atomic_init(&j->pass.stop, MLP_OK);
     for (j->begin = 0; j->begin < n; j->begin = j->end) {
         j->end = n - j->begin < slice ? n : j->begin + slice;
         if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
-        if (atomic_load(&j->stop)) return (mlp_status)atomic_load(&j->stop);
+        if (mlp_stopped(&j->pass)) return (mlp_status)atomic_load(&j->pass.stop);
         if (result) add_up(result, j);
     }
     return MLP_OK;
 }
 
+static job job_for(const mlp_network *net, const mlp_data *data, mlp_poll poll, void *context) {
+    return (job){.pass = {.net = net, .poll = poll, .context = context}, .examples = {.net = net, .data = data, .n = data->n}};
+}
+
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context) {
-    mlp_status status = mlp_check_data(data);
+    mlp_status status = mlp_check_data(net, data);
     if (status || data->n == 0) return status;
-    job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context};
+    job j = job_for(net, data, poll, context);
+    j.out = out;
     return run_all(&j, NULL, workspace, threads);
 }
 
 mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
                               int64_t sample, void *workspace, int threads, mlp_poll poll, void *context) {
-    mlp_status status = mlp_check_data(data);
+    mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;
-    job j = {.net = net, .data = data, .out = out, .poll = poll, .context = context, .drops = 1,
-             .draw = {.seed = seed, .step = sample}, .input_dropout = input_dropout};
+    job j = job_for(net, data, poll, context);
+    j.out = out, j.sample = sample;
+    j.pass.drops = 1, j.pass.seed = seed, j.pass.input_dropout = input_dropout;
+    j.examples.changes_x = input_dropout > 0;
     return run_all(&j, NULL, workspace, threads);
 }
 
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
-    mlp_status status = mlp_check_data(data);
+    mlp_status status = mlp_check_data(net, data);
     if (!status) status = loss.kind == MLP_OWN_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
-    job j = {.net = net, .data = data, .evaluates = 1, .loss = loss, .poll = poll, .context = context};
+    job j = job_for(net, data, poll, context);
+    j.loss = loss;
+    j.pass.loss = &j.loss;
     status = run_all(&j, result, workspace, threads);
     if (status) *result = (mlp_result){0};
     return status;

@@ -42,11 +42,11 @@ unsigned long mlp_survivor(void);
 void mlp_lock(int *lock);
 void mlp_unlock(int *lock);
 
-// The part [*begin, *end) of 0..n-1 that belongs to the member: contiguous, in whole units but for the last.
-static inline void mlp_team_share(const mlp_member *member, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
-    int64_t units = n / unit + (n % unit != 0), each = units / member->size, more = units % member->size;
-    int64_t first = member->rank * each + (member->rank < more ? member->rank : more);
-    int64_t last = first + each + (member->rank < more);
+// Part `number` of 0..n-1 cut into `of` parts: [*begin, *end), contiguous, in whole units but for the last.
+static inline void mlp_share(int number, int of, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
+    int64_t units = n / unit + (n % unit != 0), each = units / of, more = units % of;
+    int64_t first = number * each + (number < more ? number : more);
+    int64_t last = first + each + (number < more);
     *begin = first * unit;
     *end = last * unit < n ? last * unit : n;
     if (*begin > n) *begin = n;

@@ -1,7 +1,7 @@
 // The trainer's memory: workspaces, the optimizer's state, a place for the gradient.
-#include <stdlib.h>
+#include "trainer.h"
 
-#include "train.h"
+#include <stdlib.h>
 
 // ---- Workspaces ----
 
@@ -14,14 +14,17 @@ static void *next_part(char *block, size_t *used, int64_t count, int64_t each, s
 static mlp_workspace lay_out_pointers(int n_layers, char *block, size_t *used) {
     mlp_workspace w = {0};
     void ***arrays[] = {&w.a, &w.u, &w.z, &w.delta, &w.slope};
-    for (int i = 0; i < 5; i++) *arrays[i] = next_part(block, used, n_layers + 1, 1, sizeof(void *));
+    for (int i = 0; i < 5; i++) *arrays[i] = next_part(block, used, n_layers, 1, sizeof(void *));
     return w;
 }
 
-static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, int64_t rows) {
+static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, const mlp_room *room) {
     size_t size = t->net->kernels->real_size;
-    void *x = next_part(block, used, rows, t->net->layers[0].spec.n_in, size);
-    if (block) w->a[0] = x;
+    int64_t rows = room->rows;
+    for (int i = 0; i < MLP_ROW_ARRAYS; i++) {
+        int64_t bytes = room->gathered.bytes[i];
+        w->gathered.array[i] = bytes ? next_part(block, used, rows, bytes, 1) : NULL;
+    }
     for (int l = 0; l < t->net->n_layers; l++) {
         const mlp_layer *layer = &t->net->layers[l];
         int64_t n = layer->spec.n_out;
@@ -29,8 +32,8 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
              *slope = NULL;
         if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
-        if (layer->slopes) slope = next_part(block, used, 1, n, size);
-        if (block) w->a[l + 1] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
+        if (layer->slopes) slope = next_part(block, used, room->slopes, n, size);
+        if (block) w->a[l] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
     }
     w->row_loss = next_part(block, used, rows, 1, sizeof(double));
     w->row_correct = next_part(block, used, rows, 1, sizeof(double));
@@ -45,27 +48,31 @@ static size_t lay_out(mlp_trainer *t, char *block, mlp_room room, size_t *pointe
         mlp_workspace w = lay_out_pointers(net->n_layers, block, &used);
         if (block) workspaces[i] = w;
     }
+    mlp_sums *sums = next_part(block, &used, room.sums ? room.workspaces : 0, 1, sizeof *sums);
     *pointers = used;
     for (int i = 0; i < room.workspaces; i++) {
-        lay_out_numbers(t, block ? &workspaces[i] : &measured, block, &used, room.rows);
+        lay_out_numbers(t, block ? &workspaces[i] : &measured, block, &used, &room);
     }
-    mlp_run_sums *run_sums = next_part(block, &used, room.runs, 1, sizeof *run_sums);
-    void *parts = next_part(block, &used, room.parts, 1, net->bytes);
+    mlp_chunk_sums *chunk_sums = next_part(block, &used, room.chunks, 1, sizeof *chunk_sums);
+    char *of_sums = next_part(block, &used, room.sums * room.workspaces, 1, net->bytes);
     mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > room.rows ? net->widest : room.rows, net->widest));
     char *of_threads = next_part(block, &used, room.threads, 1, scratch);
     if (!block) return used;
-    t->workspaces = workspaces, t->run_sums = run_sums, t->parts = parts;
+    t->workspaces = workspaces, t->chunk_sums = chunk_sums, t->sums = sums, t->memory_of_sums = of_sums;
     t->scratch = of_threads, t->scratch_bytes = scratch;
     return used;
 }
 
-static int has_room(mlp_room have, mlp_room need) {
-    return have.rows >= need.rows && have.workspaces >= need.workspaces && have.threads >= need.threads &&
-           have.runs >= need.runs && have.parts >= need.parts;
+static int has_room(const mlp_room *have, const mlp_room *need) {
+    for (int i = 0; i < MLP_ROW_ARRAYS; i++) {
+        if (have->gathered.bytes[i] < need->gathered.bytes[i]) return 0;
+    }
+    return have->rows >= need->rows && have->workspaces >= need->workspaces && have->threads >= need->threads &&
+           have->chunks >= need->chunks && have->slopes >= need->slopes && have->sums >= need->sums;
 }
 
 static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
-    if (has_room(t->room, room)) return MLP_OK;
+    if (has_room(&t->room, &room)) return MLP_OK;
     size_t pointers, bytes = lay_out(t, NULL, room, &pointers);
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     int grows = bytes > t->bytes;
@@ -122,36 +129,32 @@ static size_t bytes_of_squares(const mlp_network *net) {
 }
 
 static mlp_status ensure_gradient(mlp_trainer *t) {
-    if (t->gradient) return MLP_OK;
-    void *gradient = mlp_aligned_block(t->net->bytes);
-    double *squares = mlp_aligned_block(bytes_of_squares(t->net));
-    if (!gradient || !squares) {
-        free(gradient);
-        free(squares);
-        return MLP_NO_MEMORY;
-    }
-    t->squares = squares;  // first: a child forked in between asks for the gradient alone
-    t->gradient = gradient;
-    return MLP_OK;
+    if (!t->gradient) t->gradient = mlp_aligned_block(t->net->bytes);
+    return t->gradient ? MLP_OK : MLP_NO_MEMORY;
 }
 
-// ---- Room for an epoch ----
+static mlp_status ensure_squares(mlp_trainer *t) {
+    if (!t->squares) t->squares = mlp_aligned_block(bytes_of_squares(t->net));
+    return t->squares ? MLP_OK : MLP_NO_MEMORY;
+}
+
+// ---- Room for a call ----
 
 #ifdef MLP_POISON
 static void poison_workspaces(mlp_trainer *t) {
     size_t pointers, bytes = lay_out(t, NULL, t->room, &pointers);
-    mlp_poison((char *)t->block + pointers, bytes - pointers);
+    if (t->block) mlp_poison((char *)t->block + pointers, bytes - pointers);
     if (t->gradient) mlp_poison(t->gradient, t->net->bytes);
-    if (t->gradient) mlp_poison(t->squares, bytes_of_squares(t->net));
+    if (t->squares) mlp_poison(t->squares, bytes_of_squares(t->net));
 }
 #else
 #define poison_workspaces(t) ((void)0)
 #endif
 
-mlp_status mlp_trainer_make_room(mlp_trainer *t, mlp_room room, const mlp_settings *settings) {
+mlp_status mlp_trainer_make_room(mlp_trainer *t, mlp_room room) {
     mlp_status status = ensure_workspaces(t, room);
-    if (!status && (settings->clip_norm > 0 || room.parts > 0)) status = ensure_gradient(t);
-    if (!status) status = mlp_trainer_prepare(t, settings);
+    if (!status && room.has_gradient) status = ensure_gradient(t);
+    if (!status && room.has_squares) status = ensure_squares(t);
     if (!status) poison_workspaces(t);
     return status;
 }

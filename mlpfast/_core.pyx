@@ -12,7 +12,7 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import collections
@@ -76,9 +76,18 @@ cdef extern from "mlpfast.h":
         const void *weights
         int64_t n
         double mean_weight
+        const void *y
+        int64_t y_bytes
+        const int64_t *x_rows
+        int64_t n_x
+    ctypedef struct mlp_truth:
+        const int32_t *labels
+        const void *targets
+        const void *y
+        const void *weights
+        int one_hot
     ctypedef struct mlp_own_loss:
-        int (*rows)(void *, void *, void *, double *, const void *, const mlp_data *, const int64_t *, int64_t, int64_t,
-                    int64_t) noexcept nogil
+        int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
         int of_z
         void *self
     ctypedef struct mlp_loss:
@@ -106,6 +115,7 @@ cdef extern from "mlpfast.h":
         double lr, momentum
         int nesterov
         double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        int64_t chunk_rows
         uint64_t seed
         int check_finite
     ctypedef int (*mlp_poll)(void *) noexcept nogil
@@ -128,6 +138,7 @@ cdef extern from "mlpfast.h":
     int64_t mlp_network_stride(const mlp_network *, int)
     int mlp_network_first_not_finite(const mlp_network *) nogil
     size_t mlp_network_bytes(const mlp_network *)
+    void *mlp_network_in_block(const mlp_network *, void *, const void *)
     size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
     mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
@@ -149,6 +160,13 @@ cdef extern from "mlpfast.h":
                                const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
+    ctypedef struct mlp_gradient_options:
+        double scale
+        int64_t first_row
+        int undisturbed, unpenalised, frozen_too
+    mlp_status mlp_gradient(mlp_trainer *, void *, mlp_result *, const mlp_data *, const mlp_gradient_options *,
+                            const mlp_settings *, int, mlp_poll, void *) nogil
+    mlp_status mlp_apply(mlp_trainer *, const void *, const mlp_settings *, int) nogil
     void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
 
@@ -217,8 +235,8 @@ cdef extern from "kernel_table.h":
         void (*sum_slopes)(void *, int64_t) noexcept
         void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
         void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_data *,
-                    const int64_t *, int64_t, int64_t, int64_t, void *) noexcept
+        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t, int64_t,
+                    void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
 # ---- The vocabulary, as it stands in vocabulary.h: {name: its row}; "custom" are functions of the caller's ----
@@ -478,13 +496,15 @@ cdef object view(object owner, void *data, shape, dtype):
 cdef class Data:
     """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
-    y: what _targets.py says; None where no function of the caller's will see it.
+    y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
+    example has, or None for all in their order.
     """
     cdef mlp_data c
-    cdef readonly object X, y, labels, targets, weights
+    cdef readonly object X, x_rows, y, labels, targets, weights
 
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
-                  bint one_hot=False):
+                  bint one_hot=False, x_rows=None):
+        self.x_rows = x_rows
         self.X, self.y, self.labels, self.targets, self.weights = X, y, labels, targets, weights
         self.c.X = address(X)
         self.c.x_type = dtype_of(X)
@@ -493,7 +513,11 @@ cdef class Data:
         self.c.targets = address_or_null(targets)
         self.c.weights = address_or_null(weights)
         self.c.one_hot = one_hot
-        self.c.n = X.shape[0]
+        self.c.n = self.c.n_x = X.shape[0]
+        if x_rows is not None:
+            self.c.x_rows, self.c.n = <const int64_t *>address(x_rows), len(x_rows)
+        if y is not None and labels is None and targets is None:  # of a Custom loss
+            self.c.y, self.c.y_bytes = address(y), y.nbytes // max(1, len(y))
         for name, array in (("labels", labels), ("targets", targets), ("weights", weights), ("y", y)):
             if array is not None and (<cnp.ndarray?>array).shape[0] != self.c.n:
                 raise ValueError(f"{name} must have one entry for each row of X, has {len(array)} for {self.c.n}")
@@ -511,6 +535,16 @@ cdef class Data:
         self.c.mean_weight = mean_weight
 
     @property
+    def inputs(self):
+        """(n, n_in): the examples' rows of X, as they are there or a copy."""
+        return self.X if self.x_rows is None else self.X[self.x_rows]
+
+    @property
+    def weight_sum(self):
+        """In float64, one after the other, as the core forms it."""
+        return float(self.c.n) if self.weights is None else float(np.cumsum(self.weights, dtype=np.float64)[-1])
+
+    @property
     def truth(self):
         """y as the library itself reads it: labels (n,) or targets (n, n_out); y for a Custom loss."""
         return self.labels if self.labels is not None else self.targets if self.targets is not None else self.y
@@ -524,15 +558,20 @@ cdef class Data:
     def one_hot(self, bint one_hot):
         self.c.one_hot = one_hot
 
+    cdef mlp_truth c_truth(self) noexcept:
+        return mlp_truth(self.c.labels, self.c.targets, self.c.y, self.c.weights, self.c.one_hot)
+
     cpdef int check(self, Network network) except -1:
         """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
         cdef cnp.ndarray X = self.X
-        suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n and address(X) == self.c.X
+        suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n_x and address(X) == self.c.X
         suits = suits and is_there(X)
         for array, data in ((self.labels, <size_t>self.c.labels), (self.targets, <size_t>self.c.targets),
                             (self.weights, <size_t>self.c.weights)):
             if array is not None:
                 suits = suits and array.shape[0] == self.c.n and <size_t>address(array) == data
+        if self.c.y != NULL:
+            suits = suits and address(self.y) == self.c.y and self.y.nbytes == self.c.n * self.c.y_bytes
         if self.targets is not None:
             suits = suits and is_plain(self.targets, network.n_out) and self.targets.dtype == network.dtype
         if self.labels is not None:
@@ -621,17 +660,16 @@ cdef multiply(delta, slopes):
     delta *= slopes.astype(delta.dtype, copy=False)
 
 
-cdef taken(cnp.ndarray array, const int64_t *index, int64_t first, int64_t n):
-    """A copy of n rows of array: number index[i], or first + i if index is NULL, in row i."""
-    cdef cnp.npy_intp size = n
-    if index == NULL:
-        return array[first:first + n].copy()
-    return array.take(cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_INT64, <void *>index), axis=0)
+cdef rows_like(cnp.ndarray array, const void *data, int64_t rows):
+    """A copy of rows of that array's kind, which the core has gathered."""
+    cdef cnp.ndarray copy = np.empty((rows, *(<object>array).shape[1:]), array.dtype)
+    memcpy(address(copy), data, <size_t>cnp.PyArray_NBYTES(copy))
+    return copy
 
 
 cdef Own own_loss_of(loss, dtype):
     """None for what is not the caller's own."""
-    return Own(loss, dtype) if loss.name == "custom" else None
+    return Own(loss, dtype) if loss.traits.is_own else None
 
 
 cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
@@ -663,13 +701,13 @@ cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_
         return failed
 
 
-cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
-                  const int64_t *index, int64_t first, int64_t rows, int64_t n) noexcept nogil:
+cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
+                  int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, index, first, rows, n)
+            own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -677,12 +715,12 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
         return failed
 
 
-cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data data, const int64_t *index,
-                  int64_t first, int64_t rows, int64_t n) except -1:
-    """As mlp_own_loss.rows."""
+cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data data, const mlp_truth *truth, int64_t rows,
+                  int64_t n) except -1:
+    """As mlp_own_loss.rows. truth: of rows of data."""
     cdef cnp.npy_intp size = rows
-    y = taken(data.y, index, first, rows)
-    weights = None if data.weights is None else taken(data.weights, index, first, rows)
+    y = rows_like(data.y, truth.y, rows)
+    weights = None if truth.weights == NULL else rows_like(data.weights, truth.weights, rows)
     losses = own.functions.rows(y, own.copy(a, rows, n))
     mlp_fpmode_enter_default()  # whatever the function has done to it
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
@@ -892,7 +930,8 @@ cdef class Network:
             return None
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
+                                      NULL, 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef cnp.npy_intp shape[2]
@@ -956,7 +995,7 @@ cdef class Network:
 
         yhat: `outputs`, if they are there. A Custom loss, which may join rows, is called once, with all of them.
         """
-        if loss.name == "custom":
+        if loss.traits.is_own:
             return own_sums(Own(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
@@ -977,8 +1016,9 @@ cdef own_sums(Own own, cnp.ndarray yhat, Data data):
     cdef int64_t i, n = yhat.shape[0]
     cdef double[::1] losses = np.empty(n)
     cdef double loss_sum = 0, weight_sum = 0
+    cdef mlp_truth truth = data.c_truth()
     if n:
-        own_rows(own, NULL, &losses[0], address(yhat), data, NULL, 0, n, yhat.shape[1])
+        own_rows(own, NULL, &losses[0], address(yhat), data, &truth, n, yhat.shape[1])
         enter_default_mode()
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
@@ -1063,10 +1103,11 @@ cdef class Trainer:
     cdef bint by_label
     cdef Own own                       # of the loss, or None
     cdef int64_t batch_size
-    cdef Workspace labels
+    cdef Workspace labels, gradients
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
-        self.network, self.labels, self.by_label = network, Workspace(), loss.traits.by_class and network.n_out > 1
+        self.network, self.labels, self.gradients = network, Workspace(), Workspace()
+        self.by_label = loss.traits.by_class and network.n_out > 1
         self.own, self.batch_size = own_loss_of(loss, network.dtype), batch_size
         raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
 
@@ -1150,7 +1191,10 @@ cdef class Trainer:
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
     cdef state_of(self, int i, cnp.ndarray parameter):
-        cdef char *start = <char *>mlp_trainer_state(self.c, i, address(parameter))
+        return self.laid_out(mlp_trainer_state(self.c, i, address(parameter)), parameter)
+
+    cdef laid_out(self, void *start, cnp.ndarray parameter):
+        """A view of memory laid out as that parameter."""
         if cnp.PyArray_NDIM(parameter) == 1:
             return view(self, start, (parameter.shape[0],), parameter.dtype)
         rows = view(self, start, (parameter.shape[0], row_stride(parameter)), parameter.dtype)
@@ -1179,7 +1223,8 @@ cdef class Trainer:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
+        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
+                                      NULL, 0)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone
@@ -1249,6 +1294,66 @@ cdef class Trainer:
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result
+
+
+    def gradient(self, Data data, mlp_settings settings, int threads, mlp_gradient_options options, bint guarded=False):
+        """Of all rows as one minibatch -> (status name, result, an array like each of the network's parameters).
+
+        guarded: nobody else can use this trainer now.
+        """
+        if not guarded:
+            with Training(self.network):
+                return self.gradient(data, settings, threads, options, True)
+        data.check(self.network)
+        cdef list caught = []
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef void *block = self.block()
+        cdef mlp_result result
+        cdef mlp_status status
+        with nogil:
+            status = mlp_gradient(self.c, block, &result, &data.c, &options, &settings, threads, ask, &state)
+        raise_status(status, caught)
+        parameters = [] if status != MLP_OK else self.network.parameters_of_all()
+        return status_name(status), result, [self.in_block(block, p).copy() for p in parameters]
+
+    def apply(self, list gradients, mlp_settings settings, int threads):
+        """One step from arrays of the parameters' shapes and dtype -> status name."""
+        cdef void *block
+        cdef mlp_status status
+        self.network.begin_training()
+        try:
+            block = self.block()
+            for p, gradient in zip(self.network.parameters_of_all(), gradients, strict=True):
+                self.in_block(block, p)[...] = gradient
+            with nogil:
+                status = mlp_apply(self.c, block, &settings, threads)
+        finally:
+            self.network.end_training()
+        raise_status(status, None)
+        return status_name(status)
+
+    cdef void *block(self) except NULL:
+        """Memory laid out as the parameters, on a cache line."""
+        self.gradients.ensure(mlp_network_bytes(self.network.c) + 64)
+        cdef size_t start = <size_t>self.gradients.memory
+        return <void *>((start + 63) // 64 * 64)
+
+    cdef in_block(self, void *block, cnp.ndarray parameter):
+        return self.laid_out(mlp_network_in_block(self.network.c, block, address(parameter)), parameter)
+
+
+def gradient_options(double scale=0, int64_t first_row=0, bint undisturbed=False, bint unpenalised=False,
+                     bint frozen_too=False):
+    """As the core takes them."""
+    return mlp_gradient_options(scale, first_row, undisturbed, unpenalised, frozen_too)
+
+
+def plain_gradient_settings(double l1=0, double l2=0):
+    """For Trainer.gradient alone: the settings that count, with nothing refused for not being finite."""
+    cdef mlp_settings settings
+    memset(&settings, 0, sizeof(settings))
+    settings.l1, settings.l2 = l1, l2
+    return settings
 
 
 cdef status_name(mlp_status status):
@@ -1413,31 +1518,30 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
     cdef Own own = own_loss_of(loss, out.dtype)
+    cdef mlp_truth truth = data.c_truth()
     if own is not None:
-        own_rows(own, address(delta), &losses[0], address(out), data, NULL, 0, out.shape[0], out.shape[1])
+        own_rows(own, address(delta), &losses[0], address(out), data, &truth, out.shape[0], out.shape[1])
         return losses.base[:-1], delta, correct.base[:-1]
     cdef mlp_loss spec = loss_spec(loss, None)
     cdef mlp_activation last = activation_kind(output)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.loss(address(delta), &losses[0], &correct[0], address(out), spec, last, &data.c, NULL, 0, out.shape[0], out.shape[1],
+    k.loss(address(delta), &losses[0], &correct[0], address(out), spec, last, &truth, out.shape[0], out.shape[1],
            scratch.memory)
     mlp_fpmode_leave(before)
     return losses.base[:-1], delta, correct.base[:-1]
 
 
-def delta_below(cnp.ndarray delta, cnp.ndarray W, cnp.ndarray kept, activation):
-    """(delta W^T) * g'(z) (B, n_in); kept as in through_derivative, None for the product alone."""
+def delta_below(cnp.ndarray delta, cnp.ndarray W):
+    """delta W^T (B, n_in)."""
     cdef cnp.ndarray below = np.empty((delta.shape[0], W.shape[0]), delta.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef mlp_block all = mlp_block(0, delta.shape[0], 0, W.shape[0])
     cdef Workspace scratch = product_scratch(k, delta.shape[0], W)
-    cdef mlp_unit g = identity if kept is None else unit_of(activation, None)
-    cdef const void *from_ = address(below) if kept is None else address(kept)
     cdef int64_t stride = row_stride(W)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
-        k.delta_below(address(below), address(delta), address(W), stride, from_, g, W.shape[0], W.shape[1], all,
-                      scratch.memory)
+        k.delta_below(address(below), address(delta), address(W), stride, address(below), identity, W.shape[0], W.shape[1],
+                      all, scratch.memory)
     mlp_fpmode_leave(before)
     return below
 
@@ -1520,8 +1624,9 @@ def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, 
               output):
     """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss, None), activation_kind(output), &data.c,
-           NULL, 0, out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
+    cdef mlp_truth truth = data.c_truth()
+    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss, None), activation_kind(output), &truth,
+           out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):

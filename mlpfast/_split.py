@@ -10,13 +10,18 @@ HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams h
 
 
 def part(data, rows, scale):
-    """The examples of some rows: a slice, or an array of row numbers."""
+    """The examples of some rows: a slice, which takes none of X, or an increasing array of row numbers, which leaves X where
+    it is."""
     arrays = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights, data.y))
-    return Data(data.X[rows], scale, *arrays, data.one_hot)
+    if data.x_rows is not None:
+        return Data(data.X, scale, *arrays, data.one_hot, data.x_rows[rows])
+    if isinstance(rows, slice):
+        return Data(data.X[rows], scale, *arrays, data.one_hot)
+    return Data(data.X, scale, *arrays, data.one_hot, rows)
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
-    """(the examples to train on, those held out), copies, each in the order of the rows. Fixed by the seed.
+    """(the examples to train on, those held out), each in the order of the rows, on the same X. Fixed by the seed.
 
     Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
     """
@@ -24,11 +29,12 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
     held_out = _drawn(groups, fraction, seed)
     weight = None if sample_weight is None else np.asarray(sample_weight)
     parts = []
-    for rows, by_class in ((~held_out, class_weight), (held_out, None)):
+    for chosen, by_class in ((~held_out, class_weight), (held_out, None)):
+        rows = np.flatnonzero(chosen)
         mine = part(data, rows, network.input_scale)
         own = None if weight is None else weight[rows]
         own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
-        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight, mine.y))
+        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight, mine.y, x_rows=mine.x_rows))
     return tuple(parts)
 
 

@@ -136,19 +136,24 @@ def parameter_values(name, value, shape):
         raise ValueError(f"{name} must have shape {shape} or one that is broadcast to it, got {given.shape}") from None
 
 
-def state_arrays(name, values, parameters):
-    """What an optimizer keeps under that name, as arrays of the parameters' shapes and dtype; "v" are squares."""
+def arrays_like(name, values, parameters):
+    """values as a list of fresh arrays of the parameters' shapes and dtype; what is too large for it becomes infinity."""
     try:
-        given = [number_array(f"state[{name!r}]", array) for array in values]
+        given = [number_array(name, array) for array in values]
     except TypeError:
         if hasattr(values, "__iter__"):
             raise
-        raise TypeError(f"state[{name!r}] must be a list of arrays, got {values!r}") from None
+        raise TypeError(f"{name} must be a list of arrays, got {values!r}") from None
     if [array.shape for array in given] != [p.shape for p in parameters]:
         shapes = [array.shape for array in given]
-        raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
-        arrays = [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
+        raise ValueError(f"{name} must hold an array for each parameter, of its shape, got {shapes}")
+    with np.errstate(over="ignore"):
+        return [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
+
+
+def state_arrays(name, values, parameters):
+    """What an optimizer keeps under that name, as arrays of the parameters' shapes and dtype; "v" are squares."""
+    arrays = arrays_like(f"state[{name!r}]", values, parameters)
     if not all(np.isfinite(array).all() and (name != "v" or (array >= 0).all()) for array in arrays):
         raise ValueError(f"state[{name!r}] must hold finite numbers{' >= 0' if name == 'v' else ''}")
     return arrays

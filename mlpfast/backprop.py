@@ -1,11 +1,12 @@
-"""Backpropagation, layer by layer, on the kernels that the fused training step uses.
+"""Backpropagation, layer by layer: the page that reads as the equations, on the kernels of the training step.
 
     forward    z_l = a_{l-1} W_l + b_l,   a_l = g_l(z_l),   a_0 = X
     residuals  delta_L = d loss / d z_L,  delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l)     one row per example
     gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
     inputs     d loss / dX = delta_1 W_1^T                                                   one row per example
 
-The 1/B stands in `gradients` alone; a step of Trainer on the same minibatch uses exactly these gradients, bit for bit.
+forward and residuals are written out below; `gradients` are those of the training step itself, which a step of Trainer on
+the same minibatch uses, bit for bit. The 1/B stands in them alone.
 Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
 """
 
@@ -14,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core, losses
+from ._config import checked_threads
 from ._validate import examples, flag, real_number
 from ._validate import inputs as checked_inputs
 from ._validate import mean_weight as checked_mean_weight
@@ -53,50 +55,27 @@ def residuals(net, X, y, loss):
 
 
 def _residuals(net, tape, data, loss):
-    return _backward(net, tape, data, loss)[0]
-
-
-def _backward(net, tape, data, loss):
-    """([delta_1, ..., delta_L], [gradient of the slopes of each layer, without the 1/B, or None])."""
-    return _below_loss(net, tape, _loss_and_delta(net, tape, data, loss)[1], loss)
+    last = len(net.layers) - 1
+    delta = _loss_and_delta(net, tape, data, loss)[1]
+    if loss.through_output:  # it is d loss / d a_L
+        _through_derivative(net, tape, last, delta)
+    deltas = [delta]
+    for l in range(last, 0, -1):
+        delta = _core.delta_below(delta, net.layers[l].W)
+        _through_derivative(net, tape, l - 1, delta)
+        deltas.insert(0, delta)
+    return deltas
 
 
 def _loss_and_delta(net, tape, data, loss):
     return _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, net.layers[-1]._unit)
 
 
-def _below_loss(net, tape, delta, loss, lowest=0):
-    """The same, from what loss_and_delta makes of the loss."""
-    last = net.layers[-1]
-    slopes = _through_unit(last, delta, tape, len(net.layers) - 1) if loss.through_output else None
-    return _down(net, tape, delta, slopes, lowest)
-
-
-def _down(net, tape, delta, slopes=None, lowest=0):
-    """delta_L and the gradient of layer L's slopes -> the lists of _backward; None for the layers below `lowest`."""
-    deltas, slopes = [delta], [slopes]
-    for l in range(len(net.layers) - 1, lowest, -1):
-        below = net.layers[l - 1]
-        if below._unit.traits.apart:  # needs whole rows, or d loss / d a first
-            delta = _core.delta_below(delta, net.layers[l].W, None, None)
-            slopes.insert(0, _through_unit(below, delta, tape, l - 1))
-        else:
-            delta = _core.delta_below(delta, net.layers[l].W, _kept(below, tape, l - 1), below._unit)
-            slopes.insert(0, None)
-        deltas.insert(0, delta)
-    return [None] * lowest + deltas, [None] * lowest + slopes
-
-
-def _kept(layer, tape, l):
-    """What the derivative of the layer's activation is written in."""
-    return tape.z[l] if layer._unit.traits.in_z else tape.a[l]
-
-
-def _through_unit(layer, delta, tape, l):
-    """delta, d loss / d a, becomes d loss / d z in place -> the gradient of the slopes, or None."""
-    slopes = _core.slope_gradient(delta, tape.z[l], layer._unit.shared) if layer._unit.traits.learns_alpha else None
-    _core.through_derivative(delta, _kept(layer, tape, l), layer._unit, layer.slopes)
-    return slopes
+def _through_derivative(net, tape, l, delta):
+    """delta, d loss / d a of layer l, becomes d loss / d z in place."""
+    unit = net.layers[l]._unit
+    kept = tape.z[l] if unit.traits.in_z else tape.a[l]  # what g' is written in
+    _core.through_derivative(delta, kept, unit, net.layers[l].slopes)
 
 
 @_core.in_default_mode
@@ -117,38 +96,25 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
     data = examples(X, y, net, loss, sample_weight=sample_weight, all_zero=True)
     data.mean_weight = checked_mean_weight(mean_weight)
-    tape = _forward(net, data.X)
-    deltas, slopes = _backward(net, tape, data, loss)
-    scale = _scale(data)
-    result = []
-    for layer, a_below, delta, slope in zip(net.layers, [tape.X, *tape.a], deltas, slopes, strict=False):
-        mask, penalties = layer._mask_of_core(), (l1 + layer.l1, l2 + layer.l2)
-        dW = _core.weight_gradient(layer.W, mask, a_below, delta, scale, *penalties)
-        db = None if layer.b is None else _core.scaled_sum(delta, scale)
-        result.append((dW, db) if slope is None else (dW, db, _core.scaled_sum(slope[None], scale)))
-    return (result, _input_gradient(net, data.X, deltas[0])) if inputs else result
+    core = _core.Trainer(net._core, loss, len(data))
+    settings = _core.plain_gradient_settings(l1, l2)
+    options = _core.gradient_options(undisturbed=True, frozen_too=True)
+    arrays = iter(core.gradient(data, settings, checked_threads(None), options, guarded=True)[2])
+    result = [
+        (next(arrays), next(arrays) if layer.bias else None, *([] if layer.slopes is None else [next(arrays)]))
+        for layer in net.layers
+    ]
+    return (result, _input_gradient(net, data, loss)) if inputs else result
 
 
-def _input_gradient(net, X, delta):
-    """d loss / dX from delta_1."""
-    dX = _core.delta_below(delta, net.layers[0].W, None, None)
-    if X.dtype == np.uint8:
+def _input_gradient(net, data, loss):
+    """d loss / dX = delta_1 W_1^T, of X as it was given."""
+    delta = _residuals(net, _forward(net, data.X), data, loss)[0]
+    dX = _core.delta_below(delta, net.layers[0].W)
+    if data.X.dtype == np.uint8:
         with np.errstate(all="ignore"):  # whatever the caller's is
             dX *= net.input_scale
     return dX
-
-
-def _scale(data):
-    """What the sum of the examples' gradients is multiplied by, as the core has it (gradient_scale in update.c)."""
-    if data.mean_weight:
-        return 1 / (len(data) * data.mean_weight)
-    total = len(data) if data.weights is None else sum_in_order(data.weights)
-    return 1 / total if total else 0.0
-
-
-def sum_in_order(weights):
-    """The sum as the core forms it: in float64, one after the other."""
-    return float(np.cumsum(weights, dtype=np.float64)[-1])
 
 
 @_core.in_default_mode

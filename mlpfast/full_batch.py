@@ -1,8 +1,8 @@
-"""The optimizers of all examples at once, LBFGS and NaturalGradient, on the kernels of backprop.py.
+"""The optimizers of all examples at once, LBFGS and NaturalGradient. The formulas are in optimizers.py.
 
-Both see the trainable parameters as one float64 vector, `Variables`; the kernels run in the network's dtype, on chunks
-of CHUNK rows, each on one of the threads, and the chunks' sums are added in float64 in their order. The formulas are in
-optimizers.py.
+Both see the trainable parameters as one float64 vector, `Variables`. The core gives the gradient of each chunk of
+Trainer.chunk_rows rows in the network's dtype, and they are added in float64 in their order; so are the products of
+NaturalGradient with F, which are formed on the kernels of backprop.py. Each chunk is worked on by one of the threads.
 """
 
 import math
@@ -13,7 +13,6 @@ from . import _core, _split, activations, backprop, optimizers
 from ._config import checked_threads
 from ._sharing import in_order
 
-CHUNK = 1024  # rows: fixed, since it fixes the order of the sums; activations of so many fit the caches
 FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
 
 
@@ -53,7 +52,7 @@ def threads_for(trainer, rows):
     if trainer.loss.traits.is_own or any(layer._unit.traits.is_own for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
-    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, CHUNK) * numbers)
+    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, trainer.chunk_rows) * numbers)
 
 
 class Variables:
@@ -92,17 +91,11 @@ class Variables:
                 at += p.size
         return parts
 
-    def gradient(self, tape, deltas, slopes, scale):
-        """scale times the sum over the tape's rows of d loss / d theta, as a vector."""
-        a_below, parts = [tape.X, *tape.a], []
-        for l, layer, _ in self.layers:
-            mask = layer._mask_of_core()
-            parts.append(_core.weight_gradient(layer.W, mask, a_below[l], deltas[l], scale, 0, 0))
-            if layer.bias:
-                parts.append(_core.scaled_sum(deltas[l], scale))
-            if slopes[l] is not None:
-                parts.append(_core.scaled_sum(slopes[l][None], scale))
-        return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
+    def gather(self, arrays):
+        """A vector from arrays like network.parameters."""
+        trained = [layer.trainable for layer in self.net.layers for _ in layer.parameters]
+        own = [array.ravel() for array, is_trained in zip(arrays, trained, strict=True) if is_trained]
+        return np.concatenate(own, dtype=np.float64)
 
 
 class Objective:
@@ -110,74 +103,69 @@ class Objective:
 
     def __init__(self, trainer, data):
         self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
+        self.settings, self.chunk_rows = trainer._settings(), trainer.chunk_rows
         self.variables = Variables(self.net, trainer.l2)
-        self.check_finite = trainer.check_finite
-        self.threads = threads_for(trainer, len(data))
+        self.check_finite, self.threads = trainer.check_finite, threads_for(trainer, len(data))
+        self.cores = []  # idle, one for each thread that has been at work
         self.data = data  # which the chunks are views of
-        self.chunks = [_split.part(data, slice(i, i + CHUNK), self.net.input_scale) for i in range(0, len(data), CHUNK)]
-        self.weight_sum = float(len(data)) if data.weights is None else backprop.sum_in_order(data.weights)
-        self.scale = backprop._scale(data)
+        self.chunks = [
+            _split.part(data, slice(i, i + self.chunk_rows), self.net.input_scale)
+            for i in range(0, len(data), self.chunk_rows)
+        ]
+        self.weight_sum = data.weight_sum
+        self.scale = _scale(data)
 
-    def value_and_gradient(self, keep=None):
-        """(J, dJ/dtheta). keep: a list that gets the Tape of each chunk."""
+    def value_and_gradient(self):
+        """(J, dJ/dtheta)"""
         self.data.check(self.net._core)
-        v, self.rows = self.variables, ([], [])
+        v = self.variables
         theta = v.read()
-        g = v.penalties * theta
-        of_chunk = self.of_chunk if keep is None else lambda chunk: self.of_chunk(chunk, keeps=True)
-        if self.loss.traits.is_own:
-            results = self.of_all_chunks()
-        else:
-            results = in_order(of_chunk, self.chunks, self.threads)
-        for tape, gradient, *rows_of_chunk in results:
+        g, self.counts = v.penalties * theta, np.zeros(3)
+        # A Custom loss may join rows: it is called once, with all of them.
+        chunks = [self.data] if self.loss.traits.is_own else self.chunks
+        for gradient, *counts in in_order(self.gradient, chunks, self.threads):
             g += gradient
-            for rows, own in zip(self.rows, rows_of_chunk, strict=True):
-                rows.append(own)
-            if keep is not None:
-                keep.append(tape)
-        J = self.sums()[0] * self.scale + dot(v.penalties * theta, theta) / 2
+            self.counts += counts
+        J = self.counts[0] * self.scale + dot(v.penalties * theta, theta) / 2
         self.check(J, g)
         return J, g
 
-    def of_chunk(self, chunk, keeps=False):
-        """(Tape if it is to be kept, gradient, loss of each row, share of the labels of each row that are right)"""
-        tape = self.forward(chunk)
-        out = tape.z[-1] if self.loss.takes_z else tape.a[-1]
-        losses, delta, right = _core.loss_and_delta(out, chunk, self.loss, self.net.layers[-1]._unit)
-        return tape if keeps else None, self.backward(tape, delta), losses, right
-
-    def of_all_chunks(self):
-        """The same of each chunk, for a Custom loss, which may join rows: it is called once, with all of them."""
-        tapes = [self.forward(chunk) for chunk in self.chunks]
-        yhat = np.concatenate([tape.a[-1] for tape in tapes])
-        losses, delta, right = _core.loss_and_delta(yhat, self.data, self.loss, self.net.layers[-1]._unit)
-        for i, tape in zip(range(0, len(self.data), CHUNK), tapes, strict=True):
-            rows = slice(i, i + CHUNK)
-            yield None, self.backward(tape, delta[rows]), losses[rows], right[rows]
-
-    def forward(self, chunk):
-        tape = backprop._forward(self.net, chunk.X)
-        if self.check_finite and not np.isfinite(tape.X).all():
+    def gradient(self, chunk):
+        """(what the chunk's rows add to dL/dtheta, and to the sums of losses, of right labels and of rows all right)"""
+        core = self.idle_core()
+        options = _core.gradient_options(scale=self.scale, unpenalised=True)
+        failure, result, arrays = core.gradient(chunk, self.settings, 1, options, guarded=True)
+        self.cores.append(core)
+        if failure == "input":
             raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
                                      f"{self.net.dtype}); the parameters are those before this epoch")
-        return tape
+        if failure is not None:
+            self.check(result["bad_loss"] if failure == "loss" else 0.0, np.array(np.nan))
+        return self.variables.gather(arrays), result["loss_sum"], result["correct"], result["exact"]
 
-    def backward(self, tape, delta):
-        deltas, slopes = backprop._below_loss(self.net, tape, delta, self.loss, self.variables.lowest)
-        return self.variables.gradient(tape, deltas, slopes, self.scale)
+    def idle_core(self):
+        try:
+            return self.cores.pop()
+        except IndexError:
+            return _core.Trainer(self.net._core, self.loss, self.chunk_rows)
 
     def sums(self):
         """The sums of the last value_and_gradient, as Network.evaluate of the core gives them."""
-        losses, right = (np.concatenate(rows) for rows in self.rows)
-        weights = np.ones(len(right)) if self.data.weights is None else self.data.weights
-        counted = (backprop.sum_in_order(weights * each) for each in (right, right == 1))
-        return backprop.sum_in_order(losses), self.weight_sum, *counted
+        loss_sum, correct, exact = self.counts.tolist()
+        return loss_sum, self.weight_sum, correct, exact
 
     def check(self, J, vector):
         """FloatingPointError for J, or a vector, with NaN or infinity."""
         if self.check_finite and not (math.isfinite(J) and np.isfinite(vector).all()):
             what = "gradient or step is not finite" if math.isfinite(J) else f"loss is {J}"
             raise FloatingPointError(f"{self.where}: the {what}; the parameters are those before this epoch")
+
+
+def _scale(data):
+    """What the sum of the examples' gradients is multiplied by, as the core has it (mlp_gradient_scale in update.c)."""
+    if data.mean_weight:
+        return 1 / (len(data) * data.mean_weight)
+    return 1 / data.weight_sum if data.weight_sum else 0.0
 
 
 def dot(u, v):
@@ -331,9 +319,8 @@ def step(trainer, data):
 
 def direction(objective, optimizer):
     """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
-    tapes = []
-    J, g = objective.value_and_gradient(keep=tapes)
-    fisher = Fisher(objective, tapes)
+    J, g = objective.value_and_gradient()
+    fisher = Fisher(objective)
     diagonal = objective.variables.penalties + float(optimizer.damping)
     return J, conjugate_gradients(
         lambda v: fisher(v) + diagonal * v, g, optimizer.cg_iterations, optimizer.cg_tolerance
@@ -341,17 +328,18 @@ def direction(objective, optimizer):
 
 
 class Fisher:
-    """v -> F v = (1/B) sum over examples of J^T H J v. tapes: of all chunks of objective."""
+    """v -> F v = (1/B) sum over examples of J^T H J v."""
 
-    def __init__(self, objective, tapes):
+    def __init__(self, objective):
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
         self.threads = objective.threads
         # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
         self.output = activations.Activation(objective.loss.traits.natural)
-        self.chunks = [
-            (tape, chunk.weights, _core.activate(tape.z[-1], self.output))
-            for tape, chunk in zip(tapes, objective.chunks, strict=True)
-        ]
+        self.chunks = list(in_order(self.of_forward_pass, objective.chunks, self.threads))
+
+    def of_forward_pass(self, chunk):
+        tape = backprop._forward(self.net, chunk.inputs)
+        return tape, chunk.weights, _core.activate(tape.z[-1], self.output)
 
     def __call__(self, v):
         parts, total = self.variables.split(v), np.zeros(len(v))
@@ -364,8 +352,24 @@ class Fisher:
         _core.through_derivative(u, p, self.output)
         if weights is not None:
             u *= weights[:, None]
-        deltas, slopes = backprop._down(self.net, tape, u, lowest=self.variables.lowest)
-        return self.variables.gradient(tape, deltas, slopes, self.scale)
+        return self.transposed_product(tape, u)
+
+    def transposed_product(self, tape, u):
+        """scale J^T u, as the gradient is formed from delta_L = u."""
+        a_below, parts = [tape.X, *tape.a], []
+        for l in range(len(self.net.layers) - 1, self.variables.lowest - 1, -1):
+            layer, slope = self.net.layers[l], None
+            if l < len(self.net.layers) - 1:
+                u = _core.delta_below(u, self.net.layers[l + 1].W)
+                if layer.slopes is not None:  # their gradient needs d loss / d a
+                    slope = _core.slope_gradient(u, tape.z[l], layer._unit.shared)
+                backprop._through_derivative(self.net, tape, l, u)
+            if layer.trainable:
+                own = [_core.weight_gradient(layer.W, layer._mask_of_core(), a_below[l], u, self.scale, 0, 0)]
+                own += [_core.scaled_sum(u, self.scale)] if layer.bias else []
+                own += [] if layer.slopes is None else [_core.scaled_sum(slope[None], self.scale)]
+                parts = own + parts
+        return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
 
 
 def jacobian_product(net, tape, parts):
@@ -384,7 +388,7 @@ def jacobian_product(net, tape, parts):
             Ra = Rz
             continue
         # Elementwise, or softmax, whose Jacobian is symmetric: the way back is also the way forward.
-        _core.through_derivative(Rz, backprop._kept(layer, tape, l), layer._unit, layer.slopes)
+        backprop._through_derivative(net, tape, l, Rz)
         if part is not None and layer.slopes is not None:
             Rz += np.minimum(tape.z[l], 0) * part[-1]
         Ra = Rz

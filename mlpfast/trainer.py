@@ -11,9 +11,8 @@ from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
+from ._validate import Data, arrays_like, examples, flag, one_of, real_number, state_arrays, whole_number, within
 from ._validate import mean_weight as checked_mean_weight
-from .backprop import sum_in_order
 from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
 from .history import History
 from .network import UNFUSED, Network, seed_or_fresh
@@ -21,7 +20,8 @@ from .network import UNFUSED, Network, seed_or_fresh
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
 WEIGHTINGS = ("data", "minibatch")
-COUNTS = {"epoch": 2**56 - 2, "minibatches": 2**53, "steps": 2**53}  # in a state, with the most each may be
+# In a state, with the least and the most each may be.
+COUNTS = {"epoch": (0, 2**56 - 2), "minibatches": (0, 2**53), "steps": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
 
 
 class Wanted(NamedTuple):
@@ -53,6 +53,8 @@ class Trainer(Closed):
         divided by B wbar, wbar being the mean weight of the rows to train on, and rows of weight 0 take no place in a
         minibatch. "minibatch", as scikit-learn and PyTorch have it: it is divided by the sum of the minibatch's
         weights, so that a heavy row counts less among heavy ones.
+    chunk_rows: a larger minibatch goes through the network in chunks of that many rows, whose gradients are added by a
+        fixed binary tree: it decides the last bits of the result, and how much memory activations take.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
         changes the parameters.
 
@@ -82,6 +84,7 @@ class Trainer(Closed):
         clip_norm=None,
         max_norm=None,
         weighting="data",
+        chunk_rows=1024,
         check_finite=True,
     ):
         if not isinstance(network, Network):
@@ -99,6 +102,7 @@ class Trainer(Closed):
         for name in LIMITS:
             _limit(name, getattr(self, name))
         self.weighting = one_of("weighting", weighting, WEIGHTINGS)
+        self.chunk_rows = whole_number("chunk_rows", chunk_rows, least=1)
         self.check_finite = flag("check_finite", check_finite)
         self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
@@ -136,7 +140,7 @@ class Trainer(Closed):
 
     @epoch.setter
     def epoch(self, epoch):
-        self._epoch = whole_number("epoch", epoch, least=0, most=COUNTS["epoch"])
+        self._epoch = whole_number("epoch", epoch, least=0, most=COUNTS["epoch"][1])
 
     @property
     def steps(self):
@@ -145,7 +149,7 @@ class Trainer(Closed):
 
     @steps.setter
     def steps(self, steps):
-        self._core.minibatches = whole_number("steps", steps, least=0, most=COUNTS["minibatches"])
+        self._core.minibatches = whole_number("steps", steps, least=0, most=COUNTS["minibatches"][1])
 
     @property
     def lr(self):
@@ -166,7 +170,7 @@ class Trainer(Closed):
     def state(self):
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
-        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, name: [an array for each of
+        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, "chunk_rows": .chunk_rows, name: [an array for each of
         network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun, or keeps none,
         as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as the old one would have,
         with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep. RuntimeError while another
@@ -175,7 +179,7 @@ class Trainer(Closed):
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
             steps, kept = self._core.read_state(optimizer.number)
-            counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps}
+            counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps, "chunk_rows": self.chunk_rows}
         names = optimizer.states
         kept += [[np.zeros_like(p) for p in parameters] for _ in names[len(kept) :]]
         return {**counts, **dict(zip(names, kept, strict=True))}
@@ -187,11 +191,13 @@ class Trainer(Closed):
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
-        counts = [whole_number(f"state[{name!r}]", state[name], least=0, most=most) for name, most in COUNTS.items()]
+        epoch, minibatches, steps, chunk_rows = (
+            whole_number(f"state[{name!r}]", state[name], least=least, most=most) for name, (least, most) in COUNTS.items()
+        )
         arrays = [state_arrays(name, state[name], parameters) for name in names]
         with self._hold:
-            self._core.write_state(self._settings(), counts[-1], arrays)
-            self.epoch, self.steps = counts[:-1]
+            self._core.write_state(self._settings(), steps, arrays)
+            self.epoch, self.steps, self.chunk_rows = epoch, minibatches, chunk_rows
 
     @_core.in_default_mode  # its callbacks too
     def fit(
@@ -220,7 +226,7 @@ class Trainer(Closed):
             y with the values and dtype that it has here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
-            class_weight; stratify=True draws the same share of each class. The rows to train on are copied.
+            class_weight; stratify=True draws the same share of each class. X is not copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
             Losses are divided by their sum, gradients as `weighting` says. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
@@ -238,7 +244,7 @@ class Trainer(Closed):
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
-        whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"])
+        whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
         metrics = known_metrics.checked(metrics)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
         keep_y = known_metrics.need_y(metrics)
@@ -311,6 +317,45 @@ class Trainer(Closed):
         self._check(failure, result)
         return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
+    def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
+        """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each of
+        network.parameters]); nothing changes. Shapes and errors as in step, and so is mean_weight.
+
+        Penalties are in it, masked weights and layers that are not trained have zeros; clipping and weight decay are left
+        to apply. first_row: where these rows begin in a minibatch that several calls share, by which dropout and noise
+        go. Of parts of chunk_rows times a power of two rows, the sums are those that a step forms of all.
+        """
+        with self._hold:
+            return self._gradient(X, y, sample_weight, mean_weight, first_row)
+
+    @_core.in_default_mode
+    def _gradient(self, X, y, sample_weight, mean_weight, first_row):
+        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
+        data.mean_weight = checked_mean_weight(mean_weight)
+        options = _core.gradient_options(first_row=whole_number("first_row", first_row, least=0))
+        failure, result, gradients = self._core.gradient(
+            data, self._settings(), checked_threads(self.threads), options
+        )
+        self._check(failure, result)
+        return result["loss_sum"] / (result["weight_sum"] or 1.0), gradients
+
+    @_core.in_default_mode
+    def apply(self, gradients):
+        """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their sum over
+        several calls. They are clipped as the settings say, and the step counts as a minibatch.
+
+        apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit, and
+        FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
+        """
+        if isinstance(self.optimizer, optimizers.FullBatch):
+            raise ValueError(f"apply needs an optimizer of minibatches, got {type(self.optimizer).__name__}")
+        arrays = arrays_like("gradients", gradients, self.network._core.parameters_of_all())
+        with self._hold:
+            if self._core.apply(arrays, self._settings(), checked_threads(self.threads)) is not None:
+                raise FloatingPointError(
+                    f"gradients hold NaN or infinity (or a number too large for {self.network.dtype}); nothing has changed"
+                )
+
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
@@ -342,7 +387,7 @@ class Trainer(Closed):
         if not by_data or data.weights is None or self.batch_size is None:
             return None
         rows = np.flatnonzero(data.weights)
-        data.mean_weight = sum_in_order(data.weights) / len(rows)
+        data.mean_weight = data.weight_sum / len(rows)
         return rows if len(rows) < len(data) else None
 
     def _one_epoch(self, data, rows, order, validation, wanted):
@@ -485,7 +530,7 @@ class Trainer(Closed):
         net = self._network
         return (
             *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
-            self.check_finite, net.input_dropout, net.input_noise, self.seed,
+            self.chunk_rows, self.check_finite, net.input_dropout, net.input_noise, self.seed,
         )
 
     def _checked_settings(self):
@@ -508,7 +553,9 @@ class Trainer(Closed):
             if isinstance(value, float):
                 within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
-        return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}, bool(scheduled)
+        chunk_rows = whole_number("chunk_rows", self.chunk_rows, least=1)
+        checked = {**settings, "chunk_rows": chunk_rows, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
+        return checked, bool(scheduled)
 
     def _check_parameters(self):
         """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""

@@ -23,7 +23,6 @@ from mlpfast import (
     Trainer,
     activations,
     backprop,
-    full_batch,
     schedules,
 )
 
@@ -98,7 +97,7 @@ def everything(threads):
     for optimizer in (LBFGS(), NaturalGradient(cg_iterations=5)):
         net = Network([20, 9, 7], activation="tanh", output="softmax", dtype="float64", seed=1)
         net.layers[0].W = LONG[:20, :9]
-        trainer = Trainer(net, optimizer=optimizer, batch_size=None, l2=1e-3, threads=threads)
+        trainer = Trainer(net, optimizer=optimizer, batch_size=None, l2=1e-3, threads=threads, chunk_rows=30)
         found[type(optimizer)] = digest(trainer.fit(LONG, Y, epochs=2), *net.parameters)
     tiny = Network([20, 20], seed=0)
     tiny.layers[0].W = TINY
@@ -127,9 +126,8 @@ def in_mode(helper, mode, function):
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_the_callers_mode_changes_no_bit_and_stays(helper, mode, threads, monkeypatch):
+def test_the_callers_mode_changes_no_bit_and_stays(helper, mode, threads):
     pytest.importorskip("scipy")
-    monkeypatch.setattr(full_batch, "CHUNK", 30)
     wanted = everything(1)
     got, after = in_mode(helper, MODES[mode], lambda: everything(threads))
     assert got == wanted
@@ -188,9 +186,8 @@ def test_a_function_of_the_callers_that_sets_another_mode(helper, mode, threads)
 
 @pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("optimizer", [Adam(), LBFGS(), NaturalGradient(cg_iterations=5)], ids=str)
-def test_a_callback_that_sets_another_mode(helper, mode, optimizer, monkeypatch):
+def test_a_callback_that_sets_another_mode(helper, mode, optimizer):
     pytest.importorskip("scipy")
-    monkeypatch.setattr(full_batch, "CHUNK", 30)
     before = helper.mode_now() & ~FLAGS
 
     class Sets:
@@ -206,7 +203,7 @@ def test_a_callback_that_sets_another_mode(helper, mode, optimizer, monkeypatch)
     def trained(new, threads):
         net = Network([20, 9, 7], output="softmax", dtype="float64", seed=0)  # float32 would round SciPy's bits away
         batch_size = 32 if isinstance(optimizer, Adam) else None
-        trainer = Trainer(net, optimizer=optimizer, batch_size=batch_size, seed=0, threads=threads, l2=0.01)
+        trainer = Trainer(net, optimizer=optimizer, batch_size=batch_size, seed=0, threads=threads, l2=0.01, chunk_rows=30)
         try:
             history = trainer.fit(X, Y, epochs=3, callbacks=[Sets(new)], validation_data=(X, Y))
             assert helper.mode_now() & ~FLAGS == before

@@ -131,7 +131,7 @@ def test_lbfgs_goes_the_way_of_scipy_on_the_numpy_twin(loss, output):
     ours = trainer.fit(X, y, epochs=20, sample_weight=weights)["loss"]
     np.testing.assert_allclose(ours, losses, rtol=1e-6)
     np.testing.assert_allclose(np.concatenate([p.ravel() for p in net.parameters]), result.x, rtol=0, atol=1e-5)
-    assert trainer.optimizer.message is None and trainer.state == {"epoch": 20, "minibatches": 20, "steps": 20}
+    assert trainer.optimizer.message is None and trainer.state == {"epoch": 20, "minibatches": 20, "steps": 20, "chunk_rows": 1024}
 
 
 @pytest.mark.parametrize("kind, loss, output", [("MLPClassifier", CE, "softmax"), ("MLPRegressor", HALF, "identity")])
@@ -389,9 +389,9 @@ def direction(F):
 def product(trainer, X, y, v, weights=None):
     """(F v, g) as the module computes them."""
     data = checked_examples(X, y, trainer.network, trainer.loss, sample_weight=weights)
-    objective, tapes = full_batch.Objective(trainer, data), []
-    _, g = objective.value_and_gradient(keep=tapes)
-    return full_batch.Fisher(objective, tapes)(v), g
+    objective = full_batch.Objective(trainer, data)
+    _, g = objective.value_and_gradient()
+    return full_batch.Fisher(objective)(v), g
 
 
 HIDDEN = [
@@ -409,8 +409,7 @@ def test_fisher_products_with_every_hidden_activation(hidden):
 
 
 @every_pair
-def test_fisher_products_with_every_output(output, loss, monkeypatch):
-    monkeypatch.setattr(full_batch, "CHUNK", 5)
+def test_fisher_products_with_every_output(output, loss):
     X, y = examples(loss, n=12)
     weights = np.random.default_rng(6).random(12)
     layers = [Layer(5, 4, "tanh", trainable=False), Layer(4, 6, "softmax"), Layer(6, 5, "gelu", trainable=False),
@@ -418,7 +417,9 @@ def test_fisher_products_with_every_output(output, loss, monkeypatch):
     for net in (Network(layers, dtype="float64", seed=2), network(output)):
         F = dense(net, X, loss, weights)
         v = direction(F)
-        got = product(natural(net, loss), X, y, v, weights)[0]
+        trainer = natural(net, loss)
+        trainer.chunk_rows = 5
+        got = product(trainer, X, y, v, weights)[0]
         np.testing.assert_allclose(got, F @ v, rtol=0, atol=1e-7 * np.abs(F @ v).max())
 
 
@@ -470,8 +471,8 @@ def test_natural_steps_count_and_take_minibatches():
     history = one.fit(X, y, epochs=3, validation_data=(X, y), callbacks=[events])
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
-    assert one.state == {"epoch": 3, "minibatches": 3, "steps": 3}
-    assert other.state == {"epoch": 0, "minibatches": 3, "steps": 3}
+    assert one.state == {"epoch": 3, "minibatches": 3, "steps": 3, "chunk_rows": 1024}
+    assert other.state == {"epoch": 0, "minibatches": 3, "steps": 3, "chunk_rows": 1024}
     assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
 
@@ -506,17 +507,17 @@ def test_the_same_bits_on_any_number_of_threads(make, dtype, monkeypatch):
 
 def threads_at_work(trainer, X, y, monkeypatch, expected=1):
     """The thread of each chunk of one epoch; the first chunks wait for each other, until so many threads are there."""
-    seen, forward, all_there = [], full_batch.Objective.forward, threading.Barrier(expected, timeout=60)
+    seen, gradient, all_there = [], full_batch.Objective.gradient, threading.Barrier(expected, timeout=60)
     number = itertools.count()
 
     def noted(self, chunk):
         seen.append(threading.get_ident())
         if next(number) < expected:
             all_there.wait()
-        return forward(self, chunk)
+        return gradient(self, chunk)
 
     with monkeypatch.context() as patch:
-        patch.setattr(full_batch.Objective, "forward", noted)
+        patch.setattr(full_batch.Objective, "gradient", noted)
         trainer.fit(X, y, epochs=1)
     return seen
 
@@ -531,15 +532,25 @@ def test_large_chunks_are_shared_among_threads(make, monkeypatch):
     assert set(threads_at_work(make(network("identity"), HALF), X, y, monkeypatch)) == {threading.get_ident()}
 
 
-@pytest.mark.parametrize("hidden, loss", [("tanh", "custom"), ("custom", HALF)])
-def test_own_functions_are_called_in_the_callers_thread(hidden, loss, monkeypatch):
+@pytest.mark.parametrize("make, hidden, loss", [
+    (lbfgs, "tanh", "custom"), (lbfgs, "custom", HALF), (natural, "custom", HALF),
+])
+def test_own_functions_are_called_in_the_callers_thread(make, hidden, loss, monkeypatch):
     monkeypatch.setattr(_core, "threads_for", lambda *_: 4)
+    seen = set()
+
+    def noted(result):
+        seen.add(threading.get_ident())
+        return result
+
     if hidden == "custom":
-        hidden = activations.Custom(np.tanh, lambda z: 1 - np.tanh(z) ** 2)
+        hidden = activations.Custom(lambda z: noted(np.tanh(z)), lambda z: noted(1 - np.tanh(z) ** 2))
     if loss == "custom":
-        loss = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1) / 2, lambda y, yhat: yhat - y)
-    trainer = lbfgs(Network([Layer(5, 4, hidden), Layer(4, 3, "identity")], seed=0), loss)
-    assert set(threads_at_work(trainer, *examples(HALF, n=3000), monkeypatch)) == {threading.get_ident()}
+        loss = losses.Custom(lambda y, yhat: noted(((yhat - y) ** 2).sum(axis=1) / 2), lambda y, yhat: noted(yhat - y))
+    trainer = make(Network([Layer(5, 4, hidden), Layer(4, 3, "identity")], seed=0), loss)
+    trainer.threads = 4
+    trainer.fit(*examples(HALF, n=3000), epochs=1)
+    assert seen == {threading.get_ident()}
 
 
 def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
@@ -547,8 +558,8 @@ def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
     X, y = examples(HALF, n=20_000)
     X[1500:] = np.nan
     trainer, calls = lbfgs(Network([5, 4, 3], dtype="float64", seed=0), HALF), []
-    of_chunk, before = full_batch.Objective.of_chunk, (copies(trainer.network), threading.active_count())
-    monkeypatch.setattr(full_batch.Objective, "of_chunk", lambda *args, **keeps: calls.append(1) or of_chunk(*args))
+    gradient, before = full_batch.Objective.gradient, (copies(trainer.network), threading.active_count())
+    monkeypatch.setattr(full_batch.Objective, "gradient", lambda *args: calls.append(1) or gradient(*args))
     with pytest.raises(FloatingPointError, match="epoch 0: X holds NaN"):
         trainer.fit(X, y)
     assert len(calls) < 20 and threading.active_count() == before[1]

@@ -247,7 +247,7 @@ static SIMD_TARGET void sum_slopes(void *dalpha, int64_t n) {
     each[0] = (real)sum;
 }
 
-SIMD vreal slopes_of_run(const real *d, const real *z, int64_t rows, int64_t n, int lanes) {
+SIMD vreal slopes_of_block(const real *d, const real *z, int64_t rows, int64_t n, int lanes) {
     vreal sum = v_zero();
     for (; rows > 0; rows--, d += n, z += n) {
         sum = v_fma(v_load_part(d, lanes), v_min(v_zero(), v_load_part(z, lanes)), sum);
@@ -261,9 +261,9 @@ static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *
     for (int64_t j = j0; j < j1; j += VL) {
         int lanes = j1 - j < VL ? (int)(j1 - j) : VL;
         vreal sum = v_zero();
-        for (int64_t i = 0; i < B; i += mlp_run_length(B)) {
-            int64_t rows = mlp_terms_of_run(B, i), at = i * n + j;
-            vreal more = slopes_of_run((const real *)d + at, (const real *)z + at, rows, n, lanes);
+        for (int64_t i = 0; i < B; i += mlp_block_length(B)) {
+            int64_t rows = mlp_terms_of_block(B, i), at = i * n + j;
+            vreal more = slopes_of_block((const real *)d + at, (const real *)z + at, rows, n, lanes);
             sum = i == 0 ? more : v_add(sum, more);
         }
         v_store_part((real *)dalpha + j, lanes, sum);

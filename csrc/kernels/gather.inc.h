@@ -14,23 +14,25 @@ SIMD real convert_one(const void *X, mlp_dtype type, int64_t at, real scale) {
     return (real)((const uint8_t *)X)[at] * scale;
 }
 
-// type is a constant wherever this is inlined.
-SIMD int gather_rows(real *out, const void *X, const mlp_dtype type, real scale, const int64_t *index, int64_t rows,
-                     int64_t n) {
+#define OWN_TYPE (REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64)  // what is read in place
+
+// type and stores are constants wherever this is inlined.
+SIMD int gather_rows(real *out, const int stores, const void *X, const mlp_dtype type, real scale, const int64_t *index,
+                     int64_t rows, int64_t n) {
     vreal zero = v_zero(), poison = zero;
     real rest_poison = 0;
     if (!index) n *= rows, rows = 1;  // they lie one behind the other
-    for (int64_t i = 0; i < rows; i++, out += n) {
-        int64_t at = (index ? index[i] : i) * n, j = 0;
+    for (int64_t i = 0; i < rows; i++) {
+        int64_t at = (index ? index[i] : i) * n, to = i * n, j = 0;
         for (; j + VL <= n; j += VL) {
             vreal x = convert(X, type, at + j, v_set1(scale));
             poison = v_fma(x, zero, poison);
-            v_store(out + j, x);
+            if (stores) v_store(out + to + j, x);
         }
         for (; j < n; j++) {
             real x = convert_one(X, type, at + j, scale);
             rest_poison += x * 0;
-            out[j] = x;
+            if (stores) out[to + j] = x;
         }
     }
     real lane[VL];
@@ -41,7 +43,9 @@ SIMD int gather_rows(real *out, const void *X, const mlp_dtype type, real scale,
 
 static SIMD_TARGET int gather(void *out, const void *X, mlp_dtype type, double scale, const int64_t *index,
                               int64_t rows, int64_t n) {
-    if (type == MLP_FLOAT32) return gather_rows(out, X, MLP_FLOAT32, 1, index, rows, n);
-    if (type == MLP_FLOAT64) return gather_rows(out, X, MLP_FLOAT64, 1, index, rows, n);
-    return gather_rows(out, X, MLP_UINT8, (real)scale, index, rows, n);
+    if (!out && type == OWN_TYPE) return gather_rows(NULL, 0, X, OWN_TYPE, 1, index, rows, n);
+    if (!out) return gather_rows(NULL, 0, X, type, (real)scale, index, rows, n);
+    if (type == MLP_FLOAT32) return gather_rows(out, 1, X, MLP_FLOAT32, 1, index, rows, n);
+    if (type == MLP_FLOAT64) return gather_rows(out, 1, X, MLP_FLOAT64, 1, index, rows, n);
+    return gather_rows(out, 1, X, MLP_UINT8, (real)scale, index, rows, n);
 }

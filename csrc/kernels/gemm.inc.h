@@ -201,9 +201,9 @@ SIMD int64_t most_tiles(int64_t k) {
 }
 
 // Reals for each part of the scratch, where no dimension of a product is above `most`; none shrinks as it grows.
-SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_RUN) * TILE_COLS; }
+SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * TILE_COLS; }
 SIMD int64_t scratch_sums(int64_t most) {
-    return most <= MLP_RUN ? 0 : most_tiles(MLP_RUN / 2) * TILE_ROWS * BLOCK_COLS;
+    return most <= MLP_KC ? 0 : most_tiles(MLP_KC / 2) * TILE_ROWS * BLOCK_COLS;
 }
 SIMD int64_t scratch_a(int64_t most) {
     return least((least(most, BLOCK_A) + TILE_ROWS) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
@@ -275,6 +275,7 @@ SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int c
 static void fetch_ahead(mlp_ahead *ahead) {
     for (int line = 0; line < ahead->lines && ahead->row < ahead->rows; line++) {
         int64_t at = ahead->index ? ahead->index[ahead->row] : ahead->row;
+        if (ahead->place) at = ahead->place[at];
         __builtin_prefetch(ahead->X + at * ahead->row_bytes + ahead->byte, 0, 2);
         ahead->byte += 64;
         if (ahead->byte >= ahead->row_bytes) ahead->byte = 0, ahead->row++;
@@ -340,7 +341,7 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
 }
 
 static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const ending *end) {
-    int64_t rows = block.i1 - block.i0, k = whole->k, runs = mlp_runs_in(k), length = mlp_run_length(k);
+    int64_t rows = block.i1 - block.i0, k = whole->k, runs = mlp_blocks_in(k), length = mlp_block_length(k);
     if (rows <= 0) return;
     int64_t most = k > rows ? k : rows;
     if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
@@ -361,7 +362,7 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
                 o.a += run * length * o.a_step;
                 o.b += run * length * o.b_step;
                 if (run > 0) o.adds = 1, o.init = NULL;
-                o.k = mlp_terms_of_run(k, run * length);
+                o.k = mlp_terms_of_block(k, run * length);
                 product_block(o, &cut, j, least(j + cols, block.j1), &space, run == runs - 1 ? end : NULL);
             }
         }

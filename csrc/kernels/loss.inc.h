@@ -293,38 +293,33 @@ SIMD double share_right(const outcome *o, int i) {
     return wrong < o->labels ? (o->labels - wrong) / o->labels : 0;
 }
 
-// Examples `row` of data: their labels or their targets' columns, and their weights.
-SIMD void load_truth(examples *e, const mlp_data *data, const int64_t *row, int32_t *label, real *weight) {
-    const real *target[VL] = {0};
+// Examples from number i0 on: their labels or their targets' columns, and their weights.
+SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weight) {
     lane_bits code[VL] = {0};
-    for (int i = 0; i < e->count; i++) {
-        weight[i] = data->weights ? ((const real *)data->weights)[row[i]] : 1;
-        if (data->labels) label[i] = data->labels[row[i]], code[i] = ONE_BITS + (lane_bits)label[i];
-        else target[i] = (const real *)data->targets + row[i] * e->n;
-    }
+    for (int i = 0; i < e->count; i++) weight[i] = truth->weights ? ((const real *)truth->weights)[i0 + i] : 1;
     e->weight = v_load(weight);
-    e->label = data->labels ? label : NULL;
+    if (truth->labels) {
+        e->label = truth->labels + i0;
+        for (int i = 0; i < e->count; i++) code[i] = ONE_BITS + (lane_bits)e->label[i];
+    } else {
+        load_next_columns(e->y, (const real *)truth->targets + i0 * e->n, e->n, e->count);
+    }
     memcpy(&e->label_code, code, sizeof code);
-    if (data->targets) load_columns(e->y, target, e->n, e->count);
 }
 
 static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                                      mlp_activation output, const mlp_data *data, const int64_t *index, int64_t first, int64_t rows,
-                                      int64_t n, void *scratch) {
+                                      mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
         examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output,
-                      .one_hot = data->one_hot};
+                      .one_hot = truth->one_hot};
         e.y = e.z + n * VL;
-        int64_t row[VL];
-        int32_t label[VL];
         real weight[VL] = {0};
-        for (int i = 0; i < e.count; i++) row[i] = index ? index[i0 + i] : first + i0 + i;
-        load_truth(&e, data, row, label, weight);
+        load_truth(&e, truth, i0, weight);
         load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
         outcome o = {0};
         value_and_derivative(&e, delta != NULL, &o);
-        for (int64_t j = 0; data->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
+        for (int64_t j = 0; truth->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
         if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
         for (int i = 0; i < e.count; i++) {
             double value = (double)weight[i] * (double)o.loss[i];

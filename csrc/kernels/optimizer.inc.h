@@ -170,10 +170,10 @@ static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t
 }
 
 static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_parameter *W, int64_t at, int64_t W_ld,
-                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int cols) {
+                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int64_t cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
         parameter_row row = row_of(W, at + r * W_ld);
-        for (int j = 0; j < cols; j += VL) {
+        for (int64_t j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
             vreal g = gradient_of(v_load(tile + j), v_load_part(row.W + j, lanes), rule);
             if (row.mask) g = masked(g, v_load_part(row.mask + j, lanes));
@@ -193,13 +193,21 @@ static SIMD_TARGET void apply_gradient(mlp_parameter p, const void *g, int64_t s
     }
 }
 
-static SIMD_TARGET void add_parts(void *sum, const void *parts, int64_t part_stride, int64_t n_parts, int64_t i0, int64_t i1) {
+static SIMD_TARGET void scale_gradient(void *g, mlp_parameter p, int64_t stride, mlp_block block,
+                                        const mlp_update *update) {
+    update_rule rule = rule_of(update);
+    for (int64_t i = block.i0; i < block.i1; i++) {
+        int64_t at = i * stride + block.j0;
+        real *row = (real *)g + at;
+        gradient_rows(row, 0, &p, at, 0, row, 0, &rule, 1, block.j1 - block.j0);
+    }
+}
+
+static SIMD_TARGET void add(void *sum, const void *more, int64_t i0, int64_t i1) {
     for (int64_t i = i0; i < i1; i += VL) {
         int lanes = lanes_at(i, i1);
-        const real *part = (const real *)parts + i;
-        vreal total = v_load_part(part, lanes);
-        for (int64_t p = 1; p < n_parts; p++) total = v_add(total, v_load_part(part += part_stride, lanes));
-        v_store_part((real *)sum + i, lanes, total);
+        real *to = (real *)sum + i;
+        v_store_part(to, lanes, v_add(v_load_part(to, lanes), v_load_part((const real *)more + i, lanes)));
     }
 }
 
@@ -255,13 +263,13 @@ static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int
     }
 }
 
-// ---- Biases: the sum of delta's rows, in runs ----
+// ---- Biases: the sum of delta's rows, in blocks ----
 
-// Row i of a run goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs.
+// Row i of a block goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs.
 // One chain alone would wait for each addition: as long as the whole product of a narrow layer.
 #define SUM_CHAINS 4
 
-SIMD vreal sum_of_run(const real *delta, int64_t rows, int64_t n_out, int lanes) {
+SIMD vreal sum_of_block(const real *delta, int64_t rows, int64_t n_out, int lanes) {
     vreal sum[SUM_CHAINS];
     UNROLL for (int c = 0; c < SUM_CHAINS; c++) sum[c] = v_zero();
     int64_t i = 0, whole = rows - rows % SUM_CHAINS;
@@ -276,10 +284,10 @@ SIMD vreal sum_of_run(const real *delta, int64_t rows, int64_t n_out, int lanes)
 }
 
 SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
-    int64_t length = mlp_run_length(B);
-    vreal sum = sum_of_run(delta, length, n_out, lanes);
+    int64_t length = mlp_block_length(B);
+    vreal sum = sum_of_block(delta, length, n_out, lanes);
     for (int64_t i = length; i < B; i += length) {
-        sum = v_add(sum, sum_of_run(delta + i * n_out, mlp_terms_of_run(B, i), n_out, lanes));
+        sum = v_add(sum, sum_of_block(delta + i * n_out, mlp_terms_of_block(B, i), n_out, lanes));
     }
     return sum;
 }

@@ -131,12 +131,12 @@ static inline int own_relu_backward(void *self, void *call, void *delta, const v
     return runs_out(call);
 }
 
-static inline int own_half_squares(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
-                                   const int64_t *index, int64_t first, int64_t rows, int64_t n) {
+static inline int own_half_squares(void *self, void *call, void *delta, double *row_loss, const void *a,
+                                   const mlp_truth *truth, int64_t rows, int64_t n) {
     const mlp_kernels *k = self;
     mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
     void *scratch = allocate(k->scratch_bytes(1, n)), *correct = allocate((size_t)rows * sizeof(double));
-    k->loss(delta, row_loss, correct, a, loss, MLP_IDENTITY, data, index, first, rows, n, scratch);
+    k->loss(delta, row_loss, correct, a, loss, MLP_IDENTITY, truth, rows, n, scratch);
     free(scratch);
     free(correct);
     return runs_out(call);

@@ -35,7 +35,7 @@ static double right(const problem *p, int64_t d, int64_t j) {
 }
 
 static double element(const problem *p, int64_t i, int64_t j) {
-    int64_t length = mlp_run_length(p->depth);
+    int64_t length = mlp_block_length(p->depth);
     double total = 0, run = p->kind == FORWARD ? get(p->k, array[INIT], j) : 0;
     for (int64_t d = 0; d < p->depth; d++) {
         if (d % length == 0 && d > 0) total = d == length ? run : rounded(p->k, total + run), run = 0;

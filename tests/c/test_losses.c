@@ -4,7 +4,6 @@
 #include "every.h"
 #include "reals.h"
 
-#define DATA_ROWS 24
 #define MOST_ROWS 18  // the widest vector holds 16 examples at once
 #define MOST_COLS 70
 
@@ -15,32 +14,27 @@ typedef struct {
     const mlp_kernels *k;
     mlp_loss loss;
     mlp_activation output;
-    int by_label, weighted, indexed, one_hot;
+    int by_label, weighted, one_hot;
     int has_formula;  // here; else the tables are compared with each other alone, and in Python with reference.py
     numbers kind;
     int64_t rows, n;
     guarded_side side;
 } problem;
 
-enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, INDEX, ROW_LOSS, ROW_CORRECT, SCRATCH, BUFFERS };
+enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, ROW_LOSS, ROW_CORRECT, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
 
 // The same numbers as doubles.
-static double out[MOST_ROWS][MOST_COLS], target[DATA_ROWS][MOST_COLS], weight[DATA_ROWS];
-static int32_t label[DATA_ROWS];
-
-static const int64_t indices[MOST_ROWS] = {7, 0, DATA_ROWS - 1, 3, 3, 9, 8, 1, 20, 19, 18, 3, 2, 5, 6, 11, 13, 22};
-#define FIRST (DATA_ROWS - MOST_ROWS)  // without an index; the last row read is the last there is
-
-static int64_t data_row(const problem *p, int64_t i) { return p->indexed ? indices[i] : FIRST + i; }
+static double out[MOST_ROWS][MOST_COLS], target[MOST_ROWS][MOST_COLS], weight[MOST_ROWS];
+static int32_t label[MOST_ROWS];
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s%s", p->k->isa, dtype_name(p->k),
+    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
           what, mlp_loss_rows[p->loss.kind].name, p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
           (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
-          p->indexed ? ", index" : "", p->one_hot ? ", one-hot" : "");
+          p->one_hot ? ", one-hot" : "");
 }
 
 // ---- Numbers ----
@@ -84,7 +78,7 @@ static void draw_numbers(const problem *p) {
     for (int64_t i = 0; i < p->rows; i++) {
         for (int64_t j = 0; j < p->n; j++) out[i][j] = draw_output(p);
     }
-    for (int64_t r = 0; r < DATA_ROWS; r++) {
+    for (int64_t r = 0; r < MOST_ROWS; r++) {
         weight[r] = p->weighted ? rounded(p->k, 3 * random_unit()) : 1;
         label[r] = (int32_t)random_below(p->n);
         if (y_of(p->loss.kind) == MLP_Y_DISTRIBUTIONS) draw_distribution(p, target[r]);
@@ -200,15 +194,14 @@ static void hinge_of_labels(wanted_row *w, const problem *p, const double *z, in
 
 static wanted_row reference(const problem *p, int64_t i) {
     wanted_row w = {0};
-    int64_t row = data_row(p, i);
-    const double *y = target[row];
+    const double *y = target[i];
     switch (p->loss.kind) {
     case MLP_CROSS_ENTROPY: cross_entropy(&w, out[i], y, p->n, p->loss.label_smoothing); break;
     case MLP_BINARY_CROSS_ENTROPY: binary_cross_entropy(&w, out[i], y, p->n, p->loss.label_smoothing); break;
     case MLP_POISSON: poisson(&w, out[i], y, p->n, p->output); break;
     case MLP_PERCEPTRON: margin(&w, p, out[i], y); break;
     case MLP_HINGE:
-        if (p->by_label) hinge_of_labels(&w, p, out[i], label[row]);
+        if (p->by_label) hinge_of_labels(&w, p, out[i], label[i]);
         else margin(&w, p, out[i], y);
         break;
     default: error(&w, p, out[i], y);
@@ -233,20 +226,18 @@ static void lay_out(const problem *p) {
     fill(p, OUT, out[0], p->rows, p->n, MOST_COLS);
     void *delta = place(p, DELTA, p->rows * p->n, p->k->real_size);
     memset(delta, CANARY, array_bytes[DELTA]);
-    array[LABELS] = array[TARGETS] = array[WEIGHTS] = array[INDEX] = NULL;
-    if (p->by_label) memcpy(place(p, LABELS, DATA_ROWS, sizeof *label), label, sizeof label);
-    else fill(p, TARGETS, target[0], DATA_ROWS, p->n, MOST_COLS);
-    if (p->weighted) fill(p, WEIGHTS, weight, DATA_ROWS, 1, 1);
-    if (p->indexed) memcpy(place(p, INDEX, p->rows, sizeof *indices), indices, (size_t)p->rows * sizeof *indices);
+    array[LABELS] = array[TARGETS] = array[WEIGHTS] = NULL;
+    if (p->by_label) memcpy(place(p, LABELS, p->rows, sizeof *label), label, (size_t)p->rows * sizeof *label);
+    else fill(p, TARGETS, target[0], p->rows, p->n, MOST_COLS);
+    if (p->weighted) fill(p, WEIGHTS, weight, p->rows, 1, 1);
     place(p, ROW_LOSS, p->rows, sizeof(double));
     place(p, ROW_CORRECT, p->rows, sizeof(double));
 }
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
-    mlp_data data = {.labels = array[LABELS], .targets = array[TARGETS], .one_hot = p->one_hot, .weights = array[WEIGHTS], .n = DATA_ROWS};
+    mlp_truth truth = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .one_hot = p->one_hot};
     void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
-    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &data, array[INDEX], FIRST, p->rows,
-                   p->n, scratch);
+    return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &truth, p->rows, p->n, scratch);
 }
 
 static int call_here(const problem *p, void *delta) {
@@ -258,7 +249,7 @@ static int is_near(double got, double wanted, double tolerance) { return fabs(go
 static int row_is_good(const problem *p, int64_t i) {
     if (!p->has_formula) return isfinite(((double *)array[ROW_LOSS])[i]) != 0;
     wanted_row w = reference(p, i);
-    double factor = weight[data_row(p, i)], unit = (16 + (double)p->n) * epsilon(p->k);
+    double factor = weight[i], unit = (16 + (double)p->n) * epsilon(p->k);
     double underflow = (double)p->n * tiniest_normal(p->k);  // of squares
     if (!is_near(((double *)array[ROW_LOSS])[i], factor * w.loss, unit * factor * w.size + underflow)) return 0;
     if (!same(((double *)array[ROW_CORRECT])[i], w.right)) return 0;
@@ -326,10 +317,9 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
 
 // Whether output j of row i must make the loss of that row not finite. Infinitely far on the right side there is no loss.
 static int must_tell(const problem *p, int64_t i, int64_t j, double bad) {
-    int64_t row = data_row(p, i);
     if (isnan(bad) || !has_two_classes(p->loss.kind)) return 1;
-    if (!p->by_label) return bad * target[row][j] < 0;
-    return (label[row] == j) == (bad < 0);
+    if (!p->by_label) return bad * target[i][j] < 0;
+    return (label[i] == j) == (bad < 0);
 }
 
 // A NaN among the outputs, anywhere, is told, is never right, and leaves the other rows as they are; an infinite loss is
@@ -378,15 +368,15 @@ static void test_overflow(problem p) {
     double most = p.k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
     for (int64_t j = 0; j < p.n; j++) {
         put(p.k, array[OUT], j, j % 2 ? most : -most);
-        if (has_two_classes(p.loss.kind)) put(p.k, array[TARGETS], data_row(&p, 0) * p.n + j, j % 2 ? -1 : 1);
+        if (has_two_classes(p.loss.kind)) put(p.k, array[TARGETS], j, j % 2 ? -1 : 1);
     }
     int overflows = p.has_formula && p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY && p.output != MLP_SOFTPLUS;
     if (overflows) CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
-    put(p.k, array[TARGETS], data_row(&p, 0) * p.n + 1, NAN);
+    put(p.k, array[TARGETS], 1, NAN);
     CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
-    put(p.k, array[WEIGHTS], data_row(&p, 0), NAN);
+    put(p.k, array[WEIGHTS], 0, NAN);
     CHECK(call_here(&p, array[DELTA]) == 0);
 }
 
@@ -417,8 +407,8 @@ static const struct {
 
 static void test_loss(problem p, const mlp_kernels *first, int quick) {
     int takes_labels = mlp_loss_has(p.loss.kind, MLP_BY_CLASS) && !mlp_has(p.output, MLP_STOPS);
-    for (int options = 0; options < 16; options++) {
-        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.indexed = options >> 2 & 1, p.one_hot = options >> 3;
+    for (int options = 0; options < 8; options++) {
+        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2;
         if (p.by_label && !takes_labels) continue;
         if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
         test_sizes(p, first, quick);

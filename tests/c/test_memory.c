@@ -132,7 +132,7 @@ static snapshot live(const setting *s, mlp_dtype dtype, int threads, int failing
     CHECK(survive(&of, epoch, failing) == 0);  // everything is there now
     CHECK(survive(&of, step, failing) == 1);
     of.settings.clip_norm = 1e-3;
-    CHECK(survive(&of, epoch, failing) == 2);
+    CHECK(survive(&of, epoch, failing) == (failing ? 1 : 2));  // the gradient stays, if only the squares failed
     of.settings.optimizer = MLP_ADAM;  // the states of the former stay until those of the next are there
     CHECK(survive(&of, prepare, failing) == 2);
     CHECK(survive(&of, epoch, failing) == 0);

@@ -297,9 +297,9 @@ static void check_gradient(const setting *s) {
     destroy_data(&d);
 }
 
-static int rows_of_own(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_data *data,
-                       const int64_t *index, int64_t first, int64_t rows, int64_t n) {
-    (void)self, (void)call, (void)data, (void)index, (void)first;
+static int rows_of_own(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
+                       int64_t rows, int64_t n) {
+    (void)self, (void)call, (void)truth;
     for (int64_t i = 0; i < rows; i++) row_loss[i] = ((const double *)a)[i * n];
     for (int64_t i = 0; i < rows * n; i++) ((double *)delta)[i] = i % n == 0;
     return 0;

@@ -1,0 +1,109 @@
+// A minibatch: the rows of X, the labels or targets, and the weights of some examples.
+//
+// Rows that lie one behind the other, in the form that the core computes with, are used where they are. All others are
+// gathered, once.
+#include "minibatch.h"
+
+#include <string.h>
+
+static int copies_x(const mlp_examples *from) {
+    return from->order || from->data->x_rows || from->changes_x || from->data->x_type != from->net->dtype;
+}
+
+mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
+    const mlp_data *data = from->data;
+    int64_t real = (int64_t)mlp_size_of(from->net->dtype), n_out = from->net->layers[from->net->n_layers - 1].spec.n_out;
+    mlp_row_bytes of = {{0}};
+    if (copies_x(from)) of.bytes[MLP_ROWS_X] = from->net->layers[0].spec.n_in * real;
+    if (!from->order) return of;
+    if (data->x_rows) of.bytes[MLP_ROWS_PLACES] = sizeof *data->x_rows;
+    if (data->labels) of.bytes[MLP_ROWS_LABELS] = sizeof *data->labels;
+    if (data->targets) of.bytes[MLP_ROWS_TARGETS] = n_out * real;
+    if (data->y) of.bytes[MLP_ROWS_Y] = data->y_bytes;
+    if (data->weights) of.bytes[MLP_ROWS_WEIGHTS] = real;
+    return of;
+}
+
+// The data's arrays, as mlp_row_room has them.
+typedef struct {
+    const void *array[MLP_ROW_ARRAYS];
+} sources;
+
+static sources sources_of(const mlp_data *data) {
+    return (sources){{data->X, data->x_rows, data->labels, data->targets, data->y, data->weights}};
+}
+
+mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t i0) {
+    int64_t n_out = net->layers[net->n_layers - 1].spec.n_out;
+    mlp_truth from = {.one_hot = truth->one_hot};
+    if (truth->labels) from.labels = truth->labels + i0;
+    if (truth->targets) from.targets = mlp_row(truth->targets, net->dtype, i0, n_out);
+    if (truth->weights) from.weights = mlp_row(truth->weights, net->dtype, i0, 1);
+    return from;
+}
+
+mlp_minibatch mlp_minibatch_of(const mlp_examples *from, int64_t first, int64_t rows, const mlp_row_room *room) {
+    const mlp_data *data = from->data;
+    void *const *array = room->array;
+    mlp_minibatch m = {.first = first, .rows = rows, .room = room};
+    m.x = array[MLP_ROWS_X];
+    if (!copies_x(from)) m.x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
+    if (from->order) {
+        m.truth = (mlp_truth){array[MLP_ROWS_LABELS], array[MLP_ROWS_TARGETS], array[MLP_ROWS_Y], array[MLP_ROWS_WEIGHTS],
+                              data->one_hot};
+    } else {
+        const mlp_truth all = {data->labels, data->targets, NULL, data->weights, data->one_hot};
+        m.truth = mlp_truth_from(from->net, &all, first);
+        if (data->y) m.truth.y = (const char *)data->y + (size_t)first * (size_t)data->y_bytes;
+    }
+    return m;
+}
+
+// Rows [i0, i1) of `to`: row i is row index[i] of `from`. Single numbers, the usual case, are not worth a call each.
+static void copy_rows(char *to, const char *from, size_t bytes, const int64_t *index, int64_t i0, int64_t i1) {
+    if (bytes == 4) {
+        for (int64_t i = i0; i < i1; i++) memcpy(to + i * 4, from + index[i] * 4, 4);
+    } else if (bytes == 8) {
+        for (int64_t i = i0; i < i1; i++) memcpy(to + i * 8, from + index[i] * 8, 8);
+    } else {
+        for (int64_t i = i0; i < i1; i++) memcpy(to + (size_t)i * bytes, from + (size_t)index[i] * bytes, bytes);
+    }
+}
+
+int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, int64_t i1, int checks) {
+    const mlp_data *data = from->data;
+    int64_t n_in = from->net->layers[0].spec.n_in;
+    const int64_t *index = from->order ? from->order + to->first : NULL;
+    const mlp_row_bytes of = mlp_bytes_of_rows(from);
+    const sources source = sources_of(data);
+    for (int k = MLP_ROWS_PLACES; index && k < MLP_ROW_ARRAYS; k++) {
+        if (of.bytes[k]) copy_rows(to->room->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
+    }
+    if (!of.bytes[MLP_ROWS_X] && !checks) return 1;
+    char *x = of.bytes[MLP_ROWS_X] ? (char *)to->room->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
+    if (data->x_rows) index = from->order ? to->room->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
+    const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);
+    return from->net->kernels->gather(x, X, data->x_type, data->x_scale, index ? index + i0 : NULL, i1 - i0, n_in);
+}
+
+double mlp_sum_of_weights(const mlp_examples *from, int64_t first, int64_t rows) {
+    const void *weights = from->data->weights;
+    if (!weights) return (double)rows;
+    double sum = 0;
+    for (int64_t i = first; i < first + rows; i++) {
+        sum += mlp_number(weights, from->net->dtype, from->order ? from->order[i] : i);
+    }
+    return sum;
+}
+
+mlp_ahead mlp_rows_ahead(const mlp_examples *from, int64_t first, int64_t i0, int64_t i1, int64_t tiles) {
+    const mlp_data *data = from->data;
+    int64_t n_in = from->net->layers[0].spec.n_in;
+    mlp_ahead ahead = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
+    ahead.X = data->X;
+    if (from->order) ahead.index = from->order + first, ahead.place = data->x_rows;
+    else if (data->x_rows) ahead.index = data->x_rows + first;
+    else ahead.X = mlp_row(data->X, data->x_type, first, n_in);
+    ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / (tiles > 0 ? tiles : 1)) + 1;
+    return ahead;
+}

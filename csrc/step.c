@@ -1,0 +1,266 @@
+// The phases of a step, in their order, and the walk through them.
+//
+// Each phase splits its output among the members of a team (never the sum inside a product), and a barrier stands where
+// another member's part is read next. No phase allocates.
+#include "step.h"
+
+#include <math.h>
+
+#include "chunks.h"
+#include "rng.h"
+
+static void *at(const mlp_step *s, void *matrix, int64_t row, int64_t cols) {
+    return (char *)matrix + (size_t)row * (size_t)cols * s->kernels->real_size;
+}
+
+static const mlp_layer_spec *spec_of(const mlp_step *s, int l) { return &s->net->layers[l].spec; }
+
+// ---- Giving up ----
+
+void mlp_stop(mlp_pass *pass, mlp_status why) {
+    int before = atomic_load(&pass->stop);
+    while ((before == MLP_OK || (int)why < before) && !atomic_compare_exchange_weak(&pass->stop, &before, (int)why)) {
+    }
+}
+
+#define LONG_STEP_FLOPS 1e9  // some ten milliseconds: worth asking in every phase
+
+int mlp_given_up(const mlp_step *s) {
+    mlp_pass *pass = s->pass;
+    int is_long = pass->flops_per_row * (double)s->batch.rows > LONG_STEP_FLOPS;
+    if (s->leads && is_long && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
+    // Not for the other reasons: the loss that is reported must not depend on who was first.
+    return atomic_load_explicit(&pass->stop, memory_order_relaxed) == MLP_INTERRUPTED;
+}
+
+// ---- Noise and dropout ----
+
+static mlp_draw draw_for(const mlp_step *s, uint32_t stream) {
+    return (mlp_draw){s->pass->seed, s->number, stream, s->first_row};
+}
+
+// The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
+static void drop(const mlp_step *s, int l, void *out, const void *in, mlp_block block) {
+    mlp_draw from = draw_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
+    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &from);
+}
+
+static void disturb_input(const mlp_step *s, int64_t i0, int64_t i1) {
+    const mlp_pass *pass = s->pass;
+    int64_t n = spec_of(s, 0)->n_in;
+    void *x = s->space->gathered.array[MLP_ROWS_X];
+    mlp_draw noise = draw_for(s, MLP_STREAM_NOISE), drop = draw_for(s, MLP_STREAM_DROPOUT);
+    if (pass->input_noise != 0) s->kernels->add_noise(x, n, i0, i1, pass->input_noise, &noise);
+    if (pass->input_dropout != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, pass->input_dropout, &drop);
+}
+
+// ---- The phases ----
+
+static void gather(const mlp_step *s, mlp_part part) {
+    int64_t i0, i1;
+    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    int finite = mlp_gather(s->examples, &s->batch, i0, i1, s->pass->check_finite);
+    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_INPUT_NOT_FINITE);
+    if (s->pass->drops) disturb_input(s, i0, i1);
+}
+
+const void *mlp_input_of(const mlp_step *s, int l) { return l == 0 ? s->batch.x : s->space->a[l - 1]; }
+
+// The activation of layer l in this step: none for the last, if the loss contains it.
+static mlp_unit unit_of(const mlp_step *s, int l) {
+    int is_last = l == s->net->n_layers - 1;
+    return is_last && s->pass->loss ? mlp_output_unit(s->net, *s->pass->loss) : mlp_unit_of(&s->net->layers[l]);
+}
+
+static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
+
+static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l]; }
+
+// Before dropout.
+static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
+
+static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+    const mlp_layer *layer = &s->net->layers[l];
+    int is_own = g.kind == MLP_OWN_ACTIVATION;
+    void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
+    s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride, layer->b,
+                              is_own ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
+                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), part.scratch);
+}
+
+static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
+    int64_t n = spec_of(s, l)->n_out, i0, i1;
+    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    void *rows = at(s, output_of(s, l), i0, n);
+    s->kernels->softmax_forward(rows, rows, i1 - i0, n, part.scratch);
+}
+
+// The part of layer l's output that forward_product, or with by_rows forward_softmax, has just written.
+static void forward_dropout(const mlp_step *s, int l, int by_rows, mlp_part part) {
+    int64_t n = spec_of(s, l)->n_out;
+    mlp_block block = {0, s->batch.rows, 0, n};
+    if (by_rows) mlp_share(part.number, part.of, s->batch.rows, 1, &block.i0, &block.i1);
+    else block = mlp_block_of(s->kernels, part, s->batch.rows, 1, n);
+    drop(s, l, s->space->a[l], s->space->u[l], block);
+}
+
+static void loss_and_delta(const mlp_step *s, mlp_part part) {
+    int last = s->net->n_layers - 1;
+    int64_t n = spec_of(s, last)->n_out, i0, i1;
+    const mlp_workspace *space = s->space;
+    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    mlp_truth truth = mlp_truth_from(s->net, &s->batch.truth, i0);
+    void *delta = space->delta ? at(s, space->delta[last], i0, n) : NULL;
+    int finite = s->kernels->loss(delta, space->row_loss + i0, space->row_correct + i0, at(s, space->a[last], i0, n),
+                                  *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n, part.scratch);
+    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+}
+
+static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows, s->pass->chunk_rows); }
+
+// Of each chunk of the rows.
+static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
+    int64_t n = spec_of(s, l)->n_out, length = s->pass->chunk_rows, j0, j1;
+    mlp_share(part.number, part.of, n, mlp_line_or(s->kernels, 1), &j0, &j1);
+    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) {
+        s->kernels->slope_gradient(at(s, s->space->slope[l], chunk, n), at(s, s->space->delta[l], chunk * length, n),
+                                   at(s, s->space->z[l], chunk * length, n),
+                                   mlp_rows_of_chunk(s->batch.rows, length, chunk), n, j0, j1);
+    }
+}
+
+static void sum_slopes(const mlp_step *s, int l) {
+    int64_t n = spec_of(s, l)->n_out;
+    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) s->kernels->sum_slopes(at(s, s->space->slope[l], chunk, n), n);
+}
+
+// What the derivative of layer l's activation is written in.
+static void *kept(const mlp_step *s, int l) {
+    return mlp_has(spec_of(s, l)->activation, MLP_IN_Z) ? s->space->z[l] : output_of(s, l);
+}
+
+static void activation_backward(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+    int64_t n = spec_of(s, l)->n_out, i0, i1;
+    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    void *delta = at(s, s->space->delta[l], i0, n), *from = at(s, kept(s, l), i0, n);
+    if (g.kind == MLP_SOFTMAX) s->kernels->softmax_backward(delta, from, i1 - i0, n, part.scratch);
+    else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
+}
+
+// delta[l - 1] from delta[l], with W_l as it was in the forward pass.
+static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+    const mlp_layer *layer = &s->net->layers[l];
+    void *below = s->space->delta[l - 1];
+    mlp_block block = mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_in);
+    if (!mlp_given_up(s)) {
+        s->kernels->delta_below(below, s->space->delta[l], layer->W, layer->stride, kept(s, l - 1), g, layer->spec.n_in,
+                                layer->spec.n_out, block, part.scratch);
+    }
+    if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
+}
+
+// ---- Functions of the caller's: rank 0 calls them for all rows, so that what they do cannot depend on the team ----
+
+static void call_own(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
+    mlp_await_others(s, 0);
+    if (s->leads && !mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
+}
+
+static int own_forward(mlp_step *s, int l) {
+    const mlp_layer_spec *spec = spec_of(s, l);
+    return spec->own.forward(spec->own.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows, spec->n_out);
+}
+
+// The loss may be finite where a derivative of the caller's is not.
+static void check_own_delta(const mlp_step *s, int l) {
+    int64_t count = s->batch.rows * spec_of(s, l)->n_out;
+    if (s->pass->check_finite && !mlp_all_finite(s->space->delta[l], s->net->dtype, count)) {
+        mlp_stop(s->pass, MLP_DERIVATIVE_NOT_FINITE);
+    }
+}
+
+static int own_backward(mlp_step *s, int l) {
+    const mlp_layer_spec *spec = spec_of(s, l);
+    int failed = spec->own.backward(spec->own.self, s->pass->context, s->space->delta[l], s->space->z[l], s->batch.rows,
+                                    spec->n_out);
+    if (!failed) check_own_delta(s, l);
+    return failed;
+}
+
+static int own_loss(mlp_step *s, int last) {
+    const mlp_own_loss *own = &s->pass->loss->own;
+    int failed = own->rows(own->self, s->pass->context, s->space->delta[last], s->space->row_loss, s->space->a[last],
+                           &s->batch.truth, s->batch.rows, spec_of(s, last)->n_out);
+    int finite = 1;
+    for (int64_t i = 0; i < s->batch.rows; i++) {
+        s->space->row_correct[i] = 0;
+        finite &= isfinite(s->space->row_loss[i]) != 0;
+    }
+    if (!failed && !finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+    if (!failed && finite) check_own_delta(s, last);
+    return failed;
+}
+
+// ---- The walk ----
+
+void mlp_step_gather(mlp_step *s) { gather(s, mlp_my_part(s)); }
+
+static void forward(mlp_step *s, int l) {
+    mlp_unit g = unit_of(s, l);
+    mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_out));
+    if (!mlp_given_up(s)) forward_product(s, l, g, mlp_my_part(s));
+    if (g.kind == MLP_OWN_ACTIVATION) {
+        call_own(s, own_forward, l);
+        mlp_await_others(s, 0);
+    }
+    if (g.kind == MLP_SOFTMAX) {
+        mlp_await_others(s, 1);
+        forward_softmax(s, l, mlp_my_part(s));
+    }
+    if (drops(s, l)) forward_dropout(s, l, g.kind == MLP_SOFTMAX, mlp_my_part(s));
+}
+
+void mlp_step_forward(mlp_step *s) {
+    for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
+}
+
+void mlp_step_loss(mlp_step *s) {
+    mlp_await_others(s, 1);
+    loss_and_delta(s, mlp_my_part(s));
+}
+
+// delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way: at
+// the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss / d a.
+static void through_unit(mlp_step *s, int l, mlp_unit g) {
+    if (g.kind == MLP_OWN_ACTIVATION) {
+        call_own(s, own_backward, l);
+        return;
+    }
+    if (g.slopes) {
+        mlp_await_others(s, 0);
+        slope_gradient(s, l, mlp_my_part(s));
+    }
+    mlp_await_others(s, 1);
+    if (g.slopes && g.one_slope && s->sharing->rank == 0) sum_slopes(s, l);
+    activation_backward(s, l, g, mlp_my_part(s));
+}
+
+static void delta_of_output(mlp_step *s) {
+    const mlp_loss *loss = s->pass->loss;
+    int last = s->net->n_layers - 1, is_own = loss->kind == MLP_OWN_LOSS;
+    if (is_own) call_own(s, own_loss, last);
+    else mlp_step_loss(s);
+    mlp_unit g = unit_of(s, last);
+    if (g.kind != MLP_IDENTITY && !(is_own && loss->own.of_z)) through_unit(s, last, g);
+}
+
+void mlp_step_backward(mlp_step *s) {
+    delta_of_output(s);
+    for (int l = s->net->n_layers - 1; l > s->pass->lowest; l--) {
+        mlp_unit g = unit_of(s, l - 1);
+        int later = mlp_has(g.kind, MLP_APART);
+        mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_in));
+        delta_below(s, l, later ? no_unit : g, mlp_my_part(s));
+        if (later) through_unit(s, l - 1, g);
+    }
+}
