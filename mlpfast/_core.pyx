@@ -943,7 +943,8 @@ cdef class Network:
         cdef Workspace space = self.workspace(data.n, 1)
         cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
         self.put_back(space)
-        raise_status(status, None)
+        if status != MLP_OK:
+            raise_status(status, None)
         return out
 
     cdef bint fits(self, cnp.ndarray out, int64_t n, bint flat) noexcept:
