@@ -25,7 +25,7 @@ net = mlpfast.Network([4, 8, 1], activation="tanh", output="sigmoid", seed=0)
 trainer = mlpfast.Trainer(net, "binary_cross_entropy", mlpfast.Adam(lr=0.05), batch_size=None, seed=0)
 history = trainer.fit(2.0 * rows - 1, truth, epochs=300)  # -1 and 1: a weight of a "false" learns as well
 
-says = net.predict(2.0 * rows - 1)[:, 0] > 0.5
+says = net.predict(2.0 * rows - 1, squeeze=True) > 0.5
 print("A X Y Z  f  network")
 for row, right, said in zip(rows.astype(int), truth, says, strict=True):
     print(*row, "", int(right), "", int(said))

@@ -46,13 +46,13 @@ height = np.sin(4 * x) + rng.normal(scale=0.05, size=x.shape)
 net = mlpfast.Network([1, 100, 100, 1], activation="relu", dropout=0.1, seed=0)
 trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.Adam(), batch_size=20, seed=0)
 trainer.fit(x, height, epochs=300 if chosen.quick else 2000)
-everywhere = np.linspace(-2, 2, 401)[:, None]
-mean, deviation = net.predict(everywhere, dropout=True, samples=200, seed=0)
+everywhere = np.linspace(-2, 2, 401)
+mean, deviation = net.predict(everywhere[:, None], dropout=True, samples=200, seed=0, squeeze=True)
 outside = np.abs(everywhere) > 1
 error = np.abs(mean - np.sin(4 * everywhere))
 for name, where in [("with points", ~outside), ("without", outside)]:
     print(f"{name:<12} deviation {deviation[where].mean():.3f}   error {error[where].mean():.3f}")
-print(f"told apart by the deviation: {told_apart(deviation[:, 0], outside[:, 0]):.3f}")
+print(f"told apart by the deviation: {told_apart(deviation, outside):.3f}")
 
 X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
 runs = zip(*(digits(seed) for seed in range(1 if chosen.quick else 5)), strict=True)
@@ -66,8 +66,8 @@ for way, numbers in zip(ways, runs, strict=True):
 
 if chosen.plot:
     left, right = figure(2)
-    low, high = (mean - 2 * deviation)[:, 0], (mean + 2 * deviation)[:, 0]
-    left.fill_between(everywhere[:, 0], low, high, alpha=0.3, label="2 deviations about the mean")
+    low, high = mean - 2 * deviation, mean + 2 * deviation
+    left.fill_between(everywhere, low, high, alpha=0.3, label="2 deviations about the mean")
     left.plot(everywhere, mean)
     left.plot(everywhere, np.sin(4 * everywhere), "k--", label="the function")
     left.plot(x, height, "k.", markersize=3, label="the points")

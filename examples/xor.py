@@ -17,7 +17,7 @@ sgd = mlpfast.SGD(lr=0.5, momentum=0.9)
 trainer = mlpfast.Trainer(net, "binary_cross_entropy", sgd, batch_size=4, seed=0)
 trainer.fit(X, y, epochs=500)
 
-probability = net.predict(X)[:, 0]
+probability = net.predict(X, squeeze=True)
 for row, p in zip(X.astype(int), probability, strict=True):
     print(f"{row[0]} xor {row[1]} = {p:.4f}")
 

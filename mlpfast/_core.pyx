@@ -789,22 +789,24 @@ cdef class Network:
         finally:
             mlp_unlock(&self.lock)
 
-    def predict_few(self, X, out, double scale):
+    def predict_few(self, X, out, double scale, squeeze):
         """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
 
         For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
         """
+        cdef bint flat = squeeze is True
+        if squeeze is not False and (not flat or self.n_out != 1):
+            return None
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
             return None
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
-        cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
         cdef cnp.npy_intp shape[2]
         shape[0], shape[1] = data.n, self.n_out
         if out is None:
-            out = cnp.PyArray_SimpleNew(2, shape, kind)
-        elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, kind):
+            out = cnp.PyArray_SimpleNew(2 - flat, shape, cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)
+        elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, flat):
             return None
         cdef Workspace space = self.workspace(data.n, 1)
         cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
@@ -812,22 +814,29 @@ cdef class Network:
         raise_status(status, None)
         return out
 
-    cdef bint takes(self, cnp.ndarray out, cnp.ndarray X, int kind) noexcept:
-        """Whether out can be written as it is: of that type, for all rows of X, apart from X and the parameters."""
+    cdef bint fits(self, cnp.ndarray out, int64_t n, bint flat) noexcept:
+        """Whether the predictions for n rows can be written to out: (n, n_out), or flat (n,) of a single output."""
+        cdef int kind = cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64
+        cdef bint shaped = cnp.PyArray_NDIM(out) == 1 and self.n_out == 1 if flat else (
+            cnp.PyArray_NDIM(out) == 2 and cnp.PyArray_DIM(out, 1) == self.n_out)
+        return (shaped and cnp.PyArray_DIM(out, 0) == n and cnp.PyArray_ISCARRAY(out)
+                and cnp.PyArray_TYPE(out) == kind)
+
+    cdef bint takes(self, cnp.ndarray out, cnp.ndarray X, bint flat) noexcept:
+        """Whether out can be written as it is: it fits all rows of X, and lies apart from X and the parameters."""
         cdef const char *begin = <const char *>cnp.PyArray_DATA(out)
         cdef const char *end = begin + cnp.PyArray_NBYTES(out)
         cdef const char *x = <const char *>cnp.PyArray_DATA(X)
-        return (is_plain(out, self.n_out) and cnp.PyArray_ISWRITEABLE(out) and cnp.PyArray_TYPE(out) == kind
-                and cnp.PyArray_DIM(out, 0) == cnp.PyArray_DIM(X, 0)
+        return (self.fits(out, cnp.PyArray_DIM(X, 0), flat)
                 and (end <= x or x + cnp.PyArray_NBYTES(X) <= begin)
                 and (end <= self.parameters or self.parameters_end <= begin))
 
     def predict(self, cnp.ndarray out, Data data, int threads, double input_dropout=0, uint64_t seed=0,
                 int64_t sample=-1):
-        """out (n, n_out) = a_L; with sample >= 0 under dropout, as the numbers of that seed and sample have it."""
+        """out (n, n_out), or (n,) of one output, = a_L; with sample >= 0 under dropout, as the numbers of that seed and
+        sample have it."""
         data.check(self)
-        if not (is_plain(out, self.n_out) and out.shape[0] == data.c.n and cnp.PyArray_ISWRITEABLE(out)
-                and cnp.PyArray_TYPE(out) == (cnp.NPY_FLOAT32 if self.is_float32 else cnp.NPY_FLOAT64)):
+        if not self.fits(out, data.c.n, cnp.PyArray_NDIM(out) == 1):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []

@@ -3,6 +3,7 @@
     forward    z_l = a_{l-1} W_l + b_l,   a_l = g_l(z_l),   a_0 = X
     residuals  delta_L = d loss / d z_L,  delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l)     one row per example
     gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
+    inputs     d loss / dX = delta_1 W_1^T                                                   one row per example
 
 The 1/B stands in `gradients` alone; a step of Trainer on the same minibatch uses exactly these gradients, bit for bit.
 Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
@@ -13,7 +14,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core, losses
-from ._validate import examples, inputs, real_number
+from ._validate import examples, flag, real_number
+from ._validate import inputs as checked_inputs
 from ._validate import mean_weight as checked_mean_weight
 
 
@@ -28,7 +30,7 @@ class Tape(NamedTuple):
 @_core.in_default_mode
 def forward(net, X):
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
-    return _forward(net, inputs(X, net))
+    return _forward(net, checked_inputs(X, net))
 
 
 def _forward(net, X):
@@ -56,9 +58,11 @@ def _residuals(net, tape, data, loss):
 
 def _backward(net, tape, data, loss):
     """([delta_1, ..., delta_L], [gradient of the slopes of each layer, without the 1/B, or None])."""
-    last = net.layers[-1]
-    delta = _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, last._unit)[1]
-    return _below_loss(net, tape, delta, loss)
+    return _below_loss(net, tape, _loss_and_delta(net, tape, data, loss)[1], loss)
+
+
+def _loss_and_delta(net, tape, data, loss):
+    return _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, net.layers[-1]._unit)
 
 
 def _below_loss(net, tape, delta, loss, lowest=0):
@@ -96,14 +100,20 @@ def _through_unit(layer, delta, tape, l):
 
 
 @_core.in_default_mode
-def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None):
+def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None, inputs=False):
     """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
     the gradient of its slopes is third: (dW, db, dslopes).
 
     With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), with
     mean_weight 1 / (B mean_weight): see Trainer.step. Where all weights are 0, the data have no gradient.
+
+    inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i of it is the gradient of that
+        row's loss, times its weight, with respect to x_i as it was given; input_scale is a factor of it for uint8 X.
+        Neither 1/B nor mean_weight nor the penalties are in it. backprop knows no dropout and no noise. Of a Custom
+        loss that joins rows, row i is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
+        give a Custom loss whose value is yhat_k.
     """
-    loss = losses.checked(loss, net)
+    inputs, loss = flag("inputs", inputs), losses.checked(loss, net)
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
     data = examples(X, y, net, loss, sample_weight=sample_weight, all_zero=True)
     data.mean_weight = checked_mean_weight(mean_weight)
@@ -116,7 +126,16 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
         dW = _core.weight_gradient(layer.W, mask, a_below, delta, scale, *penalties)
         db = None if layer.b is None else _core.scaled_sum(delta, scale)
         result.append((dW, db) if slope is None else (dW, db, _core.scaled_sum(slope[None], scale)))
-    return result
+    return (result, _input_gradient(net, data.X, deltas[0])) if inputs else result
+
+
+def _input_gradient(net, X, delta):
+    """d loss / dX from delta_1."""
+    dX = _core.delta_below(delta, net.layers[0].W, None, None)
+    if X.dtype == np.uint8:
+        with np.errstate(all="ignore"):  # whatever the caller's is
+            dX *= net.input_scale
+    return dX
 
 
 def _scale(data):
@@ -133,41 +152,64 @@ def sum_in_order(weights):
 
 
 @_core.in_default_mode
-def check_gradients(net, X, y, loss, *, step=1e-6):
-    """The largest relative error of `gradients` against central differences over every parameter, in float64.
+def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
+    """The largest relative error of `gradients` against central differences over every parameter, in float64; with
+    inputs=True over every number of X too.
 
     The differences (L(w + h) - L(w - h)) / 2h are taken on a float64 copy of the network, h = step * max(1, |w|). An
     error is relative to the larger of the two values, but at least to 1e-3 of the largest gradient in its array:
     below that the differences hold mostly rounding errors. Expect 1e-6 or less; near a kink of relu it may be larger.
     """
-    step = real_number("step", step, above=0)
+    step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(net)
     loss = losses.checked(loss, copy)
-    data = examples(np.array(inputs(X, net)), y, copy, loss)
-    errors = [
-        _relative_error(copy, data, loss, layer, parameter, gradient, step)
-        for layer, pair in zip(copy.layers, gradients(copy, X, y, loss), strict=True)
-        for parameter, gradient in zip((layer.W, layer.b, layer.slopes), pair, strict=False)
-        if parameter is not None
-    ]
-    return float(np.max(errors))  # NaN if any is
+    found = gradients(copy, X, y, loss, inputs=inputs)
+    of_parameters, dX = found if inputs else (found, None)
+    given = checked_inputs(X, net)
+    data = examples(_core.gather(given, copy.input_scale, copy.dtype), y, copy, loss)
 
-
-def _relative_error(net, data, loss, layer, parameter, gradient, step):
-    def loss_at(index, value):
-        parameter[index] = value
-        loss_sum, weight_sum, *_ = net._core.evaluate(data, loss, 1)
+    def mean_loss():
+        loss_sum, weight_sum, *_ = copy._core.evaluate(data, loss, 1)
         return loss_sum / weight_sum
 
-    numeric = np.empty_like(gradient)
-    for index in np.ndindex(parameter.shape):
-        w = parameter[index]
-        h = step * max(1.0, abs(w))
-        numeric[index] = (loss_at(index, w + h) - loss_at(index, w - h)) / (2 * h)
-        parameter[index] = w
+    def row_losses():  # those of other rows than the one that moves cancel without rounding
+        return _loss_and_delta(copy, _forward(copy, data.X), data, loss)[0]
+
+    pairs = []
+    for layer, own in zip(copy.layers, of_parameters, strict=True):
+        for parameter, gradient in zip((layer.W, layer.b, layer.slopes), own, strict=False):
+            if parameter is not None:
+                pairs.append((gradient, _numeric_gradient(layer, parameter, mean_loss, step)))
+    if inputs:
+        scale = copy.input_scale if given.dtype == np.uint8 else 1.0
+        pairs.append((dX, scale * _central_differences(data.X, row_losses, step)))
+    return float(np.max([_relative_error(*pair) for pair in pairs]))  # NaN if any is
+
+
+def _numeric_gradient(layer, parameter, mean_loss, step):
+    numeric = _central_differences(parameter, mean_loss, step)
     if parameter.ndim == 2:  # the layer's own penalty, and its mask
         numeric += layer.l2 * parameter + layer.l1 * np.sign(parameter)
         numeric = numeric if layer.mask is None else numeric * layer.mask
+    return numeric
+
+
+def _central_differences(array, J, step):
+    """d sum J / d array; J() sees what stands in array."""
+    numeric = np.empty(array.shape)
+    for index in np.ndindex(array.shape):
+        w = array[index]
+        h = step * max(1.0, abs(w))
+        array[index] = w + h
+        above = J()
+        array[index] = w - h
+        below = J()
+        array[index] = w
+        numeric[index] = np.sum(above - below) / (2 * h)
+    return numeric
+
+
+def _relative_error(gradient, numeric):
     size = np.maximum(np.abs(gradient), np.abs(numeric))
     floor = max(1e-3 * size.max(), np.finfo(np.float64).tiny)
     return float((np.abs(gradient - numeric) / np.maximum(size, floor)).max())

@@ -101,35 +101,38 @@ class Network(Closed):
         """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b, and a prelu's slopes follow its b."""
         return self._core.parameters_of_all()
 
-    def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None):
+    def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None, squeeze=False):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
         X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
-        out: a C-contiguous array of shape (n, n_out) and the network's dtype to write into; it is returned.
+        squeeze: True gives (n,) for the single output of a network, also where it is one row, so that y - yhat of a y
+            (n,) is not broadcast to (n, n). A network of several outputs refuses it.
+        out: a C-contiguous array of the result's shape, (n, n_out) or with squeeze (n,), and the network's dtype to
+            write into; it is returned.
         threads: that many, but never more than there are processors; None lets the amount of work decide. Neither
             it nor the way rows are split into calls changes a bit.
         dropout: True draws `samples` predictions with dropout as in training, and returns their mean and their standard
-            deviation, both (n, n_out) in float64: Monte Carlo dropout, Gal and Ghahramani (2016). seed fixes the draws;
-            None takes a fresh one. out does not go with it.
+            deviation, both (n, n_out), or with squeeze (n,), in float64: Monte Carlo dropout, Gal and Ghahramani
+            (2016). seed fixes the draws; None takes a fresh one. out does not go with it.
         Safe from many Python threads at once, unless another trains the network meanwhile.
-        Raises ValueError or TypeError if X or out do not fit.
+        Raises ValueError or TypeError if X, out or squeeze do not fit.
         """
         if dropout is False and (seed is not None or samples != 50):
             raise ValueError(f"samples and seed need dropout=True, got samples={samples!r}, seed={seed!r} without it")
         if threads is None and dropout is False:
-            done = self._core.predict_few(X, out, self._input_scale)
+            done = self._core.predict_few(X, out, self._input_scale, squeeze)
             if done is not None:
                 return done
         if flag("dropout", dropout):
-            return self._monte_carlo(X, out, threads, samples, seed)
-        return self._predict(X, out, threads)
+            return self._monte_carlo(X, out, threads, samples, seed, squeeze)
+        return self._predict(X, out, threads, squeeze)
 
     __call__ = predict
 
     @_core.in_default_mode
-    def _predict(self, X, out, threads):
+    def _predict(self, X, out, threads, squeeze):
         given, X = X, inputs(X, self)
-        shape = (len(X), self.n_out)
+        shape = self._result_shape(len(X), squeeze)
         if out is None:
             out = np.empty(shape, self.dtype)
         else:
@@ -139,7 +142,7 @@ class Network(Closed):
         return out
 
     @_core.in_default_mode
-    def _monte_carlo(self, X, out, threads, samples, seed):
+    def _monte_carlo(self, X, out, threads, samples, seed, squeeze):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:
             raise ValueError("out must be None with dropout=True")
@@ -147,7 +150,7 @@ class Network(Closed):
         if not p and not any(layer.dropout for layer in self.layers):
             raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")
         data, threads = Data(inputs(X, self), self.input_scale), checked_threads(threads)
-        one = np.empty((len(data), self.n_out), self.dtype)
+        one = np.empty(self._result_shape(len(data), squeeze), self.dtype)
         mean, squares = np.zeros(one.shape), np.zeros(one.shape)
         for k in range(samples):  # Welford (1962)
             self._core.predict(one, data, threads, p, seed, k)
@@ -155,6 +158,13 @@ class Network(Closed):
             mean += away / (k + 1)
             squares += away * (one - mean)
         return mean, np.sqrt(squares / samples)
+
+    def _result_shape(self, n, squeeze):
+        if not flag("squeeze", squeeze):
+            return n, self.n_out
+        if self.n_out != 1:
+            raise ValueError(f"squeeze must be False for a network of several outputs, got True for {self.n_out}")
+        return (n,)
 
     def _input_settings(self):
         return {

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import Layer, Network, backprop
+from mlpfast import Layer, Network, activations, backprop, losses, set_num_threads
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "tanh", "softmax"]
 PAIRS = [  # every loss with every output it may stand behind
@@ -91,6 +91,22 @@ def test_gradients_are_central_differences(hidden, output, loss, depth):
 
 
 @every_combination
+def test_gradients_of_the_inputs_are_central_differences(hidden, output, loss, depth):
+    """Of the sum of the weighted losses: a row has neither the 1/B nor the other rows in its gradient."""
+    net, X, y = example(hidden, output, loss, depth)
+    X, weights = X.copy(), np.array([1.0, 2.5, 0.0, 0.7])
+
+    def weighted_sum(X):
+        return weights @ reference.losses(loss, reference.forward(reference.layers_of(net), X)[0][-1], y, output)
+
+    settings = {"l1": 0.1, "l2": 0.2, "sample_weight": weights}
+    grads, dX = backprop.gradients(net, X, y, loss, inputs=True, **settings)
+    assert_same_gradients([dX], [central_differences(X, X, weighted_sum)], 1e-4)
+    for got, wanted in zip(grads, backprop.gradients(net, X, y, loss, **settings), strict=True):
+        assert [g.tobytes() for g in got] == [w.tobytes() for w in wanted]
+
+
+@every_combination
 def test_every_step_of_backpropagation_is_the_references(hidden, output, loss, depth):
     net, X, y = example(hidden, output, loss, depth)
     layers = reference.layers_of(net)
@@ -168,6 +184,90 @@ def test_backprop_changes_no_parameter():
         np.testing.assert_array_equal(p, was)
 
 
+# ---- d loss / dX
+
+
+@pytest.fixture
+def any_number_of_threads():
+    yield set_num_threads
+    set_num_threads(None)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_of_a_row_of_inputs_has_the_same_bits_among_any_others(dtype, any_number_of_threads):
+    net = Network([70, 1500, 9], activation="tanh", output="softmax", dtype=dtype, seed=0)
+    rng = np.random.default_rng(0)
+    X, y, weights = rng.normal(size=(97, 70)), rng.integers(9, size=97), rng.uniform(0.5, 2, size=97)
+
+    def gradient(rows, **settings):
+        got = backprop.gradients(net, X[rows], y[rows], "cross_entropy", inputs=True, sample_weight=weights[rows],
+                                 **settings)[1]
+        assert got.dtype == net.dtype and got.shape == X[rows].shape and got.any(axis=1).all()
+        return got.tobytes()
+
+    whole = gradient(slice(None))
+    assert whole == b"".join(gradient(slice(i, i + 5)) for i in range(0, 97, 5))
+    assert whole == gradient(slice(None), mean_weight=3.0, l1=0.1, l2=0.1)
+    for threads in (1, 2, 3):
+        any_number_of_threads(threads)
+        assert gradient(slice(None)) == whole
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_the_gradient_of_uint8_inputs_is_that_of_the_numbers_given(dtype):
+    net = Network([6, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0, input_scale=1 / 255)
+    images, y = np.random.default_rng(0).integers(256, size=(8, 6), dtype=np.uint8), np.arange(8) % 3
+    scaled = (images.astype(dtype) / 255).astype(dtype)
+    of_scaled = backprop.gradients(net, scaled, y, "cross_entropy", inputs=True)[1]  # input_scale is for uint8 alone
+    with np.errstate(all="raise"):
+        got = backprop.gradients(net, images, y, "cross_entropy", inputs=True)[1]
+    assert got.dtype == net.dtype and np.abs(got).max() > 1e-5
+    np.testing.assert_allclose(got, of_scaled / 255, rtol=1e-4, atol=1e-6 / 255)
+    assert backprop.check_gradients(net, images, y, "cross_entropy", inputs=True) < 1e-5
+    net.input_scale = float(np.finfo(dtype).tiny)
+    with np.errstate(all="raise"):  # the product is subnormal
+        assert np.abs(backprop.gradients(net, images, y, "cross_entropy", inputs=True)[1]).max() < net.input_scale
+
+
+def test_the_gradient_of_the_inputs_knows_nothing_of_dropout_and_noise():
+    noisy = Network([Layer(4, 8, "tanh", dropout=0.5), Layer(8, 2)], seed=1, input_dropout=0.5, input_noise=1.0)
+    plain = Network([Layer(4, 8, "tanh"), Layer(8, 2)], seed=1)
+    X, y = np.random.default_rng(3).normal(size=(2, 5, 4))
+    got, wanted = (backprop.gradients(n, X, y[:, :2], "squared_error", inputs=True)[1] for n in (noisy, plain))
+    np.testing.assert_array_equal(got, wanted)
+
+
+def test_the_gradient_of_the_inputs_through_masks_slopes_and_what_is_frozen():
+    rng = np.random.default_rng(5)
+    mask = rng.random((5, 12)) < 0.5
+    mask[2] = False
+    sine = activations.Custom(np.sin, np.cos)
+    layers = [Layer(5, 12, activations.PReLU(-0.3), mask=mask, trainable=False), Layer(12, 7, sine, bias=False, l2=0.1),
+              Layer(7, 6, activations.PReLU(0.1, shared=True)), Layer(6, 3, "softmax")]
+    net = Network(layers, dtype="float64", seed=0)
+    net.layers[0].b = rng.normal(size=12)  # a unit without inputs is not at its kink
+    X, y = rng.normal(size=(6, 5)), rng.integers(3, size=6)
+    assert backprop.check_gradients(net, X, y, "cross_entropy", inputs=True) < 1e-6
+    dX = backprop.gradients(net, X, y, "cross_entropy", inputs=True)[1]
+    assert (dX[:, 2] == 0).all() and dX[:, [0, 1, 3, 4]].any(axis=0).all()
+
+
+def test_the_slope_of_an_output_is_that_of_a_loss_which_is_the_output():
+    net = Network([3, 20, 2], activation="tanh", dtype="float64", seed=4)
+    X = np.random.default_rng(6).normal(size=(10, 3))
+    second = losses.Custom(lambda y, yhat: yhat[:, 1], lambda y, yhat: np.zeros_like(yhat) + [0, 1])
+    got = backprop.gradients(net, X, np.zeros(10), second, inputs=True)[1]
+    (W_1, b_1, _), (W_2, _, _) = reference.layers_of(net)
+    np.testing.assert_allclose(got, ((1 - np.tanh(X @ W_1 + b_1) ** 2) * W_2[:, 1]) @ W_1.T, rtol=1e-12)
+
+
+@pytest.mark.parametrize("function", [backprop.gradients, backprop.check_gradients])
+def test_inputs_is_true_or_false(function):
+    net, X, y = example("tanh", "softmax", "cross_entropy", 2)
+    with pytest.raises(TypeError, match="inputs must be True or False, got 1"):
+        function(net, X, y, "cross_entropy", inputs=1)
+
+
 # ---- check_gradients
 
 
@@ -199,12 +299,21 @@ def test_check_gradients_finds_a_wrong_gradient(monkeypatch, layer, which, wrong
     assert not backprop.check_gradients(net, X, y, "cross_entropy") < 1e-3
 
 
+@pytest.mark.parametrize("wrong", [lambda g: g * 1.01, lambda g: g / B], ids=["1 % off", "1/B"])
+def test_check_gradients_finds_a_wrong_gradient_of_the_inputs(monkeypatch, wrong):
+    net, X, y = example("tanh", "softmax", "cross_entropy", 3)
+    assert 0 < backprop.check_gradients(net, X, y, "cross_entropy", inputs=True) < 1e-6
+    right = backprop._input_gradient
+    monkeypatch.setattr(backprop, "_input_gradient", lambda *args: wrong(right(*args)))
+    assert not backprop.check_gradients(net, X, y, "cross_entropy", inputs=True) < 1e-3
+
+
 # ---- from outside
 
 
 def test_the_example_of_the_slide():
     """x = [-1, -2], w = [2, -3], b = -3 through a sigmoid, d loss / d yhat = 1. The identity layer below has dx as
-    its residual."""
+    its residual too."""
     net = Network([Layer(2, 2), Layer(2, 1, "sigmoid")], dtype="float64")
     net.layers[0].W[...] = np.eye(2)
     net.layers[1].W[:, 0] = [2, -3]
@@ -214,9 +323,10 @@ def test_the_example_of_the_slide():
     y = yhat - 1  # the half squared error has d loss / d yhat = yhat - y = 1
     np.testing.assert_allclose(yhat, [[0.73]], atol=0.005)
     dx, delta = backprop.residuals(net, x, y, "half_squared_error")
-    dW, db = backprop.gradients(net, x, y, "half_squared_error")[1]
+    (_, (dW, db)), dX = backprop.gradients(net, x, y, "half_squared_error", inputs=True)
     np.testing.assert_allclose(delta, [[0.1966]], atol=5e-5)
     np.testing.assert_allclose(dx, [[0.3932, -0.5898]], atol=5e-5)
+    np.testing.assert_allclose(dX, [[0.3932, -0.5898]], atol=5e-5)
     np.testing.assert_allclose(dW, [[-0.1966], [-0.3932]], atol=5e-5)
     np.testing.assert_allclose(db, [0.1966], atol=5e-5)
 

@@ -85,7 +85,7 @@ def test_the_fused_step_is_the_step_from_gradients(dtype):
 def test_gradients_are_those_of_central_differences(hidden, output):
     X, y = problem(n=12, dtype="float64")
     net = network(hidden, output=output, dtype="float64")
-    assert backprop.check_gradients(net, X, 0.5 * y, FOURTH, step=1e-5) < 1e-6
+    assert backprop.check_gradients(net, X, 0.5 * y, FOURTH, step=1e-5, inputs=True) < 1e-6
 
 
 def test_a_loss_may_give_the_residual_of_z():
@@ -99,7 +99,7 @@ def test_a_loss_may_give_the_residual_of_z():
     second = Trainer(known, "cross_entropy", "adam", seed=0, batch_size=16).fit(X, y, **settings)
     for name in ("loss", "val_loss", "val_accuracy"):
         assert first[name] == pytest.approx(second[name], rel=1e-12)
-    assert backprop.check_gradients(own, X[:9], y[:9], loss) < 1e-6
+    assert backprop.check_gradients(own, X[:9], y[:9], loss, inputs=True) < 1e-6
     with pytest.raises(ValueError, match="of='yhat' with a prelu"):
         Trainer(network("tanh", output="prelu"), loss)
 
@@ -412,7 +412,7 @@ def test_gradients_of_a_loss_that_joins_rows():
 
     cox = losses.Custom(value, delta)
     net, again = (Network([Layer(5, 4, "tanh"), Layer(4, 1, bias=False)], dtype="float64", seed=0) for _ in range(2))
-    assert backprop.check_gradients(net, X, y, cox, step=1e-5) < 1e-6
+    assert backprop.check_gradients(net, X, y, cox, step=1e-5, inputs=True) < 1e-6
     whole = Trainer(net, cox).evaluate(X, y)["loss"]
     assert whole == pytest.approx(value(y, net.predict(X)).mean(), rel=1e-12)
     trainer = Trainer(net, cox, Adam(lr=0.01), batch_size=100, seed=0)

@@ -283,7 +283,8 @@ for dtype in ("float32", "float64"):
             trainer = Trainer(net, loss, rule, batch_size=48, seed=9, l1=1e-4, l2=1e-3)
             history = trainer.fit(inputs, y, epochs=2, validation_data=(inputs, y))
             digest.update(repr(history).encode() + repr(sorted(history.items())).encode())
-            for p in [*net.parameters, net.predict(inputs)]:
+            dX = mlpfast.backprop.gradients(net, inputs, y, loss, inputs=True)[1]
+            for p in [*net.parameters, net.predict(inputs), dX]:
                 digest.update(p.tobytes())
         if not all(np.isfinite(p).all() for p in net.parameters):
             sys.exit("not finite")

@@ -100,6 +100,81 @@ def test_step_takes_labels_of_any_kind(look):
     assert Trainer(other).step(X, LABELS[look](y)) == pytest.approx(Trainer(plain).step(X, y), rel=1e-6)
 
 
+# ---- squeeze
+
+
+def one_output(dtype="float32", **settings):
+    return Network([N_IN, 18, 1], output="sigmoid", dtype=dtype, seed=0, input_scale=0.5, **settings)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("look", LOOKS)
+def test_a_single_output_may_be_squeezed(look, dtype, threads):
+    net, X = one_output(dtype), LOOKS[look](numbers())
+    wanted = net.predict(X)
+    got = net.predict(X, squeeze=True, threads=threads)
+    assert got.dtype == net.dtype and got.shape == (len(X),) and got.tobytes() == wanted.tobytes()
+    out = np.full_like(got, np.nan)
+    assert net.predict(X, squeeze=True, out=out, threads=threads) is out and out.tobytes() == wanted.tobytes()
+    assert net(X, squeeze=np.True_).tobytes() == wanted.tobytes()
+    assert net.predict(X, squeeze=False, threads=threads).shape == wanted.shape == (len(X), 1)
+
+
+def test_many_rows_of_a_single_output_may_be_squeezed():
+    net, X = one_output(), numbers(20_000)
+    assert net.predict(X, squeeze=True).tobytes() == net.predict(X).tobytes()
+
+
+def test_mean_and_deviation_of_a_single_output_may_be_squeezed():
+    net, X = one_output(dropout=0.5), numbers()
+    wanted = net.predict(X, dropout=True, samples=5, seed=1)
+    got = net.predict(X, dropout=True, samples=5, seed=1, squeeze=True)
+    for mine, other in zip(got, wanted, strict=True):
+        assert mine.shape == (5,) and other.shape == (5, 1) and mine.tobytes() == other.tobytes()
+
+
+@pytest.mark.parametrize("settings", [{}, {"threads": 1}, {"dropout": True}], ids=str)
+def test_several_outputs_are_not_squeezed(settings):
+    net = Network([N_IN, 18, N_OUT], dropout=0.5, seed=0)
+    with pytest.raises(ValueError, match=f"squeeze must be False .* several outputs, got True for {N_OUT}"):
+        net.predict(numbers(), squeeze=True, **settings)
+    with pytest.raises(TypeError, match="squeeze must be True or False, got 1"):
+        net.predict(numbers(), squeeze=1, **settings)
+
+
+def out_like(shape):
+    return np.full(shape, 7, np.float32)
+
+
+SQUEEZED_OUTS = {
+    "not squeezed": lambda X: (True, out_like((5, 1))),
+    "squeezed": lambda X: (False, out_like((5,))),
+    "three dimensions": lambda X: (True, out_like((5, 1, 1))),
+    "too short": lambda X: (True, out_like((4,))),
+    "too long": lambda X: (True, out_like((6,))),
+    "no dimension": lambda X: (True, out_like(())),
+    "strides": lambda X: (True, out_like((10,))[::2]),
+    "other dtype": lambda X: (True, np.full(5, 7.0)),
+    "inside X": lambda X: (True, X.reshape(-1)[:5]),
+}
+
+
+@pytest.mark.parametrize("threads", [None, 1])
+@pytest.mark.parametrize("bad", SQUEEZED_OUTS)
+def test_an_out_of_another_shape_than_the_result_is_an_error(bad, threads):
+    net, X = one_output(), numbers()
+    squeeze, out = SQUEEZED_OUTS[bad](X)
+    before = X.copy(), out.copy()
+    with pytest.raises(ValueError, match="out must"):
+        net.predict(X, out=out, threads=threads, squeeze=squeeze)
+    np.testing.assert_array_equal(X, before[0])
+    np.testing.assert_array_equal(out, before[1])
+
+
+# ---- errors
+
+
 BAD_OUTS = {
     "other shape": lambda net, X: np.empty((len(X) + 1, N_OUT), "float32"),
     "other dtype": lambda net, X: np.empty((len(X), N_OUT), "float64"),

@@ -115,7 +115,7 @@ def test_gradients_through_hidden_layers_are_central_differences(activation):
         grads = backprop.gradients(net, X, y, "half_squared_error")
         assert not any(g.any() for pair in grads[:-1] for g in pair) and grads[-1][0].any()
         return
-    assert backprop.check_gradients(net, X, y, "half_squared_error") < 5e-6
+    assert backprop.check_gradients(net, X, y, "half_squared_error", inputs=True) < 5e-6
 
 
 @every_activation
@@ -126,7 +126,7 @@ def test_an_output_of_it_has_gradients_of_central_differences(activation):
     if unit(activation).name == "sign":
         assert not any(g.any() for pair in backprop.gradients(net, X, y, "squared_error") for g in pair)
         return
-    assert backprop.check_gradients(net, X, y, "squared_error") < 5e-6
+    assert backprop.check_gradients(net, X, y, "squared_error", inputs=True) < 5e-6
 
 
 def torch_function(torch, g, slopes):
@@ -183,7 +183,7 @@ def test_gradients_of_a_loss_are_central_differences(loss, output):
     net = network("tanh", output)
     rng = np.random.default_rng(9)
     X, y = rng.normal(size=(7, 5)), targets(loss, rng, 7, 3)
-    assert backprop.check_gradients(net, X, y, loss) < 5e-6
+    assert backprop.check_gradients(net, X, y, loss, inputs=True) < 5e-6
 
 
 @every_pair
@@ -245,7 +245,7 @@ def test_multiclass_hinge_is_that_of_scikit_learn():
     got = Trainer(net, "hinge").evaluate(X, y)
     np.testing.assert_allclose(got["loss"], metrics.hinge_loss(y, z, labels=[0, 1, 2]), rtol=1e-12)
     assert got["accuracy"] == (z.argmax(axis=1) == y).mean()
-    assert backprop.check_gradients(net, X, y, "hinge") < 5e-6
+    assert backprop.check_gradients(net, X, y, "hinge", inputs=True) < 5e-6
 
 
 @pytest.mark.parametrize("loss", ["binary_cross_entropy", "perceptron", "hinge"])
