@@ -307,10 +307,43 @@ def in_default_mode(function):
     return run
 
 
-def enter_default_mode():
+cpdef enter_default_mode():
     """Within in_default_mode, after what may have left another one."""
     mlp_fpmode_enter_default()
     mlp_x87_set(mlp_x87_default())
+
+
+# ---- Settings and schedules, which are looked at in every step ----
+
+cdef double LEAST = np.finfo(np.float32).tiny
+
+
+def same_objects(tuple a, tuple b):
+    """Whether they hold the very same ones: of the settings of a step, checking which takes longer than a small step."""
+    cdef Py_ssize_t i
+    if len(a) != len(b):
+        return False
+    for i in range(len(a)):
+        if a[i] is not b[i]:
+            return False
+    return True
+
+
+cdef inline bint is_usual(value, double below) noexcept:
+    """Whether there is nothing to say of a rate or a momentum."""
+    return type(value) is float and LEAST <= <double>value < below
+
+
+def values_at(function, times, double below, checked, bint or_none=False):
+    """[function(t) for each t], what checked(value, t) makes of those that are unusual; or_none: None is not."""
+    values = []
+    for t in times:
+        value = function(t)
+        enter_default_mode()  # it may have left another one
+        if not is_usual(value, below) and not (or_none and value is None):
+            value = checked(value, t)
+        values.append(value)
+    return values
 
 
 # ---- Arrays ----
@@ -650,7 +683,7 @@ cdef class Network:
     cdef const char *parameters_end
     cdef int lock                      # around what says who trains, and idle
     cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
-    cdef size_t idle_bytes             # in them
+    cdef readonly size_t idle_bytes    # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
@@ -811,7 +844,8 @@ cdef class Network:
         cdef Workspace space = self.workspace(data.n, 1)
         cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
         self.put_back(space)
-        raise_status(status, None)
+        if status != MLP_OK:
+            raise_status(status, None)
         return out
 
     cdef bint fits(self, cnp.ndarray out, int64_t n, bint flat) noexcept:
@@ -965,6 +999,8 @@ cdef class Trainer:
     cdef mlp_trainer *c
     cdef readonly Network network
     cdef mlp_settings settings         # as `use` set it, for step_ready
+    cdef double usual_rate             # of a schedule: up to here there is nothing to say of its rates
+    cdef readonly bint moves_momentum  # whether it gave a momentum, too
     cdef bint by_label
     cdef Own own                       # of the loss, or None
     cdef int64_t batch_size
@@ -978,11 +1014,38 @@ cdef class Trainer:
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
 
-    def use(self, mlp_settings settings):
-        """The settings of step_ready from now on."""
-        self.settings = settings
+    def use(self, mlp_settings settings, double usual_rate, bint moves_momentum):
+        """The settings of step_ready from now on, and what ask_schedule goes by."""
+        self.settings, self.usual_rate, self.moves_momentum = settings, usual_rate, moves_momentum
 
-    def use_rate(self, double lr, momentum):
+    def ask_schedule(self, schedule, epoch):
+        """(t, rate, momentum or None) of a schedule now, in the default mode, and whether they are in use: if both are
+        usual, and the momentum is there or not as it was. t is None where `per` is neither."""
+        cdef mlp_fpmode before = mlp_fpmode_enter_default()
+        cdef unsigned short x87 = mlp_x87_now()
+        cdef bint usual
+        per = schedule.per
+        t = epoch if per == "epoch" else self.minibatches if per == "step" else None
+        if t is None:
+            return None, None, None, False
+        mlp_x87_set(mlp_x87_default())
+        try:
+            rate = schedule.at(t)
+            momentum_at = getattr(schedule, "momentum_at", None)
+            momentum = None
+            if momentum_at is not None:
+                enter_default_mode()  # `at` may have left another one
+                momentum = momentum_at(t)
+            usual = is_usual(rate, self.usual_rate) and (
+                is_usual(momentum, 1) if self.moves_momentum else momentum is None)
+            if usual:
+                self.use_rate(rate, momentum)
+            return t, rate, momentum, usual
+        finally:
+            mlp_x87_set(x87)
+            mlp_fpmode_leave(before)
+
+    cpdef use_rate(self, double lr, momentum):
         """The same of the rate alone, and of the momentum (of Adam beta1) unless that is None."""
         self.settings.lr = lr
         if momentum is None:

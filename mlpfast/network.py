@@ -117,12 +117,14 @@ class Network(Closed):
         Safe from many Python threads at once, unless another trains the network meanwhile.
         Raises ValueError or TypeError if X, out or squeeze do not fit.
         """
-        if dropout is False and (seed is not None or samples != 50):
-            raise ValueError(f"samples and seed need dropout=True, got samples={samples!r}, seed={seed!r} without it")
-        if threads is None and dropout is False:
-            done = self._core.predict_few(X, out, self._input_scale, squeeze)
-            if done is not None:
-                return done
+        if dropout is False:
+            if seed is not None or samples != 50:
+                got = f"samples={samples!r}, seed={seed!r}"
+                raise ValueError(f"samples and seed need dropout=True, got {got} without it")
+            if threads is None:
+                done = self._core.predict_few(X, out, self._input_scale, squeeze)
+                if done is not None:
+                    return done
         if flag("dropout", dropout):
             return self._monte_carlo(X, out, threads, samples, seed, squeeze)
         return self._predict(X, out, threads, squeeze)

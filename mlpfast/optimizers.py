@@ -8,7 +8,7 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 from operator import attrgetter
 
 from ._attributes import Closed
-from ._validate import flag, one_of, real_number, whole_number
+from ._validate import MOST, flag, one_of, real_number, whole_number
 from .schedules import momentum, rate
 
 # What the core takes; each optimizer sets its own. The numbers of `optimizer` are those of mlp_optimizer in mlpfast.h.
@@ -58,6 +58,10 @@ class Optimizer(Closed):
     def checked_rate(self, lr):
         """lr, or ValueError where it does not go with the other settings."""
         return lr
+
+    def usual_rate(self):
+        """Below it a rate goes with the other settings, and with any dtype."""
+        return MOST
 
     def __repr__(self):
         return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
@@ -140,6 +144,9 @@ class AdamW(Adam):
         if decay * lr >= 1:
             raise ValueError(f"weight_decay must be < 1 / lr = {1 / lr:.6g}, got {decay!r}")
         return lr
+
+    def usual_rate(self):
+        return min(MOST, 0.5 / self.weight_decay) if self.weight_decay else MOST
 
 
 class RMSprop(Optimizer):

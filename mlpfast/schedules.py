@@ -51,19 +51,19 @@ def momentum(lr, epochs=0, steps=0):
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    return _checked_momentum(_momentum_at(lr, t), per, t)
+    return _checked_momentum(lr.momentum_at(t) if hasattr(lr, "momentum_at") else None, per, t)
 
 
 @_core.in_default_mode
 def rates(lr, steps):
     """The rates of a schedule that counts steps after each of those, float64 (n,)."""
-    return np.array(_values(lr.at, _checked_rate, math.inf, steps))
+    return np.array(_core.values_at(lr.at, steps, math.inf, _rate_at_step))
 
 
 @_core.in_default_mode
 def momenta(lr, steps):
     """Its momenta, float64 (n,), or None."""
-    values = _values(lr.momentum_at, _checked_momentum, 1, steps) if hasattr(lr, "momentum_at") else []
+    values = _core.values_at(lr.momentum_at, steps, 1, _momentum_at_step, True) if hasattr(lr, "momentum_at") else []
     missing = values.count(None)
     if missing == len(values):
         return None
@@ -72,33 +72,11 @@ def momenta(lr, steps):
     return np.array(values)
 
 
-def _values(at, checked, most, steps):
-    """at(t) of each step, checked as soon as it is there; of a usual number below `most` there is nothing to say."""
-    values = []
-    for t in steps:
-        value = at(t)
-        _core.enter_default_mode()  # it may have left another
-        if type(value) is not float or not LEAST <= value < most:
-            value = checked(value, "step", t)
-        values.append(value)
-    return values
-
-
 @_core.in_default_mode
-def now(schedule, epochs, steps):
-    """(rate, momentum or None) of a schedule after so many epochs and steps."""
-    per = schedule.per
-    t = steps if per == "step" else epochs
-    if per != "step" and per != "epoch":
-        one_of("lr.per", per, PER)
-    value = schedule.at(t)
-    if type(value) is not float or not LEAST <= value < math.inf:  # as in _values
-        value = _checked_rate(value, per, t)
-    momentum_at = getattr(schedule, "momentum_at", None)
-    if momentum_at is None:
-        return value, None
-    _core.enter_default_mode()
-    return value, _checked_momentum(momentum_at(t), per, t)
+def checked(schedule, rate, momentum, t):
+    """The two as it gave them at t, if they are a rate and a momentum or None."""
+    per = one_of("lr.per", schedule.per, PER)
+    return _checked_rate(rate, per, t), _checked_momentum(momentum, per, t)
 
 
 def _checked_rate(value, per, t):
@@ -107,18 +85,20 @@ def _checked_rate(value, per, t):
 
 
 def _checked_momentum(value, per, t):
-    if value is None or type(value) is float and 0 < value < 1:
-        return value
-    return real_number(f"momentum at {per} {t}", value, above=0, below=1)
+    return None if value is None else real_number(f"momentum at {per} {t}", value, above=0, below=1)
+
+
+def _rate_at_step(value, t):
+    return _checked_rate(value, "step", t)
+
+
+def _momentum_at_step(value, t):
+    return _checked_momentum(value, "step", t)
 
 
 def _time(lr, epochs, steps):
     per = one_of("lr.per", lr.per, PER)
     return per, steps if per == "step" else epochs
-
-
-def _momentum_at(lr, t):
-    return lr.momentum_at(t) if hasattr(lr, "momentum_at") else None
 
 
 class Schedule(Closed):
@@ -227,9 +207,10 @@ class OneCycle(Schedule):
         return self._cycle(t, highest, lowest, highest)
 
     def _cycle(self, t, first, top_value, last):
-        top, end = self.rise * self.total - 1, self.total - 1
+        top = self.rise * self.total - 1
         if t < top:
             return _between(first, top_value, t / top)
+        end = self.total - 1
         return _between(top_value, last, (t - top) / (end - top) if t < end else 1)
 
 
@@ -257,7 +238,8 @@ class Warmup(Schedule):
         return self.then.at(t - self.steps)
 
     def momentum_at(self, t):
-        return _momentum_at(self.then, max(t - self.steps, 0))
+        momentum_at = getattr(self.then, "momentum_at", None)
+        return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
     def observe(self, logs):
         if self.per == "epoch" and self._shown < self.steps:

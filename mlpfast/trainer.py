@@ -1,7 +1,6 @@
 """Training: validated arrays in, whole epochs in C, callbacks in between."""
 
 import math
-import operator
 from typing import NamedTuple
 
 import numpy as np
@@ -105,7 +104,7 @@ class Trainer(Closed):
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._hold = _core.Held(network._core)
         self._given, self._checked = (), None  # settings as they were last checked
-        self._schedule, self._moves_momentum = None, False  # what they then had for lr, and whether it gave a momentum
+        self._schedule = None  # what they then had for lr
 
     @property
     def network(self):
@@ -455,31 +454,31 @@ class Trainer(Closed):
         """Everything of a step that may be changed between calls, as the core takes it."""
         # Checking takes longer than a small step: as long as every object is the same, so is the answer.
         given = self._given_settings()
-        same = len(given) == len(self._given) and all(map(operator.is_, given, self._given))
+        same = _core.same_objects(given, self._given)
         if not same or self._schedule is not None and not self._ask_schedule():
             self._given = ()  # whatever goes wrong below, the next call checks again
-            checked = self._checked_settings()
-            self._core.use(checked)
+            checked, moves_momentum = self._checked_settings()
+            self._core.use(checked, self.optimizer.usual_rate(), moves_momentum)
             self._checked = checked
             self._schedule = self.optimizer.lr if schedules.is_schedule(self.optimizer.lr) else None
-            if all(map(operator.is_, given, self._given_settings())):  # another thread may have set one meanwhile
+            if _core.same_objects(given, self._given_settings()):  # another thread may have set one meanwhile
                 self._given = given
         return self._checked
 
     def _ask_schedule(self):
         """Take over rate and momentum, all that a schedule changes -> False if everything must be checked anew."""
-        given, self._given = self._given, ()  # as in _settings
-        core, optimizer = self._core, self._optimizer
-        rate, momentum = schedules.now(self._schedule, self._epoch, core.minibatches)
-        optimizer.checked_rate(rate)
-        if (momentum is None) is self._moves_momentum:
-            return False
+        t, rate, momentum, in_use = self._core.ask_schedule(self._schedule, self._epoch)
+        if not in_use:
+            rate, momentum = schedules.checked(self._schedule, rate, momentum, t)
+            self._optimizer.checked_rate(within("lr", rate, self._network.dtype))
+            if (momentum is not None) != self._core.moves_momentum:
+                return False
+            if momentum is not None:
+                within(self._optimizer.momentum_name, momentum, self._network.dtype)
+            self._core.use_rate(rate, momentum)
+        self._checked["lr"] = rate
         if momentum is not None:
-            name = optimizer.momentum_name
-            self._checked[name] = within(name, momentum, self._network._core.dtype)
-        self._checked["lr"] = within("lr", rate, self._network._core.dtype)
-        core.use_rate(rate, momentum)
-        self._given = given
+            self._checked[self._optimizer.momentum_name] = momentum
         return True
 
     def _given_settings(self):
@@ -490,12 +489,12 @@ class Trainer(Closed):
         )
 
     def _checked_settings(self):
+        """They, and whether a schedule moves the momentum."""
         losses.check_learns(self.loss, self.network)
         if isinstance(self.optimizer, optimizers.FullBatch):
             full_batch.check(self)
         checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
         scheduled = self._scheduled_momentum()
-        self._moves_momentum = bool(scheduled)
         settings = {
             **checked,
             "lr": lr,
@@ -509,7 +508,7 @@ class Trainer(Closed):
             if isinstance(value, float):
                 within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
-        return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
+        return {**settings, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}, bool(scheduled)
 
     def _check_parameters(self):
         """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""

@@ -6,11 +6,13 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
 
-from mlpfast import Layer, Network, Trainer
+from mlpfast import Layer, Network, Trainer, activations
 
 STRESS = os.path.join(os.path.dirname(os.path.abspath(__file__)), "stress")
 
@@ -47,6 +49,41 @@ def test_more_rows_than_memory():
             call(X)
     assert [p.tobytes() for p in net.parameters] == before
     Trainer(net, batch_size=2**62).fit(X[:9], y[:9])  # a minibatch takes the rows there are
+
+
+# ---- what is taken beside the result
+
+
+def test_first_weights_are_drawn_in_little_memory():
+    """tracemalloc sees NumPy's arrays, and not the parameters, which the core allocates: 16 MB."""
+    tracemalloc.start()
+    try:
+        Network([2000, 2000], seed=0)
+        assert tracemalloc.get_traced_memory()[1] < 4e6
+    finally:
+        tracemalloc.stop()
+
+
+def test_what_evaluate_leaves_with_the_network_does_not_grow_with_the_rows():
+    net = Network([4, 3], output="softmax", seed=0)
+    trainer, X, y = Trainer(net, threads=1), np.zeros((2_000_000, 4), np.float32), np.zeros(2_000_000, np.int32)
+    trainer.evaluate(X[:100_000], y[:100_000])
+    small = net._core.idle_bytes
+    trainer.evaluate(X, y)
+    assert 0 < net._core.idle_bytes == small < 1e6
+
+
+def test_what_many_threads_leave_with_the_network_is_bounded():
+    """Each has a workspace of 5 MB, at the same time: all wait for each other in the middle of a prediction."""
+    together = threading.Barrier(8, timeout=60)
+    unit = activations.Custom(lambda z: together.wait() + z, np.ones_like)
+    net, X = Network([Layer(80_000, 1, unit)], seed=0), np.zeros((16, 80_000))
+    callers = [threading.Thread(target=net.predict, args=(X,), kwargs={"threads": 1}) for _ in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not together.broken and 5e6 < net._core.idle_bytes <= 2**24
 
 
 # ---- every allocation fails once

@@ -4,6 +4,7 @@ import math
 import pickle
 import signal
 import threading
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -640,6 +641,55 @@ def test_a_momentum_that_turns_bad_is_refused(values, message):
     with pytest.raises((TypeError, ValueError), match=message):
         trainer.fit(X, y)
     assert bits(trainer.network) == before
+
+
+class Rates:
+    """A schedule of the user's own that remembers when it was asked."""
+
+    per = "step"
+
+    def __init__(self, values):
+        self.values, self.asked = values, []
+
+    def at(self, t):
+        self.asked.append(t)
+        return self.values[t]
+
+
+def test_each_step_asks_a_schedule_once_whatever_number_it_is():
+    X, y = problem(20)
+    values = [0.1, np.float64(0.05), 1, Fraction(1, 3), np.float32(0.2), 0.0, 1e-50, 0.3]
+    ours, theirs = Rates(values), [float(v) if v >= 1e-30 else 0.0 for v in values]
+    trainer, plain = cycled(SGD, ours), cycled(SGD, Rates(theirs))
+    ours.asked.clear()
+    for _ in values:
+        trainer.step(X, y)
+        plain.step(X, y)
+        assert bits(trainer.network) == bits(plain.network)
+    assert ours.asked == [0, *range(8)]  # once more when the settings are checked, before the first
+
+
+def test_a_rate_that_a_weight_decay_does_not_allow_is_refused_when_it_comes():
+    X, y = problem(20)
+    trainer = cycled(lambda lr: AdamW(lr, weight_decay=0.5), Rates([1.0, 1.5, 2.0, 0.1]))
+    trainer.step(X, y)
+    trainer.step(X, y)
+    before = bits(trainer.network)
+    for _ in range(2):
+        with pytest.raises(ValueError, match="weight_decay must be < 1 / lr = 0.5, got 0.5"):
+            trainer.step(X, y)
+    assert bits(trainer.network) == before and trainer.steps == 2
+
+
+def test_what_a_schedule_counts_may_turn_bad():
+    X, y = problem(20)
+    schedule = Rates([0.1] * 9)
+    trainer = cycled(SGD, schedule)
+    trainer.step(X, y)
+    before, schedule.per = bits(trainer.network), "minibatch"
+    with pytest.raises(ValueError, match="lr.per must be one of epoch, step, got 'minibatch'"):
+        trainer.step(X, y)
+    assert bits(trainer.network) == before and trainer.steps == 1
 
 
 # ---- what does not fit
