@@ -170,6 +170,12 @@ def inputs(X, network, name="X"):
     if X.ndim != 2 or X.shape[1] != network.n_in:
         raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
     dtype = X.dtype.newbyteorder("=")
+    if network.input_scale != 1 and dtype != np.uint8 and dtype.kind != "f":
+        raise TypeError(
+            f"{name} must be uint8 or floating point where input_scale is not 1 (it is {network.input_scale:g}), got "
+            f"{dtype}, which would not be scaled: give pixels from 0 to 255 as numpy.asarray(X, numpy.uint8), or scale "
+            "the numbers yourself and give floats"
+        )
     if dtype not in INPUT_TYPES:
         dtype = network.dtype
     return np.require(X, dtype, ["C", "A"])

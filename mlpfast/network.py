@@ -21,8 +21,8 @@ class Network(Closed):
     activation, output: of the hidden layers and of the last one, when widths are given.
     dtype: "float32" or "float64", of parameters and arithmetic.
     seed: fixes the initial weights; None takes a fresh one, kept in .seed.
-    input_scale: inputs of dtype uint8 (images), and only those, are multiplied by it as they are read, so that
-        input_scale=1/255 needs no float copy of the images.
+    input_scale: inputs of dtype uint8 (images) are multiplied by it as they are read, so that input_scale=1/255 needs
+        no float copy of the images. Floats are taken as they are; where it is not 1, other dtypes are a TypeError.
     dropout: of the hidden layers, when widths are given; see Layer.
     input_dropout, input_noise: in training each input is zero with this probability (and divided by 1 - it otherwise),
         after normal numbers of this standard deviation were added.

@@ -5,7 +5,7 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 
 import numpy as np
 
-from . import backprop
+from . import _core, backprop
 from ._targets import class_labels
 from ._validate import inputs, number_array, real_number
 
@@ -62,7 +62,8 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     1/2 for a sigmoid and 0 for other activations."""
     if net.n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
-    X, y = np.asarray(inputs(X, net), np.float64), number_array("y", y)
+    X = _core.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
+    y = number_array("y", y)
     if len(y) != len(X):
         raise ValueError(f"y must have one entry for each row of X: X has {len(X)}, y has {len(y)}")
     low, high = X.min(axis=0), X.max(axis=0)

@@ -23,7 +23,9 @@ from mlpfast import (
     Trainer,
     activations,
     backprop,
+    diagnostics,
     losses,
+    plots,
     schedules,
 )
 
@@ -90,6 +92,33 @@ def test_x_that_does_not_fit(net, name):
     for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
         refused(["X", *parts], call, net, bad, Y, "cross_entropy")
     assert trainer.epoch == 0
+
+
+PIXELS = np.arange(24).reshape(6, 4) * 10  # int64
+
+
+@pytest.mark.parametrize("bad", [PIXELS, PIXELS.tolist(), PIXELS.astype(np.uint16), PIXELS.astype(">i4"), PIXELS > 9],
+                         ids=["int64", "lists", "uint16", "big-endian", "bool"])
+def test_pixels_that_input_scale_would_miss(bad):
+    net = Network([4, 5, 3], output="softmax", seed=0, input_scale=1 / 255)
+    before, full = [p.tobytes() for p in net.parameters], Trainer(net, optimizer="natural_gradient", batch_size=None)
+    trainer, parts = Trainer(net), ["X must be uint8 or floating point", str(np.asarray(bad).dtype.newbyteorder("=")),
+                                    "0.00392157", "numpy.uint8"]
+    for call in (trainer.fit, trainer.step, trainer.evaluate, full.fit, full.step):
+        refused(parts, call, bad, Y)
+    refused(parts, trainer.fit, PIXELS.astype(np.uint8), Y, validation_data=(bad, Y))
+    refused(parts, net.predict, bad)
+    refused(parts, net.predict, bad[:1], threads=1)
+    refused(parts, backprop.forward, net, bad)
+    for call in (backprop.residuals, backprop.gradients, backprop.check_gradients, diagnostics.gradient_flow,
+                 plots.residuals):
+        refused(parts, call, net, bad, Y, "cross_entropy")
+    refused(parts, trainer.fit, X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
+    of_two = Network([2, 3], input_scale=0.5, seed=0)
+    refused(["X must be uint8"], plots.decision_boundary, of_two, np.asarray(bad)[:, :2], Y)
+    net.input_scale = 1  # and those that pass are as they were
+    trainer.fit(X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
+    assert before != [p.tobytes() for p in net.parameters]
 
 
 def test_x_without_rows(net):
