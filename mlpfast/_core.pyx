@@ -385,10 +385,11 @@ cdef object view(object owner, void *data, shape, dtype):
 cdef class Data:
     """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
-    y: what _targets.py says; None where no function of the caller's will see it.
+    y: what _targets.py says; None where no function of the caller's will see it. origin: _arrays.Origin, for messages.
     """
     cdef mlp_data c
     cdef readonly object X, y, labels, targets, weights
+    cdef public object origin
 
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
                   bint one_hot=False):

@@ -29,6 +29,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
         own = None if weight is None else weight[rows]
         own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
         parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight, mine.y))
+        parts[-1].origin = data.origin._replace(rows=np.flatnonzero(rows))
     return tuple(parts)
 
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core, losses
-from ._validate import examples, inputs, real_number
+from ._arrays import inputs
+from ._validate import examples, real_number
 from ._validate import mean_weight as checked_mean_weight
 
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from . import _core, _split, activations, backprop, optimizers
+from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
 from ._sharing import in_order
 
@@ -160,8 +161,8 @@ class Objective:
     def forward(self, chunk):
         tape = backprop._forward(self.net, chunk.X)
         if self.check_finite and not np.isfinite(tape.X).all():
-            raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
-                                     f"{self.net.dtype}); the parameters are those before this epoch")
+            found = not_finite(self.data, self.net) or CHANGED
+            raise FloatingPointError(f"{self.where}: {found}; the parameters are those before this epoch")
         return tape
 
     def backward(self, tape, delta):

@@ -5,9 +5,10 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
+from ._arrays import inputs
 from ._attributes import Closed
 from ._config import checked_threads
-from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number, within
+from ._validate import Data, flag, float_dtype, output_array, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c

@@ -6,8 +6,9 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 import numpy as np
 
 from . import _core, backprop
+from ._arrays import inputs, number_array
 from ._targets import class_labels
-from ._validate import inputs, number_array, real_number
+from ._validate import real_number
 
 
 def pyplot():

@@ -139,7 +139,7 @@ def test_nan_is_still_an_error():
     net, X = network(), numbers()
     X[3, 2] = np.nan
     before = [p.copy() for p in net.parameters]
-    with pytest.raises(FloatingPointError, match="X holds NaN"):
+    with pytest.raises(FloatingPointError, match=r"X\[3, 2\] is nan"):
         Trainer(net).step(X, np.zeros(5, int))
     for a, b in zip(before, net.parameters, strict=True):
         np.testing.assert_array_equal(a, b)
