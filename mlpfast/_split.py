@@ -3,6 +3,7 @@
 import numpy as np
 
 from . import _core
+from ._arrays import number_array
 from ._targets import classes
 from ._validate import Data, weights
 
@@ -22,7 +23,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
     """
     groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
-    weight = None if sample_weight is None else np.asarray(sample_weight)
+    weight = None if sample_weight is None else number_array("sample_weight", sample_weight)
     parts = []
     for rows, by_class in ((~held_out, class_weight), (held_out, None)):
         mine = part(data, rows, network.input_scale)

@@ -199,7 +199,7 @@ class Trainer(Closed):
     def fit(
         self,
         X,
-        y,
+        y=None,  # which is needed: None is refused with a message of what is supported
         *,
         epochs=None,
         validation_data=None,
@@ -215,7 +215,8 @@ class Trainer(Closed):
         """Train for that many epochs -> History, one entry per epoch.
 
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
-        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
+        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first, and
+            so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Functions of yours get

@@ -68,7 +68,7 @@ BAD_X = {
     "too wide": (np.ones((6, 5)), ["(n, 4)", "(6, 5)"]),
     "no columns": (np.ones((6, 0)), ["(n, 4)", "(6, 0)"]),
     "objects": (X.astype(object), ["object"]),
-    "None": (None, ["object"]),
+    "None": (None, ["None"]),
     "strings": ([["a", "b", "c", "d"]] * 6, ["<U1"]),
     "complex": (X + 1j, ["complex"]),
     "dates": (np.zeros((6, 4), "M8[s]"), ["datetime64"]),
@@ -159,7 +159,7 @@ WRONG_LABELS = {
     "probability NaN": ([[0.5, np.nan, 0.5]] * 6, ["nan", "row 0", "column 1"]),
     "objects": (np.array([0, 1, 2, 0, 1, 2], object), ["object"]),
     "strings": (["a", "b", "c", "a", "b", "c"], ["<U1"]),
-    "None": (None, ["object"]),
+    "None": (None, ["None", "whole arrays", "Trainer.step"]),
 }
 
 
@@ -845,6 +845,45 @@ def test_what_holds_no_numbers_is_refused_with_a_remedy(y, remedy):
     X, _ = example_data(3)
     with pytest.raises(TypeError, match=f"y must hold real numbers.*{remedy}"):
         Trainer(make_network()).fit(X, y)
+
+
+@pytest.mark.parametrize("bad, what", [
+    ([["1", "?"], ["2", "3"]], "X[0, 1] is '?' among numbers: if it stands for a missing value"),
+    (np.array([[1, 2], ["?", 3.0]], object), "X[1, 0] is '?' among numbers: if it stands for a missing value"),
+    ([["1", "red"], ["2", "?"]], "X[0, 1] is 'red': give each value of the column a column of 0 and 1"),
+    ([["1", "2"], ["2", "3"]], "astype"), ([[b"1", b"x"]] * 2, "X[0, 1] is b'x': give each value"),
+    (np.array([[1.0, 2.0], [None, 3.0]]), "X[1, 0] is None, a missing value"),
+    (np.array([[1.0, 2.0], [3.0, {}]]), "X[1, 1] is {}"),
+], ids=range(7))
+def test_what_in_x_is_no_number_is_named(bad, what):
+    net = Network([2, 3], output="softmax", seed=0)
+    trainer = Trainer(net)
+    for call in (trainer.fit, trainer.step, trainer.evaluate, lambda X, y: net.predict(X)):
+        refused(["X must hold real numbers", what], call, bad, [0, 1])
+    refused(["validation_data X must hold", what], trainer.fit, np.ones((2, 2)), [0, 1], validation_data=(bad, [0, 1]))
+    with pytest.raises(TypeError) as caught:
+        trainer.fit(bad, [0, 1])
+    assert "unique" not in str(caught.value)  # which is about y
+
+
+def test_generators_are_refused_with_what_is_supported(net):
+    """Minibatches one after the other, as other libraries take them."""
+    class Loader:
+        def __iter__(self):
+            yield X, Y
+
+        def __len__(self):
+            return 1
+
+    trainer, parts = Trainer(net), ["whole arrays", "one minibatch", "Trainer.step"]
+    for minibatches in ((pair for pair in [(X, Y)]), Loader(), zip([X], [Y], strict=True), map(abs, X)):
+        got = ["X must be an array", type(minibatches).__name__, *parts]
+        refused(got, trainer.fit, minibatches)
+        refused(got, trainer.fit, minibatches, None)
+        refused(got, trainer.fit, minibatches, Y)
+        refused(got, trainer.evaluate, minibatches, Y)
+        refused(["y must be an array", *parts], trainer.fit, X, minibatches)
+    refused(["y must be an array of numbers, got None", *parts], trainer.fit, X)
 
 
 def test_nan_in_the_validation_data_is_named():
