@@ -29,26 +29,43 @@ def number_array(name, value):
 
     Texts, objects, complex numbers and masked arrays raise TypeError, missing values of a table ValueError.
     """
-    refuse_masked(name, value)
-    if hasattr(value, "toarray"):  # scipy.sparse
-        raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
-    if _is_table(value) and not _is_plain(value):
-        return _of_table(name, value)
-    if _is_column(value):
-        array = _of_column(name, value)
-    else:
-        try:
-            array = np.asanyarray(value)
-        except ValueError as error:  # ragged nested lists
-            raise ValueError(f"{name} must be a rectangular array: {error}") from None
-    refuse_masked(name, array)  # what an object's __array__ gave
-    array = np.ndarray.view(array, np.ndarray)
+    array = np.ndarray.view(value if type(value) is np.ndarray else _array(name, value), np.ndarray)
     if array.dtype.kind in "biuf":
         return array
     if array.ndim == 0:
         got = "None" if value is None else f"a {type(value).__name__} object"
         raise TypeError(f"{name} must be an array of numbers, got {got}{_whole(name)}")
     raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
+
+
+def converted(name, array, dtype):
+    """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
+    with _core.OwnErrors():
+        result = np.array(array, dtype, order="C")
+    if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
+        lost = np.isinf(result) & np.isfinite(array)
+        if lost.any():
+            at = np.unravel_index(np.argmax(lost), lost.shape)
+            where = f" at {[int(i) for i in at]}" if at else ""
+            raise ValueError(f"{name} must hold numbers that {dtype} can hold, got {array[at]!s}{where}")
+    return result
+
+
+def _array(name, value):
+    """What NumPy makes of value, of numbers or not."""
+    refuse_masked(name, value)
+    if hasattr(value, "toarray"):  # scipy.sparse
+        raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
+    if _is_table(value) and not _is_plain(value):
+        return _of_table(name, value)
+    if _is_column(value):
+        return _of_column(name, value)
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array: {error}") from None
+    refuse_masked(name, array)  # what an object's __array__ gave
+    return array
 
 
 def inputs(X, network, name="X"):
@@ -64,7 +81,7 @@ def inputs(X, network, name="X"):
             "the numbers yourself and give floats"
         )
     if dtype not in INPUT_TYPES:
-        dtype = network.dtype
+        return converted(name, X, network.dtype)
     return np.require(X, dtype, ["C", "A"])
 
 
