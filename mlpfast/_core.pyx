@@ -16,6 +16,7 @@ from libc.string cimport memcpy, memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import collections
+import contextvars
 import functools
 
 import numpy as np
@@ -365,13 +366,83 @@ def peak_flops(dtype, int threads, double seconds):
     return rate
 
 
-# ---- The floating-point mode ----
+# ---- The floating-point mode, and NumPy's error state ----
+
+cdef object own_errors = contextvars.ContextVar("mlpfast_own_errors", default=None)  # the OwnErrors in force, or None
+
+
+cdef class OwnErrors:
+    """`with OwnErrors():` NumPy is silent about overflow and its like, whatever the caller has set (numpy.seterr): what
+    a number becomes is checked where it matters. Within another one it does nothing."""
+    cdef object state  # an np.errstate, as long as it is in force
+
+    def __enter__(self):
+        if own_errors.get() is None:
+            self.begin()
+
+    def __exit__(self, *_):
+        if self.state is not None:
+            self.end()
+
+    cdef begin(self):
+        self.state = np.errstate(all="ignore")
+        self.state.__enter__()
+        own_errors.set(self)
+
+    cdef end(self):
+        own_errors.set(None)
+        state, self.state = self.state, None
+        state.__exit__(None, None, None)
+
+
+cdef class CallersTurn:
+    """`with CallersTurn():` a function of the caller's is called: NumPy's error state is his, which he may change, and
+    the floating-point mode is the default one afterwards, whatever he has done to it."""
+    cdef OwnErrors ours
+    cdef unsigned short x87
+
+    def __enter__(self):
+        self.x87 = mlp_x87_now()
+        self.ours = own_errors.get()
+        if self.ours is not None:
+            self.ours.end()
+
+    def __exit__(self, *_):
+        enter_default_mode(self.x87)
+        if self.ours is not None:
+            self.ours.begin()
+
+
+cdef void enter_default_mode(unsigned short x87) noexcept:
+    mlp_fpmode_enter_default()
+    mlp_x87_set(x87)
+
+
+def on_callers_turn(function, argument):
+    """function(argument), within in_default_mode or in_default_mode_alone: the same, faster where nothing changes."""
+    if own_errors.get() is not None:
+        with CallersTurn():
+            return function(argument)
+    result = function(argument)
+    enter_default_mode(mlp_x87_default())
+    return result
+
 
 def in_default_mode(function):
-    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy.
+    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy, and OwnErrors.
 
     The core has a mode of its own, without subnormal numbers; this is for what Python does before and after it.
     """
+    @in_default_mode_alone
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        with OwnErrors():
+            return function(*args, **kwargs)
+    return run
+
+
+def in_default_mode_alone(function):
+    """The same with NumPy's error state as it is: for what is fast and leaves nothing to NumPy."""
     @functools.wraps(function)
     def run(*args, **kwargs):
         cdef mlp_fpmode before = mlp_fpmode_enter_default()
@@ -383,12 +454,6 @@ def in_default_mode(function):
             mlp_x87_set(x87)
             mlp_fpmode_leave(before)
     return run
-
-
-cpdef enter_default_mode():
-    """Within in_default_mode, after what may have left another one."""
-    mlp_fpmode_enter_default()
-    mlp_x87_set(mlp_x87_default())
 
 
 # ---- Settings and schedules, which are looked at in every step ----
@@ -415,12 +480,12 @@ cdef inline bint is_usual(value, double below) noexcept:
 def values_at(function, times, double below, checked, bint or_none=False):
     """[function(t) for each t], what checked(value, t) makes of those that are unusual; or_none: None is not."""
     values = []
-    for t in times:
-        value = function(t)
-        enter_default_mode()  # it may have left another one
-        if not is_usual(value, below) and not (or_none and value is None):
-            value = checked(value, t)
-        values.append(value)
+    with CallersTurn():
+        for t in times:
+            value = function(t)
+            if not is_usual(value, below) and not (or_none and value is None):
+                value = checked(value, t)
+            values.append(value)
     return values
 
 
@@ -497,10 +562,11 @@ cdef class Data:
     """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
     y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
-    example has, or None for all in their order.
+    example has, or None for all in their order. origin: _arrays.Origin, for messages.
     """
     cdef mlp_data c
     cdef readonly object X, x_rows, y, labels, targets, weights
+    cdef public object origin
 
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
                   bint one_hot=False, x_rows=None):
@@ -589,6 +655,7 @@ cdef struct poll_state:
     double last
     void *caught  # a list, for the exception a signal handler raised
     void *data    # the Data of the call, for a loss of the caller's; or NULL
+    void *errors  # callers_errors(), where other threads may call functions of his; else {} or NULL
 
 cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
 
@@ -650,6 +717,22 @@ cdef class Own:
         return self.matrix(data, rows, n).copy()
 
 
+cdef dict callers_errors():
+    with CallersTurn():
+        return {**np.geterr(), "call": np.geterrcall()}
+
+
+cdef OwnErrors errors_of(void *call):
+    """For a function of the caller's, which the core calls from whatever thread: one of its own knows nothing of the
+    caller's errors, and forgets them with the call."""
+    cdef poll_state *state = <poll_state *>call
+    cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
+    if errors and own_errors.get() is None:
+        np.seterrcall(errors["call"])
+        np.seterr(**{name: errors[name] for name in errors if name != "call"})
+    return OwnErrors()
+
+
 cdef void give_up(void *call, error) noexcept:
     """The call of the core whose context that is will end, and raise error."""
     if call != NULL:
@@ -677,8 +760,9 @@ cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t row
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own = <Own>self
-            own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
+            with errors_of(call):
+                own = <Own>self
+                own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -691,9 +775,10 @@ cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own = <Own>self
-            slopes = own.functions.derivatives(own.copy(z, rows, n))
-            multiply(own.matrix(delta, rows, n), slopes)
+            with errors_of(call):
+                own = <Own>self
+                slopes = own.functions.derivatives(own.copy(z, rows, n))
+                multiply(own.matrix(delta, rows, n), slopes)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -707,7 +792,8 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
+            with errors_of(call):
+                own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -722,13 +808,11 @@ cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data da
     y = rows_like(data.y, truth.y, rows)
     weights = None if truth.weights == NULL else rows_like(data.weights, truth.weights, rows)
     losses = own.functions.rows(y, own.copy(a, rows, n))
-    mlp_fpmode_enter_default()  # whatever the function has done to it
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
         losses if weights is None else losses * weights)
     if delta != NULL:
         residual = own.matrix(delta, rows, n)
         residual[...] = own.functions.residual(y, own.copy(a, rows, n))
-        mlp_fpmode_enter_default()
         if weights is not None:
             residual *= weights[:, None]
     return 0
@@ -973,7 +1057,8 @@ cdef class Network:
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -1001,7 +1086,8 @@ cdef class Network:
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
         cdef mlp_status status
@@ -1020,7 +1106,6 @@ cdef own_sums(Own own, cnp.ndarray yhat, Data data):
     cdef mlp_truth truth = data.c_truth()
     if n:
         own_rows(own, NULL, &losses[0], address(yhat), data, &truth, n, yhat.shape[1])
-        enter_default_mode()
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
     for i in range(n):
@@ -1131,12 +1216,9 @@ cdef class Trainer:
             return None, None, None, False
         mlp_x87_set(mlp_x87_default())
         try:
-            rate = schedule.at(t)
+            rate = on_callers_turn(schedule.at, t)
             momentum_at = getattr(schedule, "momentum_at", None)
-            momentum = None
-            if momentum_at is not None:
-                enter_default_mode()  # `at` may have left another one
-                momentum = momentum_at(t)
+            momentum = None if momentum_at is None else on_callers_turn(momentum_at, t)
             usual = is_usual(rate, self.usual_rate) and (
                 is_usual(momentum, 1) if self.moves_momentum else momentum is None)
             if usual:
@@ -1240,7 +1322,7 @@ cdef class Trainer:
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, NULL)
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
@@ -1270,7 +1352,7 @@ cdef class Trainer:
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
@@ -1286,7 +1368,7 @@ cdef class Trainer:
         """Train on all rows as one minibatch -> (status name, result)."""
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
         cdef mlp_result result
         cdef mlp_status status
         self.network.begin_training()

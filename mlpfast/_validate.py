@@ -3,15 +3,14 @@ and what it needs."""
 
 import math
 import numbers
-import sys
 
 import numpy as np
 
+from ._arrays import Origin, converted, inputs, number_array, refuse_masked
 from ._core import Data
 from ._targets import classes, forms_of
 
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
-INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
 
 
 def flag(name, value):
@@ -75,42 +74,6 @@ def within(name, value, dtype):
     return value
 
 
-def _remedy(array):
-    """What makes numbers of an array that holds none."""
-    texts = array.dtype.kind in "US" or array.dtype.kind == "O" and any(isinstance(x, str) for x in array.flat[:100])
-    if texts:
-        return ": numpy.unique(y, return_inverse=True) makes class numbers of class names"
-    return ': its astype("float64"), of a table to_numpy(dtype="float64"), is one' if array.dtype.kind == "O" else ""
-
-
-def _refuse_masked(name, value):
-    """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
-    if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
-        return
-    parts = value if isinstance(value, (list, tuple)) else (value,)
-    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
-        raise TypeError(f"{name} must show all its numbers, got a masked array: fill it, or leave out what is masked")
-
-
-def number_array(name, value):
-    """value as an array of numbers (bool counts), with a shape and dtype that no other thread can change.
-
-    Object, string, complex and masked arrays raise TypeError.
-    """
-    _refuse_masked(name, value)
-    if hasattr(value, "toarray"):  # scipy.sparse
-        raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
-    try:
-        array = np.asanyarray(value)
-    except ValueError as error:  # ragged nested lists
-        raise ValueError(f"{name} must be a rectangular array: {error}") from None
-    _refuse_masked(name, array)  # what an object's __array__ gave
-    array = np.ndarray.view(array, np.ndarray)
-    if array.dtype.kind not in "biuf":
-        raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(array)}")
-    return array
-
-
 def function(name, value):
     if not callable(value):
         raise TypeError(f"{name} must be a function of arrays, got {value!r}")
@@ -125,9 +88,10 @@ def numbers_like(name, result, shape):
     return array
 
 
-def parameter_values(name, value, shape):
-    """value as numbers for a parameter of that shape, broadcast to it."""
+def parameter_values(name, value, parameter):
+    """value as numbers for that parameter, broadcast to its shape and in its dtype."""
     array = given = number_array(name, value)
+    array, shape = converted(name, array, parameter.dtype), parameter.shape
     while array.ndim > len(shape) and len(array) == 1:  # a row for a vector, as NumPy's own assignments have it
         array = array[0]
     try:
@@ -147,8 +111,8 @@ def arrays_like(name, values, parameters):
     if [array.shape for array in given] != [p.shape for p in parameters]:
         shapes = [array.shape for array in given]
         raise ValueError(f"{name} must hold an array for each parameter, of its shape, got {shapes}")
-    with np.errstate(over="ignore"):
-        return [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
+    # What is too large for float32 becomes infinity, which the callers of this refuse.
+    return [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
 
 
 def state_arrays(name, values, parameters):
@@ -161,23 +125,12 @@ def state_arrays(name, values, parameters):
 
 def mask_matrix(mask, shape):
     """A `mask` argument as a private boolean array of that shape; scipy.sparse matrices have toarray."""
-    _refuse_masked("mask", mask)
+    refuse_masked("mask", mask)
     array = np.array(mask.astype(bool).toarray() if hasattr(mask, "toarray") else mask)
     if array.shape != shape or array.dtype != bool:
         raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
     array.flags.writeable = False
     return array
-
-
-def inputs(X, network, name="X"):
-    """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
-    X = number_array(name, X)
-    if X.ndim != 2 or X.shape[1] != network.n_in:
-        raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
-    dtype = X.dtype.newbyteorder("=")
-    if dtype not in INPUT_TYPES:
-        dtype = network.dtype
-    return np.require(X, dtype, ["C", "A"])
 
 
 def _length(name, array, n):
@@ -214,7 +167,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     if odd.any():
         at = int(np.argmax(odd))
         raise ValueError(
-            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]} at position {at}"
+            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]!s} at position {at}"
         )
     if not (all_zero or total.any()):
         raise ValueError(f"{name} must not be zero for every example")
@@ -225,7 +178,7 @@ def _check_weights(name, values):
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         at = int(np.argmax(bad))
-        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]} at position {at}")
+        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]!s} at position {at}")
 
 
 def mean_weight(value):
@@ -275,7 +228,7 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
     all_zero: whether all weights may be 0. keep_y: y itself is wanted too, by functions of the caller's; for a Custom
     loss it always is.
     """
-    X = inputs(X, network, names[0])
+    origin, X = Origin(names[0], X), inputs(X, network, names[0])
     y = number_array(names[1], y)
     if y.ndim == 0:
         raise ValueError(f"{names[1]} must have shape (n,) or (n, {network.n_out}), got a single number")
@@ -285,14 +238,16 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
     y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.traits.is_own)
     data = Data(X, network.input_scale, labels, targets, None, y)
     weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2], all_zero)
-    return data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)
+    data = data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)
+    data.origin = origin
+    return data
 
 
 def output_array(out, shape, dtype, others):
     """out= as the core writes it: exactly that shape and dtype, C-contiguous, writable, apart from the other arrays."""
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
-    _refuse_masked("out", out)
+    refuse_masked("out", out)
     given, out = out, np.ndarray.view(out, np.ndarray)  # a subclass may say what is not so
     if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
         raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")

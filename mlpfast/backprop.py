@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _core, losses
+from ._arrays import inputs as checked_inputs
 from ._config import checked_threads
 from ._validate import examples, flag, real_number
-from ._validate import inputs as checked_inputs
 from ._validate import mean_weight as checked_mean_weight
 
 
@@ -112,8 +112,7 @@ def _input_gradient(net, data, loss):
     delta = _residuals(net, _forward(net, data.X), data, loss)[0]
     dX = _core.delta_below(delta, net.layers[0].W)
     if data.X.dtype == np.uint8:
-        with np.errstate(all="ignore"):  # whatever the caller's is
-            dX *= net.input_scale
+        dX *= net.input_scale
     return dX
 
 

@@ -10,6 +10,7 @@ import math
 import numpy as np
 
 from . import _core, _split, activations, backprop, optimizers
+from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
 from ._sharing import in_order
 
@@ -81,8 +82,7 @@ class Variables:
 
     def split(self, vector):
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
-        with np.errstate(over="ignore"):  # infinity in float32: the loss will tell
-            vector = vector.astype(self.net.dtype)
+        vector = vector.astype(self.net.dtype)  # where that is infinity, the loss will tell
         parts, at = [None] * len(self.net.layers), 0
         for l, _, own in self.layers:
             parts[l] = []
@@ -137,8 +137,8 @@ class Objective:
         failure, result, arrays = core.gradient(chunk, self.settings, 1, options, guarded=True)
         self.cores.append(core)
         if failure == "input":
-            raise FloatingPointError(f"{self.where}: X holds NaN or infinity (or a number too large for "
-                                     f"{self.net.dtype}); the parameters are those before this epoch")
+            found = not_finite(self.data, self.net) or CHANGED
+            raise FloatingPointError(f"{self.where}: {found}; the parameters are those before this epoch")
         if failure is not None:
             self.check(result["bad_loss"] if failure == "loss" else 0.0, np.array(np.nan))
         return self.variables.gather(arrays), result["loss_sum"], result["correct"], result["exact"]

@@ -28,7 +28,7 @@ Where identity stands for logits, softmax, sigmoid or exp is part of the loss. p
 their y is -1 or +1.
 """
 
-from ._core import LOSSES, Y_DISTRIBUTIONS
+from ._core import LOSSES, Y_DISTRIBUTIONS, CallersTurn
 from ._named import Named, bounds, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
@@ -137,11 +137,15 @@ class Custom(Loss):
 
     def rows(self, y, yhat):
         """The losses (rows,), checked."""
-        return numbers_like("value(y, yhat)", self.value(y.copy(), yhat), yhat.shape[:1])
+        with CallersTurn():
+            losses = self.value(y.copy(), yhat)
+        return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
 
     def residual(self, y, yhat):
         """What delta returns, checked."""
-        return numbers_like("delta(y, yhat)", self.delta(y, yhat), yhat.shape)
+        with CallersTurn():
+            delta = self.delta(y, yhat)
+        return numbers_like("delta(y, yhat)", delta, yhat.shape)
 
 
 WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}

@@ -5,9 +5,10 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
+from ._arrays import inputs
 from ._attributes import Closed
 from ._config import checked_threads
-from ._validate import Data, flag, float_dtype, inputs, output_array, real_number, whole_number, within
+from ._validate import Data, flag, float_dtype, output_array, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -21,8 +22,8 @@ class Network(Closed):
     activation, output: of the hidden layers and of the last one, when widths are given.
     dtype: "float32" or "float64", of parameters and arithmetic.
     seed: fixes the initial weights; None takes a fresh one, kept in .seed.
-    input_scale: inputs of dtype uint8 (images), and only those, are multiplied by it as they are read, so that
-        input_scale=1/255 needs no float copy of the images.
+    input_scale: inputs of dtype uint8 (images) are multiplied by it as they are read, so that input_scale=1/255 needs
+        no float copy of the images. Floats are taken as they are; where it is not 1, other dtypes are a TypeError.
     dropout: of the hidden layers, when widths are given; see Layer.
     input_dropout, input_noise: in training each input is zero with this probability (and divided by 1 - it otherwise),
         after normal numbers of this standard deviation were added.
@@ -131,7 +132,7 @@ class Network(Closed):
 
     __call__ = predict
 
-    @_core.in_default_mode
+    @_core.in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):
         given, X = X, inputs(X, self)
         shape = self._result_shape(len(X), squeeze)

@@ -36,31 +36,32 @@ def is_schedule(lr):
     return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def rate(lr, epochs=0, steps=0):
     """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
     per, t = _time(lr, epochs, steps)
-    return _checked_rate(lr.at(t), per, t)
+    return _checked_rate(_core.on_callers_turn(lr.at, t), per, t)
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def momentum(lr, epochs=0, steps=0):
     """What an optimizer's lr says of its momentum after so many epochs or steps; None: the optimizer's own stays."""
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    return _checked_momentum(lr.momentum_at(t) if hasattr(lr, "momentum_at") else None, per, t)
+    value = _core.on_callers_turn(lr.momentum_at, t) if hasattr(lr, "momentum_at") else None
+    return _checked_momentum(value, per, t)
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def rates(lr, steps):
     """The rates of a schedule that counts steps after each of those, float64 (n,)."""
     return np.array(_core.values_at(lr.at, steps, math.inf, _rate_at_step))
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def momenta(lr, steps):
     """Its momenta, float64 (n,), or None."""
     values = _core.values_at(lr.momentum_at, steps, 1, _momentum_at_step, True) if hasattr(lr, "momentum_at") else []
@@ -244,8 +245,8 @@ class Warmup(Schedule):
     def observe(self, logs):
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
-        else:
-            observe(self.then, logs)
+        elif hasattr(self.then, "observe"):
+            self.then.observe(logs)
 
 
 class ReduceOnPlateau(Schedule):
@@ -293,7 +294,7 @@ def check(lr, names):
 def observe(lr, logs):
     """Show a schedule that wants to know the numbers of an epoch."""
     if hasattr(lr, "observe"):
-        lr.observe(logs)
+        _core.on_callers_turn(lr.observe, logs)
 
 
 def _lowest_and_highest(name, pair):

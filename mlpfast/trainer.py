@@ -7,6 +7,7 @@ import numpy as np
 
 from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
+from ._arrays import CHANGED, not_finite
 from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
@@ -56,7 +57,8 @@ class Trainer(Closed):
     chunk_rows: a larger minibatch goes through the network in chunks of that many rows, whose gradients are added by a
         fixed binary tree: it decides the last bits of the result, and how much memory activations take.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
-        changes the parameters.
+        changes the parameters; after an epoch whose validation loss is not finite; and in evaluate where X is the
+        reason for such a loss. Messages name the row and the column of X.
 
     The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
     """
@@ -199,11 +201,11 @@ class Trainer(Closed):
             self._core.write_state(self._settings(), steps, arrays)
             self.epoch, self.steps, self.chunk_rows = epoch, minibatches, chunk_rows
 
-    @_core.in_default_mode  # its callbacks too
+    @_core.in_default_mode
     def fit(
         self,
         X,
-        y,
+        y=None,  # which is needed: None is refused with a message of what is supported
         *,
         epochs=None,
         validation_data=None,
@@ -219,7 +221,8 @@ class Trainer(Closed):
         """Train for that many epochs -> History, one entry per epoch.
 
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
-        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
+        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
+            and so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Functions of yours get
@@ -261,16 +264,18 @@ class Trainer(Closed):
             history = self.history = History()
 
             def begin():
-                for begin_epoch, _end, _finish in callbacks:
-                    begin_epoch(self, self.epoch)
-                _core.enter_default_mode()
+                if callbacks:
+                    with _core.CallersTurn():
+                        for begin_epoch, _end, _finish in callbacks:
+                            begin_epoch(self, self.epoch)
 
             def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
-                _core.enter_default_mode()
+                wishes = []
                 if callbacks:
+                    with _core.CallersTurn():
+                        wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
                     history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
@@ -285,8 +290,9 @@ class Trainer(Closed):
                     begin()
                     if end(self._one_epoch(data, rows, order, validation, wanted)):
                         break
-            for _begin, _end, finish in callbacks:
-                finish(self)
+            with _core.CallersTurn():
+                for _begin, _end, finish in callbacks:
+                    finish(self)
             self._check_parameters()  # after callbacks, which may bring better ones back
         return history
 
@@ -314,7 +320,7 @@ class Trainer(Closed):
             (loss_sum, weight_sum, *_), _more = full_batch.step(self, data)
             return loss_sum / (weight_sum or 1.0)
         failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
-        self._check(failure, result)
+        self._check(failure, result, data)
         return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
     def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
@@ -336,7 +342,7 @@ class Trainer(Closed):
         failure, result, gradients = self._core.gradient(
             data, self._settings(), checked_threads(self.threads), options
         )
-        self._check(failure, result)
+        self._check(failure, result, data)
         return result["loss_sum"] / (result["weight_sum"] or 1.0), gradients
 
     @_core.in_default_mode
@@ -363,7 +369,8 @@ class Trainer(Closed):
 
         Where the outputs have a label each, "accuracy" is the share of right labels, and "exact_match" that of the rows
         with all of them right. A Custom loss is called once, with all rows: one that joins rows has its value on all of
-        them together, which is no mean over minibatches.
+        them together, which is no mean over minibatches. A loss that is not finite is returned, but where X holds NaN
+        or infinity that is a FloatingPointError (see check_finite).
         """
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
@@ -399,7 +406,7 @@ class Trainer(Closed):
         else:
             _core.shuffle(order, self._settings()["seed"], self.epoch, rows)
         failure, result = self._all_minibatches(data, order)
-        self._check(failure, result)
+        self._check(failure, result, data, rows)
         sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
         return self._ended(self._means(sums, wanted), data, validation, wanted)
 
@@ -411,13 +418,8 @@ class Trainer(Closed):
         if "objective" not in logs and self._is_penalised():
             logs["objective"] = logs["loss"] + self._penalty()
         if validation is not None:
-            for name, value in self._evaluate(validation, wanted, wanted.on_validation).items():
+            for name, value in self._evaluate(validation, wanted, wanted.on_validation, self.epoch - 1).items():
                 logs["val_" + name] = value
-            if self.check_finite and not math.isfinite(logs["val_loss"]):
-                raise FloatingPointError(
-                    f"epoch {self.epoch - 1}: the validation loss is {logs['val_loss']}; the parameters are those "
-                    "after this epoch. NaN or infinity in the validation data may be the reason"
-                )
         return logs
 
     def _all_minibatches(self, data, order):
@@ -468,10 +470,25 @@ class Trainer(Closed):
                 s += l1 * float(np.abs(layer.W, dtype=np.float64).sum())
         return s
 
-    def _evaluate(self, data, wanted, metrics):
+    def _evaluate(self, data, wanted, metrics, epoch=None):
+        """epoch: the number of that which this is the validation of, if it is one."""
         yhat = self._outputs(data) if metrics or self.loss.traits.is_own else None
         sums = self.network._core.evaluate(data, self.loss, checked_threads(self.threads), yhat)
-        return {**self._means(sums, wanted), **known_metrics.values(metrics, data, yhat)}
+        means = self._means(sums, wanted)
+        if self.check_finite and not math.isfinite(means["loss"]):
+            self._check_evaluated(means["loss"], data, epoch)
+        return {**means, **known_metrics.values(metrics, data, yhat)}
+
+    def _check_evaluated(self, loss, data, epoch):
+        """FloatingPointError for a loss that is not finite, unless it is no validation's and X is without fault."""
+        found = not_finite(data, self.network)
+        if epoch is not None:
+            raise FloatingPointError(
+                f"epoch {epoch}: the validation loss is {loss}; the parameters are those after this epoch. "
+                + (found or "A smaller learning rate may help")
+            )
+        if found:
+            raise FloatingPointError(f"the loss is {loss}, as {found}; check_finite=False returns it")
 
     def _outputs(self, data):
         return self.network._core.outputs(data, checked_threads(self.threads))
@@ -566,7 +583,8 @@ class Trainer(Closed):
                 "A smaller learning rate may help"
             )
 
-    def _check(self, failure, result):
+    def _check(self, failure, result, data, rows=None):
+        """FloatingPointError for what has stopped the training on those rows of data, None for all."""
         if failure is None:
             return
         where = f"epoch {self.epoch}, minibatch {result['minibatches']}"
@@ -582,10 +600,8 @@ class Trainer(Closed):
             )
         weight = result["weight_sum"]
         so_far = f"the loss so far is {result['loss_sum'] / weight:.6g}" if weight else "no loss so far"
-        raise FloatingPointError(
-            f"{where}: X holds NaN or infinity (or a number too large for {self.network.dtype}); {so_far}; the "
-            "parameters are those before this minibatch"
-        )
+        found = not_finite(data, self.network, rows) or CHANGED
+        raise FloatingPointError(f"{where}: {found}; {so_far}; the parameters are those before this minibatch")
 
     def _data(self, X, y, validation_data, validation_split, stratify, weights, keep_y):
         """What to train on, and what to validate with or None."""

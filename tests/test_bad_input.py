@@ -23,7 +23,9 @@ from mlpfast import (
     Trainer,
     activations,
     backprop,
+    diagnostics,
     losses,
+    plots,
     schedules,
 )
 
@@ -66,7 +68,7 @@ BAD_X = {
     "too wide": (np.ones((6, 5)), ["(n, 4)", "(6, 5)"]),
     "no columns": (np.ones((6, 0)), ["(n, 4)", "(6, 0)"]),
     "objects": (X.astype(object), ["object"]),
-    "None": (None, ["object"]),
+    "None": (None, ["None"]),
     "strings": ([["a", "b", "c", "d"]] * 6, ["<U1"]),
     "complex": (X + 1j, ["complex"]),
     "dates": (np.zeros((6, 4), "M8[s]"), ["datetime64"]),
@@ -90,6 +92,33 @@ def test_x_that_does_not_fit(net, name):
     for call in (backprop.residuals, backprop.gradients, backprop.check_gradients):
         refused(["X", *parts], call, net, bad, Y, "cross_entropy")
     assert trainer.epoch == 0
+
+
+PIXELS = np.arange(24).reshape(6, 4) * 10  # int64
+
+
+@pytest.mark.parametrize("bad", [PIXELS, PIXELS.tolist(), PIXELS.astype(np.uint16), PIXELS.astype(">i4"), PIXELS > 9],
+                         ids=["int64", "lists", "uint16", "big-endian", "bool"])
+def test_pixels_that_input_scale_would_miss(bad):
+    net = Network([4, 5, 3], output="softmax", seed=0, input_scale=1 / 255)
+    before, full = [p.tobytes() for p in net.parameters], Trainer(net, optimizer="natural_gradient", batch_size=None)
+    trainer, parts = Trainer(net), ["X must be uint8 or floating point", str(np.asarray(bad).dtype.newbyteorder("=")),
+                                    "0.00392157", "numpy.uint8"]
+    for call in (trainer.fit, trainer.step, trainer.evaluate, full.fit, full.step):
+        refused(parts, call, bad, Y)
+    refused(parts, trainer.fit, PIXELS.astype(np.uint8), Y, validation_data=(bad, Y))
+    refused(parts, net.predict, bad)
+    refused(parts, net.predict, bad[:1], threads=1)
+    refused(parts, backprop.forward, net, bad)
+    for call in (backprop.residuals, backprop.gradients, backprop.check_gradients, diagnostics.gradient_flow,
+                 plots.residuals):
+        refused(parts, call, net, bad, Y, "cross_entropy")
+    refused(parts, trainer.fit, X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
+    of_two = Network([2, 3], input_scale=0.5, seed=0)
+    refused(["X must be uint8"], plots.decision_boundary, of_two, np.asarray(bad)[:, :2], Y)
+    net.input_scale = 1  # and those that pass are as they were
+    trainer.fit(X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
+    assert before != [p.tobytes() for p in net.parameters]
 
 
 def test_x_without_rows(net):
@@ -130,7 +159,7 @@ WRONG_LABELS = {
     "probability NaN": ([[0.5, np.nan, 0.5]] * 6, ["nan", "row 0", "column 1"]),
     "objects": (np.array([0, 1, 2, 0, 1, 2], object), ["object"]),
     "strings": (["a", "b", "c", "a", "b", "c"], ["<U1"]),
-    "None": (None, ["object"]),
+    "None": (None, ["None", "whole arrays", "Trainer.step"]),
 }
 
 
@@ -535,9 +564,9 @@ def test_x_that_is_not_finite_stops_training(dtype, bad, at):
     for each in (trainer, undisturbed):
         each.fit(X, y, epochs=2)
     broken = np.where(position(at, X.shape), bad, X).astype(dtype)
-    with pytest.raises(FloatingPointError, match="(?s)epoch 2.*X.*loss") as caught:
+    where = rf"X\[{at // 40}, {at % 40}\] is {bad}; "
+    with pytest.raises(FloatingPointError, match=f"epoch 2, minibatch {at // 400}: {where}.*loss"):
         trainer.fit(broken, y, epochs=5)
-    assert str(bad) in str(caught.value) or "NaN or infinity" in str(caught.value)
     first = at // 400 * 10  # of the minibatch that holds it
     for row in range(0, first, 10):
         undisturbed.step(X[row : row + 10], y[row : row + 10])
@@ -545,14 +574,18 @@ def test_x_that_is_not_finite_stops_training(dtype, bad, at):
         np.testing.assert_array_equal(p, wanted)
         assert np.isfinite(p).all()
     trainer.fit(X, y)
-    with pytest.raises(FloatingPointError, match="X"):
+    with pytest.raises(FloatingPointError, match=where):
         trainer.step(broken, y)
     assert all(np.isfinite(p).all() for p in nets[0].parameters)
 
 
 def test_x_too_large_for_float32(net):
-    with pytest.raises(FloatingPointError, match="float32"):
-        Trainer(net).fit(np.full((6, 4), 1e300), Y)
+    for call in (Trainer(net).fit, Trainer(net).evaluate):
+        with pytest.raises(FloatingPointError, match=r"X\[0, 0\] is 1e\+300, too large for float32"):
+            call(np.full((6, 4), 1e300), Y)
+    net.input_scale = 1e38
+    with pytest.raises(FloatingPointError, match=r"X\[5, 1\] is 9 times input_scale 1e\+38, too large for float32"):
+        Trainer(net).fit(position(21, (6, 4)).astype(np.uint8) * np.uint8(9), Y)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -576,6 +609,56 @@ def test_a_first_loss_that_is_infinite_changes_nothing():
             call(np.ones((6, 4)), np.ones((6, 3)))
         for p, was in zip(net.parameters, before, strict=True):
             np.testing.assert_array_equal(p, was)
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "longdouble", ">f4"])
+@pytest.mark.parametrize("look", [np.asarray, np.asfortranarray, lambda X: X[::-1][::-1], list])
+@pytest.mark.parametrize("loss", ["cross_entropy", losses.Custom(lambda y, yhat: yhat[:, 0] - yhat[:, 1],
+                                                                 lambda y, yhat: np.full(yhat.shape, [1, -1, 0.0]))])
+def test_the_first_number_that_is_not_finite_is_found(look, dtype, loss):
+    X, y = example_data(3000, dtype)
+    X[2001, 3] = X[2100, 0] = np.nan
+    X, bad = look(X), r"X\[2001, 3\] is nan"
+    net = make_network()
+    for more in (dict(), dict(shuffle=False, threads=2), dict(batch_size=None)):
+        trainer = Trainer(net, loss, **more)
+        for call in (trainer.fit, trainer.step, trainer.evaluate):
+            with pytest.raises(FloatingPointError, match=bad):
+                call(X, y)
+        with pytest.raises(FloatingPointError, match=bad):
+            trainer.evaluate(X, y, metrics=lambda y, yhat: 1 / 0)  # which is not to speak first
+
+
+def test_the_row_is_the_callers_with_a_validation_split():
+    (X, y), kept = example_data(60), set()
+    for row in range(60):
+        broken = X.copy()
+        broken[row, 1] = np.nan
+        with pytest.raises(FloatingPointError, match=rf" X\[{row}, 1\] is nan") as caught:
+            Trainer(make_network(), seed=3, batch_size=7).fit(broken, y, validation_split=0.3)
+        if "validation" not in str(caught.value):
+            kept.add(row)
+    assert len(kept) == 42  # and the validation has complained of the others
+
+
+def test_a_row_without_weight_is_not_the_one_that_is_named():
+    X, y = example_data(60)
+    weight = np.ones(60)
+    weight[[5, 40]] = 0
+    X[5, 0] = X[33, 2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"X\[33, 2\] is nan"):
+        Trainer(make_network(), batch_size=7).fit(X, y, sample_weight=weight)
+
+
+def test_a_loss_that_is_nan_because_the_weights_are_is_returned():
+    net = make_network()
+    net.layers[0].W[0, 0] = np.nan
+    assert np.isnan(Trainer(net).evaluate(X, Y)["loss"])
+    net.layers[0].W[0, 0] = 1
+    broken = np.where(position(6, X.shape), np.nan, X)
+    assert np.isnan(Trainer(net, check_finite=False).evaluate(broken, Y)["loss"])
+    with pytest.raises(FloatingPointError, match=r"^the loss is nan, as X\[1, 2\] is nan; check_finite=False"):
+        Trainer(net).evaluate(broken, Y)
 
 
 def test_without_check_finite_training_goes_on():
@@ -764,7 +847,46 @@ def test_what_holds_no_numbers_is_refused_with_a_remedy(y, remedy):
         Trainer(make_network()).fit(X, y)
 
 
+@pytest.mark.parametrize("bad, what", [
+    ([["1", "?"], ["2", "3"]], "X[0, 1] is '?' among numbers: if it stands for a missing value"),
+    (np.array([[1, 2], ["?", 3.0]], object), "X[1, 0] is '?' among numbers: if it stands for a missing value"),
+    ([["1", "red"], ["2", "?"]], "X[0, 1] is 'red': give each value of the column a column of 0 and 1"),
+    ([["1", "2"], ["2", "3"]], "astype"), ([[b"1", b"x"]] * 2, "X[0, 1] is b'x': give each value"),
+    (np.array([[1.0, 2.0], [None, 3.0]]), "X[1, 0] is None, a missing value"),
+    (np.array([[1.0, 2.0], [3.0, {}]]), "X[1, 1] is {}"),
+], ids=range(7))
+def test_what_in_x_is_no_number_is_named(bad, what):
+    net = Network([2, 3], output="softmax", seed=0)
+    trainer = Trainer(net)
+    for call in (trainer.fit, trainer.step, trainer.evaluate, lambda X, y: net.predict(X)):
+        refused(["X must hold real numbers", what], call, bad, [0, 1])
+    refused(["validation_data X must hold", what], trainer.fit, np.ones((2, 2)), [0, 1], validation_data=(bad, [0, 1]))
+    with pytest.raises(TypeError) as caught:
+        trainer.fit(bad, [0, 1])
+    assert "unique" not in str(caught.value)  # which is about y
+
+
+def test_generators_are_refused_with_what_is_supported(net):
+    """Minibatches one after the other, as other libraries take them."""
+    class Loader:
+        def __iter__(self):
+            yield X, Y
+
+        def __len__(self):
+            return 1
+
+    trainer, parts = Trainer(net), ["whole arrays", "one minibatch", "Trainer.step"]
+    for minibatches in ((pair for pair in [(X, Y)]), Loader(), zip([X], [Y], strict=True), map(abs, X)):
+        got = ["X must be an array", type(minibatches).__name__, *parts]
+        refused(got, trainer.fit, minibatches)
+        refused(got, trainer.fit, minibatches, None)
+        refused(got, trainer.fit, minibatches, Y)
+        refused(got, trainer.evaluate, minibatches, Y)
+        refused(["y must be an array", *parts], trainer.fit, X, minibatches)
+    refused(["y must be an array of numbers, got None", *parts], trainer.fit, X)
+
+
 def test_nan_in_the_validation_data_is_named():
     X, y = example_data()
-    with pytest.raises(FloatingPointError, match="validation loss is nan; .* validation data"):
+    with pytest.raises(FloatingPointError, match=r"epoch 0: the validation loss is nan; .*_data X\[0, 0\] is nan"):
         Trainer(make_network()).fit(X, y, validation_data=(np.full_like(X, np.nan), y))

@@ -262,6 +262,16 @@ def test_three_classes_have_three_regions(plots):
     assert [len(path.vertices) > 3 for path in ax.collections[0].get_paths()] == [True] * 3
 
 
+def test_decisions_about_pixels_are_drawn_as_the_network_sees_them(plots):
+    net = Network([Layer(2, 1, "sigmoid", init="zeros")], input_scale=1 / 255)
+    net.layers[0].W, net.layers[0].b = [[1], [0]], -0.5
+    ax = plots.decision_boundary(net, np.array([[0, 9], [255, 9]], np.uint8), [0, 1], resolution=100)
+    regions, *points = ax.collections
+    np.testing.assert_allclose([p.get_offsets()[0] for p in points], [(0, 9 / 255), (1, 9 / 255)], rtol=1e-6)
+    left, right = regions.get_paths()
+    assert left.vertices[:, 0].max() == pytest.approx(0.5, abs=0.02) == right.vertices[:, 0].min()
+
+
 def test_what_cannot_be_drawn_is_refused(plots):
     with pytest.raises(ValueError, match="net must have 2 inputs to be drawn, got 6"):
         plots.decision_boundary(Network([6, 2]), *data())

@@ -217,7 +217,7 @@ def test_an_exception_ends_predict_evaluate_and_backprop(threads):
 
 BAD_RESULTS = [
     (lambda z: z[:, :1], ValueError, "(16, 1)"), (lambda z: z.sum(), ValueError, "()"),
-    (lambda z: None, TypeError, "object"), (lambda z: z + 1j, TypeError, "complex"), (lambda z: "z", TypeError, "<U1"),
+    (lambda z: None, TypeError, "None"), (lambda z: z + 1j, TypeError, "complex"), (lambda z: "z", TypeError, "a str"),
     (lambda z: [[1], [2, 3]], ValueError, "rect"),
 ]
 
@@ -277,7 +277,7 @@ def test_a_loss_that_is_not_finite_is_noticed():
     with pytest.raises(FloatingPointError, match="the loss is inf"):
         Trainer(net, infinite).fit(X, y)
     assert_same_bits(net.parameters, before)
-    with pytest.raises(FloatingPointError, match="X holds NaN"):
+    with pytest.raises(FloatingPointError, match=r"X\[0, 0\] is nan"):
         Trainer(network(SINE), FOURTH).fit(np.full_like(X, np.nan), y)
 
 

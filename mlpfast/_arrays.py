@@ -1,0 +1,221 @@
+"""Arrays of numbers from what callers give, X among them, and where in it a number is not finite.
+
+Tables and columns of pandas and polars are known by what they can do; neither is imported.
+"""
+
+import sys
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _core
+
+INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
+LOOKED_AT = 2**16  # numbers at a time, in the search for one that is not finite
+CHANGED = "X held NaN or infinity, which another thread has changed since"  # for messages
+
+
+def refuse_masked(name, value):
+    """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
+    if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
+        return
+    parts = value if isinstance(value, (list, tuple)) else (value,)
+    if any(isinstance(part, np.ma.MaskedArray) and np.ma.is_masked(part) for part in parts):
+        raise TypeError(f"{name} must show all its numbers, got a masked array: fill it, or leave out what is masked")
+
+
+def number_array(name, value):
+    """value as an array of numbers (bool counts), with a shape and dtype that no other thread can change.
+
+    Texts, objects, complex numbers and masked arrays raise TypeError, missing values of a table ValueError.
+    """
+    array = np.ndarray.view(value if type(value) is np.ndarray else _array(name, value), np.ndarray)
+    if array.dtype.kind in "biuf":
+        return array
+    if array.ndim == 0:
+        got = "None" if value is None else f"a {type(value).__name__} object"
+        raise TypeError(f"{name} must be an array of numbers, got {got}{_whole(name)}")
+    raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
+
+
+def converted(name, array, dtype):
+    """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
+    with _core.OwnErrors():
+        result = np.array(array, dtype, order="C")
+    if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
+        lost = np.isinf(result) & np.isfinite(array)
+        if lost.any():
+            at = np.unravel_index(np.argmax(lost), lost.shape)
+            where = f" at {[int(i) for i in at]}" if at else ""
+            raise ValueError(f"{name} must hold numbers that {dtype} can hold, got {array[at]!s}{where}")
+    return result
+
+
+def _array(name, value):
+    """What NumPy makes of value, of numbers or not."""
+    refuse_masked(name, value)
+    if hasattr(value, "toarray"):  # scipy.sparse
+        raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
+    if _is_table(value) and not _is_plain(value):
+        return _of_table(name, value)
+    if _is_column(value):
+        return _of_column(name, value)
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array: {error}") from None
+    refuse_masked(name, array)  # what an object's __array__ gave
+    return array
+
+
+def inputs(X, network, name="X"):
+    """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
+    X = number_array(name, X)
+    if X.ndim != 2 or X.shape[1] != network.n_in:
+        raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
+    dtype = X.dtype.newbyteorder("=")
+    if network.input_scale != 1 and dtype != np.uint8 and dtype.kind != "f":
+        raise TypeError(
+            f"{name} must be uint8 or floating point where input_scale is not 1 (it is {network.input_scale:g}), got "
+            f"{dtype}, which would not be scaled: give pixels from 0 to 255 as numpy.asarray(X, numpy.uint8), or scale "
+            "the numbers yourself and give floats"
+        )
+    if dtype not in INPUT_TYPES:
+        return converted(name, X, network.dtype)
+    return np.require(X, dtype, ["C", "A"])
+
+
+# ---- Tables and their columns ----
+
+
+def _is_table(value):
+    return all(hasattr(value, name) for name in ("columns", "dtypes", "to_numpy"))
+
+
+def _is_plain(table):
+    """Whether NumPy makes numbers of it by itself, and in place where it can."""
+    kinds = {dtype.kind if isinstance(dtype, np.dtype) else "O" for dtype in table.dtypes}
+    return kinds <= set("iuf") or kinds == {"b"}
+
+
+def _is_column(value):
+    """A column, or an array of pandas', that knows of missing values as NumPy does not."""
+    return hasattr(value, "to_numpy") and not isinstance(getattr(value, "dtype", None), (np.dtype, type(None)))
+
+
+def _of_table(name, table):
+    labels = list(table.columns)
+    columns = [column for _, column in table.items()] if hasattr(table, "items") else table.get_columns()
+    arrays = [_of_column(name, column, label) for column, label in zip(columns, labels, strict=True)]
+    for number, (array, label) in enumerate(zip(arrays, labels, strict=True)):
+        if array.dtype.kind not in "biuf" or array.ndim != 1:
+            remedy = _remedy(name, array, number)
+            raise TypeError(f"{name} must hold real numbers, got {columns[number].dtype} in column {label!r}{remedy}")
+    dtypes = {array.dtype for array in arrays}
+    # Bytes beside others are numbers as they are: uint8 would have them multiplied by input_scale.
+    dtype = np.result_type(*dtypes) if len(dtypes) == 1 else np.result_type(np.int8, *dtypes)
+    result = np.empty((len(table), len(arrays)), dtype)
+    for number, array in enumerate(arrays):
+        result[:, number] = array
+    return result
+
+
+def _of_column(name, column, label=None):
+    """What NumPy makes of a column, of numbers or not; label: its own in a table. ValueError for missing values."""
+    if isinstance(column.dtype, np.dtype):
+        return np.asarray(column)
+    missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())  # polars, pandas
+    if missing.any():
+        where = "" if label is None else f" in column {label!r}"
+        raise ValueError(
+            f"{name} must have no missing values, got one{where} in row {int(missing.argmax())}: fill them, or leave "
+            "their rows out"
+        )
+    own = getattr(column.dtype, "numpy_dtype", None)  # of pandas' nullable dtypes
+    return np.asarray(column.to_numpy() if own is None else column.to_numpy(dtype=own))
+
+
+# ---- What to do about what holds no numbers ----
+
+
+def _is_x(name):
+    return name.split()[-1] == "X"
+
+
+def _whole(name):
+    """What is supported, for what is no array."""
+    if not _is_x(name) and name.split()[-1] != "y":
+        return ""
+    return ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time"
+
+
+def _remedy(name, array, column=None):
+    """What makes numbers of an array that holds none. column: the number of the table's column that it is."""
+    if array.dtype.kind not in "USTO":
+        return ""
+    at = next((index for index, item in np.ndenumerate(array) if not _reads(item)), None)
+    if at is None:
+        return ': its astype("float64"), of a table to_numpy(dtype="float64"), is one'
+    item, others = array[at], array[:, at[1]] if array.ndim == 2 else array.flat
+    item = item.item() if isinstance(item, np.generic) else item  # for messages: no numpy.str_
+    at = at if column is None else (*at, column)
+    what = f": {name}[{', '.join(map(str, at))}] is {item!r}"
+    if type(item).__name__ in ("NoneType", "NAType", "NaTType"):
+        return f"{what}, a missing value: fill it, or leave its row out"
+    if not isinstance(item, (str, bytes)):
+        return what
+    if not _is_x(name):
+        return ": numpy.unique(y, return_inverse=True) makes class numbers of class names" if name[-1] == "y" else what
+    if any(map(_reads, others)):
+        return f"{what} among numbers: if it stands for a missing value, put a number there, or leave its row out"
+    return f"{what}: give each value of the column a column of 0 and 1 (one-hot encoding), or leave the column out"
+
+
+def _reads(item):
+    """Whether float makes a number of it."""
+    try:
+        float(item)
+    except Exception:  # whatever it is
+        return False
+    return True
+
+
+# ---- Where X is not finite ----
+
+
+class Origin(NamedTuple):
+    """Where the X of a Data is from: the argument's name and value."""
+
+    name: str
+    X: object
+
+
+def not_finite(data, network, rows=None):
+    """What the first number of X is, in the caller's array, that is not finite in the network's dtype, as words for a
+    message; None where there is none. rows: numbers of those of data to look at, in ascending order; None for all."""
+    numbers = data.x_rows  # the caller's, None for all
+    if rows is not None:
+        numbers = rows if numbers is None else numbers[rows]
+    n, some = len(data) if numbers is None else len(numbers), max(1, LOOKED_AT // network.n_in)
+    for first in range(0, n, some):
+        data.check(network._core)  # the array is the caller's
+        block = data.X[slice(first, first + some) if numbers is None else numbers[first : first + some]]
+        bad = ~np.isfinite(_core.gather(block, network.input_scale, network.dtype))
+        if bad.any():
+            i, column = (int(index) for index in np.argwhere(bad)[0])
+            row = first + i if numbers is None else int(numbers[first + i])
+            return _described(data.origin, row, column, block[i, column], network)
+    return None
+
+
+def _described(origin, row, column, number, network):
+    why = ""
+    if np.isfinite(number):
+        scaled = f" times input_scale {network.input_scale:g}" if number.dtype == np.uint8 else ""
+        why = f"{scaled}, too large for {network.dtype}"
+    return f"{origin.name}[{row}, {column}]{_label(origin.X, column)} is {number}{why}"
+
+
+def _label(X, column):
+    """The name of a table's column, for messages."""
+    return f" (column {list(X.columns)[column]!r})" if _is_table(X) else ""
