@@ -24,7 +24,8 @@ A name stands for the usual parameter; an object carries another.
     Custom(forward, derivative)                                                      functions of your own
 """
 
-from ._core import ACTIVATIONS, CallersTurn
+from . import _core
+from ._core import ACTIVATIONS
 from ._named import Named, bounds, from_name
 from ._validate import flag, function, numbers_like, real_number
 
@@ -106,13 +107,13 @@ class Custom(Activation):
 
     def values(self, z):
         """g(z), checked."""
-        with CallersTurn():
+        with _core.CallersTurn():
             a = self.forward(z)
         return numbers_like("forward(z)", a, z.shape)
 
     def derivatives(self, z):
         """g'(z), checked."""
-        with CallersTurn():
+        with _core.CallersTurn():
             slopes = self.derivative(z)
         return numbers_like("derivative(z)", slopes, z.shape)
 

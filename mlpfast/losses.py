@@ -28,7 +28,8 @@ Where identity stands for logits, softmax, sigmoid or exp is part of the loss. p
 their y is -1 or +1.
 """
 
-from ._core import LOSSES, Y_DISTRIBUTIONS, CallersTurn
+from . import _core
+from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._named import Named, bounds, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
@@ -137,13 +138,13 @@ class Custom(Loss):
 
     def rows(self, y, yhat):
         """The losses (rows,), checked."""
-        with CallersTurn():
+        with _core.CallersTurn():
             losses = self.value(y.copy(), yhat)
         return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
 
     def residual(self, y, yhat):
         """What delta returns, checked."""
-        with CallersTurn():
+        with _core.CallersTurn():
             delta = self.delta(y, yhat)
         return numbers_like("delta(y, yhat)", delta, yhat.shape)
 

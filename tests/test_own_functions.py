@@ -99,7 +99,7 @@ def test_a_loss_may_give_the_residual_of_z():
     second = Trainer(known, "cross_entropy", "adam", seed=0, batch_size=16).fit(X, y, **settings)
     for name in ("loss", "val_loss", "val_accuracy"):
         assert first[name] == pytest.approx(second[name], rel=1e-12)
-    assert backprop.check_gradients(own, X[:9], y[:9], loss, inputs=True) < 1e-6
+    assert backprop.check_gradients(own, X[:9], y[:9], loss, inputs=True) < 1e-5
     with pytest.raises(ValueError, match="of='yhat' with a prelu"):
         Trainer(network("tanh", output="prelu"), loss)
 
@@ -217,7 +217,7 @@ def test_an_exception_ends_predict_evaluate_and_backprop(threads):
 
 BAD_RESULTS = [
     (lambda z: z[:, :1], ValueError, "(16, 1)"), (lambda z: z.sum(), ValueError, "()"),
-    (lambda z: None, TypeError, "None"), (lambda z: z + 1j, TypeError, "complex"), (lambda z: "z", TypeError, "a str"),
+    (lambda z: None, TypeError, "object"), (lambda z: z + 1j, TypeError, "complex"), (lambda z: "z", TypeError, "<U1"),
     (lambda z: [[1], [2, 3]], ValueError, "rect"),
 ]
 
