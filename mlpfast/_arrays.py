@@ -29,26 +29,46 @@ def number_array(name, value):
 
     Texts, objects, complex numbers and masked arrays raise TypeError, missing values of a table ValueError.
     """
+    array = np.ndarray.view(value if type(value) is np.ndarray else _array(name, value), np.ndarray)
+    if array.dtype.kind in "biuf":
+        return array
+    if array.ndim == 0 and name.split()[-1] in ("X", "y"):
+        got = "None" if value is None else f"a {type(value).__name__} object"
+        raise TypeError(
+            f"{name} must be an array of numbers, got {got}: X and y are whole arrays, of which Trainer.step takes one "
+            "minibatch at a time"
+        )
+    raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
+
+
+def converted(name, array, dtype):
+    """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
+    with _core.OwnErrors():
+        result = np.array(array, dtype, order="C")
+    if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
+        lost = np.isinf(result) & np.isfinite(array)
+        if lost.any():
+            at = np.unravel_index(np.argmax(lost), lost.shape)
+            where = f" at {[int(i) for i in at]}" if at else ""
+            raise ValueError(f"{name} must hold numbers that {dtype} can hold, got {array[at]!s}{where}")
+    return result
+
+
+def _array(name, value):
+    """What NumPy makes of value, of numbers or not."""
     refuse_masked(name, value)
     if hasattr(value, "toarray"):  # scipy.sparse
         raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
     if _is_table(value) and not _is_plain(value):
         return _of_table(name, value)
     if _is_column(value):
-        array = _of_column(name, value)
-    else:
-        try:
-            array = np.asanyarray(value)
-        except ValueError as error:  # ragged nested lists
-            raise ValueError(f"{name} must be a rectangular array: {error}") from None
+        return _of_column(name, value)
+    try:
+        array = np.asanyarray(value)
+    except ValueError as error:  # ragged nested lists
+        raise ValueError(f"{name} must be a rectangular array: {error}") from None
     refuse_masked(name, array)  # what an object's __array__ gave
-    array = np.ndarray.view(array, np.ndarray)
-    if array.dtype.kind in "biuf":
-        return array
-    if array.ndim == 0:
-        got = "None" if value is None else f"a {type(value).__name__} object"
-        raise TypeError(f"{name} must be an array of numbers, got {got}{_whole(name)}")
-    raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
+    return array
 
 
 def inputs(X, network, name="X"):
@@ -64,7 +84,7 @@ def inputs(X, network, name="X"):
             "the numbers yourself and give floats"
         )
     if dtype not in INPUT_TYPES:
-        dtype = network.dtype
+        return converted(name, X, network.dtype)
     return np.require(X, dtype, ["C", "A"])
 
 
@@ -121,17 +141,6 @@ def _of_column(name, column, label=None):
 # ---- What to do about what holds no numbers ----
 
 
-def _is_x(name):
-    return name.split()[-1] == "X"
-
-
-def _whole(name):
-    """What is supported, for what is no array."""
-    if not _is_x(name) and name.split()[-1] != "y":
-        return ""
-    return ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time"
-
-
 def _remedy(name, array, column=None):
     """What makes numbers of an array that holds none. column: the number of the table's column that it is."""
     if array.dtype.kind not in "USTO":
@@ -142,13 +151,14 @@ def _remedy(name, array, column=None):
     item, others = array[at], array[:, at[1]] if array.ndim == 2 else array.flat
     item = item.item() if isinstance(item, np.generic) else item  # for messages: no numpy.str_
     at = at if column is None else (*at, column)
-    what = f": {name}[{', '.join(map(str, at))}] is {item!r}"
+    what = f": {name}[{', '.join(map(str, at))}] is {item!r}" if at else f": it is {item!r}"
     if type(item).__name__ in ("NoneType", "NAType", "NaTType"):
         return f"{what}, a missing value: fill it, or leave its row out"
     if not isinstance(item, (str, bytes)):
         return what
-    if not _is_x(name):
-        return ": numpy.unique(y, return_inverse=True) makes class numbers of class names" if name[-1] == "y" else what
+    of = name.split()[-1]  # "validation_data X"
+    if of != "X":
+        return ": numpy.unique(y, return_inverse=True) makes class numbers of class names" if of == "y" else what
     if any(map(_reads, others)):
         return f"{what} among numbers: if it stands for a missing value, put a number there, or leave its row out"
     return f"{what}: give each value of the column a column of 0 and 1 (one-hot encoding), or leave the column out"

@@ -15,6 +15,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
+import contextvars
 import functools
 
 import numpy as np
@@ -287,13 +288,83 @@ def peak_flops(dtype, int threads, double seconds):
     return rate
 
 
-# ---- The floating-point mode ----
+# ---- The floating-point mode, and NumPy's error state ----
+
+cdef object own_errors = contextvars.ContextVar("mlpfast_own_errors", default=None)  # the OwnErrors in force, or None
+
+
+cdef class OwnErrors:
+    """`with OwnErrors():` NumPy is silent about overflow and its like, whatever the caller has set (numpy.seterr): what
+    a number becomes is checked where it matters. Within another one it does nothing."""
+    cdef object state  # an np.errstate, as long as it is in force
+
+    def __enter__(self):
+        if own_errors.get() is None:
+            self.begin()
+
+    def __exit__(self, *_):
+        if self.state is not None:
+            self.end()
+
+    cdef begin(self):
+        self.state = np.errstate(all="ignore")
+        self.state.__enter__()
+        own_errors.set(self)
+
+    cdef end(self):
+        own_errors.set(None)
+        state, self.state = self.state, None
+        state.__exit__(None, None, None)
+
+
+cdef class CallersTurn:
+    """`with CallersTurn():` a function of the caller's is called: NumPy's error state is his, which he may change, and
+    the floating-point mode is the default one afterwards, whatever he has done to it."""
+    cdef OwnErrors ours
+    cdef unsigned short x87
+
+    def __enter__(self):
+        self.x87 = mlp_x87_now()
+        self.ours = own_errors.get()
+        if self.ours is not None:
+            self.ours.end()
+
+    def __exit__(self, *_):
+        enter_default_mode(self.x87)
+        if self.ours is not None:
+            self.ours.begin()
+
+
+cdef void enter_default_mode(unsigned short x87) noexcept:
+    mlp_fpmode_enter_default()
+    mlp_x87_set(x87)
+
+
+def on_callers_turn(function, argument):
+    """function(argument), within in_default_mode or in_default_mode_alone: the same, faster where nothing changes."""
+    if own_errors.get() is not None:
+        with CallersTurn():
+            return function(argument)
+    result = function(argument)
+    enter_default_mode(mlp_x87_default())
+    return result
+
 
 def in_default_mode(function):
-    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy.
+    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy, and OwnErrors.
 
     The core has a mode of its own, without subnormal numbers; this is for what Python does before and after it.
     """
+    @in_default_mode_alone
+    @functools.wraps(function)
+    def run(*args, **kwargs):
+        with OwnErrors():
+            return function(*args, **kwargs)
+    return run
+
+
+def in_default_mode_alone(function):
+    """The same with NumPy's error state as it is: for what is fast and leaves nothing to NumPy."""
     @functools.wraps(function)
     def run(*args, **kwargs):
         cdef mlp_fpmode before = mlp_fpmode_enter_default()
@@ -305,12 +376,6 @@ def in_default_mode(function):
             mlp_x87_set(x87)
             mlp_fpmode_leave(before)
     return run
-
-
-def enter_default_mode():
-    """Within in_default_mode, after what may have left another one."""
-    mlp_fpmode_enter_default()
-    mlp_x87_set(mlp_x87_default())
 
 
 # ---- Arrays ----
@@ -458,6 +523,7 @@ cdef struct poll_state:
     double last
     void *caught  # a list, for the exception a signal handler raised
     void *data    # the Data of the call, for a loss of the caller's; or NULL
+    void *errors  # callers_errors(), where other threads may call functions of his; else {} or NULL
 
 cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
 
@@ -519,6 +585,22 @@ cdef class Own:
         return self.matrix(data, rows, n).copy()
 
 
+cdef dict callers_errors():
+    with CallersTurn():
+        return {**np.geterr(), "call": np.geterrcall()}
+
+
+cdef OwnErrors errors_of(void *call):
+    """For a function of the caller's, which the core calls from whatever thread: one of its own knows nothing of the
+    caller's errors, and forgets them with the call."""
+    cdef poll_state *state = <poll_state *>call
+    cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
+    if errors and own_errors.get() is None:
+        np.seterrcall(errors["call"])
+        np.seterr(**{name: errors[name] for name in errors if name != "call"})
+    return OwnErrors()
+
+
 cdef void give_up(void *call, error) noexcept:
     """The call of the core whose context that is will end, and raise error."""
     if call != NULL:
@@ -547,8 +629,9 @@ cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t row
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own = <Own>self
-            own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
+            with errors_of(call):
+                own = <Own>self
+                own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -561,9 +644,10 @@ cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own = <Own>self
-            slopes = own.functions.derivatives(own.copy(z, rows, n))
-            multiply(own.matrix(delta, rows, n), slopes)
+            with errors_of(call):
+                own = <Own>self
+                slopes = own.functions.derivatives(own.copy(z, rows, n))
+                multiply(own.matrix(delta, rows, n), slopes)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -577,7 +661,8 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
     with gil:
         mlp_fpmode_enter_default()
         try:
-            own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, index, first, rows, n)
+            with errors_of(call):
+                own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, index, first, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -592,13 +677,11 @@ cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data da
     y = taken(data.y, index, first, rows)
     weights = None if data.weights is None else taken(data.weights, index, first, rows)
     losses = own.functions.rows(y, own.copy(a, rows, n))
-    mlp_fpmode_enter_default()  # whatever the function has done to it
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
         losses if weights is None else losses * weights)
     if delta != NULL:
         residual = own.matrix(delta, rows, n)
         residual[...] = own.functions.residual(y, own.copy(a, rows, n))
-        mlp_fpmode_enter_default()
         if weights is not None:
             residual *= weights[:, None]
     return 0
@@ -832,7 +915,8 @@ cdef class Network:
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -860,7 +944,8 @@ cdef class Network:
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
         cdef mlp_status status
@@ -878,7 +963,6 @@ cdef own_sums(Own own, cnp.ndarray yhat, Data data):
     cdef double loss_sum = 0, weight_sum = 0
     if n:
         own_rows(own, NULL, &losses[0], address(yhat), data, NULL, 0, n, yhat.shape[1])
-        enter_default_mode()
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
     for i in range(n):
@@ -1064,7 +1148,7 @@ cdef class Trainer:
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL)
+        cdef poll_state state = poll_state(now(), <void *>caught, NULL, NULL)
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
@@ -1094,7 +1178,7 @@ cdef class Trainer:
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
@@ -1110,7 +1194,7 @@ cdef class Trainer:
         """Train on all rows as one minibatch -> (status name, result)."""
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
         cdef mlp_result result
         cdef mlp_status status
         self.network.begin_training()

@@ -41,13 +41,13 @@ def class_labels(y, n_classes, name="y", hint=""):
         bad = ~(np.isfinite(y) & (y == np.floor(y)))
         if bad.any():
             at = int(np.argmax(bad))
-            raise ValueError(f"{name} must hold whole class numbers, got {y[at]} at position {at}{hint}")
+            raise ValueError(f"{name} must hold whole class numbers, got {y[at]!s} at position {at}{hint}")
     bad = (y < 0) | (y >= n_classes)
     if bad.any():
         at = int(np.argmax(bad))
         raise ValueError(
             f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
-            f"got {y[at]} at position {at}{hint}"
+            f"got {y[at]!s} at position {at}{hint}"
         )
     return y.astype(np.int32, copy=False)
 
@@ -68,8 +68,7 @@ def target_matrix(y, network, loss, name="y"):
         elif n_out == 1:
             forms = f"(n,) or {forms}"
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
-        targets = np.asarray(y, network.dtype, order="C")
+    targets = np.asarray(y, network.dtype, order="C")  # too large for float32 becomes infinity, which is refused next
     needs, bad = "finite numbers", ~np.isfinite(targets)
     if loss.name == "cross_entropy":
         needs, bad = "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
@@ -82,7 +81,7 @@ def target_matrix(y, network, loss, name="y"):
         needs, bad = "finite numbers >= 0", bad | (targets < 0)
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
-        raise ValueError(f"{name} must hold {needs}, got {y[i, j]} in row {i}, column {j}")
+        raise ValueError(f"{name} must hold {needs}, got {y[i, j]!s} in row {i}, column {j}")
     if loss.name == "cross_entropy":
         _check_rows_sum_to_one(targets, name)
     return _two_classes(targets, loss)

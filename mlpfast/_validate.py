@@ -6,7 +6,7 @@ import numbers
 
 import numpy as np
 
-from ._arrays import Origin, inputs, number_array, refuse_masked
+from ._arrays import Origin, converted, inputs, number_array, refuse_masked
 from ._core import Data
 from ._targets import classes, forms_of
 
@@ -88,9 +88,10 @@ def numbers_like(name, result, shape):
     return array
 
 
-def parameter_values(name, value, shape):
-    """value as numbers for a parameter of that shape, broadcast to it."""
+def parameter_values(name, value, parameter):
+    """value as numbers for that parameter, broadcast to its shape and in its dtype."""
     array = given = number_array(name, value)
+    array, shape = converted(name, array, parameter.dtype), parameter.shape
     while array.ndim > len(shape) and len(array) == 1:  # a row for a vector, as NumPy's own assignments have it
         array = array[0]
     try:
@@ -110,8 +111,8 @@ def state_arrays(name, values, parameters):
     if [array.shape for array in given] != [p.shape for p in parameters]:
         shapes = [array.shape for array in given]
         raise ValueError(f"state[{name!r}] must hold an array for each parameter, of its shape, got {shapes}")
-    with np.errstate(over="ignore"):  # too large for float32 becomes infinity, which is refused next
-        arrays = [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
+    # Too large for float32 becomes infinity, which is refused next.
+    arrays = [array.astype(p.dtype) for array, p in zip(given, parameters, strict=True)]
     if not all(np.isfinite(array).all() and (name != "v" or (array >= 0).all()) for array in arrays):
         raise ValueError(f"state[{name!r}] must hold finite numbers{' >= 0' if name == 'v' else ''}")
     return arrays
@@ -161,7 +162,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     if odd.any():
         at = int(np.argmax(odd))
         raise ValueError(
-            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]} at position {at}"
+            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]!s} at position {at}"
         )
     if not (all_zero or total.any()):
         raise ValueError(f"{name} must not be zero for every example")
@@ -172,7 +173,7 @@ def _check_weights(name, values):
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
         at = int(np.argmax(bad))
-        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]} at position {at}")
+        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]!s} at position {at}")
 
 
 def mean_weight(value):

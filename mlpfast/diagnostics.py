@@ -72,8 +72,7 @@ class Report:
     def __init__(self, layers, first):
         self.layers, self.first = layers, first
         lengths = [layer.delta * layer.shape[1] ** 0.5 for layer in layers]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            self.ratio = float(np.float64(lengths[first]) / lengths[-1])
+        self.ratio = float(np.float64(lengths[first]) / lengths[-1])
         self.per_layer = self.ratio ** (1 / max(1, len(layers) - 1 - first))
         self.verdict = self._verdict()
 

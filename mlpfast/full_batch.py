@@ -85,8 +85,7 @@ class Variables:
 
     def split(self, vector):
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
-        with np.errstate(over="ignore"):  # infinity in float32: the loss will tell
-            vector = vector.astype(self.net.dtype)
+        vector = vector.astype(self.net.dtype)  # where that is infinity, the loss will tell
         parts, at = [None] * len(self.net.layers), 0
         for l, _, own in self.layers:
             parts[l] = []

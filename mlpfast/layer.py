@@ -86,7 +86,7 @@ class Layer(Closed):
     @in_default_mode
     def W(self, value):
         W = self.W
-        W[...] = parameter_values("W", value, W.shape)
+        W[...] = parameter_values("W", value, W)
         if self.mask is not None:
             W[~self.mask] = 0
 
@@ -101,7 +101,7 @@ class Layer(Closed):
         if not self.bias:
             raise AttributeError("b cannot be set: the Layer was made with bias=False")
         b = self.b
-        b[...] = parameter_values("b", value, b.shape)
+        b[...] = parameter_values("b", value, b)
 
     @property
     def slopes(self):
@@ -114,7 +114,7 @@ class Layer(Closed):
     def slopes(self, value):
         if self.slopes is None:
             raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")
-        self.slopes[...] = parameter_values("slopes", value, self.slopes.shape)
+        self.slopes[...] = parameter_values("slopes", value, self.slopes)
 
     def _mask_of_core(self):
         """The mask as ones and zeros of the network's dtype, or None."""

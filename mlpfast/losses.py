@@ -28,6 +28,7 @@ Where identity stands for logits, softmax, sigmoid or exp is part of the loss. p
 their y is -1 or +1.
 """
 
+from . import _core
 from ._core import LOSSES, takes_z
 from ._named import Named, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
@@ -132,11 +133,15 @@ class Custom(Loss):
 
     def rows(self, y, yhat):
         """The losses (rows,), checked."""
-        return numbers_like("value(y, yhat)", self.value(y.copy(), yhat), yhat.shape[:1])
+        with _core.CallersTurn():
+            losses = self.value(y.copy(), yhat)
+        return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
 
     def residual(self, y, yhat):
         """What delta returns, checked."""
-        return numbers_like("delta(y, yhat)", self.delta(y, yhat), yhat.shape)
+        with _core.CallersTurn():
+            delta = self.delta(y, yhat)
+        return numbers_like("delta(y, yhat)", delta, yhat.shape)
 
 
 WITH_PARAMETERS = {

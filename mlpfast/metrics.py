@@ -32,7 +32,7 @@ import numbers
 import numpy as np
 
 from ._attributes import Closed
-from ._core import enter_default_mode
+from ._core import CallersTurn, in_default_mode
 from ._monitor import is_ours as is_own_name
 from ._targets import is_one_hot
 from ._validate import whole_number
@@ -40,12 +40,14 @@ from ._validate import whole_number
 # What a metric of this file is called with: y, yhat, sample_weight=None.
 
 
+@in_default_mode
 def accuracy(y, yhat, sample_weight=None):
     """Share of the rows whose largest output is the class; with one output, and of rows (n, K) of 0 and 1, or of -1 and
     1, that are not one-hot, the share of labels on the right side of the middle between the two."""
     return Share("accuracy", _lower_class("accuracy", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
+@in_default_mode
 def exact_match(y, yhat, sample_weight=None):
     """Share of the rows whose labels are all right: where a row has one label, the same as accuracy."""
     return Share("exact_match", _lower_class("exact_match", [y], _width(yhat)))(y, yhat, sample_weight)
@@ -103,6 +105,7 @@ class TopK(Closed):
         self.k = whole_number("k", k, least=1)
         self.name = f"top_{self.k}"
 
+    @in_default_mode
     def __call__(self, y, yhat, sample_weight=None):
         return _share_among_largest(self.name, y, yhat, self.k, sample_weight)
 
@@ -110,18 +113,21 @@ class TopK(Closed):
         return f"TopK({self.k})"
 
 
+@in_default_mode
 def mae(y, yhat, sample_weight=None):
     """Mean of |yhat - y|."""
     y, yhat = _numbers("mae", y, yhat)
     return _mean(np.abs(yhat - y).mean(axis=1), sample_weight)
 
 
+@in_default_mode
 def mse(y, yhat, sample_weight=None):
     """Mean of (yhat - y)^2."""
     y, yhat = _numbers("mse", y, yhat)
     return _mean(np.square(yhat - y).mean(axis=1), sample_weight)
 
 
+@in_default_mode
 def r2(y, yhat, sample_weight=None):
     """1 - sum (yhat - y)^2 / sum (y - mean y)^2, the mean over the columns.
 
@@ -182,7 +188,7 @@ def counted(metrics, given, loss):
 
 def computable(metrics, data):
     """Those that can be computed on data: where it has weights, those that take them."""
-    return {name: f for name, f in metrics.items() if data.weights is None or _takes_weights(f)}
+    return {name: f for name, f in metrics.items() if data.weights is None or is_ours(f) or _takes_weights(f)}
 
 
 def check_fit(metrics, data, n_out):
@@ -204,13 +210,13 @@ def values(metrics, data, yhat):
     """{name: number} of checked metrics."""
     results = {}
     for name, function in metrics.items():
-        ours = is_ours(function)
-        given = {"y": data.truth if ours else data.y, "yhat": yhat, "sample_weight": data.weights}
-        given = {name: array for name, array in given.items() if array is not None}
-        if not ours:  # others may keep or change what they are given
-            given = {name: array.copy() for name, array in given.items()}
-        result = function(given.pop("y"), given.pop("yhat"), **given)
-        enter_default_mode()  # whatever the function has done to it
+        weights = {} if data.weights is None else {"sample_weight": data.weights}
+        if is_ours(function):
+            result = function(data.truth, yhat, **weights)
+        else:  # it may keep or change what it is given
+            weights = {name: array.copy() for name, array in weights.items()}
+            with CallersTurn():
+                result = function(data.y.copy(), yhat.copy(), **weights)
         if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
             raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
         results[name] = float(result)

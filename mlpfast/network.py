@@ -127,7 +127,7 @@ class Network(Closed):
 
     __call__ = predict
 
-    @_core.in_default_mode
+    @_core.in_default_mode_alone
     def _predict(self, X, out, threads):
         given, X = X, inputs(X, self)
         shape = (len(X), self.n_out)

@@ -24,6 +24,7 @@ def _axes(ax):
     return pyplot().subplots()[1] if ax is None else ax
 
 
+@_core.in_default_mode
 def residuals(net, X, y, loss, ax=None, *, bins=50):
     """The distribution of |delta_l| over examples and units: a histogram on a logarithmic axis for each layer. Zeros,
     which have no place there, are in the legend. Arguments as in backprop.residuals."""
@@ -44,6 +45,7 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
     return ax
 
 
+@_core.in_default_mode
 def gradient_flow(report, ax=None):
     """RMS of delta and dW in each layer of a diagnostics.Report, and as the title its verdict, which goes by |delta|: a
     wide layer may have a lower RMS and the same length."""
@@ -57,6 +59,7 @@ def gradient_flow(report, ax=None):
     return ax
 
 
+@_core.in_default_mode
 def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     """What a network of two inputs decides around X (n, 2), and the points by their class y: class numbers (n,) or
     one-hot rows; with one output two classes, the lower one 0 or -1, whose predictions are parted at threshold: None is
@@ -102,6 +105,7 @@ def _classes(a, threshold):
 # ---- History.plot
 
 
+@_core.in_default_mode
 def plot_history(history, path=None, ax=None):
     """See History.plot."""
     if not history.n_epochs:

@@ -36,31 +36,32 @@ def is_schedule(lr):
     return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def rate(lr, epochs=0, steps=0):
     """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
     per, t = _time(lr, epochs, steps)
-    return _checked_rate(lr.at(t), per, t)
+    return _checked_rate(_core.on_callers_turn(lr.at, t), per, t)
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def momentum(lr, epochs=0, steps=0):
     """What an optimizer's lr says of its momentum after so many epochs or steps; None: the optimizer's own stays."""
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    return _checked_momentum(_momentum_at(lr, t), per, t)
+    value = _core.on_callers_turn(lr.momentum_at, t) if hasattr(lr, "momentum_at") else None
+    return _checked_momentum(value, per, t)
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def rates(lr, steps):
     """The rates of a schedule that counts steps after each of those, float64 (n,)."""
     return np.array(_values(lr.at, _checked_rate, math.inf, steps))
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def momenta(lr, steps):
     """Its momenta, float64 (n,), or None."""
     values = _values(lr.momentum_at, _checked_momentum, 1, steps) if hasattr(lr, "momentum_at") else []
@@ -75,30 +76,29 @@ def momenta(lr, steps):
 def _values(at, checked, most, steps):
     """at(t) of each step, checked as soon as it is there; of a usual number below `most` there is nothing to say."""
     values = []
-    for t in steps:
-        value = at(t)
-        _core.enter_default_mode()  # it may have left another
-        if type(value) is not float or not LEAST <= value < most:
-            value = checked(value, "step", t)
-        values.append(value)
+    with _core.CallersTurn():
+        for t in steps:
+            value = at(t)
+            if type(value) is not float or not LEAST <= value < most:
+                value = checked(value, "step", t)
+            values.append(value)
     return values
 
 
-@_core.in_default_mode
+@_core.in_default_mode_alone
 def now(schedule, epochs, steps):
     """(rate, momentum or None) of a schedule after so many epochs and steps."""
     per = schedule.per
     t = steps if per == "step" else epochs
     if per != "step" and per != "epoch":
         one_of("lr.per", per, PER)
-    value = schedule.at(t)
+    value = _core.on_callers_turn(schedule.at, t)
     if type(value) is not float or not LEAST <= value < math.inf:  # as in _values
         value = _checked_rate(value, per, t)
     momentum_at = getattr(schedule, "momentum_at", None)
     if momentum_at is None:
         return value, None
-    _core.enter_default_mode()
-    return value, _checked_momentum(momentum_at(t), per, t)
+    return value, _checked_momentum(_core.on_callers_turn(momentum_at, t), per, t)
 
 
 def _checked_rate(value, per, t):
@@ -262,8 +262,8 @@ class Warmup(Schedule):
     def observe(self, logs):
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
-        else:
-            observe(self.then, logs)
+        elif hasattr(self.then, "observe"):
+            self.then.observe(logs)
 
 
 class ReduceOnPlateau(Schedule):
@@ -311,7 +311,7 @@ def check(lr, names):
 def observe(lr, logs):
     """Show a schedule that wants to know the numbers of an epoch."""
     if hasattr(lr, "observe"):
-        lr.observe(logs)
+        _core.on_callers_turn(lr.observe, logs)
 
 
 def _lowest_and_highest(name, pair):

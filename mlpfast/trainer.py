@@ -195,7 +195,7 @@ class Trainer(Closed):
             self._core.write_state(self._settings(), counts[-1], arrays)
             self.epoch, self.steps = counts[:-1]
 
-    @_core.in_default_mode  # its callbacks too
+    @_core.in_default_mode
     def fit(
         self,
         X,
@@ -215,8 +215,8 @@ class Trainer(Closed):
         """Train for that many epochs -> History, one entry per epoch.
 
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
-        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first, and
-            so are tables of pandas and polars with numeric columns.
+        X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
+            and so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Functions of yours get
@@ -258,16 +258,18 @@ class Trainer(Closed):
             history = self.history = History()
 
             def begin():
-                for begin_epoch, _end, _finish in callbacks:
-                    begin_epoch(self, self.epoch)
-                _core.enter_default_mode()
+                if callbacks:
+                    with _core.CallersTurn():
+                        for begin_epoch, _end, _finish in callbacks:
+                            begin_epoch(self, self.epoch)
 
             def end(logs):  # -> whether to stop
                 history.append(logs)
                 bar.show(logs)
-                wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
-                _core.enter_default_mode()
+                wishes = []
                 if callbacks:
+                    with _core.CallersTurn():
+                        wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
                     history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
@@ -282,8 +284,9 @@ class Trainer(Closed):
                     begin()
                     if end(self._one_epoch(data, rows, order, validation, wanted)):
                         break
-            for _begin, _end, finish in callbacks:
-                finish(self)
+            with _core.CallersTurn():
+                for _begin, _end, finish in callbacks:
+                    finish(self)
             self._check_parameters()  # after callbacks, which may bring better ones back
         return history
 
