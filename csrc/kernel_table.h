@@ -62,6 +62,16 @@ typedef struct {
     int64_t first_row;  // of the matrix that the rows are part of
 } mlp_draw;
 
+// A permutation of 0 .. n-1 as kernels/order.inc.h computes it, for n above MLP_FEW_ROWS.
+#define MLP_FEW_ROWS 1024
+#define MLP_ORDER_ROUNDS 4  // of each half
+typedef struct {
+    int64_t n;
+    int left_bits;         // 5 .. 32, so that 2^left_bits and right_count are as near to each other as they can be
+    uint32_t right_count;  // the least with n <= 2^left_bits right_count; at most 2^31
+    uint32_t left_key[MLP_ORDER_ROUNDS][2], right_key[MLP_ORDER_ROUNDS][2];  // the second of each is odd
+} mlp_permutation;
+
 // Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
 // fetched towards this core. What has been asked for is counted in `row` and `byte`.
 typedef struct {
@@ -150,6 +160,9 @@ typedef struct {
     // and its column alone.
     void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_draw *draw);
     void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draw);
+
+    // rows (count) = what the permutation has at its positions [first, first + count).
+    void (*order)(int64_t *rows, int64_t first, int64_t count, const mlp_permutation *permutation);
 
     // Element by element, for the tests: out (n) = f(x).
     void (*exp)(void *out, const void *x, int64_t n);

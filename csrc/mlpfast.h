@@ -252,8 +252,10 @@ void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 int64_t mlp_trainer_minibatches(const mlp_trainer *trainer);  // ever trained on: dropout and noise draw anew for each
 void mlp_trainer_set_minibatches(mlp_trainer *trainer, int64_t minibatches);
 
-// A fresh permutation of 0..n-1, fixed by seed and epoch.
-void mlp_shuffle(int64_t *order, int64_t n, uint64_t seed, uint64_t epoch);
+// A permutation of 0..n-1, fixed by seed, epoch (below 2^56) and n: rows (count) = what it has at its positions
+// [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for in
+// any order; they are cheapest in hundreds. Of up to 1,024 rows all are drawn at each call.
+void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
 // n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the

@@ -115,7 +115,7 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     int64_t mlp_trainer_minibatches(const mlp_trainer *)
     void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
-    void mlp_shuffle(int64_t *, int64_t, uint64_t, uint64_t) nogil
+    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
@@ -1130,11 +1130,25 @@ cdef status_name(mlp_status status):
 
 # ---- Random numbers ----
 
-def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch):
-    """order (n,) becomes a permutation of 0..n-1, fixed by seed and epoch."""
-    if order.shape[0] > 0:
+cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
+
+
+def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch, const int64_t[::1] rows=None):
+    """order (n,) becomes a permutation of 0..n-1, or of rows (n,), fixed by seed and epoch.
+
+    A signal's exception leaves it partly written.
+    """
+    cdef int64_t first, count, i, n = order.shape[0]
+    if rows is not None and rows.shape[0] != n:
+        raise ValueError(f"rows must have {n} numbers, got {rows.shape[0]}")
+    for first in range(0, n, ORDER_BLOCK):
+        count = min(ORDER_BLOCK, n - first)
         with nogil:
-            mlp_shuffle(&order[0], order.shape[0], seed, epoch)
+            mlp_order(&order[first], first, count, n, seed, epoch)
+            if rows is not None:
+                for i in range(first, first + count):
+                    order[i] = rows[order[i]]
+        PyErr_CheckSignals()
 
 
 def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):

@@ -45,7 +45,8 @@ class Trainer(Closed):
         With both, that is done first.
     max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
         al. (2005).
-    shuffle: a fresh order of the examples each epoch, fixed by seed and the epoch's number; not without minibatches.
+    shuffle: a fresh order of the examples each epoch, fixed by seed, the epoch's number and how many they are; not
+        without minibatches.
     seed: of the order, of dropout and of noise; None takes a fresh one.
     threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
         bit of the result.
@@ -352,8 +353,7 @@ class Trainer(Closed):
         if order is None:
             order = rows
         else:
-            _core.shuffle(order, self._settings()["seed"], self.epoch)
-            order = order if rows is None else rows[order]
+            _core.shuffle(order, self._settings()["seed"], self.epoch, rows)
         failure, result = self._all_minibatches(data, order)
         self._check(failure, result)
         sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]

@@ -7,6 +7,62 @@ import math
 
 import numpy as np
 
+# ---- random numbers, and the order of the examples
+
+
+def philox(counter, key):
+    """Philox4x32-10 of Salmon et al. (2011), one counter at a time."""
+    c, k = list(counter), list(key)
+    for _ in range(10):
+        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
+        c = [p1 >> 32 ^ c[1] ^ k[0], p1 & 0xFFFFFFFF, p0 >> 32 ^ c[3] ^ k[1], p0 & 0xFFFFFFFF]
+        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
+    return c
+
+
+def order(n, seed, epoch):
+    """The row at each of n positions, as csrc/kernels/order.inc.h and, for few rows, csrc/rng.c say."""
+    stream = 2**56 + epoch
+
+    def words(position):
+        return philox((position % 2**32, position >> 32, stream % 2**32, stream >> 32), (seed % 2**32, seed >> 32))
+
+    return fisher_yates(n, words) if n <= 1024 else [feistel(i, n, words) for i in range(n)]
+
+
+def fisher_yates(n, words):
+    rows, drawn, position = list(range(n)), [], 0
+    for i in range(n - 1, 0, -1):
+        low = -1
+        while low < 2**32 % (i + 1):  # else some numbers would come up once more than others
+            if not drawn:
+                drawn, position = words(position), position + 1
+            j, low = divmod(drawn.pop() * (i + 1), 2**32)
+        rows[i], rows[j] = rows[j], rows[i]
+    return rows
+
+
+def feistel(row, n, words):
+    lefts = 2
+    while 2 * lefts**2 < n:
+        lefts *= 2
+    rights = -(-n // lefts)
+
+    def hashed(x, key, odd):
+        x = (x ^ key) * 0xD2511F53 % 2**32
+        return (x ^ x >> 15) * (odd | 1) % 2**32
+
+    while True:
+        right, left = divmod(row, lefts)
+        for number in range(4):
+            keys = words(number)
+            left = (left + hashed(right, *keys[:2]) * lefts // 2**32) % lefts
+            right = (right + hashed(left, *keys[2:]) * rights // 2**32) % rights
+        row = right * lefts + left
+        if row < n:
+            return row
+
+
 # ---- gather
 
 

@@ -7,7 +7,7 @@ import threading
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Network, Trainer
+from mlpfast import SGD, Network, Trainer, _core
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals"),
@@ -126,6 +126,27 @@ def test_short_epochs_are_interrupted_too(data, interrupt_soon):
     if trainer.epoch == 0:
         return
     assert same(twin.network, trainer.network) or steps_until_same(twin, trainer.network, X, y) <= 3
+
+
+@pytest.mark.parametrize("of_rows", [False, True])
+def test_a_signal_is_answered_between_blocks_of_the_order(alarm, of_rows):
+    order = np.full(20_000_000, -1)
+
+    def raises(*_):
+        raise ZeroDivisionError
+
+    def when_begun():
+        while order[0] < 0:
+            pass
+        os.kill(os.getpid(), signal.SIGALRM)
+
+    alarm(raises, first=60)
+    thread = threading.Thread(target=when_begun, daemon=True)
+    thread.start()
+    with pytest.raises(ZeroDivisionError):
+        _core.shuffle(order, 0, 0, np.arange(len(order)) if of_rows else None)
+        thread.join()
+    assert order[0] >= 0 and order[-1] == -1
 
 
 def test_ctrl_c_during_validation_leaves_the_state_after_the_epoch(data, alarm):

@@ -6,21 +6,12 @@ import statistics
 
 import numpy as np
 import pytest
+from reference import philox
 
 from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, activations, backprop
 
 LOSS = "half_squared_error"
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
-
-
-def philox(counter, key):
-    """Philox4x32-10 of Salmon et al. (2011), one counter at a time."""
-    c, k = list(counter), list(key)
-    for _ in range(10):
-        p0, p1 = 0xD2511F53 * c[0], 0xCD9E8D57 * c[2]
-        c = [p1 >> 32 ^ c[1] ^ k[0], p1 & 0xFFFFFFFF, p0 >> 32 ^ c[3] ^ k[1], p0 & 0xFFFFFFFF]
-        k = [(k[0] + 0x9E3779B9) & 0xFFFFFFFF, (k[1] + 0xBB67AE85) & 0xFFFFFFFF]
-    return c
 
 
 def words(seed, step, stream, rows, cols):

@@ -21,6 +21,7 @@
 #include "gemm.inc.h"
 #include "gather.inc.h"
 #include "random.inc.h"
+#include "order.inc.h"
 #include "loss.inc.h"
 #include "peak.inc.h"
 
@@ -76,6 +77,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .loss = loss_and_delta,
     .dropout = dropout,
     .add_noise = add_noise,
+    .order = order,
     .exp = map_exp,
     .log = map_log,
     .tanh = map_tanh,

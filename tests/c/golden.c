@@ -126,7 +126,7 @@ static void train(const golden *g, mlp_network *net, const mlp_data *data, int t
     for (uint64_t epoch = 0; epoch < EPOCHS; epoch++) {
         int64_t order[ROWS];
         mlp_result result;
-        mlp_shuffle(order, ROWS, SEED, epoch);
+        mlp_order(order, 0, ROWS, ROWS, SEED, epoch);
         if (mlp_train_epoch(trainer, &result, data, order, ROWS, &settings, NULL, NULL, threads, NULL, NULL)) {
             fail("mlp_train_epoch");
         }

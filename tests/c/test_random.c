@@ -1,4 +1,4 @@
-// Random numbers: Philox against its published answers, permutations, and the distributions of initial weights.
+// Random numbers: Philox against its published answers, the order of the examples, and the distributions of initial weights.
 #include "check.h"
 #include "reals.h"
 #include "rng.h"
@@ -27,7 +27,7 @@ static void test_philox(void) {
     }
 }
 
-// ---- Shuffle ----
+// ---- The order of the examples ----
 
 static int is_permutation(const int64_t *p, int64_t n) {
     static char seen[MOST];
@@ -40,39 +40,195 @@ static int is_permutation(const int64_t *p, int64_t n) {
 
 static int same_order(int64_t n) { return memcmp(order, other_order, (size_t)n * sizeof *order) == 0; }
 
-static void test_shuffle(void) {
-    static const int64_t sizes[] = {0, 1, 2, 3, 10, 1000, MOST};
-    for (int i = 0; i < 7; i++) {
+static void test_order(void) {
+    static const int64_t sizes[] = {0, 1, 2, 3, 10, 1000, 1024, 1025, 4095, 4096, 4097, 65536, 65537, MOST};
+    for (int i = 0; i < (int)(sizeof sizes / sizeof *sizes); i++) {
         int64_t n = sizes[i];
-        doing("shuffle of %d", (int)n);
-        mlp_shuffle(order, n, 42, 7);
-        mlp_shuffle(other_order, n, 42, 7);
+        doing("order of %d", (int)n);
+        mlp_order(order, 0, n, n, 42, 7);
+        mlp_order(other_order, 0, n, n, 42, 7);
         CHECK(is_permutation(order, n));
         CHECK(same_order(n));
         if (n < 10) continue;
-        mlp_shuffle(other_order, n, 42, 8);
+        mlp_order(other_order, 0, n, n, 42, 8);
         CHECK(!same_order(n));
-        mlp_shuffle(other_order, n, 43, 7);
+        mlp_order(other_order, 0, n, n, 43, 7);
         CHECK(!same_order(n));
-        mlp_shuffle(other_order, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
+        mlp_order(other_order, 0, n, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
         CHECK(!same_order(n));
     }
 }
 
-// Each of the 24 orders of four should come about 1000 times in 24,000: the standard deviation is 31.
-static void test_shuffle_is_fair(void) {
-    int count[256] = {0};
-    doing("fairness of the shuffle of 4");
-    for (uint64_t epoch = 0; epoch < 24000; epoch++) {
-        mlp_shuffle(order, 4, 3, epoch);
-        count[order[0] * 64 + order[1] * 16 + order[2] * 4 + order[3]]++;
+// Positions by themselves, in parts of any size, are those of the whole; nothing else is written.
+static void test_parts_of_an_order(void) {
+    static const int64_t sizes[] = {1000, 1025, MOST};
+    for (int i = 0; i < 3; i++) {
+        int64_t n = sizes[i];
+        mlp_order(order, 0, n, n, 3, 4);
+        for (int64_t count = 1; count <= 300; count += 13) {
+            doing("parts of %d of an order of %d", (int)count, (int)n);
+            for (int64_t first = n - count; first >= 0; first -= 97 * (n / 1000)) {
+                memset(other_order, 0xFF, sizeof other_order);
+                mlp_order(other_order + 1, first, count, n, 3, 4);
+                CHECK(other_order[0] == -1 && other_order[count + 1] == -1);
+                CHECK(memcmp(other_order + 1, order + first, (size_t)count * sizeof *order) == 0);
+            }
+        }
+        mlp_order(other_order, n, 0, n, 3, 4);
     }
-    int orders = 0;
-    for (int i = 0; i < 256; i++) {
-        orders += count[i] > 0;
-        CHECK(count[i] == 0 || (count[i] > 840 && count[i] < 1160));
+}
+
+static uint64_t hash_of(const int64_t *p, int64_t n) {
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);  // FNV-1a, by whole numbers
+    for (int64_t i = 0; i < n; i++) hash = (hash ^ (uint64_t)p[i]) * UINT64_C(0x100000001b3);
+    return hash;
+}
+
+// What seed and epoch fix must be the same in every build, for every instruction set.
+static void test_order_on_every_isa(void) {
+    static const struct {
+        int64_t n;
+        uint64_t hash;
+    } known[] = {
+        {301, UINT64_C(0xe95d0e7719d21d33)}, {1025, UINT64_C(0x5c63546f1258f3c7)},
+        {10000, UINT64_C(0xf25c3b3c839c5d85)}, {MOST, UINT64_C(0x6053550b34a0a541)},
+    };
+    const char *isa;
+    for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
+        mlp_select_isa(isa);
+        for (int k = 0; k < 4; k++) {
+            doing("order of %d on %s", (int)known[k].n, isa);
+            mlp_order(order, 0, known[k].n, known[k].n, 2026, 1);
+            CHECK(hash_of(order, known[k].n) == known[k].hash);
+        }
     }
-    CHECK(orders == 24);
+    mlp_select_isa(NULL);
+}
+
+static int by_size(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+// Of more rows than 32 bits count there is only a part to look at: it lies in 0 .. n-1, and holds no row twice.
+static void test_order_of_very_many(void) {
+    static const int64_t sizes[] = {
+        INT64_C(1) << 32, (INT64_C(1) << 33) + 5, INT64_C(1) << 40, INT64_C(1) << 62, (INT64_C(1) << 62) + 1, INT64_MAX,
+    };
+    for (int i = 0; i < 6; i++) {
+        int64_t n = sizes[i], half = MOST / 2;
+        doing("order of size number %d", i);
+        mlp_order(order, 0, half, n, 1, 2);
+        mlp_order(order + half, n - half, half, n, 1, 2);
+        double mean = 0;
+        for (int j = 0; j < MOST; j++) mean += (double)order[j] / (double)n / MOST;
+        CHECK(fabs(mean - 0.5) < 5 * sqrt(1.0 / 12 / MOST));
+        qsort(order, MOST, sizeof *order, by_size);
+        int twice = 0;
+        for (int j = 1; j < MOST; j++) twice += order[j] == order[j - 1];
+        CHECK(order[0] >= 0 && order[MOST - 1] < n && !twice);
+    }
+}
+
+// ---- Statistics of orders. All are fixed, so that the bounds, in standard deviations, hold or do not ----
+
+#define MOST_CELLS 16384
+static int64_t cells[5][MOST_CELLS];
+
+// How many of them chi^2 lies above its mean.
+static double z_of(const int64_t *count, int64_t n) {
+    double total = 0, chi2 = 0;
+    for (int64_t i = 0; i < n; i++) total += (double)count[i];
+    double expected = total / (double)n;
+    for (int64_t i = 0; i < n; i++) chi2 += ((double)count[i] - expected) * ((double)count[i] - expected) / expected;
+    return (chi2 - (double)(n - 1)) / sqrt(2 * (double)(n - 1));
+}
+
+// The number of an order among all of n, by its Lehmer code.
+static int64_t number_of(const int64_t *p, int64_t n) {
+    int64_t number = 0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t smaller = 0;
+        for (int64_t j = i + 1; j < n; j++) smaller += p[j] < p[i];
+        number = number * (n - i) + smaller;
+    }
+    return number;
+}
+
+// Which of two numbers counts: epochs of one seed, or seeds 0, 1, 2, ... of one epoch.
+static void order_number(int64_t *p, int64_t n, int by_seed, uint64_t i) {
+    if (by_seed) mlp_order(p, 0, n, n, i, 3);
+    else mlp_order(p, 0, n, n, 3, i);
+}
+
+static void test_few_rows_have_every_order(void) {
+    int64_t orders = 1;
+    for (int64_t n = 2; n <= 6; n++) {
+        orders *= n;
+        for (int by_seed = 0; by_seed < 2; by_seed++) {
+            doing("orders of %d rows, %s", (int)n, by_seed ? "seeds" : "epochs");
+            memset(cells, 0, sizeof cells);
+            for (uint64_t i = 0; i < 200 * (uint64_t)orders; i++) {
+                order_number(order, n, by_seed, i);
+                cells[0][number_of(order, n)]++;
+            }
+            CHECK(fabs(z_of(cells[0], orders)) < 4);
+        }
+    }
+}
+
+static double cycles_in(const int64_t *p, int64_t n) {
+    static char seen[MOST];
+    double cycles = 0;
+    memset(seen, 0, sizeof seen);
+    for (int64_t i = 0; i < n; i++) {
+        cycles += !seen[i];
+        for (int64_t j = i; !seen[j]; j = p[j]) seen[j] = 1;
+    }
+    return cycles;
+}
+
+#define STRIPS 64
+
+// Counts where rows come to stand, by strips of equal length; how far apart the rows of two positions are; and how far from
+// the row that the order before had at that position.
+static void count(int64_t n) {
+    int64_t length = n / STRIPS, apart[] = {0, 1, 64, n / 2};
+    for (int64_t i = 0; i < n; i++) {
+        if (i / length < STRIPS && order[i] / length < STRIPS) cells[0][i / length * STRIPS + order[i] / length]++;
+        for (int k = 1; k < 4; k++) {
+            if (i >= apart[k]) cells[k][(order[i] - order[i - apart[k]] + n) % n - 1]++;
+        }
+        cells[4][(order[i] - other_order[i] + n) % n]++;
+    }
+}
+
+static void check_statistics(int64_t n, int by_seed, int64_t orders) {
+    double fixed = 0, cycles = 0, harmonic = 0, squares = 0;
+    doing("statistics of orders of %d, %s", (int)n, by_seed ? "seeds" : "epochs");
+    for (int64_t i = 1; i <= n; i++) harmonic += 1.0 / (double)i, squares += 1.0 / (double)(i * i);
+    memset(cells, 0, sizeof cells);
+    order_number(other_order, n, by_seed, (uint64_t)orders);
+    for (int64_t e = 0; e < orders; e++) {
+        order_number(order, n, by_seed, (uint64_t)e);
+        count(n);
+        cycles += cycles_in(order, n);
+        for (int64_t i = 0; i < n; i++) fixed += order[i] == i;
+        memcpy(other_order, order, (size_t)n * sizeof *order);
+    }
+    CHECK(fabs(z_of(cells[0], STRIPS * STRIPS)) < 4);
+    for (int k = 1; k < 4; k++) CHECK(fabs(z_of(cells[k], n - 1)) < 4);
+    CHECK(fabs(z_of(cells[4], n)) < 4);
+    double root = sqrt((double)orders);  // mean and variance of rows that stay are 1, of cycles H_n and H_n - sum 1/i^2
+    CHECK(fabs(fixed / (double)orders - 1) < 4 / root);
+    CHECK(fabs(cycles / (double)orders - harmonic) < 4 * sqrt(harmonic - squares) / root);
+}
+
+static void test_statistics(void) {
+    static const int64_t sizes[] = {1024, 1025, 2049, 4097, 10000};  // the first is drawn as a whole
+    for (int i = 0; i < 5; i++) {
+        for (int by_seed = 0; by_seed < 2; by_seed++) check_statistics(sizes[i], by_seed, 10000000 / sizes[i]);
+    }
 }
 
 // ---- Distributions ----
@@ -141,8 +297,12 @@ static void test_every_isa(void) {
 int main(int argc, char **argv) {
     check_begin(argc, argv, 600);  // quick as it is
     test_philox();
-    test_shuffle();
-    test_shuffle_is_fair();
+    test_order();
+    test_parts_of_an_order();
+    test_order_on_every_isa();
+    test_order_of_very_many();
+    test_few_rows_have_every_order();
+    test_statistics();
     test_normal();
     test_uniform();
     test_every_isa();

@@ -57,7 +57,7 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     int64_t *order = allocate((size_t)s->n * sizeof *order);
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
-        mlp_shuffle(order, s->n, 5, e);
+        mlp_order(order, 0, s->n, s->n, 5, e);
         CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, s->n, &s->settings, NULL, NULL, threads, NULL, NULL) ==
               MLP_OK);
     }
@@ -504,7 +504,7 @@ static void test_bad_data(void) {
     const int64_t bad_row[] = {-1, s->n, INT64_MAX, INT64_MIN};
     for (int i = 0; i < 4; i++) {
         doing("row number %lld", (long long)bad_row[i]);
-        mlp_shuffle(order, s->n, 1, 1);
+        mlp_order(order, 0, s->n, s->n, 1, 1);
         order[s->n - 1] = bad_row[i];
         check_refused(s, &d.data, order);
     }
@@ -518,7 +518,7 @@ static void test_bad_data(void) {
               MLP_BAD_ARGUMENT);
     }
     doing("an order of some rows");
-    mlp_shuffle(order, s->n, 1, 1);
+    mlp_order(order, 0, s->n, s->n, 1, 1);
     CHECK(mlp_train_epoch(trainer, &r, &d.data, order, 5, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_OK);
     CHECK(r.rows == 5);
     CHECK(mlp_train_epoch(trainer, &r, &d.data, order, 0, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_OK);
