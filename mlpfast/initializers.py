@@ -22,6 +22,14 @@ from . import _core
 from ._validate import one_of
 from .activations import RELU_FAMILY
 
+# "auto": half widths of a first and of a hidden layer's W, times sqrt(n_in); 1 and sqrt(3), a variance of 1 / n_in, for
+# what is not named. benchmarks/README.md has the measurements.
+WIDTHS = {
+    **dict.fromkeys(RELU_FAMILY - {"elu"}, (0.5, math.sqrt(6))),
+    **dict.fromkeys(["sigmoid", "hard_sigmoid"], (2.0, 4 * math.sqrt(3))),  # their derivative is 1/4, 1/6 at most
+}
+LEAST = 1 / 12  # of a first layer: what MNIST's 784 pixels, most of them black, need
+
 BLOCK = 2**16  # random numbers
 BIASES = 2**32  # plus the layer: their stream, where that of its weights is the layer
 
@@ -46,10 +54,11 @@ def checked(name, init):
 
 def automatic(activation, place, n_in):
     """(half width of W, half width of b): what "auto" draws uniformly; place is "first", "hidden" or "output"."""
+    first, hidden = WIDTHS.get(activation, (1.0, math.sqrt(3)))
+    he = math.sqrt(6 / n_in)
     if place == "first":
-        return min(max(0.5 / math.sqrt(n_in), 1 / 12), math.sqrt(6 / n_in)), 1 / math.sqrt(n_in)
-    gain = 1.5 if place == "hidden" and activation in RELU_FAMILY else 1.0
-    return math.sqrt(3 * gain / n_in), 0.0
+        return min(max(first / math.sqrt(n_in), LEAST), he), 1 / math.sqrt(n_in)
+    return (hidden if place == "hidden" else math.sqrt(3)) / math.sqrt(n_in), 0.0
 
 
 def rules(layer, init, bias_init, place):
