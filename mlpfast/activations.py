@@ -32,7 +32,7 @@ NAMES = tuple(name for name in ACTIVATIONS if name != "custom")
 
 RELU_FAMILY = frozenset(
     {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
-)  # "auto" starts these with He's weights
+)
 
 
 class Activation(Named):

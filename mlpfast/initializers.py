@@ -20,13 +20,14 @@ import math
 
 from . import _core
 from ._validate import one_of
-from .activations import RELU_FAMILY
 
-# "auto": half widths of a first and of a hidden layer's W, times sqrt(n_in); 1 and sqrt(3), a variance of 1 / n_in, for
-# what is not named. benchmarks/README.md has the measurements.
-WIDTHS = {
-    **dict.fromkeys(RELU_FAMILY - {"elu"}, (0.5, math.sqrt(6))),
-    **dict.fromkeys(["sigmoid", "hard_sigmoid"], (2.0, 4 * math.sqrt(3))),  # their derivative is 1/4, 1/6 at most
+# "auto": half width of a first layer's W, times sqrt(n_in); variance of a hidden one's, times n_in. docs/vocabulary.md
+# says why.
+OTHERS = 1.0, 1.0
+BY_ACTIVATION = {
+    **dict.fromkeys(["relu", "leaky_relu", "prelu"], (0.5, 1.5)),
+    **dict.fromkeys(["gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"], (1.0, 2.0)),
+    **dict.fromkeys(["sigmoid", "hard_sigmoid"], (2.0, 16.0)),
 }
 LEAST = 1 / 12  # of a first layer: what MNIST's 784 pixels, most of them black, need
 
@@ -52,22 +53,23 @@ def checked(name, init):
     return one_of(name, init, (*RULES, "auto"))
 
 
-def automatic(activation, place, n_in):
+def automatic(activation, place, n_in, n_out):
     """(half width of W, half width of b): what "auto" draws uniformly; place is "first", "hidden" or "output"."""
-    first, hidden = WIDTHS.get(activation, (1.0, math.sqrt(3)))
-    he = math.sqrt(6 / n_in)
+    first, hidden = BY_ACTIVATION.get(activation, OTHERS)
     if place == "first":
-        return min(max(first / math.sqrt(n_in), LEAST), he), 1 / math.sqrt(n_in)
-    return (hidden if place == "hidden" else math.sqrt(3)) / math.sqrt(n_in), 0.0
+        return min(max(first / math.sqrt(n_in), LEAST), math.sqrt(6 / n_in)), 1 / math.sqrt(n_in)
+    if place == "hidden":
+        return math.sqrt(3 * hidden / n_in), 0.0
+    return math.sqrt(6 / (n_in + n_out) if activation in ("softmax", "sigmoid") else 3 / n_in), 0.0
 
 
 def rules(layer, init, bias_init, place):
-    """((distribution, size) of W, the same of b) of a Layer at that place; where it says "auto", its network decides."""
+    """((distribution, size) of W, the same of b) of a Layer there; for what it calls "auto" the network's names count."""
     n_in, n_out = layer.n_in, layer.n_out
     init = init if layer.init == "auto" else layer.init
     bias_init = bias_init if layer.bias_init == "auto" else layer.bias_init
     if "auto" in (init, bias_init):
-        of_W, of_b = (("uniform", half) for half in automatic(layer._unit.name, place, n_in))
+        of_W, of_b = (("uniform", half) for half in automatic(layer._unit.name, place, n_in, n_out))
     if init != "auto":
         of_W, of_b = _named(init, n_in, n_out), _named("torch" if init == "torch" else "zeros", n_in, n_out)
     return of_W, of_b if bias_init == "auto" else _named(bias_init, n_in, n_out)

@@ -20,8 +20,8 @@ class Network(Closed):
     sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.
     activation, output: of the hidden layers and of the last one, when widths are given.
     dtype: "float32" or "float64", of parameters and arithmetic.
-    init, output_init, bias_init: names of mlpfast.initializers, for W of all layers, for W of the last one if it is to have
-        another, and for b. Layers that name their own keep them.
+    init, output_init, bias_init: names of mlpfast.initializers, for W of all layers, for W of the last one if it is to
+        have another, and for b. Layers that name their own keep them.
     seed: fixes the initial parameters; None takes a fresh one, kept in .seed.
     input_scale: inputs of dtype uint8 (images), and only those, are multiplied by it as they are read, so that
         input_scale=1/255 needs no float copy of the images.
