@@ -43,7 +43,8 @@ chosen = options(__doc__)
 rng = np.random.default_rng(0)
 x = rng.uniform(-1, 1, (200, 1))
 height = np.sin(4 * x) + rng.normal(scale=0.05, size=x.shape)
-net = mlpfast.Network([1, 100, 100, 1], activation="relu", dropout=0.1, seed=0)
+inits = dict(init="he_normal", output_init="xavier_normal")  # steep units: far out it shows when one is dropped
+net = mlpfast.Network([1, 100, 100, 1], activation="relu", dropout=0.1, **inits, seed=0)
 trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.Adam(), batch_size=20, seed=0)
 trainer.fit(x, height, epochs=300 if chosen.quick else 2000)
 everywhere = np.linspace(-2, 2, 401)[:, None]

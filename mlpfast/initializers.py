@@ -64,20 +64,19 @@ def automatic(activation, place, n_in, n_out):
 
 
 def rules(layer, init, bias_init, place):
-    """((distribution, size) of W, the same of b) of a Layer there; for what it calls "auto" the network's names count."""
-    n_in, n_out = layer.n_in, layer.n_out
+    """((distribution, size) of W, the same of b) of a Layer; init and bias_init are its network's, for its "auto"."""
+
+    def named(name):
+        distribution, size = RULES[name]
+        return distribution, size(layer.n_in, layer.n_out)
+
     init = init if layer.init == "auto" else layer.init
     bias_init = bias_init if layer.bias_init == "auto" else layer.bias_init
-    if "auto" in (init, bias_init):
-        of_W, of_b = (("uniform", half) for half in automatic(layer._unit.name, place, n_in, n_out))
-    if init != "auto":
-        of_W, of_b = _named(init, n_in, n_out), _named("torch" if init == "torch" else "zeros", n_in, n_out)
-    return of_W, of_b if bias_init == "auto" else _named(bias_init, n_in, n_out)
-
-
-def _named(init, n_in, n_out):
-    distribution, size = RULES[init]
-    return distribution, size(n_in, n_out)
+    if init == "auto":
+        of_W, of_b = (("uniform", half) for half in automatic(layer._unit.name, place, layer.n_in, layer.n_out))
+    else:
+        of_W, of_b = named(init), named("torch" if init == "torch" else "zeros")
+    return of_W, of_b if bias_init == "auto" else named(bias_init)
 
 
 def fill(W, b, rules, seed, layer):
