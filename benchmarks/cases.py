@@ -49,7 +49,8 @@ class Case:
         pairs = zip(self.sizes[:-2], self.sizes[1:], strict=False)
         hidden = [Layer(*pair, self.activation, bias=self.bias, dropout=dropout) for pair in pairs]
         last = Layer(*self.sizes[-2:], self.output, bias=self.bias)
-        return Network([*hidden, last], dtype=self.dtype, seed=SEED)
+        # by name, so that a case trains from the same numbers whatever "auto" becomes
+        return Network([*hidden, last], init="he_normal", output_init="xavier_normal", dtype=self.dtype, seed=SEED)
 
 
 LECTURE = Case("lecture", (1000, 100, 10), 64, 512, "sigmoid", "sigmoid", "squared_error", bias=False)

@@ -18,10 +18,9 @@ enum {
     MLP_HAS_ALPHA = 4,          // a parameter, at least as large as the row says
     MLP_LEARNS_ALPHA = 8,       // for each unit, or one for all: its slopes
     MLP_RECTIFIER = 16,         // ReLU's kin: a unit with z <= 0 on all examples is dead
-    MLP_SELF_NORMALIZING = 32,  // keeps the variance 1 from layer to layer, from LeCun's weights on
-    MLP_SATURATES = 64,         // its derivative becomes flat far out
-    MLP_STOPS = 128,            // the derivative is 0 everywhere
-    MLP_SHARE = 256,            // of one output: a class is predicted above 1/2
+    MLP_SATURATES = 32,         // its derivative becomes flat far out
+    MLP_STOPS = 64,             // the derivative is 0 everywhere
+    MLP_SHARE = 128,            // of one output: a class is predicted above 1/2
 };
 
 // X(number, NAME, name, traits, other members of mlp_activation_row)
@@ -30,7 +29,7 @@ enum {
     X(1, RELU, relu, MLP_RECTIFIER) \
     X(2, LEAKY_RELU, leaky_relu, MLP_HAS_ALPHA | MLP_RECTIFIER) \
     X(3, ELU, elu, MLP_HAS_ALPHA | MLP_RECTIFIER) \
-    X(4, SELU, selu, MLP_RECTIFIER | MLP_SELF_NORMALIZING) \
+    X(4, SELU, selu, MLP_RECTIFIER) \
     X(5, HARD_SIGMOID, hard_sigmoid, MLP_SATURATES | MLP_SHARE) \
     X(6, SIGMOID, sigmoid, MLP_SATURATES | MLP_SHARE) \
     X(7, TANH, tanh, MLP_SATURATES) \

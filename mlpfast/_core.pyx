@@ -26,7 +26,7 @@ cnp.import_array()
 cdef extern from "vocabulary.h":
     ctypedef enum mlp_activation:
         MLP_IDENTITY, MLP_SOFTMAX, MLP_OWN_ACTIVATION, MLP_ACTIVATIONS
-    unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SELF_NORMALIZING, MLP_SATURATES
+    unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
     unsigned MLP_STOPS, MLP_SHARE
     ctypedef struct mlp_activation_row:
         const char *name
@@ -244,7 +244,7 @@ cdef extern from "kernel_table.h":
 
 OF_ACTIVATIONS = {
     "in_z": MLP_IN_Z, "apart": MLP_APART, "has_alpha": MLP_HAS_ALPHA, "learns_alpha": MLP_LEARNS_ALPHA,
-    "rectifier": MLP_RECTIFIER, "self_normalizing": MLP_SELF_NORMALIZING, "saturates": MLP_SATURATES, "stops": MLP_STOPS,
+    "rectifier": MLP_RECTIFIER, "saturates": MLP_SATURATES, "stops": MLP_STOPS,
     "share": MLP_SHARE,
 }
 OF_LOSSES = {

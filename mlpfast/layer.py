@@ -5,14 +5,14 @@ from ._attributes import Closed
 from ._core import in_default_mode
 from ._validate import flag, mask_matrix, parameter_values, real_number, whole_number
 
-USUAL = {"init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
+USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
 
 
 class Layer(Closed):
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
     activation: a name or an object of mlpfast.activations.
-    init: a name of mlpfast.initializers for W; b starts at zero.
+    init, bias_init: names of mlpfast.initializers, for W and b. What is "auto" is left to the Network.
     bias=False leaves b out. trainable=False keeps the parameters as they are.
     dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
         al. (2014). predict and evaluate know nothing of it. Not for the last layer.
@@ -27,6 +27,7 @@ class Layer(Closed):
     """
 
     _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
+    bias_init = "auto"  # of Layers that were pickled before they had one
     _owner = None  # of the parameters, once there is one: (_core.Network, number of the layer in it)
 
     def __init__(
@@ -36,6 +37,7 @@ class Layer(Closed):
         activation="identity",
         *,
         init="auto",
+        bias_init="auto",
         bias=True,
         dropout=0.0,
         trainable=True,
@@ -47,7 +49,8 @@ class Layer(Closed):
         self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
         self.activation = activation
         self._unit = activations.checked("activation", activation)
-        self.init = initializers.checked(init)
+        self.init = initializers.checked("init", init)
+        self.bias_init = initializers.checked("bias_init", bias_init)
         self.bias = flag("bias", bias)
         self.trainable = flag("trainable", trainable)
         self.dropout = real_number("dropout", dropout, least=0, below=1)
@@ -133,7 +136,7 @@ class Layer(Closed):
 
     def _settings(self):
         """What a copy of this layer is made from."""
-        names = ("init", "bias", "dropout", "trainable", "l1", "l2", "mask")
+        names = ("init", "bias_init", "bias", "dropout", "trainable", "l1", "l2", "mask")
         return (self.n_in, self.n_out, self.activation), {name: getattr(self, name) for name in names}
 
     def _for_core(self):

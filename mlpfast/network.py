@@ -21,7 +21,9 @@ class Network(Closed):
     sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.
     activation, output: of the hidden layers and of the last one, when widths are given.
     dtype: "float32" or "float64", of parameters and arithmetic.
-    seed: fixes the initial weights; None takes a fresh one, kept in .seed.
+    init, output_init, bias_init: names of mlpfast.initializers, for W of all layers, for W of the last one if it is to
+        have another, and for b. Layers that name their own keep them.
+    seed: fixes the initial parameters; None takes a fresh one, kept in .seed.
     input_scale: inputs of dtype uint8 (images) are multiplied by it as they are read, so that input_scale=1/255 needs
         no float copy of the images. Floats are taken as they are; where it is not 1, other dtypes are a TypeError.
     dropout: of the hidden layers, when widths are given; see Layer.
@@ -36,6 +38,9 @@ class Network(Closed):
         *,
         activation="relu",
         output="identity",
+        init="auto",
+        output_init=None,
+        bias_init="auto",
         dropout=0.0,
         dtype="float32",
         seed=None,
@@ -50,14 +55,20 @@ class Network(Closed):
         self.input_dropout, self.input_noise = input_dropout, input_noise
         self._input_settings()
         dtype = float_dtype(dtype)
-        self._layers = _layers(sizes_or_layers, activation, output, dropout)
+        inits = [initializers.checked("init", init)] * 2
+        if output_init is not None:
+            inits[1] = initializers.checked("output_init", output_init)
+        initializers.checked("bias_init", bias_init)
+        self._layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
         for layer in self._layers:
             for name, value in (("l1", layer.l1), ("l2", layer.l2), ("alpha", layer._unit.alpha)):
                 within(name, value, dtype)
         self._core = _core.Network(dtype, [layer._for_core() for layer in self.layers])
         for index, layer in enumerate(self.layers):
-            rule = initializers.resolve(layer.init, layer._unit.name)
-            initializers.fill(self._core.weights(index), rule, self.seed, index)
+            last = index == len(self._layers) - 1
+            place = "output" if last else "hidden" if index else "first"
+            rules = initializers.rules(layer, inits[last], bias_init, place)
+            initializers.fill(self._core.weights(index), self._core.bias(index), rules, self.seed, index)
             if layer.mask is not None:
                 self._core.mask(index)[...] = layer.mask
                 self._core.weights(index)[~layer.mask] = 0
@@ -217,7 +228,8 @@ def seed_or_fresh(seed):
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
 
 
-def _layers(sizes_or_layers, activation, output, dropout):
+def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
+    """The Layers, from widths with these settings, or as they were given; inits: of the hidden ones, of the last."""
     activations.checked("activation", activation)
     activations.checked("output", output)
     try:
@@ -238,8 +250,9 @@ def _layers(sizes_or_layers, activation, output, dropout):
     dropout = real_number("dropout", dropout, least=0, below=1)
     sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
     last = len(sizes) - 2
-    hidden = [Layer(sizes[i], sizes[i + 1], activation, dropout=dropout) for i in range(last)]
-    return [*hidden, Layer(sizes[last], sizes[last + 1], output)]
+    more = {"init": inits[0], "bias_init": bias_init, "dropout": dropout}
+    hidden = [Layer(sizes[i], sizes[i + 1], activation, **more) for i in range(last)]
+    return [*hidden, Layer(sizes[last], sizes[last + 1], output, init=inits[1], bias_init=bias_init)]
 
 
 def _checked_chain(layers):

@@ -303,3 +303,40 @@ def test_the_command_finds_the_installed_package():
     assert done.returncode == 0, done.stderr
     for name in (*CASES, *peers.SECTIONS, "mlpfast", "NumPy"):
         assert f"  {name}" in done.stdout
+
+
+# ---- First weights ----
+
+
+def test_first_weights_compares_with_the_best_of_the_others(monkeypatch):
+    pytest.importorskip("sklearn")
+    from benchmarks import first_weights
+
+    monkeypatch.setattr(first_weights, "EPOCHS", (1, 2))
+    monkeypatch.setattr(first_weights, "KINDS", [(k, t, m) for k, t, m in first_weights.KINDS if m != "mse"])
+    jobs = [("iris", seed, depth, name, "relu") for seed in (0, 1) for depth in (1, 2) for name in ("Adam", "SGD")]
+    found = {job: first_weights.errors(job) for job in jobs}
+    overall, by_depth = first_weights.sections(found)
+    assert [len(overall.rows), len(by_depth.rows)] == [8, 8]
+    assert all(min(row[4:7]) == 1 for row in overall.rows)
+    kind, measure, epochs, optimizer, *ratios = overall.rows[0]
+    means = []
+    for start in first_weights.STARTS:
+        of_depths = [np.mean([found["iris", seed, depth, optimizer, "relu"][start, epochs, measure] for seed in (0, 1)])
+                     for depth in (1, 2)]
+        means.append(np.sqrt(np.prod(of_depths)))
+    assert ratios == pytest.approx([mean / min(means[:3]) for mean in means])
+
+
+def test_the_tables_of_first_weights_are_standardised():
+    pytest.importorskip("sklearn")
+    from benchmarks import first_weights
+
+    for name in first_weights.TABLES:
+        X, y, X_test, y_test = first_weights.split(name, 0)
+        assert X.dtype == np.float32 and len(X) == len(y) and len(X_test) == len(y_test) and len(X) > 2 * len(X_test)
+        assert abs(X.mean(0)).max() < 1e-3 and np.isin(X.std(0).round(2), [0, 1]).all()
+        if name in first_weights.CLASSES:
+            assert {*y} == {*range(y.max() + 1)}
+        else:
+            assert y.ndim == 1 and abs(y.mean()) < 1e-3 and abs(y.std() - 1) < 1e-3

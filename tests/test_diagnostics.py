@@ -216,7 +216,7 @@ def test_residuals_are_drawn_as_a_histogram_for_each_layer(plots):
 
 
 def test_gradient_flow_is_drawn_as_lines_of_delta_and_dW(plots):
-    flow = flow_of(deep("sigmoid", layers=6))
+    flow = flow_of(deep("sigmoid", "xavier_normal", layers=6))
     ax = plots.gradient_flow(flow)
     drawn = [line.get_ydata() for line in ax.lines]
     np.testing.assert_array_equal(drawn, [[l.delta for l in flow.layers], [l.dW for l in flow.layers]])

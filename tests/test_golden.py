@@ -19,20 +19,24 @@ from mlpfast import SGD, Adam, Network, RMSprop, Trainer, _core
 
 GOLDEN = Path(__file__).with_name("golden.txt")
 ROWS, SEED = 301, 2026
+HE = dict(init="he_normal", output_init="xavier_normal")
+XAVIER = dict(init="xavier_normal")
 
 # sizes, settings of the Network, loss, optimizer, settings of the Trainer, whether there are sample weights
 NETWORKS = {
     "relu-sgd-dropout": (
-        [37, 61, 13], dict(activation="relu", output="softmax", dropout=0.25, input_dropout=0.1), "cross_entropy",
-        SGD(lr=0.1), {}, False,
+        [37, 61, 13], dict(activation="relu", output="softmax", dropout=0.25, input_dropout=0.1, **HE),
+        "cross_entropy", SGD(lr=0.1), {}, False,
     ),
-    "tanh-adam": ([29, 67, 33, 5], dict(activation="tanh"), "half_squared_error", Adam(lr=0.01), {}, False),
+    "tanh-adam": (
+        [29, 67, 33, 5], dict(activation="tanh", **XAVIER), "half_squared_error", Adam(lr=0.01), {}, False,
+    ),
     "gelu-rmsprop-l1-noise": (
-        [37, 70, 41, 7], dict(activation="gelu", output="sigmoid", input_noise=0.1), "binary_cross_entropy",
-        RMSprop(lr=0.01), dict(l1=1e-4), False,
+        [37, 70, 41, 7], dict(activation="gelu", output="sigmoid", input_noise=0.1, **HE),
+        "binary_cross_entropy", RMSprop(lr=0.01), dict(l1=1e-4), False,
     ),
     "sigmoid-nesterov": (
-        [21, 131, 11], dict(activation="sigmoid", output="softmax"), "cross_entropy",
+        [21, 131, 11], dict(activation="sigmoid", output="softmax", **XAVIER), "cross_entropy",
         SGD(lr=0.5, momentum=0.9, nesterov=True), dict(l2=1e-3), True,
     ),
 }

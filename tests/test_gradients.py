@@ -314,7 +314,7 @@ def test_check_gradients_finds_a_wrong_gradient_of_the_inputs(monkeypatch, wrong
 def test_the_example_of_the_slide():
     """x = [-1, -2], w = [2, -3], b = -3 through a sigmoid, d loss / d yhat = 1. The identity layer below has dx as
     its residual too."""
-    net = Network([Layer(2, 2), Layer(2, 1, "sigmoid")], dtype="float64")
+    net = Network([Layer(2, 2), Layer(2, 1, "sigmoid")], dtype="float64", bias_init="zeros")
     net.layers[0].W[...] = np.eye(2)
     net.layers[1].W[:, 0] = [2, -3]
     net.layers[1].b[...] = -3

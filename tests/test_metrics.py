@@ -22,7 +22,7 @@ def numbers(n=60, k=3, seed=0):
 
 def trainer_for(loss, k=3, dtype="float64"):
     output = {"cross_entropy": "softmax", "binary_cross_entropy": "sigmoid"}.get(loss, "identity")
-    net = Network([4, 6, k], activation="tanh", output=output, dtype=dtype, seed=0)
+    net = Network([4, 6, k], activation="tanh", output=output, init="xavier_normal", dtype=dtype, seed=0)
     return Trainer(net, loss, SGD(lr=0.05), batch_size=16, seed=0)
 
 

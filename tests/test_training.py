@@ -12,7 +12,7 @@ import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Layer, Network, Trainer, _progress, losses
+from mlpfast import SGD, Adam, Layer, Network, Trainer, _progress, activations, losses
 from mlpfast.datasets import load_digits, load_mnist
 from mlpfast.schedules import Cosine
 
@@ -500,12 +500,94 @@ def test_zeros_and_the_names():
         assert Layer(2, 2, init=init).init == init
 
 
-@pytest.mark.parametrize("activation", ["identity", "relu", "sigmoid", "tanh", "softmax"])
-def test_auto_is_he_for_relu_and_xavier_otherwise(activation):
-    init = "he_normal" if activation == "relu" else "xavier_normal"
-    auto, named = (Network([Layer(30, 20, activation, init=each)], seed=1) for each in ("auto", init))
-    assert_same(auto.parameters, named.parameters)
-    assert not np.array_equal(auto.layers[0].W, Network([Layer(30, 20, init="lecun_normal")], seed=1).layers[0].W)
+def assert_within(a, half):
+    """a is uniform within that half width, or 0 if it is 0."""
+    np.testing.assert_array_less(np.abs(a), half * (1 + 1e-12) + 1e-300)
+    if half:
+        z = a / half * np.sqrt(3)
+        assert abs(z.mean()) < 5 / np.sqrt(z.size) and abs(z.std() - 1) < 5 * np.sqrt(0.2 / z.size)
+        assert np.abs(z).max() > np.sqrt(3) * (1 - 20 / z.size)
+
+
+STARTS = {  # half width of the first W times sqrt(n_in), variance of a hidden one times n_in
+    **dict.fromkeys(["relu", "leaky_relu", "prelu"], (0.5, 1.5)),
+    **dict.fromkeys(["gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"], (1, 2)),
+    **dict.fromkeys(["sigmoid", "hard_sigmoid"], (2, 16)),
+}
+
+
+@pytest.mark.parametrize("n_in, least", [(4, 0), (50, 1 / 12), (784, 1 / 12), (2000, 0)])
+@pytest.mark.parametrize("activation", activations.NAMES)
+def test_auto_goes_by_place_activation_and_inputs(activation, n_in, least):
+    net = Network([n_in, 400, 300, 70], activation=activation, output=activation, dtype="float64", seed=3)
+    first, hidden = STARTS.get(activation, (1, 1))
+    (W1, b1), (W2, b2), (W3, b3) = ((layer.W, layer.b) for layer in net.layers)
+    assert_within(W1, max(first / np.sqrt(n_in), least) if n_in < 2000 else np.sqrt(6 / n_in))
+    assert_within(b1, 1 / np.sqrt(n_in))
+    assert_within(W2, np.sqrt(3 * hidden / 400))
+    assert_within(W3, np.sqrt(6 / 370 if activation in ("softmax", "sigmoid") else 3 / 300))
+    assert not b2.any() and not b3.any()
+    assert not np.array_equal(b1 / abs(b1).max(), W1[0] / abs(W1[0]).max())
+
+
+def test_auto_has_these_numbers():
+    """They are the same on every machine, and in every version that does not say otherwise."""
+    net = Network([2, 2, 1], dtype="float64", seed=1)
+    np.testing.assert_allclose(net.layers[0].W, [[0.01399304, 0.35041169], [0.20250536, 0.30237208]], atol=5e-9)
+    np.testing.assert_allclose(net.layers[0].b, [-0.06407849, 0.18108941], atol=5e-9)
+
+
+def test_a_network_of_one_layer_has_an_output():
+    (layer,) = Network([50, 40], output="softmax", dtype="float64", seed=0).layers
+    assert_within(layer.W, np.sqrt(6 / 90))
+    assert not layer.b.any()
+
+
+def test_torch_is_that_of_nn_linear_for_weights_and_biases():
+    net = Network([90, 80, 70], init="torch", dtype="float64", seed=0)
+    for layer in net.layers:
+        assert_within(layer.W, 1 / np.sqrt(layer.n_in))
+        assert_within(layer.b, 1 / np.sqrt(layer.n_in))
+    streams = [p.ravel()[:70] / abs(p).max() for p in net.parameters]
+    correlations = np.corrcoef(streams)[np.triu_indices(4, 1)]
+    assert np.abs(correlations).max() < 0.5
+    with_uniform = Network([90, 80, 70], init="uniform", bias_init="torch", dtype="float64", seed=0)
+    assert_same(with_uniform.parameters, net.parameters)
+
+
+@pytest.mark.parametrize("init, output_init, bias_init", [
+    ("he_normal", None, "auto"), ("he_normal", "zeros", "normal"), ("auto", "he_uniform", "zeros"),
+    ("auto", None, "torch"), ("torch", "xavier_normal", "auto"), ("normal", "torch", "auto"), ("zeros", "auto", "auto"),
+])
+def test_a_network_names_them_for_layers_that_do_not(init, output_init, bias_init):
+    """Widths, Layers that say nothing and Layers that say all start alike."""
+    named = dict(init=init, output_init=output_init, bias_init=bias_init)
+    net = Network([30, 20, 10, 5], activation="tanh", seed=1, **named)
+    shapes = [(30, 20, "tanh"), (20, 10, "tanh"), (10, 5)]
+    silent = Network([Layer(*shape) for shape in shapes], seed=1, **named)
+    inits = [init, init, output_init or init]
+    own = [Layer(*shape, init=each, bias_init=bias_init) for shape, each in zip(shapes, inits, strict=True)]
+    others = dict.fromkeys(named, "he_uniform") if "auto" not in (*inits, bias_init) else {}
+    assert_same(silent.parameters, net.parameters)
+    assert_same(Network(own, seed=1, **others).parameters, net.parameters)
+    assert [layer.init for layer in net.layers] == inits and net.layers[0].bias_init == bias_init
+    if bias_init == "auto" and "auto" not in inits:
+        assert all(layer.b.any() == (layer.init == "torch") for layer in net.layers)
+
+
+def test_layers_without_a_bias_or_with_a_mask_start_too():
+    mask = np.eye(6, 5, dtype=bool)
+    net = Network([Layer(6, 5, bias=False, mask=mask), Layer(5, 4, bias_init="normal")], seed=0, init="torch")
+    assert net.layers[0].b is None and not net.layers[0].W[~mask].any() and net.layers[0].W[mask].all()
+    assert abs(net.layers[1].b).max() > 1 / np.sqrt(5)  # where torch's would end
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "gelu", "elu", "selu", "tanh"])
+def test_twenty_layers_of_64_train(activation):
+    X, y = mlpfast.datasets.load_digits()
+    net = Network([64] * 21 + [10], activation=activation, output="softmax", seed=0)
+    history = Trainer(net, optimizer=Adam(), batch_size=32, seed=0).fit(X, y, epochs=12)
+    assert history["accuracy"][-1] > 0.8  # 0.1 is chance
 
 
 # ---- copies
@@ -530,6 +612,19 @@ def test_copies_of_a_network_stand_alone(clone, dtype):
     assert_same(net.parameters, before)
     Trainer(net, seed=0).fit(X, y)
     assert_same(twin.parameters, net.parameters)
+
+
+def test_a_pickle_from_before_biases_had_an_initializer_loads():
+    net = Network([5, 4, 3], seed=2)
+    state = net.__getstate__()
+    for _, settings in state["layers"]:
+        del settings["bias_init"]
+    twin, layer = Network.__new__(Network), Layer(2, 3)
+    twin.__setstate__(state)
+    assert_same(twin.parameters, net.parameters)
+    del layer.__dict__["bias_init"]
+    old = pickle.loads(pickle.dumps(layer))
+    assert old.bias_init == "auto" and repr(old) == repr(Layer(2, 3)) and Network([old]).layers[0].W.shape == (2, 3)
 
 
 # ---- progress and callbacks

@@ -49,7 +49,7 @@ def targets(loss, rng, n, k):
 
 
 def network(activation="tanh", output="identity", dtype="float64", seed=3):
-    net = Network([5, 9, 6, 3], activation=activation, output=output, dtype=dtype, seed=seed)
+    net = Network([5, 9, 6, 3], activation=activation, output=output, dtype=dtype, init="xavier_normal", seed=seed)
     rng = np.random.default_rng(seed)
     for layer in net.layers:
         layer.b[...] = rng.normal(size=layer.b.shape) * 0.3
