@@ -42,21 +42,20 @@ mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t
     return from;
 }
 
-mlp_minibatch mlp_minibatch_of(const mlp_examples *from, int64_t first, int64_t rows, const mlp_row_room *room) {
+void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows, const mlp_row_room *room) {
     const mlp_data *data = from->data;
     void *const *array = room->array;
-    mlp_minibatch m = {.first = first, .rows = rows, .room = room};
-    m.x = array[MLP_ROWS_X];
-    if (!copies_x(from)) m.x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
+    m->first = first, m->rows = rows, m->room = room;
+    m->x = array[MLP_ROWS_X];
+    if (!copies_x(from)) m->x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
     if (from->order) {
-        m.truth = (mlp_truth){array[MLP_ROWS_LABELS], array[MLP_ROWS_TARGETS], array[MLP_ROWS_Y], array[MLP_ROWS_WEIGHTS],
-                              data->one_hot};
+        m->truth = (mlp_truth){array[MLP_ROWS_LABELS], array[MLP_ROWS_TARGETS], array[MLP_ROWS_Y], array[MLP_ROWS_WEIGHTS],
+                               data->one_hot};
     } else {
         const mlp_truth all = {data->labels, data->targets, NULL, data->weights, data->one_hot};
-        m.truth = mlp_truth_from(from->net, &all, first);
-        if (data->y) m.truth.y = (const char *)data->y + (size_t)first * (size_t)data->y_bytes;
+        m->truth = mlp_truth_from(from->net, &all, first);
+        if (data->y) m->truth.y = (const char *)data->y + (size_t)first * (size_t)data->y_bytes;
     }
-    return m;
 }
 
 // Rows [i0, i1) of `to`: row i is row index[i] of `from`. Single numbers, the usual case, are not worth a call each.
@@ -74,12 +73,12 @@ int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, in
     const mlp_data *data = from->data;
     int64_t n_in = from->net->layers[0].spec.n_in;
     const int64_t *index = from->order ? from->order + to->first : NULL;
+    if (!copies_x(from) && !checks) return 1;
     const mlp_row_bytes of = mlp_bytes_of_rows(from);
     const sources source = sources_of(data);
     for (int k = MLP_ROWS_PLACES; index && k < MLP_ROW_ARRAYS; k++) {
         if (of.bytes[k]) copy_rows(to->room->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
     }
-    if (!of.bytes[MLP_ROWS_X] && !checks) return 1;
     char *x = of.bytes[MLP_ROWS_X] ? (char *)to->room->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
     if (data->x_rows) index = from->order ? to->room->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
     const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);

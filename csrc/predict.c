@@ -15,7 +15,6 @@ typedef struct {
 
 typedef struct {
     mlp_pass pass;
-    mlp_loss loss;
     mlp_examples examples;
     void *out;              // (n, n_out); NULL: the loss instead
     int64_t sample;
@@ -103,7 +102,7 @@ static mlp_workspace workspace_of(const job *j, char *buffer) {
 
 static void run_chunk(job *j, mlp_step *s, mlp_workspace *space, int64_t first, int64_t rows) {
     int last = s->net->n_layers - 1;
-    s->batch = mlp_minibatch_of(&j->examples, first, rows, &space->gathered);
+    mlp_minibatch_at(&s->batch, &j->examples, first, rows, &space->gathered);
     s->first_row = first;
     if (j->out) {
         int64_t n_out = s->net->layers[last].spec.n_out;
@@ -174,16 +173,12 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     return MLP_OK;
 }
 
-static job job_for(const mlp_network *net, const mlp_data *data, mlp_poll poll, void *context) {
-    return (job){.pass = {.net = net, .poll = poll, .context = context}, .examples = {.net = net, .data = data, .n = data->n}};
-}
-
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context) {
     mlp_status status = mlp_check_data(net, data);
     if (status || data->n == 0) return status;
-    job j = job_for(net, data, poll, context);
-    j.out = out;
+    job j = {.pass = {.net = net, .poll = poll, .context = context}, .out = out,
+             .examples = {.net = net, .data = data, .n = data->n}};
     return run_all(&j, NULL, workspace, threads);
 }
 
@@ -192,10 +187,9 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;
-    job j = job_for(net, data, poll, context);
-    j.out = out, j.sample = sample;
-    j.pass.drops = 1, j.pass.seed = seed, j.pass.input_dropout = input_dropout;
-    j.examples.changes_x = input_dropout > 0;
+    job j = {.pass = {.net = net, .poll = poll, .context = context, .drops = 1, .seed = seed, .input_dropout = input_dropout},
+             .examples = {.net = net, .data = data, .n = data->n, .changes_x = input_dropout > 0},
+             .out = out, .sample = sample};
     return run_all(&j, NULL, workspace, threads);
 }
 
@@ -205,9 +199,8 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     mlp_status status = mlp_check_data(net, data);
     if (!status) status = loss.kind == MLP_OWN_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
-    job j = job_for(net, data, poll, context);
-    j.loss = loss;
-    j.pass.loss = &j.loss;
+    job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
+             .examples = {.net = net, .data = data, .n = data->n}};
     status = run_all(&j, result, workspace, threads);
     if (status) *result = (mlp_result){0};
     return status;

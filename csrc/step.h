@@ -77,6 +77,7 @@ static inline int mlp_by_rows(const mlp_kernels *k, int parts, int64_t cols) {
 // A part's block of a (rows, cols) output. Columns come in whole vectors and cache lines: no two parts write to a line of W.
 static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_t rows, int64_t row_unit, int64_t cols) {
     mlp_block block = {0, rows, 0, cols};
+    if (part.of == 1) return block;
     if (mlp_by_rows(k, part.of, cols)) mlp_share(part.number, part.of, rows, row_unit, &block.i0, &block.i1);
     else mlp_share(part.number, part.of, cols, mlp_line_or(k, k->tile_cols / 2), &block.j0, &block.j1);
     return block;

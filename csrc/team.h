@@ -44,6 +44,8 @@ void mlp_unlock(int *lock);
 
 // Part `number` of 0..n-1 cut into `of` parts: [*begin, *end), contiguous, in whole units but for the last.
 static inline void mlp_share(int number, int of, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
+    *begin = 0, *end = n;
+    if (of == 1) return;  // divisions are no small part of a small step
     int64_t units = n / unit + (n % unit != 0), each = units / of, more = units % of;
     int64_t first = number * each + (number < more ? number : more);
     int64_t last = first + each + (number < more);

@@ -61,7 +61,7 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
 // Rows [first_row, first_row + rows) of the minibatch; nothing has changed after it.
 static void up_and_down(minibatch *m, int64_t first_row, int64_t rows) {
     mlp_step *s = &m->step;
-    s->batch = mlp_minibatch_of(&m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
+    mlp_minibatch_at(&s->batch, &m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
     s->first_row = m->epoch->options.first_row + first_row;
     if (s->leads) poll_now_and_then(m->epoch, s);
     mlp_step_gather(s);
