@@ -101,7 +101,7 @@ def parameter_values(name, value, parameter):
 
 
 def arrays_like(name, values, parameters):
-    """values as a list of fresh arrays of the parameters' shapes and dtype; what is too large for it becomes infinity."""
+    """values as a list of fresh arrays of the parameters' shapes and dtype; what is too large becomes infinity."""
     try:
         given = [number_array(name, array) for array in values]
     except TypeError:

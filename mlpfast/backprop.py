@@ -5,8 +5,8 @@
     gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
     inputs     d loss / dX = delta_1 W_1^T                                                   one row per example
 
-forward and residuals are written out below; `gradients` are those of the training step itself, which a step of Trainer on
-the same minibatch uses, bit for bit. The 1/B stands in them alone.
+forward and residuals are written out below; `gradients` are those of the training step itself, which a step of Trainer
+on the same minibatch uses, bit for bit. The 1/B stands in them alone.
 Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
 """
 

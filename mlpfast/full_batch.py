@@ -53,7 +53,8 @@ def threads_for(trainer, rows):
     if trainer.loss.traits.is_own or any(layer._unit.traits.is_own for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
-    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, trainer.chunk_rows) * numbers)
+    flops = 6 * min(rows, trainer.chunk_rows) * numbers
+    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * flops)
 
 
 class Variables:
