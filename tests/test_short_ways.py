@@ -16,10 +16,13 @@ from mlpfast import SGD, Network, Trainer
 N_IN, N_OUT = 9, 4
 
 
+def scale_for(X):
+    """Of bytes, unless X is of whole numbers that are none, which a network with one would refuse."""
+    return 1.0 if X is not None and np.asarray(X).dtype.kind in "bi" else 0.5
+
+
 def network(dtype="float32", seed=0, X=None):
-    """One that scales bytes, unless X is of whole numbers that are none, which it would refuse."""
-    scale = 1.0 if X is not None and np.asarray(X).dtype.kind in "bi" else 0.5
-    return Network([N_IN, 18, N_OUT], output="softmax", dtype=dtype, seed=seed, input_scale=scale)
+    return Network([N_IN, 18, N_OUT], output="softmax", dtype=dtype, seed=seed, input_scale=scale_for(X))
 
 
 def numbers(n=5, dtype="float32", seed=0):
@@ -106,15 +109,16 @@ def test_step_takes_labels_of_any_kind(look):
 # ---- squeeze
 
 
-def one_output(dtype="float32", **settings):
-    return Network([N_IN, 18, 1], output="sigmoid", dtype=dtype, seed=0, input_scale=0.5, **settings)
+def one_output(dtype="float32", X=None, **settings):
+    return Network([N_IN, 18, 1], output="sigmoid", dtype=dtype, seed=0, input_scale=scale_for(X), **settings)
 
 
 @pytest.mark.parametrize("threads", [None, 1, 2])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("look", LOOKS)
 def test_a_single_output_may_be_squeezed(look, dtype, threads):
-    net, X = one_output(dtype), LOOKS[look](numbers())
+    X = LOOKS[look](numbers())
+    net = one_output(dtype, X)
     wanted = net.predict(X)
     got = net.predict(X, squeeze=True, threads=threads)
     assert got.dtype == net.dtype and got.shape == (len(X),) and got.tobytes() == wanted.tobytes()
