@@ -255,7 +255,7 @@ SIMD vreal slopes_of_block(const real *d, const real *z, int64_t rows, int64_t n
     return sum;
 }
 
-// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in runs, each in increasing row order.
+// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in blocks, each in increasing row order.
 static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0,
                                        int64_t j1) {
     for (int64_t j = j0; j < j1; j += VL) {

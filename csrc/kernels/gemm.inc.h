@@ -3,8 +3,8 @@
 // Template parameters: TILE_ROWS (accumulator rows), TILE_VECS (accumulator vectors a row), and a simd/*.h.
 //
 // All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of TILE_ROWS x TILE_COLS
-// that stay in registers while p runs. p goes in runs (kernel_table.h): each is ONE chain of fused multiply-adds in
-// increasing p, the first from init, the others from zero, and then the runs are added in their order. So the bits of an
+// that stay in registers while p runs. p goes in blocks (MLP_KC): each is ONE chain of fused multiply-adds in
+// increasing p, the first from init, the others from zero, and then the blocks are added in their order. So the bits of an
 // element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also
 // round less than a long one. A finished tile passes through the first-level cache into a `finish` function that applies
 // what comes next: activation, g', or the update.
@@ -40,7 +40,7 @@ typedef struct {
     int64_t b_step, b_col;
     const real *init;  // init[j], or NULL for zeros
     int64_t k;
-    int adds;    // the sums of the runs before stand where the sums will go, and are added to
+    int adds;    // the sums of the blocks of p before stand where the sums will go, and are added to
     real *keep;  // NULL, or a panel (k, TILE_COLS) that gets a copy of the steps of b as they pass by
 } operands;
 
@@ -179,7 +179,7 @@ static const tile_functions tile_with[TILE_ROWS] = {
 
 // ---- Blocks ----
 
-#define BLOCK_COLS (8 * TILE_COLS)  // of one block with several runs
+#define BLOCK_COLS (8 * TILE_COLS)  // of one block of the output, where k has several
 #define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
 
 // The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
@@ -312,7 +312,7 @@ static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t
 
 SIMD int panel_cols(int64_t j, int64_t end, int64_t width) { return end - j < width ? (int)(end - j) : (int)width; }
 
-// Columns [j0, j1) of a block of rows, one run of the sums; the last run leads to the end.
+// Columns [j0, j1) of a block of rows, one block of k; the last one leads to the end.
 static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t j0, int64_t j1,
                                       const block_scratch *scratch, const ending *end) {
     real *sums = o.adds || !end ? scratch->sums : NULL;  // NULL: from registers to finish
@@ -341,7 +341,7 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
 }
 
 static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const ending *end) {
-    int64_t rows = block.i1 - block.i0, k = whole->k, runs = mlp_blocks_in(k), length = mlp_block_length(k);
+    int64_t rows = block.i1 - block.i0, k = whole->k, k_blocks = mlp_blocks_in(k), length = mlp_block_length(k);
     if (rows <= 0) return;
     int64_t most = k > rows ? k : rows;
     if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
@@ -352,18 +352,18 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
     row_tiles all = {block.i0, rows, (rows + TILE_ROWS - 1) / TILE_ROWS};
     int64_t limit = most_tiles(length);
     int64_t blocks = (all.tiles + limit - 1) / limit, each = (all.tiles + blocks - 1) / blocks;
-    int64_t cols = runs > 1 ? BLOCK_COLS : block.j1 - block.j0;
+    int64_t cols = k_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
     for (int64_t t = 0; t < all.tiles; t += each) {
         int64_t last = least(t + each, all.tiles);
         row_tiles cut = {tile_row(&all, t), tile_row(&all, last) - tile_row(&all, t), last - t};
         for (int64_t j = block.j0; j < block.j1; j += cols) {
-            for (int64_t run = 0; run < runs; run++) {
+            for (int64_t q = 0; q < k_blocks; q++) {
                 operands o = *whole;
-                o.a += run * length * o.a_step;
-                o.b += run * length * o.b_step;
-                if (run > 0) o.adds = 1, o.init = NULL;
-                o.k = mlp_terms_of_block(k, run * length);
-                product_block(o, &cut, j, least(j + cols, block.j1), &space, run == runs - 1 ? end : NULL);
+                o.a += q * length * o.a_step;
+                o.b += q * length * o.b_step;
+                if (q > 0) o.adds = 1, o.init = NULL;
+                o.k = mlp_terms_of_block(k, q * length);
+                product_block(o, &cut, j, least(j + cols, block.j1), &space, q == k_blocks - 1 ? end : NULL);
             }
         }
     }

@@ -53,6 +53,7 @@ typedef struct {
     mlp_settings settings;  // of the next call
     mlp_network *net;
     mlp_trainer *trainer;
+    void *gradient;
 } life;
 
 static mlp_status create_network(life *of) {
@@ -73,6 +74,12 @@ static mlp_status epoch(life *of) {
 static mlp_status step(life *of) {  // of more rows than an epoch's minibatches: the workspace grows
     mlp_result r;
     return mlp_train_step(of->trainer, &r, &of->d.data, &of->settings, of->threads, NULL, NULL);
+}
+
+static mlp_status gradient_and_apply(life *of) {
+    mlp_result r;
+    mlp_status status = mlp_gradient(of->trainer, of->gradient, &r, &of->d.data, NULL, &of->settings, of->threads, NULL, NULL);
+    return status ? status : mlp_apply(of->trainer, of->gradient, &of->settings, of->threads);
 }
 
 // Parameters and states, or nothing before there is a network.
@@ -137,6 +144,12 @@ static snapshot live(const setting *s, mlp_dtype dtype, int threads, int failing
     CHECK(survive(&of, prepare, failing) == 2);
     CHECK(survive(&of, epoch, failing) == 0);
     CHECK(survive(&of, step, failing) == 0);
+    of.gradient = allocate(mlp_network_bytes(of.net));
+    CHECK(survive(&of, gradient_and_apply, failing) == 0);
+    of.settings.chunk_rows = 3;
+    CHECK(survive(&of, gradient_and_apply, failing) <= 1);  // room for the sums of the tree
+    CHECK(survive(&of, step, failing) == 0);
+    free(of.gradient);
     check_serving(&of);
     snapshot taken = now(&of);
     CHECK(snapshot_is_finite(&taken));

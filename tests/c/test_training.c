@@ -95,6 +95,172 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
     free(first.parameters.values);
 }
 
+// ---- A step is a gradient and its application ----
+
+#define STEPS 3
+
+static const mlp_settings optimizers[] = {
+    {.optimizer = MLP_SGD}, {.optimizer = MLP_SGD, .momentum = 0.9},
+    {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
+    {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {.optimizer = MLP_ADAGRAD, .epsilon = 1e-8},
+};
+#define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
+
+// Those of the setting, with another optimizer and all limits that `limits` names.
+static mlp_settings with_optimizer(const setting *s, int which, int limits) {
+    mlp_settings settings = optimizers[which];
+    settings.lr = 0.01, settings.l1 = 1e-4, settings.l2 = 1e-3, settings.seed = 8, settings.check_finite = 1;
+    settings.input_dropout = 0.1, settings.input_noise = 0.1;
+    settings.chunk_rows = s->settings.chunk_rows;
+    if (limits & 1) settings.clip_norm = 0.05;
+    if (limits & 2) settings.clip_value = 0.01, settings.max_norm = 0.9;
+    return settings;
+}
+
+static snapshot trained_by_steps(const setting *s, const dataset *d, const mlp_settings *settings, mlp_dtype dtype, int threads,
+                                 int in_two) {
+    mlp_network *net = make_network(s, dtype);
+    mlp_trainer *trainer = make_trainer(s, net);
+    void *gradient = allocate(mlp_network_bytes(net));
+    mlp_result whole, r;
+    for (int i = 0; i < STEPS; i++) {
+        if (!in_two) {
+            CHECK(mlp_train_step(trainer, &whole, &d->data, settings, threads, NULL, NULL) == MLP_OK);
+            continue;
+        }
+        snapshot before = take_snapshot(s, net, trainer, dtype);
+        CHECK(mlp_gradient(trainer, gradient, &r, &d->data, NULL, settings, threads, NULL, NULL) == MLP_OK);
+        CHECK(r.rows == s->n && r.minibatches == 1 && isfinite(r.loss_sum));
+        snapshot after = take_snapshot(s, net, trainer, dtype);
+        CHECK(same_snapshot(&before, &after) && mlp_trainer_steps(trainer) == i && mlp_trainer_minibatches(trainer) == i);
+        CHECK(mlp_apply(trainer, gradient, settings, threads) == MLP_OK);
+        free(before.values);
+        free(after.values);
+    }
+    CHECK(mlp_trainer_steps(trainer) == STEPS && mlp_trainer_minibatches(trainer) == STEPS);
+    snapshot taken = take_snapshot(s, net, trainer, dtype);
+    free(gradient);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    return taken;
+}
+
+static void check_in_two(const setting *s, mlp_dtype dtype, int which, int limits) {
+    mlp_settings settings = with_optimizer(s, which, limits);
+    dataset d = make_data(s, dtype);
+    snapshot wanted = trained_by_steps(s, &d, &settings, dtype, 1, 0);
+    for (int threads = 1; threads <= 3; threads++) {
+        doing("gradient and apply: %s, %s, optimizer %d, limits %d, %d threads", s->name,
+              dtype == MLP_FLOAT32 ? "float32" : "float64", which, limits, threads);
+        snapshot got = trained_by_steps(s, &d, &settings, dtype, threads, 1);
+        CHECK(snapshot_is_finite(&got) && same_snapshot(&got, &wanted));
+        free(got.values);
+    }
+    free(wanted.values);
+    destroy_data(&d);
+}
+
+// What is refused has changed nothing.
+static void test_refused_gradients(void) {
+    const setting *s = &trained[0];
+    mlp_settings settings = with_optimizer(s, 2, 1), odd = settings;
+    dataset d = make_data(s, MLP_FLOAT32);
+    mlp_network *net = make_network(s, MLP_FLOAT32);
+    mlp_trainer *trainer = make_trainer(s, net);
+    size_t bytes = mlp_network_bytes(net);
+    float *gradient = allocate(bytes);
+    snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT32);
+    mlp_result r;
+    doing("gradients that are refused");
+    gradient[0] = NAN;
+    CHECK(mlp_apply(trainer, gradient, &settings, 2) == MLP_DERIVATIVE_NOT_FINITE);
+    gradient[0] = 0;
+    odd.clip_norm = -1;
+    CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
+    odd = settings, odd.chunk_rows = -1;
+    mlp_gradient_options negative = {.first_row = -1}, no_scale = {.scale = NAN};
+    CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &odd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_gradient(trainer, gradient, &r, &d.data, &negative, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_gradient(trainer, gradient, &r, &d.data, &no_scale, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    put(mlp_kernels_for(MLP_FLOAT32), d.X, 3 * s->width[0], INFINITY);
+    CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &settings, 2, NULL, NULL) == MLP_INPUT_NOT_FINITE);
+    d.data.n = 0;
+    CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT32);
+    CHECK(same_snapshot(&before, &after) && mlp_trainer_steps(trainer) == 0 && mlp_trainer_minibatches(trainer) == 0);
+    free(before.values);
+    free(after.values);
+    free(gradient);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
+// ---- Rows of X by index ----
+
+// X upside down, with rows in between that nobody may read, and x_rows that say so: training, evaluation and prediction as
+// with X itself.
+static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ordered) {
+    const mlp_kernels *k = mlp_kernels_for(dtype);
+    dataset d = make_data(s, dtype);
+    size_t row = (size_t)s->width[0] * (s->pixels ? 1 : k->real_size);
+    char *scattered = allocate(2 * (size_t)s->n * row);
+    int64_t *x_rows = allocate((size_t)s->n * sizeof *x_rows), *order = allocate((size_t)s->n * sizeof *order);
+    memset(scattered, 0xFF, 2 * (size_t)s->n * row);  // NaN
+    for (int64_t i = 0; i < s->n; i++) {
+        x_rows[i] = 2 * (s->n - 1 - i);
+        memcpy(scattered + (size_t)x_rows[i] * row, (char *)d.X + (size_t)i * row, row);
+    }
+    mlp_shuffle(order, s->n, 3, 0);
+    mlp_data other = d.data;
+    other.X = scattered, other.x_rows = x_rows, other.n_x = 2 * s->n;
+    const mlp_data *both[] = {&d.data, &other};
+    snapshot found[2];
+    mlp_result result[2], evaluated[2];
+    void *workspace = NULL, *out[2];
+    doing("rows of X by index: %s, %d threads%s", s->name, threads, ordered ? ", in an order" : "");
+    for (int i = 0; i < 2; i++) {
+        mlp_network *net = make_network(s, dtype);
+        mlp_trainer *trainer = make_trainer(s, net);
+        CHECK(mlp_train_epoch(trainer, &result[i], both[i], ordered ? order : NULL, s->n, &s->settings, NULL, NULL, threads,
+                              NULL, NULL) == MLP_OK);
+        if (!workspace) workspace = allocate(mlp_predict_workspace(net, s->n, threads));
+        CHECK(mlp_evaluate(net, &evaluated[i], both[i], s->loss, workspace, threads, NULL, NULL) == MLP_OK);
+        out[i] = allocate((size_t)(s->n * outputs_of(s)) * k->real_size);
+        CHECK(mlp_predict(net, out[i], both[i], workspace, threads, NULL, NULL) == MLP_OK);
+        found[i] = take_snapshot(s, net, trainer, dtype);
+        mlp_trainer_destroy(trainer);
+        mlp_network_destroy(net);
+    }
+    CHECK(same_snapshot(&found[0], &found[1]) && same_result(&result[0], &result[1]));
+    CHECK(same_result(&evaluated[0], &evaluated[1]) && same_array(k, out[0], out[1], s->n * outputs_of(s)));
+    for (int i = 0; i < 2; i++) free(found[i].values), free(out[i]);
+    free(workspace), free(scattered), free(x_rows), free(order);
+    destroy_data(&d);
+}
+
+static void test_x_rows(void) {
+    for (int i = 0; i < TRAINED; i++) {
+        for (int t = 0; t < 4; t++) check_x_rows(&trained[i], i % 2 ? MLP_FLOAT64 : MLP_FLOAT32, 1 + t % 2, t / 2);
+    }
+}
+
+static void test_gradient_and_apply(void) {
+    for (int i = 0; i < TRAINED; i++) {
+        setting s = trained[i], own = trained[i], in_chunks = trained[i];
+        own.g[0] = MLP_OWN_ACTIVATION, own.loss = (mlp_loss){.kind = MLP_OWN_LOSS};
+        in_chunks.settings.chunk_rows = 7;
+        for (int j = 0; j < OPTIMIZERS * 4; j++) {
+            mlp_dtype dtype = (i + j) % 2 ? MLP_FLOAT32 : MLP_FLOAT64;
+            if (s.n < 1000 || j % 4 == j / 4 % 4) check_in_two(&s, dtype, j / 4, j % 4);
+            if (s.n < 1000) check_in_two(&in_chunks, dtype, j / 4, j % 4);
+            own.loss.own = (mlp_own_loss){own_half_squares, 0, (void *)mlp_kernels_for(dtype)};
+            own.settings.chunk_rows = s.n < 1000 ? 7 : 0;
+            if (!s.by_label && (s.n < 1000 || j % 4 == 0)) check_in_two(&own, dtype, j / 4, j % 4);
+        }
+    }
+}
+
 // ---- A rate and a momentum for each minibatch ----
 
 #define MINIBATCHES 4
@@ -544,6 +710,9 @@ int main(int argc, char **argv) {
         check_same_bits(&trained[i], MLP_FLOAT32);
         check_same_bits(&trained[i], MLP_FLOAT64);
     }
+    test_gradient_and_apply();
+    test_refused_gradients();
+    test_x_rows();
     test_momenta();
     test_momenta_without_velocities();
     test_every_unit_and_loss();

@@ -1,0 +1,280 @@
+"""Trainer.gradient and Trainer.apply: one step in two halves, with the bits of the fused step; chunks and their tree."""
+
+import threading
+
+import numpy as np
+import pytest
+from test_same_bits import assert_same_bits
+
+from mlpfast import LBFGS, SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, backprop, losses
+from mlpfast.activations import Custom, PReLU
+
+OPTIMIZERS = {
+    "sgd": lambda: SGD(lr=0.1), "momentum": lambda: SGD(lr=0.1, momentum=0.9),
+    "nesterov": lambda: SGD(lr=0.05, momentum=0.8, nesterov=True), "adam": lambda: Adam(lr=0.01),
+    "adamw": lambda: AdamW(lr=0.01, weight_decay=0.1), "rmsprop": lambda: RMSprop(lr=0.01), "adagrad": lambda: Adagrad(lr=0.1),
+}
+SETTINGS = {
+    "plain": {}, "penalties": dict(l1=1e-3, l2=1e-2), "clip_norm": dict(clip_norm=0.1, l2=1e-2),
+    "other limits": dict(clip_value=0.01, max_norm=0.9), "chunks": dict(chunk_rows=16),
+    "clipped chunks": dict(chunk_rows=16, clip_norm=0.1, l1=1e-3), "unchecked": dict(check_finite=False, weighting="minibatch"),
+}
+SMOOTH = Custom(lambda z: z / (1 + np.abs(z)), lambda z: (1 + np.abs(z)) ** -2)
+NETWORKS = {
+    "mixed": lambda: [
+        Layer(9, 18, "relu", dropout=0.2), Layer(18, 12, PReLU(), mask=np.arange(216).reshape(18, 12) % 5 > 1, l2=1e-2),
+        Layer(12, 7, "softmax"), Layer(7, 5, "gelu", trainable=False), Layer(5, 4, "softmax", bias=False),
+    ],
+    "shared slope": lambda: [Layer(9, 20, PReLU(shared=True)), Layer(20, 4, "softmax")],
+    "custom": lambda: [Layer(9, 6, SMOOTH), Layer(6, 4, "softmax")],
+}
+
+
+def problem(n=100, dtype="float32"):
+    rng = np.random.default_rng(1)
+    return rng.normal(size=(n, 9)).astype(dtype), rng.integers(4, size=n), rng.uniform(0.1, 2, size=n)
+
+
+def network(name, dtype="float32", **settings):
+    return Network(NETWORKS[name](), dtype=dtype, seed=3, **settings)
+
+
+def flat(gradients):
+    return [g for of_layer in gradients for g in of_layer if g is not None]
+
+
+def assert_same_state(one, other):
+    first, second = one.state, other.state
+    assert list(first) == list(second)
+    for a, b in zip(first.values(), second.values(), strict=True):
+        assert isinstance(a, list) or a == b
+        assert_same_bits(a if isinstance(a, list) else [], b if isinstance(a, list) else [])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_a_step_is_a_gradient_and_its_application(optimizer, settings, dtype):
+    X, y, weight = problem(dtype=dtype)
+    for name in NETWORKS:
+        fused, halves = (
+            Trainer(network(name, dtype, input_noise=0.1, input_dropout=0.1), optimizer=OPTIMIZERS[optimizer](), seed=4,
+                    **SETTINGS[settings]) for _ in range(2)
+        )
+        for number, n in enumerate([1, 16, 50, 100]):
+            weights = weight[:n] if number % 2 else None
+            loss = fused.step(X[:n], y[:n], weights)
+            before = [p.copy() for p in halves.network.parameters]
+            other_loss, gradients = halves.gradient(X[:n], y[:n], weights)
+            assert_same_bits(halves.network.parameters, before)
+            assert loss == other_loss and halves.steps == number
+            halves.apply(gradients)
+            assert_same_bits(halves.network.parameters, fused.network.parameters)
+            assert_same_state(halves, fused)
+
+
+@pytest.mark.parametrize("chunk_rows", [7, 1024])
+def test_a_custom_loss_is_called_once_for_all_rows(chunk_rows):
+    """It joins rows: the deviation from the mean of the minibatch."""
+    X, _, _ = problem()
+    seen = []
+
+    def rows(y, yhat):
+        seen.append(len(y))
+        return (yhat - yhat.mean(axis=0)).sum(axis=1) ** 2 + ((yhat - y) ** 2).sum(axis=1)
+
+    def residual(y, yhat):
+        return yhat - y + 0.1 * yhat.mean(axis=0)
+
+    trainers = [
+        Trainer(Network([Layer(9, 5, PReLU()), Layer(5, 2, "tanh")], seed=0), losses.Custom(rows, residual),
+                Adam(0.01), chunk_rows=chunk_rows, seed=0) for _ in range(2)
+    ]
+    for _ in range(2):
+        loss = trainers[0].step(X, X[:, :2])
+        other_loss, gradients = trainers[1].gradient(X, X[:, :2])
+        trainers[1].apply(gradients)
+        assert loss == other_loss
+    assert seen == [100] * 4
+    assert_same_bits(trainers[0].network.parameters, trainers[1].network.parameters)
+
+
+def test_the_gradient_is_that_of_backprop_with_zeros_for_what_is_not_trained():
+    X, y, weight = problem()
+    for name in NETWORKS:
+        layers = NETWORKS[name]()
+        if name == "mixed":  # whose dropout backprop has not
+            layers[0] = Layer(9, 18, "relu", trainable=False)
+        net = Network(layers, seed=3)
+        _, gradients = Trainer(net, l1=1e-3).gradient(X, y, weight, mean_weight=1.5)
+        wanted = flat(backprop.gradients(net, X, y, "cross_entropy", l1=1e-3, sample_weight=weight, mean_weight=1.5))
+        trained = [layer.trainable for layer in net.layers for _ in layer.parameters]
+        assert_same_bits(gradients, [g if is_trained else np.zeros_like(g) for g, is_trained in zip(wanted, trained, strict=True)])
+        assert [g.shape for g in gradients] == [p.shape for p in net.parameters]
+        assert all(g.flags.c_contiguous and g.flags.owndata for g in gradients)
+
+
+# ---- Chunks
+
+
+def tree(parts):
+    """As csrc/chunks.h has it: neighbours are added, level by level; an odd last one moves up."""
+    while len(parts) > 1:
+        pairs = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(parts[::2], parts[1::2], strict=False)]
+        parts = pairs + parts[2 * len(pairs) :]
+    return parts[0]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("chunks", [1, 2, 3, 5, 6, 7, 11, 16])
+@pytest.mark.parametrize("name", ["shared slope", "custom"])
+def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
+    X, y, _ = problem(16 * chunks, dtype)
+    net = network(name, dtype)
+    parts = []
+    for i in range(0, len(X), 16):
+        gradients = flat(backprop.gradients(net, X[i : i + 16], y[i : i + 16], "cross_entropy"))
+        parts.append([16 * g for g in gradients])  # exactly the sums over the rows
+    scale = np.dtype(dtype).type(1 / len(X))
+    wanted = [scale * s for s in tree(parts)]
+    for threads in (1, 2, 3, 7):
+        trainer = Trainer(net, chunk_rows=16, threads=threads)
+        assert_same_bits(trainer.gradient(X, y)[1], wanted)
+
+
+@pytest.mark.parametrize("rows", [32, 64, 256])
+def test_parts_of_a_minibatch_are_accumulated_to_its_bits(rows):
+    """Parts of chunk_rows times a power of two rows, with the dropout of their place."""
+    X, y, _ = problem(512)
+    whole, parts = (
+        Trainer(Network([9, 18, 4], output="softmax", dropout=0.2, input_noise=0.1, seed=1), optimizer=Adam(), seed=5, chunk_rows=16, clip_norm=0.1)
+        for _ in range(2)
+    )
+    for _ in range(3):
+        whole.step(X, y)
+        gradients = [
+            parts.gradient(X[i : i + rows], y[i : i + rows], mean_weight=512 / rows, first_row=i)[1] for i in range(0, 512, rows)
+        ]
+        parts.apply(tree(gradients))
+        assert_same_bits(parts.network.parameters, whole.network.parameters)
+        assert_same_state(parts, whole)
+
+
+def test_chunk_rows_is_part_of_the_state():
+    X, y, _ = problem(512)
+    first = Trainer(network("shared slope"), batch_size=128, seed=0, chunk_rows=16)
+    first.fit(X, y)
+    assert first.state["chunk_rows"] == 16
+    second = Trainer(network("shared slope"), batch_size=128, seed=0)
+    for p, q in zip(second.network.parameters, first.network.parameters, strict=True):
+        p[...] = q
+    second.state = first.state
+    assert second.chunk_rows == 16
+    first.fit(X, y)
+    second.fit(X, y)
+    assert_same_bits(second.network.parameters, first.network.parameters)
+
+
+@pytest.mark.parametrize("value, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)])
+def test_chunk_rows_that_are_refused(value, error):
+    X, y, _ = problem()
+    with pytest.raises(error, match="chunk_rows"):
+        Trainer(network("custom"), chunk_rows=value)
+    trainer = Trainer(network("custom"))
+    trainer.chunk_rows = value
+    with pytest.raises(error, match="chunk_rows"):
+        trainer.step(X, y)
+    with pytest.raises(error, match=r"state\['chunk_rows'\]"):
+        trainer.state = {**Trainer(network("custom")).state, "chunk_rows": value}
+
+
+# ---- What is refused changes nothing
+
+
+def bad(gradients):
+    nan = [g.copy() for g in gradients]
+    nan[1][0] = np.nan
+    return {
+        "too few": (gradients[:-1], ValueError, "gradients must hold an array for each parameter"),
+        "other shapes": ([g.T for g in gradients], ValueError, "gradients must hold an array for each parameter"),
+        "texts": ([g.astype(str) for g in gradients], TypeError, "gradients must hold real numbers"),
+        "a number": (1.0, TypeError, "gradients must be a list of arrays, got 1.0"),
+        "nan": (nan, FloatingPointError, "gradients hold NaN or infinity"),
+        "too large": ([g.astype(float) + 1e300 for g in gradients], FloatingPointError, "too large for float32"),
+    }
+
+
+@pytest.mark.parametrize("case", ["too few", "other shapes", "texts", "a number", "nan", "too large"])
+def test_gradients_that_are_refused(case):
+    X, y, _ = problem()
+    trainer = Trainer(network("shared slope"), optimizer=Adam())
+    _, gradients = trainer.gradient(X, y)
+    before, state = [p.copy() for p in trainer.network.parameters], trainer.state
+    given, error, message = bad(gradients)[case]
+    with pytest.raises(error, match=message):
+        trainer.apply(given)
+    assert_same_bits(trainer.network.parameters, before)
+    assert trainer.state["steps"] == state["steps"] == 0 and trainer.steps == 0
+
+
+def test_numbers_of_other_kinds_are_converted_and_the_gradients_stay():
+    trainer, twin = (Trainer(network("custom"), optimizer=SGD(lr=0.5)) for _ in range(2))
+    ones = [np.ones(p.shape, np.int8) for p in trainer.network.parameters]
+    trainer.apply(g.tolist() for g in ones)
+    twin.apply(ones)
+    assert_same_bits(trainer.network.parameters, twin.network.parameters)
+    assert all((g == 1).all() for g in ones)
+    assert_same_bits(trainer.network.parameters, [p - np.float32(0.5) for p in network("custom").parameters])
+
+
+def test_bad_input_of_gradient():
+    X, y, _ = problem()
+    trainer = Trainer(network("shared slope"))
+    for given, error, message in [
+        ((X[:, :3], y), ValueError, "X must have shape"), ((X, y[:3]), ValueError, "one entry for each row"),
+        ((X * np.nan, y), FloatingPointError, "X holds NaN"), ((X, y, None, 0), ValueError, "mean_weight"),
+        ((X, y, None, None, -1), ValueError, "first_row must be >= 0"), ((X, y, None, None, 1.5), TypeError, "first_row"),
+    ]:
+        with pytest.raises(error, match=message):
+            trainer.gradient(*given)
+    lbfgs = Trainer(network("shared slope"), optimizer=LBFGS(), batch_size=None)
+    assert_same_bits(lbfgs.gradient(X, y)[1], trainer.gradient(X, y)[1])
+    with pytest.raises(ValueError, match="apply needs an optimizer of minibatches, got LBFGS"):
+        lbfgs.apply(trainer.gradient(X, y)[1])
+
+
+def test_no_other_thread_may_come_between():
+    X, y, _ = problem()
+    trainer, refused = Trainer(network("shared slope")), []
+    _, gradients = trainer.gradient(X, y)
+
+    def from_elsewhere():
+        for call in (lambda: trainer.gradient(X, y), lambda: trainer.apply(gradients)):
+            try:
+                call()
+            except RuntimeError as error:
+                refused.append(str(error))
+
+    def while_training(trainer, epoch):
+        thread = threading.Thread(target=from_elsewhere)
+        thread.start()
+        thread.join()
+
+    class Calls:
+        on_epoch_begin = staticmethod(while_training)
+
+    trainer.fit(X, y, callbacks=Calls())
+    assert refused == ["network is being trained by another thread"] * 2
+
+
+def test_an_exception_of_the_callers_function_passes_through():
+    X, y, _ = problem()
+
+    def fails(z):
+        raise KeyError("mine")
+
+    net = Network([Layer(9, 6, Custom(fails, fails)), Layer(6, 4, "softmax")], seed=6)
+    with pytest.raises(KeyError, match="mine"):
+        Trainer(net).gradient(X, y)
+    with pytest.raises(KeyError, match="mine"):
+        backprop.gradients(net, X, y, "cross_entropy")
