@@ -30,7 +30,7 @@ endef
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
 .PHONY: check release
-check: readme-test readme-run $(ISA_STEPS) c-gcc c-clang c-sanitized c-threads lint
+check: readme-test readme-run $(ISA_STEPS) c-gcc c-clang c-sanitized c-threads lint types
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
 readme-test:
@@ -58,23 +58,23 @@ $(ISA_STEPS): isa-%: readme-test
 	pytest -q -m "not mnist" -p no:cacheprovider '$(SOURCE)'/tests/test_{golden,same_bits,numbers}.py
 	passed
 
-C_TESTS = make -C tests/c BUILD='$(WORK)/$@' WERROR=1
+C_TESTS = -C tests/c BUILD='$(WORK)/$@' WERROR=1
 
 c-gcc: readme-test
 	$(prelude)
-	$(C_TESTS) test-quick golden CC=gcc
-	[[ $$(uname -m) != x86_64 ]] || $(C_TESTS) baseline CC=gcc
+	$(MAKE) $(C_TESTS) test-quick golden CC=gcc
+	[[ $$(uname -m) != x86_64 ]] || $(MAKE) $(C_TESTS) baseline CC=gcc
 	passed
 
 c-clang: readme-test
 	$(prelude)
 	have clang || skip "no clang"
-	$(C_TESTS) test-quick golden CC=clang THREADS="1 3"
+	$(MAKE) $(C_TESTS) test-quick golden CC=clang THREADS="1 3"
 	passed
 
 c-sanitized: readme-test
 	$(prelude)
-	$(C_TESTS) test-quick CC=gcc SANITIZE=address,undefined CFLAGS=-DMLP_POISON
+	$(MAKE) $(C_TESTS) test-quick CC=gcc SANITIZE=address,undefined CFLAGS=-DMLP_POISON
 	passed
 
 # libomp is not instrumented: what it orders by its own means must not look like a race.
@@ -84,7 +84,7 @@ c-threads: readme-test
 	have clang && clang -fopenmp -fsanitize=thread -o '$(WORK)/probe' '$(WORK)/probe.c' ||
 	    skip "no clang with OpenMP and ThreadSanitizer"
 	export TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0
-	$(C_TESTS) run-test_training run-test_network run-test_team run-test_memory golden CC=clang ARGS=--quick \
+	$(MAKE) $(C_TESTS) run-test_training run-test_network run-test_team run-test_memory golden CC=clang ARGS=--quick \
 	    SANITIZE=thread THREADS="2 3"
 	passed
 
@@ -130,22 +130,22 @@ benchmarks: readme-test
 valgrind: readme-test
 	$(prelude)
 	have valgrind || skip "no valgrind"
-	$(C_TESTS) run-test_network run-test_memory golden CC=gcc ARGS=--quick ISAS=avx2 THREADS=2 \
+	$(MAKE) $(C_TESTS) run-test_network run-test_memory golden CC=gcc ARGS=--quick ISAS=avx2 THREADS=2 \
 	    RUN="valgrind -q --error-exitcode=9"
 	passed
 
 old-processors: readme-test
 	$(prelude)
 	have qemu-x86_64 && [[ $$(uname -m) == x86_64 ]] || skip "no qemu-x86_64 on x86-64"
-	$(C_TESTS) golden CC=gcc THREADS=2 RUN="qemu-x86_64 -cpu Nehalem"
-	$(C_TESTS) golden CC=gcc THREADS=2 ISAS=avx2 RUN="qemu-x86_64 -cpu Haswell"
+	$(MAKE) $(C_TESTS) golden CC=gcc THREADS=2 RUN="qemu-x86_64 -cpu Nehalem"
+	$(MAKE) $(C_TESTS) golden CC=gcc THREADS=2 ISAS=avx2 RUN="qemu-x86_64 -cpu Haswell"
 	passed
 
 neon-emulated: readme-test
 	$(prelude)
 	[[ $$(uname -m) != aarch64 ]] || skip "NEON is this machine's own"
 	have aarch64-linux-gnu-gcc && have qemu-aarch64 || skip "no aarch64-linux-gnu-gcc or no qemu-aarch64"
-	$(C_TESTS) test-quick golden CC=aarch64-linux-gnu-gcc RUN="qemu-aarch64 -L /usr/aarch64-linux-gnu" OPENMP=0 THREADS=1
+	$(MAKE) $(C_TESTS) test-quick golden CC=aarch64-linux-gnu-gcc RUN="qemu-aarch64 -L /usr/aarch64-linux-gnu" OPENMP=0 THREADS=1
 	passed
 
 coverage: readme-test

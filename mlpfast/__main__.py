@@ -77,7 +77,8 @@ def race(trainer, twin, data, epochs):
         X_twin = X.astype(np.float32)
         X_twin *= np.float32(trainer.network.input_scale)
     order = np.empty(len(X), np.int64)
-    seconds, losses = ([], []), [0.0, 0.0]
+    seconds: tuple[list, list] = ([], [])
+    losses = [0.0, 0.0]
     for epoch in range(epochs):
         start = time.perf_counter()
         losses[0] = trainer.fit(X, y)["loss"][0]

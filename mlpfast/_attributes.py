@@ -10,14 +10,15 @@ class Closed:
     """
 
     _closed = False
-    _properties = frozenset()
-    _elsewhere = {}  # {a name that users try: what stands for it here}
+    _properties: frozenset[str] = frozenset()
+    _elsewhere: dict[str, str] = {}  # {a name that users try: what stands for it here}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
-        cls._properties = {n for base in cls.__mro__ for n, value in vars(base).items() if isinstance(value, property)}
+        attributes = [pair for base in cls.__mro__ for pair in vars(base).items()]
+        cls._properties = frozenset(name for name, value in attributes if isinstance(value, property))
         if cls.__module__.startswith(f"{__package__}."):
-            cls.__init__ = _then_closed(cls, cls.__init__)
+            cls.__init__ = _then_closed(cls, cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name, value):
         # Not `in vars(self)`: once an object's dict has been asked for, its attributes are slower to read.

@@ -1,6 +1,7 @@
 """What activations and losses have in common."""
 
 import math
+from typing import Any
 
 from ._attributes import Closed
 from ._validate import one_of
@@ -12,8 +13,9 @@ class Named(Closed):
     known: {name: its row in the core's vocabulary}. parameters: the attributes that a constructor of its own takes.
     """
 
-    known = {}
-    parameters = ()
+    known: dict[str, Any] = {}
+    parameters: tuple[str, ...] = ()
+    name: str
 
     def __init__(self, name, **values):
         vars(self).update(name=name, **values)
@@ -29,7 +31,7 @@ class Named(Closed):
         super().__setattr__(name, value)
 
     def __repr__(self):
-        given = ", ".join(f"{p}={getattr(self, p)!r}" for p in self.parameters)
+        given = ", ".join(f"{own}={getattr(self, own)!r}" for own in self.parameters)
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
 
 

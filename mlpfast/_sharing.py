@@ -6,6 +6,7 @@ want of memory, and in a process that a signal handler has forked, and refuses t
 
 import _thread
 import contextlib
+from typing import Any
 
 from . import _core
 
@@ -29,7 +30,7 @@ class _Shared:
     def __init__(self, function, items, helpers):
         self.function, self.items = function, items
         self.left = list(reversed(range(len(items))))  # pop takes the first of them, and no two threads the same
-        self.done = [None] * len(items)  # (result,) or an exception
+        self.done: list[Any] = [None] * len(items)  # (result,) or an exception
         self.helping = [False] * helpers
         self.bell = _thread.allocate_lock()  # open when a helper has ended
         self.bell.acquire()

@@ -24,6 +24,8 @@ A name stands for the usual parameter; an object carries another.
     Custom(forward, derivative)                                                      functions of your own
 """
 
+from collections.abc import Callable
+
 from . import _core
 from ._core import ACTIVATIONS
 from ._named import Named, bounds, from_name
@@ -97,6 +99,8 @@ class Custom(Activation):
     """
 
     parameters = ("forward", "derivative")
+    forward: Callable
+    derivative: Callable
 
     def __init__(self, forward, derivative):
         forward, derivative = function("forward", forward), function("derivative", derivative)
@@ -119,7 +123,7 @@ class Custom(Activation):
 
 
 OTHER_NAMES = {"swish": "silu"}
-WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}
+WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
 
 
 def checked(name, value):

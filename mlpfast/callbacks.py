@@ -23,7 +23,8 @@ from ._validate import flag, real_number
 
 METHODS = {"on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)"}
 
-_looked_at = weakref.WeakSet()  # classes of callbacks whose methods were: that takes longer than a small epoch
+# Classes of callbacks whose methods were looked at: that takes longer than a small epoch.
+_looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 
 
 def methods_of(callback):

@@ -6,6 +6,7 @@ NaturalGradient with F, which are formed on the kernels of backprop.py. Each chu
 """
 
 import math
+from typing import Any
 
 import numpy as np
 
@@ -84,11 +85,12 @@ class Variables:
     def split(self, vector):
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
         vector = vector.astype(self.net.dtype)  # where that is infinity, the loss will tell
-        parts, at = [None] * len(self.net.layers), 0
+        parts: list[list | None] = [None] * len(self.net.layers)
+        at = 0
         for l, _, own in self.layers:
-            parts[l] = []
+            parts[l] = mine = []
             for p in own:
-                parts[l].append(vector[at : at + p.size].reshape(p.shape))
+                mine.append(vector[at : at + p.size].reshape(p.shape))
                 at += p.size
         return parts
 
@@ -207,7 +209,7 @@ class _Search:
         self.set_objective()
         self.variables = self.objective.variables
         self.accepted = self.variables.read()  # the parameters after the last whole iteration
-        self.seen = None  # the parameters that the objective has seen last
+        self.seen: Any = None  # the parameters that the objective has seen last
         self.begun = False  # whether this epoch's `begin` was called
         self.searching = False  # whether the network may hold a trial point of the line search
 
@@ -231,7 +233,7 @@ class _Search:
             except _Enough:
                 return
             except _Raised as raised:
-                raise raised.__cause__ from None
+                raise raised.__cause__ from None  # type: ignore[misc]
             except BaseException:
                 self.back()
                 raise
@@ -357,9 +359,11 @@ class Fisher:
 
     def transposed_product(self, tape, u):
         """scale J^T u, as the gradient is formed from delta_L = u."""
-        a_below, parts = [tape.X, *tape.a], []
+        a_below = [tape.X, *tape.a]
+        parts: list[np.ndarray] = []
         for l in range(len(self.net.layers) - 1, self.variables.lowest - 1, -1):
-            layer, slope = self.net.layers[l], None
+            layer: Any = self.net.layers[l]
+            slope: Any = None
             if l < len(self.net.layers) - 1:
                 u = _core.delta_below(u, self.net.layers[l + 1].W)
                 if layer.slopes is not None:  # their gradient needs d loss / d a

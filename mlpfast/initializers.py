@@ -81,12 +81,13 @@ def rules(layer, init, bias_init, place):
 
 def fill(W, b, rules, seed, layer):
     """Overwrite W (n_in, n_out) and b (n_out,), or None, by these rules, fixed by seed and the layer's number."""
-    _draw(W, *rules[0], seed, layer)
+    _draw(W, rules[0], seed, layer)
     if b is not None:
-        _draw(b[None], *rules[1], seed, BIASES + layer)
+        _draw(b[None], rules[1], seed, BIASES + layer)
 
 
-def _draw(matrix, distribution, size, seed, stream):
+def _draw(matrix, rule, seed, stream):
+    distribution, size = rule
     n_rows, n_cols = matrix.shape
     if size == 0:
         matrix[...] = 0

@@ -28,6 +28,8 @@ Where identity stands for logits, softmax, sigmoid or exp is part of the loss. p
 their y is -1 or +1.
 """
 
+from collections.abc import Callable
+
 from . import _core
 from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._named import Named, bounds, from_name
@@ -127,6 +129,9 @@ class Custom(Loss):
     """
 
     parameters = ("value", "delta", "of")
+    value: Callable
+    delta: Callable
+    of: str
 
     def __init__(self, value, delta, *, of="yhat"):
         value, delta = function("value", value), function("delta", delta)
@@ -149,7 +154,7 @@ class Custom(Loss):
         return numbers_like("delta(y, yhat)", delta, yhat.shape)
 
 
-WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}
+WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
 
 
 def checked(loss, network):

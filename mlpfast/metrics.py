@@ -287,8 +287,8 @@ def _numbers(name, y, yhat):
     """y and yhat as float64 (n, K)."""
     y, yhat = np.asarray(y, np.float64), np.asarray(yhat, np.float64)
     if y.size != yhat.size or len(y) != len(yhat):
-        needed, got = (("n", *array.shape[1:]) for array in (yhat, y))
-        needed, got = (f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" for shape in (needed, got))
+        shapes = [("n", *array.shape[1:]) for array in (yhat, y)]
+        needed, got = (f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})" for shape in shapes)
         raise ValueError(f"metrics: {name!r} needs numbers of shape {needed} as y, got shape {got}")
     return y.reshape(len(y), -1), yhat.reshape(len(y), -1)
 

@@ -218,7 +218,7 @@ class Network(Closed):
     def __setstate__(self, state):
         layers = [Layer(*args, **kwargs) for args, kwargs in state["layers"]]
         names = ("dtype", "seed", "input_scale", "input_dropout", "input_noise")
-        self.__init__(layers, **{name: state[name] for name in names if name in state})
+        Network.__init__(self, layers, **{name: state[name] for name in names if name in state})
         for mine, saved in zip(self.parameters, state["parameters"], strict=True):
             mine[...] = saved
 

@@ -5,7 +5,9 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 2^63, in float64 2^511, they take that, since an infinite square would stop a weight for good.
 """
 
+from collections.abc import Callable
 from operator import attrgetter
+from typing import Any
 
 from ._attributes import Closed
 from ._core import OPTIMIZERS
@@ -22,9 +24,14 @@ class Optimizer(Closed):
     """What all have in common. rule: its name in the core; names: the attributes that may be set; states: what is kept
     of each parameter."""
 
-    names = ("lr",)
-    states = ()
-    usual_epochs = 1  # of Trainer.fit
+    names: tuple[str, ...] = ("lr",)
+    states: tuple[str, ...] = ()
+    rule: str
+    number: int
+    momentum_name: str | None
+    lr: Any
+    _values: Callable
+    usual_epochs: Any = 1  # of Trainer.fit
     own_names = {"epsilon": "eps"}  # of what the core calls otherwise
     _elsewhere = {
         "learning_rate": "it is called lr",
@@ -40,6 +47,10 @@ class Optimizer(Closed):
         if len(cls.states) != row.states and not (row.bare and not cls.states):
             raise TypeError(f"states of {cls.__name__} must be the core's {row.states}, got {cls.states}")
         cls._values = staticmethod(attrgetter("__class__", *cls.names))  # a step asks for them every time
+
+    def _own(self):
+        """The settings beside lr, checked, under the core's names."""
+        raise NotImplementedError
 
     def settings(self):
         """What may be changed, as it stands, and the class."""
@@ -110,7 +121,7 @@ class Adam(Optimizer):
     """
 
     rule = "adam"
-    names = ("lr", "beta1", "beta2", "eps")
+    names: tuple[str, ...] = ("lr", "beta1", "beta2", "eps")
     states = ("m", "v")
 
     def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
@@ -227,11 +238,11 @@ class LBFGS(FullBatch):
     _elsewhere = {"lr": "the line search finds its steps"}
 
     @property
-    def lr(self):
+    def lr(self):  # type: ignore[override]
         return 1.0
 
     @property
-    def usual_epochs(self):
+    def usual_epochs(self):  # type: ignore[override]
         return self.max_iterations or 15_000  # as SciPy has it
 
     def __init__(self, max_iterations=None, history=10, tolerance=1e-5):

@@ -110,7 +110,8 @@ class Trainer(Closed):
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._hold = _core.Held(network._core)
-        self._given, self._checked = (), None  # settings as they were last checked
+        self._given: tuple = ()  # settings as they were last checked
+        self._checked: dict = {}
         self._schedule = None  # what they then had for lr
 
     @property
