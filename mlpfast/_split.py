@@ -10,8 +10,7 @@ HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams h
 
 
 def part(data, rows, scale):
-    """The examples of some rows: a slice, which takes none of X, or an increasing array of row numbers, which leaves X where
-    it is."""
+    """The examples of some rows, a slice or an array of row numbers; X is not copied."""
     arrays = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights, data.y))
     if data.x_rows is not None:
         return Data(data.X, scale, *arrays, data.one_hot, data.x_rows[rows])
@@ -34,7 +33,8 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
         mine = part(data, rows, network.input_scale)
         own = None if weight is None else weight[rows]
         own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
-        parts.append(Data(mine.X, network.input_scale, mine.labels, mine.targets, own_weight, mine.y, x_rows=mine.x_rows))
+        arrays = mine.labels, mine.targets, own_weight, mine.y
+        parts.append(Data(mine.X, network.input_scale, *arrays, x_rows=mine.x_rows))
     return tuple(parts)
 
 

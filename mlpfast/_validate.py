@@ -137,7 +137,7 @@ def parameter_values(name, value, shape):
 
 
 def arrays_like(name, values, parameters):
-    """values as a list of fresh arrays of the parameters' shapes and dtype; what is too large for it becomes infinity."""
+    """values as fresh arrays of the parameters' shapes and dtype; what is too large for it becomes infinity."""
     try:
         given = [number_array(name, array) for array in values]
     except TypeError:

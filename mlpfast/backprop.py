@@ -4,8 +4,8 @@
     residuals  delta_L = d loss / d z_L,  delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l)     one row per example
     gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
 
-forward and residuals are written out below; `gradients` are those of the training step itself, which a step of Trainer on
-the same minibatch uses, bit for bit. The 1/B stands in them alone.
+forward and residuals are written out below. `gradients` come from the core: a step of Trainer on the same minibatch
+uses exactly these, bit for bit. The 1/B stands in them alone.
 Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
 """
 

@@ -54,7 +54,8 @@ def threads_for(trainer, rows):
     if trainer.loss.name == "custom" or any(layer._unit.name == "custom" for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
-    return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * 6 * min(rows, trainer.chunk_rows) * numbers)
+    flops = FLOPS_SHARE * 6 * min(rows, trainer.chunk_rows) * numbers
+    return _core.threads_for(checked_threads(trainer.threads), flops)
 
 
 class Variables:

@@ -170,11 +170,11 @@ class Trainer(Closed):
     def state(self):
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
-        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, "chunk_rows": .chunk_rows, name: [an array for each of
-        network.parameters]}, with the names of the optimizer's `states`; zeros where it has not begun, or keeps none,
-        as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as the old one would have,
-        with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep. RuntimeError while another
-        thread trains the network; a callback may ask.
+        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, "chunk_rows": .chunk_rows,
+        name: [an array for each of network.parameters]}, with the names of the optimizer's `states`; zeros where it has
+        not begun, or keeps none, as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as
+        the old one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
+        RuntimeError while another thread trains the network; a callback may ask.
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
@@ -192,7 +192,8 @@ class Trainer(Closed):
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
         epoch, minibatches, steps, chunk_rows = (
-            whole_number(f"state[{name!r}]", state[name], least=least, most=most) for name, (least, most) in COUNTS.items()
+            whole_number(f"state[{name!r}]", state[name], least=least, most=most)
+            for name, (least, most) in COUNTS.items()
         )
         arrays = [state_arrays(name, state[name], parameters) for name in names]
         with self._hold:
@@ -318,12 +319,12 @@ class Trainer(Closed):
         return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
     def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
-        """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each of
-        network.parameters]); nothing changes. Shapes and errors as in step, and so is mean_weight.
+        """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [gradients]), arrays
+        like network.parameters. Nothing changes. mean_weight, shapes and errors as in step.
 
-        Penalties are in it, masked weights and layers that are not trained have zeros; clipping and weight decay are left
-        to apply. first_row: where these rows begin in a minibatch that several calls share, by which dropout and noise
-        go. Of parts of chunk_rows times a power of two rows, the sums are those that a step forms of all.
+        Penalties are in it; masked weights, and layers that are not trained, have zeros; clipping and weight decay are
+        left to apply. first_row: where these rows begin in a minibatch that several calls share; dropout and noise go
+        by it.
         """
         with self._hold:
             return self._gradient(X, y, sample_weight, mean_weight, first_row)
@@ -341,11 +342,11 @@ class Trainer(Closed):
 
     @_core.in_default_mode
     def apply(self, gradients):
-        """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their sum over
+        """One step from gradients, arrays of the shapes of network.parameters: those of `gradient`, or their mean over
         several calls. They are clipped as the settings say, and the step counts as a minibatch.
 
-        apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit, and
-        FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
+        apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit,
+        and FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
         """
         if isinstance(self.optimizer, optimizers.FullBatch):
             raise ValueError(f"apply needs an optimizer of minibatches, got {type(self.optimizer).__name__}")
@@ -353,7 +354,8 @@ class Trainer(Closed):
         with self._hold:
             if self._core.apply(arrays, self._settings(), checked_threads(self.threads)) is not None:
                 raise FloatingPointError(
-                    f"gradients hold NaN or infinity (or a number too large for {self.network.dtype}); nothing has changed"
+                    f"gradients hold NaN or infinity (or a number too large for {self.network.dtype}); "
+                    "nothing has changed"
                 )
 
     @_core.in_default_mode
@@ -555,7 +557,8 @@ class Trainer(Closed):
                 within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         chunk_rows = whole_number("chunk_rows", self.chunk_rows, least=1)
-        return {**settings, "chunk_rows": chunk_rows, "seed": seed, "check_finite": flag("check_finite", self.check_finite)}
+        check_finite = flag("check_finite", self.check_finite)
+        return {**settings, "chunk_rows": chunk_rows, "seed": seed, "check_finite": check_finite}
 
     def _check_parameters(self):
         """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""

@@ -203,7 +203,8 @@ def test_a_callback_that_sets_another_mode(helper, mode, optimizer):
     def trained(new, threads):
         net = Network([20, 9, 7], output="softmax", dtype="float64", seed=0)  # float32 would round SciPy's bits away
         batch_size = 32 if isinstance(optimizer, Adam) else None
-        trainer = Trainer(net, optimizer=optimizer, batch_size=batch_size, seed=0, threads=threads, l2=0.01, chunk_rows=30)
+        settings = dict(batch_size=batch_size, seed=0, threads=threads, l2=0.01, chunk_rows=30)
+        trainer = Trainer(net, optimizer=optimizer, **settings)
         try:
             history = trainer.fit(X, Y, epochs=3, callbacks=[Sets(new)], validation_data=(X, Y))
             assert helper.mode_now() & ~FLAGS == before

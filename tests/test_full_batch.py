@@ -131,7 +131,8 @@ def test_lbfgs_goes_the_way_of_scipy_on_the_numpy_twin(loss, output):
     ours = trainer.fit(X, y, epochs=20, sample_weight=weights)["loss"]
     np.testing.assert_allclose(ours, losses, rtol=1e-6)
     np.testing.assert_allclose(np.concatenate([p.ravel() for p in net.parameters]), result.x, rtol=0, atol=1e-5)
-    assert trainer.optimizer.message is None and trainer.state == {"epoch": 20, "minibatches": 20, "steps": 20, "chunk_rows": 1024}
+    assert trainer.optimizer.message is None
+    assert trainer.state == {"epoch": 20, "minibatches": 20, "steps": 20, "chunk_rows": 1024}
 
 
 @pytest.mark.parametrize("kind, loss, output", [("MLPClassifier", CE, "softmax"), ("MLPRegressor", HALF, "identity")])
