@@ -30,7 +30,7 @@ int mlp_given_up(const mlp_step *s) {
     int is_long = pass->flops_per_row * (double)s->batch.rows > LONG_STEP_FLOPS;
     if (s->leads && is_long && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
     // Not for the other reasons: the loss that is reported must not depend on who was first.
-    return atomic_load_explicit(&pass->stop, memory_order_relaxed) == MLP_INTERRUPTED;
+    return mlp_interrupted(pass);
 }
 
 // ---- Noise and dropout ----

@@ -94,6 +94,11 @@ static inline int mlp_stopped(const mlp_pass *pass) {
     return atomic_load_explicit(&pass->stop, memory_order_relaxed) != MLP_OK;
 }
 
+// By a signal, or a function of the caller's that has failed: not for what a loss is.
+static inline int mlp_interrupted(const mlp_pass *pass) {
+    return atomic_load_explicit(&pass->stop, memory_order_relaxed) == MLP_INTERRUPTED;
+}
+
 // Of several reasons the first of the enum counts, whichever member comes first.
 void mlp_stop(mlp_pass *pass, mlp_status why);
 

@@ -110,6 +110,7 @@ static void each_chunk(minibatch *m) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), own = m->epoch->whole ? chunk : 0;
         if (!m->epoch->whole) up_and_down(m, chunk * length, rows);
         mlp_await_others(s, 0);
+        if (mlp_interrupted(s->pass)) return;  // they all see the same: it is not written before the next barrier
         if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, own * length, rows);
         add_chunk(m, &sums, chunk, own);
     }

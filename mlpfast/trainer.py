@@ -350,7 +350,7 @@ class Trainer(Closed):
     @_core.in_default_mode
     def apply(self, gradients):
         """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their
-        sum over several calls. They are clipped as the settings say, and the step counts as a minibatch.
+        mean over several calls. They are clipped as the settings say, and the step counts as a minibatch.
 
         apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit,
         and FloatingPointError for NaN or infinity (see check_finite), with nothing changed.

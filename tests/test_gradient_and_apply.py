@@ -1,4 +1,4 @@
-"""Trainer.gradient and Trainer.apply: one step in two halves, with the bits of the fused step; chunks and their tree."""
+"""Trainer.gradient and Trainer.apply: a step in two halves, with the bits of the fused step; chunks and their tree."""
 
 import threading
 
@@ -12,12 +12,14 @@ from mlpfast.activations import Custom, PReLU
 OPTIMIZERS = {
     "sgd": lambda: SGD(lr=0.1), "momentum": lambda: SGD(lr=0.1, momentum=0.9),
     "nesterov": lambda: SGD(lr=0.05, momentum=0.8, nesterov=True), "adam": lambda: Adam(lr=0.01),
-    "adamw": lambda: AdamW(lr=0.01, weight_decay=0.1), "rmsprop": lambda: RMSprop(lr=0.01), "adagrad": lambda: Adagrad(lr=0.1),
+    "adamw": lambda: AdamW(lr=0.01, weight_decay=0.1), "rmsprop": lambda: RMSprop(lr=0.01),
+    "adagrad": lambda: Adagrad(lr=0.1),
 }
 SETTINGS = {
     "plain": {}, "penalties": dict(l1=1e-3, l2=1e-2), "clip_norm": dict(clip_norm=0.1, l2=1e-2),
     "other limits": dict(clip_value=0.01, max_norm=0.9), "chunks": dict(chunk_rows=16),
-    "clipped chunks": dict(chunk_rows=16, clip_norm=0.1, l1=1e-3), "unchecked": dict(check_finite=False, weighting="minibatch"),
+    "clipped chunks": dict(chunk_rows=16, clip_norm=0.1, l1=1e-3),
+    "unchecked": dict(check_finite=False, weighting="minibatch"),
 }
 SMOOTH = Custom(lambda z: z / (1 + np.abs(z)), lambda z: (1 + np.abs(z)) ** -2)
 NETWORKS = {
@@ -109,7 +111,8 @@ def test_the_gradient_is_that_of_backprop_with_zeros_for_what_is_not_trained():
         _, gradients = Trainer(net, l1=1e-3).gradient(X, y, weight, mean_weight=1.5)
         wanted = flat(backprop.gradients(net, X, y, "cross_entropy", l1=1e-3, sample_weight=weight, mean_weight=1.5))
         trained = [layer.trainable for layer in net.layers for _ in layer.parameters]
-        assert_same_bits(gradients, [g if is_trained else np.zeros_like(g) for g, is_trained in zip(wanted, trained, strict=True)])
+        wanted = [g if is_trained else np.zeros_like(g) for g, is_trained in zip(wanted, trained, strict=True)]
+        assert_same_bits(gradients, wanted)
         assert [g.shape for g in gradients] == [p.shape for p in net.parameters]
         assert all(g.flags.c_contiguous and g.flags.owndata for g in gradients)
 
@@ -146,14 +149,13 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
 def test_parts_of_a_minibatch_are_accumulated_to_its_bits(rows):
     """Parts of chunk_rows times a power of two rows, with the dropout of their place."""
     X, y, _ = problem(512)
-    whole, parts = (
-        Trainer(Network([9, 18, 4], output="softmax", dropout=0.2, input_noise=0.1, seed=1), optimizer=Adam(), seed=5, chunk_rows=16, clip_norm=0.1)
-        for _ in range(2)
-    )
+    nets = [Network([9, 18, 4], output="softmax", dropout=0.2, input_noise=0.1, seed=1) for _ in range(2)]
+    whole, parts = (Trainer(net, optimizer=Adam(), seed=5, chunk_rows=16, clip_norm=0.1) for net in nets)
     for _ in range(3):
         whole.step(X, y)
         gradients = [
-            parts.gradient(X[i : i + rows], y[i : i + rows], mean_weight=512 / rows, first_row=i)[1] for i in range(0, 512, rows)
+            parts.gradient(X[i : i + rows], y[i : i + rows], mean_weight=512 / rows, first_row=i)[1]
+            for i in range(0, 512, rows)
         ]
         parts.apply(tree(gradients))
         assert_same_bits(parts.network.parameters, whole.network.parameters)
@@ -175,7 +177,9 @@ def test_chunk_rows_is_part_of_the_state():
     assert_same_bits(second.network.parameters, first.network.parameters)
 
 
-@pytest.mark.parametrize("value, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError)])
+@pytest.mark.parametrize("value, error", [
+    (0, ValueError), (-1, ValueError), (1.5, TypeError), (True, TypeError), (None, TypeError),
+])
 def test_chunk_rows_that_are_refused(value, error):
     X, y, _ = problem()
     with pytest.raises(error, match="chunk_rows"):
@@ -232,8 +236,9 @@ def test_bad_input_of_gradient():
     trainer = Trainer(network("shared slope"))
     for given, error, message in [
         ((X[:, :3], y), ValueError, "X must have shape"), ((X, y[:3]), ValueError, "one entry for each row"),
-        ((X * np.nan, y), FloatingPointError, "X holds NaN"), ((X, y, None, 0), ValueError, "mean_weight"),
-        ((X, y, None, None, -1), ValueError, "first_row must be >= 0"), ((X, y, None, None, 1.5), TypeError, "first_row"),
+        ((X * np.nan, y), FloatingPointError, r"X\[0, 0\] is nan"), ((X, y, None, 0), ValueError, "mean_weight"),
+        ((X, y, None, None, -1), ValueError, "first_row must be >= 0"),
+        ((X, y, None, None, 1.5), TypeError, "first_row"),
     ]:
         with pytest.raises(error, match=message):
             trainer.gradient(*given)

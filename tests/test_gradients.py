@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import Layer, Network, activations, backprop, losses, set_num_threads
+from mlpfast import Layer, Network, _core, activations, backprop, losses, set_num_threads
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "tanh", "softmax"]
 PAIRS = [  # every loss with every output it may stand behind
@@ -356,3 +356,28 @@ def test_gradients_are_those_of_pytorch(hidden, output, loss):
     (torch_losses(torch)[loss](z, a, torch.tensor(y)) / B).backward()
     wanted = [p.grad.numpy() for p in parameters]
     assert_same_gradients(reference.flat(backprop.gradients(net, X, y, loss)), wanted, 1e-12)
+
+
+# ---- The page of backprop.py, and the core
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("hidden", [
+    *sorted(reference.ACTIVATIONS), activations.PReLU(0.2), activations.PReLU(0.2, shared=True), activations.ELU(0.5),
+    activations.Custom(np.sin, np.cos),
+], ids=str)
+def test_what_the_page_shows_is_what_the_core_does(hidden, dtype):
+    """The residuals of the page, a_below^T delta and its sum over the rows are the core's gradients, bit for bit."""
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(50, 9)).astype(dtype), rng.integers(4, size=50)
+    mask = rng.random((20, 13)) < 0.7
+    for loss, output in [("cross_entropy", "softmax"), ("squared_error", "softmax"), ("hinge", "identity")]:
+        layers = [Layer(9, 20, hidden, bias=False), Layer(20, 13, hidden, mask=mask, trainable=False)]
+        net = Network([*layers, Layer(13, 4, output)], dtype=dtype, seed=1)
+        tape, deltas = backprop.forward(net, X), backprop.residuals(net, X, y, loss)
+        gradients = backprop.gradients(net, X, y, loss)
+        for layer, a_below, delta, pair in zip(net.layers, [tape.X, *tape.a], deltas, gradients, strict=False):
+            dW = _core.weight_gradient(layer.W, layer._mask_of_core(), a_below, delta, 1 / len(X), 0, 0)
+            assert dW.tobytes() == pair[0].tobytes()
+            assert (pair[1] is None) == (layer.b is None)
+            assert pair[1] is None or pair[1].tobytes() == _core.scaled_sum(delta, 1 / len(X)).tobytes()

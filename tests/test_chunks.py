@@ -1,4 +1,4 @@
-"""More rows than one run of sums: each thread takes whole runs through a small network, with the usual bits."""
+"""Minibatches of several chunks: each thread takes whole chunks through a small network, with the usual bits."""
 
 import numpy as np
 import pytest
@@ -8,11 +8,11 @@ from test_same_bits import assert_same_bits
 from mlpfast import SGD, Adam, Layer, Network, RMSprop, Trainer, backprop
 from mlpfast.activations import Custom, PReLU
 
-RUN = 1024  # MLP_RUN of csrc/kernel_table.h
+CHUNK = 1024  # the default of Trainer(chunk_rows=...)
 DTYPES = ["float32", "float64"]
 
 
-def problem(dtype="float32", n=7 * RUN + 300):
+def problem(dtype="float32", n=7 * CHUNK + 300):
     rng = np.random.default_rng(1)
     return rng.normal(size=(n, 9)).astype(dtype), rng.integers(4, size=n), rng.uniform(0.1, 2, size=n)
 
@@ -36,21 +36,21 @@ SETTINGS = {
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("settings", SETTINGS)
-def test_runs_by_any_threads_are_the_phases_of_the_whole_minibatch(settings, dtype):
+def test_chunks_by_any_threads_have_the_same_bits(settings, dtype):
     X, y, weight = problem(dtype)
 
     def trained(threads, **more):
         net = mixed_network(dtype)
-        trainer = Trainer(net, batch_size=7 * RUN, seed=4, threads=threads, **SETTINGS[settings], **more)
+        trainer = Trainer(net, batch_size=7 * CHUNK, seed=4, threads=threads, **SETTINGS[settings], **more)
         history = trainer.fit(X, y, epochs=2, sample_weight=weight)
         return net.parameters, history
 
     wanted, history = trained(1)
-    for threads in (2, 3, 7):  # 7 have no two runs each: they share each phase
+    for threads in (2, 3, 7):  # 7 have no two chunks each: they share each phase
         parameters, other = trained(threads)
         assert_same_bits(parameters, wanted)
         assert other == history
-    phases, other = trained(2, clip_norm=1e30)  # clipped gradients are formed for the whole minibatch
+    phases, other = trained(2, clip_norm=1e30)  # the gradient is measured, and stays
     assert_same_bits(phases, wanted)
     assert other == history
 
@@ -59,7 +59,7 @@ def test_runs_by_any_threads_are_the_phases_of_the_whole_minibatch(settings, dty
 @pytest.mark.parametrize("settings", [dict(), dict(optimizer=Adam(lr=0.01)), dict(clip_norm=1.0)], ids=str)
 def test_masked_weights_are_plus_zero_whatever_was_written_there(settings, dtype):
     """-0 times the mask, of parts or of their sum, would be the one or the other."""
-    X, _, _ = problem(dtype, 4 * RUN)
+    X, _, _ = problem(dtype, 4 * CHUNK)
     mask = np.random.default_rng(0).random((9, 6)) < 0.5
     found = []
     for threads in (1, 2, 3, 7):
@@ -75,8 +75,8 @@ def test_masked_weights_are_plus_zero_whatever_was_written_there(settings, dtype
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("n", [RUN, RUN + 1, 2 * RUN, 2 * RUN + 1, 5 * RUN - 3])
-def test_a_step_of_runs_is_the_step_from_gradients(n, dtype):
+@pytest.mark.parametrize("n", [CHUNK, CHUNK + 1, 2 * CHUNK, 2 * CHUNK + 1, 5 * CHUNK - 3])
+def test_a_step_of_chunks_is_the_step_from_gradients(n, dtype):
     X, y, weight = (part[:n] for part in problem(dtype))
     net = Network([9, 20, 3, 4], activation="tanh", output="softmax", dtype=dtype, seed=5)
     parameters = [p.copy() for p in net.parameters]
@@ -124,8 +124,8 @@ def test_gradients_of_many_rows_are_those_of_the_reference(dtype):
 
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
-@pytest.mark.parametrize("row", [0, 2 * RUN + 5, 7 * RUN + 299])
-def test_a_bad_row_in_any_run_leaves_everything_as_it_was(row, threads):
+@pytest.mark.parametrize("row", [0, 2 * CHUNK + 5, 7 * CHUNK + 299])
+def test_a_bad_row_in_any_chunk_leaves_everything_as_it_was(row, threads):
     X, y, _ = problem()
     net = Network([9, 6, 4], output="softmax", seed=8)
     trainer = Trainer(net, optimizer=Adam(), batch_size=None, shuffle=False, threads=threads)
@@ -150,7 +150,7 @@ def test_a_bad_row_in_any_run_leaves_everything_as_it_was(row, threads):
 def test_a_loss_that_is_not_finite_is_reported_alike_by_any_threads(threads):
     X, _, _ = problem()
     y = np.zeros((len(X), 1))
-    y[3 * RUN] = 1e30
+    y[3 * CHUNK] = 1e30
     net = Network([9, 6, 1], output="identity", seed=9)
     with pytest.raises(FloatingPointError, match="minibatch 0: the loss is inf"):
         Trainer(net, "squared_error", batch_size=None, shuffle=False, threads=threads).fit(X, y)
@@ -160,7 +160,7 @@ def test_rooms_of_different_shapes_follow_each_other():
     X, y, _ = problem()
     net, twin = (Network([9, 6, 4], output="softmax", seed=10) for _ in range(2))
     trainer, other = Trainer(net, threads=2), Trainer(twin, threads=1)
-    for n in (5, 4 * RUN, RUN, 7 * RUN, 1, 2 * RUN + 1):
+    for n in (5, 4 * CHUNK, CHUNK, 7 * CHUNK, 1, 2 * CHUNK + 1):
         trainer.step(X[:n], y[:n])
         other.step(X[:n], y[:n])
     assert_same_bits(net.parameters, twin.parameters)
