@@ -12,7 +12,8 @@ static int copies_x(const mlp_examples *from) {
 
 mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     const mlp_data *data = from->data;
-    int64_t real = (int64_t)mlp_size_of(from->net->dtype), n_out = from->net->layers[from->net->n_layers - 1].spec.n_out;
+    int64_t real = (int64_t)mlp_size_of(from->net->dtype);
+    int64_t n_out = from->net->layers[from->net->n_layers - 1].spec.n_out;
     mlp_row_bytes of = {{0}};
     if (copies_x(from)) of.bytes[MLP_ROWS_X] = from->net->layers[0].spec.n_in * real;
     if (!from->order) return of;
@@ -42,15 +43,16 @@ mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t
     return from;
 }
 
-void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows, const mlp_row_room *room) {
+void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows,
+                      const mlp_row_room *room) {
     const mlp_data *data = from->data;
     void *const *array = room->array;
     m->first = first, m->rows = rows, m->room = room;
     m->x = array[MLP_ROWS_X];
     if (!copies_x(from)) m->x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
     if (from->order) {
-        m->truth = (mlp_truth){array[MLP_ROWS_LABELS], array[MLP_ROWS_TARGETS], array[MLP_ROWS_Y], array[MLP_ROWS_WEIGHTS],
-                               data->one_hot};
+        m->truth = (mlp_truth){.labels = array[MLP_ROWS_LABELS], .targets = array[MLP_ROWS_TARGETS],
+                               .y = array[MLP_ROWS_Y], .weights = array[MLP_ROWS_WEIGHTS], .one_hot = data->one_hot};
     } else {
         const mlp_truth all = {data->labels, data->targets, NULL, data->weights, data->one_hot};
         m->truth = mlp_truth_from(from->net, &all, first);

@@ -34,10 +34,11 @@ typedef struct {
     const mlp_row_room *room;
 } mlp_minibatch;
 
-void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows, const mlp_row_room *room);
+void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows,
+                      const mlp_row_room *room);
 
-// Brings rows [i0, i1) of the minibatch to their place. Returns 0 if a number of X is NaN or infinite, else 1; where the
-// rows of X are read in place, they are looked at only if `checks`.
+// Brings rows [i0, i1) of the minibatch to their place. Returns 0 if a number of X is NaN or infinite, else 1; where
+// the rows of X are read in place, they are looked at only if `checks`.
 int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, int64_t i1, int checks);
 
 // What is there from row i0 of the minibatch on. (y is for whole minibatches: not that.)

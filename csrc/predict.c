@@ -122,8 +122,8 @@ static void run(void *context, mlp_member *me) {
     mlp_member alone = {.team = me->team, .rank = 0, .size = 1};
     char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
     mlp_workspace space = workspace_of(j, buffer);
-    mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space, .examples = &j->examples,
-                  .number = j->sample, .sharing = &alone, .leads = 1, .scratch = buffer + j->at.scratch};
+    mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space,
+                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1, .scratch = buffer + j->at.scratch};
     int64_t stride = j->chunk * me->size;
     for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
         if (me->rank == 0 && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
@@ -187,7 +187,8 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;
-    job j = {.pass = {.net = net, .poll = poll, .context = context, .drops = 1, .seed = seed, .input_dropout = input_dropout},
+    job j = {.pass = {.net = net, .poll = poll, .context = context, .drops = 1, .seed = seed,
+                      .input_dropout = input_dropout},
              .examples = {.net = net, .data = data, .n = data->n, .changes_x = input_dropout > 0},
              .out = out, .sample = sample};
     return run_all(&j, NULL, workspace, threads);

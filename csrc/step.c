@@ -83,9 +83,9 @@ static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part)
     const mlp_layer *layer = &s->net->layers[l];
     int is_own = g.kind == MLP_OWN_ACTIVATION;
     void *out = output_of(s, l), *z = mlp_keeps_z(g.kind) ? s->space->z[l] : NULL;
-    s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride, layer->b,
-                              is_own ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
-                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), part.scratch);
+    mlp_block block = mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out);
+    s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride,
+                              layer->b, is_own ? no_unit : g, layer->spec.n_in, layer->spec.n_out, block, part.scratch);
 }
 
 static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
@@ -131,7 +131,9 @@ static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
 
 static void sum_slopes(const mlp_step *s, int l) {
     int64_t n = spec_of(s, l)->n_out;
-    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) s->kernels->sum_slopes(at(s, s->space->slope[l], chunk, n), n);
+    for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) {
+        s->kernels->sum_slopes(at(s, s->space->slope[l], chunk, n), n);
+    }
 }
 
 // What the derivative of layer l's activation is written in.
@@ -168,7 +170,8 @@ static void call_own(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
 
 static int own_forward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
-    return spec->own.forward(spec->own.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows, spec->n_out);
+    return spec->own.forward(spec->own.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
+                             spec->n_out);
 }
 
 // The loss may be finite where a derivative of the caller's is not.
@@ -229,8 +232,9 @@ void mlp_step_loss(mlp_step *s) {
     loss_and_delta(s, mlp_my_part(s));
 }
 
-// delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way: at
-// the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss / d a.
+// delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way:
+// at the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss
+// / d a.
 static void through_unit(mlp_step *s, int l, mlp_unit g) {
     if (g.kind == MLP_OWN_ACTIVATION) {
         call_own(s, own_backward, l);

@@ -63,8 +63,8 @@ static inline mlp_part mlp_my_part(const mlp_step *s) {
     return (mlp_part){s->sharing->rank, s->sharing->size, s->scratch};
 }
 
-// Wide outputs are split by columns, the same way in forward and update, so that each core keeps its own columns of W in
-// its cache; narrow ones are split by rows.
+// Wide outputs are split by columns, the same way in forward and update, so that each core keeps its own columns of W
+// in its cache; narrow ones are split by rows.
 static inline int64_t mlp_line_or(const mlp_kernels *k, int64_t cols) {
     int64_t line = 64 / (int64_t)k->real_size;
     return cols > line ? cols : line;
@@ -74,8 +74,10 @@ static inline int mlp_by_rows(const mlp_kernels *k, int parts, int64_t cols) {
     return cols < parts * mlp_line_or(k, k->tile_cols);
 }
 
-// A part's block of a (rows, cols) output. Columns come in whole vectors and cache lines: no two parts write to a line of W.
-static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_t rows, int64_t row_unit, int64_t cols) {
+// A part's block of a (rows, cols) output. Columns come in whole vectors and cache lines: no two parts write to a line
+// of W.
+static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_t rows, int64_t row_unit,
+                                     int64_t cols) {
     mlp_block block = {0, rows, 0, cols};
     if (part.of == 1) return block;
     if (mlp_by_rows(k, part.of, cols)) mlp_share(part.number, part.of, rows, row_unit, &block.i0, &block.i1);
@@ -102,8 +104,8 @@ static inline int mlp_interrupted(const mlp_pass *pass) {
 // Of several reasons the first of the enum counts, whichever member comes first.
 void mlp_stop(mlp_pass *pass, mlp_status why);
 
-// Whether a phase may be left out, because the step will be given up. Members may see this at different times; they all go
-// on through the barriers, and agree once the residuals are there.
+// Whether a phase may be left out, because the step will be given up. Members may see this at different times; they all
+// go on through the barriers, and agree once the residuals are there.
 int mlp_given_up(const mlp_step *s);
 
 const void *mlp_input_of(const mlp_step *s, int l);  // (rows, n_in): of layer 0 the rows of X, else the outputs below

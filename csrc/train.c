@@ -4,9 +4,9 @@
 //                      -> update L..1 (update.c).
 // Up to the first update a step can be given up, and then nothing has changed.
 //
-// A team of threads enters once for the epoch. A minibatch of more than one chunk (chunks.h) goes through the layers chunk by
-// chunk: of a small network each member takes whole chunks, all by itself, of a large one all of them share each phase of
-// each chunk. No phase allocates.
+// A team of threads enters once for the epoch. A minibatch of more than one chunk (chunks.h) goes through the layers
+// chunk by chunk: of a small network each member takes whole chunks, all by itself, of a large one all of them share
+// each phase of each chunk. No phase allocates.
 #include <string.h>
 
 #include "update.h"
@@ -89,8 +89,8 @@ static void *place_of_sum(const minibatch *m, int64_t i) {
     return t->memory_of_sums + (size_t)(workspace * t->room.sums + i) * t->net->bytes;
 }
 
-// The residuals of `chunk` are there, as rows of the step's chunk number `own`. What they add to the gradient takes its place
-// in the tree.
+// The residuals of `chunk` are there, as rows of the step's chunk number `own`. What they add to the gradient takes its
+// place in the tree.
 static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t own) {
     mlp_step *s = &m->step;
     void *sum = place_of_sum(m, sums->n);
@@ -149,8 +149,8 @@ static void own_chunks(minibatch *m) {
 
 // ---- The walk ----
 
-// rank 0 adds up the sums of the chunks, in their order. (Of a step that was given up they mean nothing, and nobody looks at
-// them.)
+// rank 0 adds up the sums of the chunks, in their order. (Of a step that was given up they mean nothing, and nobody
+// looks at them.)
 static void account(const minibatch *m, int whole) {
     mlp_epoch *e = m->epoch;
     mlp_result *result = e->result;
@@ -322,8 +322,8 @@ static mlp_status run(mlp_epoch *e, int threads) {
     const mlp_settings *settings = e->settings;
     pass->net = t->net, pass->loss = &t->loss;
     pass->chunk_rows = settings->chunk_rows ? settings->chunk_rows : MLP_CHUNK_ROWS;
-    pass->input_dropout = settings->input_dropout, pass->input_noise = settings->input_noise, pass->seed = settings->seed;
-    pass->check_finite = settings->check_finite;
+    pass->input_dropout = settings->input_dropout, pass->input_noise = settings->input_noise;
+    pass->seed = settings->seed, pass->check_finite = settings->check_finite;
     pass->flops_per_row = flops_per_row(t->net, pass->lowest);
     atomic_init(&pass->stop, MLP_OK);
     if (e->batch_size > e->examples.n) e->batch_size = e->examples.n;
@@ -375,8 +375,9 @@ mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *da
 static void clear_frozen(const mlp_network *net, void *gradient) {
     for (int l = 0; l < net->n_layers; l++) {
         const mlp_layer *layer = &net->layers[l];
-        const char *end = l + 1 < net->n_layers ? net->layers[l + 1].W : (const char *)net->parameters + net->bytes;
-        if (!layer->spec.trainable) memset(mlp_in_block(net, gradient, layer->W), 0, (size_t)(end - (const char *)layer->W));
+        const char *begin = layer->W, *end = (const char *)net->parameters + net->bytes;
+        if (l + 1 < net->n_layers) end = net->layers[l + 1].W;
+        if (!layer->spec.trainable) memset(mlp_in_block(net, gradient, begin), 0, (size_t)(end - begin));
     }
 }
 

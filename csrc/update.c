@@ -1,17 +1,18 @@
-// What becomes of the residuals of a minibatch, in one of two ways that come to the same bits: each tile of the gradient
-// goes from its sums straight into the update; or the gradient is stored, added up from the chunks of the minibatch where it
-// has several, and then used.
+// What becomes of the residuals of a minibatch, in one of two ways that come to the same bits: each tile of the
+// gradient goes from its sums straight into the update; or the gradient is stored, added up from the chunks of the
+// minibatch where it has several, and then used.
 #include "update.h"
 
 #include <math.h>
 
 // Rows of W that an update splits off at the least: fewer have too few chains of sums to hide the latency of an
-// addition, and take as long. A multiple of tile_rows would leave a layer of 32 rows 28 to one member and 4 to the other.
+// addition, and take as long. A multiple of tile_rows would leave a layer of 32 rows 28 to one member and 4 to the
+// other.
 #define UPDATE_ROWS 4
 
-// The one place of the 1/B: gradients are means over the minibatch. With the mean weight of all rows of an epoch instead of
-// the minibatch's own, the mean of its gradients, minibatches counted by their rows, is the gradient of the weighted loss
-// of all. If all weights are zero, the loss has no gradient; momentum and penalties still act.
+// The one place of the 1/B: gradients are means over the minibatch. With the mean weight of all rows of an epoch
+// instead of the minibatch's own, the mean of its gradients, minibatches counted by their rows, is the gradient of the
+// weighted loss of all. If all weights are zero, the loss has no gradient; momentum and penalties still act.
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows) {
     if (data->mean_weight > 0) return 1 / ((double)rows * data->mean_weight);
     return weight_sum > 0 ? 1 / weight_sum : 0;
@@ -45,7 +46,8 @@ static mlp_block my_block(const mlp_step *s, int l) {
     return mlp_block_of(s->kernels, mlp_my_part(s), spec->n_in, UPDATE_ROWS, spec->n_out);
 }
 
-// Biases and slopes go with the columns, or, where W is split by rows, to the last member: rank 0 is busy with the loss.
+// Biases and slopes go with the columns, or, where W is split by rows, to the last member: rank 0 is busy with the
+// loss.
 static int has_vectors(const mlp_step *s, int l) {
     int by_rows = mlp_by_rows(s->kernels, s->sharing->size, s->net->layers[l].spec.n_out);
     return !by_rows || s->sharing->rank == s->sharing->size - 1;
@@ -80,12 +82,12 @@ static void update(const mlp_step *s, const mlp_trainer *t, int l, const mlp_mov
     mlp_block mine = my_block(s, l);
     mlp_ahead ahead = {0};
     if (l == 0) ahead = rows_ahead(s, next, tiles_of(s, mine));
-    s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, mlp_input_of(s, l), s->space->delta[l],
+    const void *delta = s->space->delta[l];
+    s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, mlp_input_of(s, l), delta,
                                s->batch.rows, n_in, n_out, mine, &rule, &ahead, s->scratch);
     if (!has_vectors(s, l)) return;
     if (layer->b) {
-        s->kernels->update_bias(with_state(t, layer->b, NULL), s->space->delta[l], s->batch.rows, n_out, mine.j0, mine.j1,
-                                &rule);
+        s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &rule);
     }
     if (layer->slopes) {  // their gradient is there: one row of it
         s->kernels->update_bias(with_state(t, layer->slopes, NULL), s->space->slope[l], 1, n_out, mine.j0,
@@ -100,21 +102,23 @@ static const void *rows_at(const mlp_step *s, const void *matrix, int64_t row, i
 }
 
 // Of rows [first, first + rows) of s, chunk number `chunk` of them.
-static void store(const mlp_step *s, int l, void *block, const mlp_update *rule, int64_t chunk, int64_t first, int64_t rows) {
+static void store(const mlp_step *s, int l, void *block, const mlp_update *rule, int64_t chunk, int64_t first,
+                  int64_t rows) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_block mine = my_block(s, l);
     mlp_parameter W = {.values = layer->W, .mask = layer->mask};
-    const void *delta = rows_at(s, s->space->delta[l], first, n_out);
-    s->kernels->weight_gradient(mlp_in_block(s->net, block, layer->W), layer->stride, W, layer->stride,
-                                rows_at(s, mlp_input_of(s, l), first, n_in), delta, rows, n_in, n_out, mine, rule, s->scratch);
+    const void *x = rows_at(s, mlp_input_of(s, l), first, n_in), *delta = rows_at(s, s->space->delta[l], first, n_out);
+    s->kernels->weight_gradient(mlp_in_block(s->net, block, layer->W), layer->stride, W, layer->stride, x, delta, rows,
+                                n_in, n_out, mine, rule, s->scratch);
     if (!has_vectors(s, l)) return;
     if (layer->b) {
         s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->b), delta, rows, n_out, mine.j0, mine.j1, rule);
     }
     if (layer->slopes) {
-        s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->slopes), rows_at(s, s->space->slope[l], chunk, n_out), 1,
-                                  n_out, mine.j0, end_of_slopes(layer, mine), rule);
+        const void *slope = rows_at(s, s->space->slope[l], chunk, n_out);
+        s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->slopes), slope, 1, n_out, mine.j0,
+                                  end_of_slopes(layer, mine), rule);
     }
 }
 
@@ -134,9 +138,10 @@ void mlp_store_chunk(const mlp_step *s, void *sum, int64_t chunk) {
 }
 
 void mlp_join_sums(const mlp_step *s, mlp_sums *sums, int64_t chunks) {
-    int64_t first = (const char *)s->net->layers[s->pass->lowest].W - (const char *)s->net->parameters, i0, i1;
-    int64_t before = first / (int64_t)s->kernels->real_size, n = (int64_t)(s->net->bytes / s->kernels->real_size) - before;
-    mlp_share(s->sharing->rank, s->sharing->size, n, mlp_line_or(s->kernels, 1), &i0, &i1);
+    const char *parameters = s->net->parameters, *lowest = s->net->layers[s->pass->lowest].W;
+    int64_t size = (int64_t)s->kernels->real_size, before = (lowest - parameters) / size, i0, i1;
+    int64_t numbers = (int64_t)s->net->bytes / size - before;
+    mlp_share(s->sharing->rank, s->sharing->size, numbers, mlp_line_or(s->kernels, 1), &i0, &i1);
     for (; mlp_last_sums_join(sums, chunks); mlp_pop_sum(sums)) {
         s->kernels->add(sums->sum[sums->n - 2], sums->sum[sums->n - 1], before + i0, before + i1);
     }
@@ -147,13 +152,16 @@ void mlp_finish_gradient(const mlp_step *s, void *gradient, const mlp_move *move
         const mlp_layer *layer = &s->net->layers[l];
         if (!has_gradient(s, l)) continue;
         mlp_update rule = gradient_rule(layer, move);
-        mlp_parameter W = {.values = layer->W, .mask = layer->mask}, b = {.values = layer->b}, slopes = {.values = layer->slopes};
+        mlp_parameter W = {.values = layer->W, .mask = layer->mask}, b = {.values = layer->b};
+        mlp_parameter slopes = {.values = layer->slopes};
         mlp_block mine = my_block(s, l), vector = {0, has_vectors(s, l), mine.j0, mine.j1};
-        s->kernels->scale_gradient(mlp_in_block(s->net, gradient, layer->W), W, layer->stride, mine, &rule);
+        s->kernels->scale_gradient(mlp_in_block(s->net, gradient, W.values), W, layer->stride, mine, &rule);
         rule.l1 = rule.l2 = 0;
-        if (layer->b) s->kernels->scale_gradient(mlp_in_block(s->net, gradient, layer->b), b, 0, vector, &rule);
+        if (layer->b) s->kernels->scale_gradient(mlp_in_block(s->net, gradient, b.values), b, 0, vector, &rule);
         vector.j1 = end_of_slopes(layer, mine);
-        if (layer->slopes) s->kernels->scale_gradient(mlp_in_block(s->net, gradient, layer->slopes), slopes, 0, vector, &rule);
+        if (layer->slopes) {
+            s->kernels->scale_gradient(mlp_in_block(s->net, gradient, slopes.values), slopes, 0, vector, &rule);
+        }
     }
 }
 
@@ -217,15 +225,16 @@ static void apply(const mlp_step *s, const mlp_trainer *t, int l, const void *gr
     const mlp_layer *layer = &s->net->layers[l];
     mlp_block mine = my_block(s, l), vector = {0, has_vectors(s, l), mine.j0, mine.j1};
     rule.l1 = rule.l2 = 0;  // they are in it
-    s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), mlp_at(s->net, gradient, layer->W), layer->stride, mine,
-                               &rule);
+    s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), mlp_at(s->net, gradient, layer->W), layer->stride,
+                               mine, &rule);
     rule.weight_decay = 0;
     if (layer->b) {
         s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_at(s->net, gradient, layer->b), 0, vector, &rule);
     }
     vector.j1 = end_of_slopes(layer, mine);
     if (layer->slopes && vector.j0 < vector.j1) {  // one slope for all is the first member's
-        s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), mlp_at(s->net, gradient, layer->slopes), 0, vector, &rule);
+        const void *slopes = mlp_at(s->net, gradient, layer->slopes);
+        s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), slopes, 0, vector, &rule);
     }
 }
 

@@ -15,8 +15,8 @@ typedef struct {
 
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows);
 
-// All of these are called by each member, who does its part; they wait for each other inside where they must, but need not
-// have done so after.
+// All of these are called by each member, who does its part; they wait for each other inside where they must, but need
+// not have done so after.
 
 // The parameters of all layers that are trained, one step further, straight from the residuals of s. next: rows of the
 // minibatch after it.

@@ -1002,7 +1002,8 @@ cdef class Trainer:
     cdef Workspace labels, gradients
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
-        self.network, self.labels, self.gradients, self.by_label = network, Workspace(), Workspace(), loss.name == "cross_entropy"
+        self.network, self.by_label = network, loss.name == "cross_entropy"
+        self.labels, self.gradients = Workspace(), Workspace()
         self.own, self.batch_size = own_loss_of(loss, network.dtype), batch_size
         raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
 

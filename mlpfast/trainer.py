@@ -171,10 +171,10 @@ class Trainer(Closed):
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
         {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, "chunk_rows": .chunk_rows,
-        name: [an array for each of network.parameters]}, with the names of the optimizer's `states`; zeros where it has
-        not begun, or keeps none, as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as
-        the old one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
-        RuntimeError while another thread trains the network; a callback may ask.
+        name: [an array for each of network.parameters]}, with the names of the optimizer's `states`; zeros where it
+        has not begun, or keeps none, as SGD does without momentum. Set in a new Trainer of the same settings, that
+        goes on as the old one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs
+        to keep. RuntimeError while another thread trains the network; a callback may ask.
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:

@@ -198,8 +198,8 @@ static void test_refused_gradients(void) {
 
 // ---- Rows of X by index ----
 
-// X upside down, with rows in between that nobody may read, and x_rows that say so: training, evaluation and prediction as
-// with X itself.
+// X upside down, with rows in between that nobody may read, and x_rows that say so: training, evaluation and prediction
+// as with X itself.
 static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ordered) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     dataset d = make_data(s, dtype);
