@@ -75,7 +75,8 @@ def inputs(X, network, name="X"):
     """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
     X = number_array(name, X)
     if X.ndim != 2 or X.shape[1] != network.n_in:
-        raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}")
+        advice = ": of one row x it is x.reshape(1, -1)" if X.shape == (network.n_in,) else ""
+        raise ValueError(f"{name} must have shape (n, {network.n_in}), got {X.shape}{advice}")
     dtype = X.dtype.newbyteorder("=")
     if network.input_scale != 1 and dtype != np.uint8 and dtype.kind != "f":
         raise TypeError(

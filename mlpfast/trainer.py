@@ -331,7 +331,7 @@ class Trainer(Closed):
 
         Penalties are in it, masked weights and layers that are not trained have zeros; clipping and weight decay are
         left to apply. first_row: where these rows begin in a minibatch that several calls share, by which dropout and
-        noise go. Of parts of chunk_rows times a power of two rows, the sums are those that a step forms of all.
+        noise go. The gradient is a mean with the penalties: so for parts of one size, take the mean of theirs.
         """
         with self._hold:
             return self._gradient(X, y, sample_weight, mean_weight, first_row)
