@@ -211,7 +211,7 @@ static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ord
         x_rows[i] = 2 * (s->n - 1 - i);
         memcpy(scattered + (size_t)x_rows[i] * row, (char *)d.X + (size_t)i * row, row);
     }
-    mlp_shuffle(order, s->n, 3, 0);
+    mlp_order(order, 0, s->n, s->n, 3, 0);
     mlp_data other = d.data;
     other.X = scattered, other.x_rows = x_rows, other.n_x = 2 * s->n;
     const mlp_data *both[] = {&d.data, &other};
@@ -400,7 +400,7 @@ static const setting custom = {
 };
 
 static void test_own_functions(mlp_dtype dtype) {
-    setting with_loss = own, known = own;
+    setting with_loss = custom, known = custom;
     for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
     known.loss.kind = MLP_HALF_SQUARED_ERROR;
     with_loss.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
@@ -527,7 +527,7 @@ static void test_interrupt(int repeats) {
 
 // A function of the caller's gives up: at its call number `allowed`.
 static void test_own_functions_give_up(void) {
-    setting s = own;
+    setting s = custom;
     s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
     int calls = 7 * 4;  // three forward, three backward and the loss, four minibatches
     dataset d = make_data(&s, MLP_FLOAT32);
@@ -545,8 +545,8 @@ static void test_own_functions_give_up(void) {
 }
 
 static void test_prediction_gives_up(void) {
-    dataset d = make_data(&own, MLP_FLOAT32);
-    mlp_network *net = make_network(&own, MLP_FLOAT32);
+    dataset d = make_data(&custom, MLP_FLOAT32);
+    mlp_network *net = make_network(&custom, MLP_FLOAT32);
     void *workspace = allocate(mlp_predict_workspace(net, custom.n, 3));
     float *out = allocate((size_t)(custom.n * 4) * sizeof *out);
     mlp_result r;
