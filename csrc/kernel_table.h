@@ -32,7 +32,7 @@ typedef struct {
     mlp_activation kind;
     double alpha;
     const void *slopes;  // learned ones, instead of alpha: one for each column, or one for all; or NULL
-    int one_slope;       // only with slopes
+    int shared;       // only with slopes
 } mlp_unit;
 
 typedef struct {
@@ -55,7 +55,7 @@ typedef struct {
     int64_t step;
     uint32_t stream;    // MLP_STREAM_* of rng.h, plus the layer
     int64_t first_row;  // of the matrix that the rows are part of
-} mlp_draw;
+} mlp_rng_key;
 
 // A permutation of 0 .. n-1 as kernels/order.inc.h computes it, for n above MLP_FEW_ROWS.
 #define MLP_FEW_ROWS 1024
@@ -75,13 +75,13 @@ typedef struct {
     const int64_t *place;  // and that row at place[index[i]], unless it is NULL
     int64_t row_bytes, row, rows, byte;
     int lines;
-} mlp_ahead;
+} mlp_prefetch;
 
 typedef struct {
     const char *isa;
     mlp_dtype dtype;
     size_t real_size;
-    int64_t tile_rows, tile_cols;   // products are cheapest in blocks of whole tiles
+    int64_t mr, nr;   // products are cheapest in blocks of whole tiles
 
     // The products below take scratch memory of the calling thread: this many bytes, where no dimension of the product
     // (rows, n_in, n_out, B) is above `most`; softmax and the losses of rows of at most `widest` numbers are content with
@@ -104,9 +104,9 @@ typedef struct {
                         int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
-    // ahead may be NULL.
+    // prefetch may be NULL.
     void (*update_weights)(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B, int64_t n_in,
-                           int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead, void *scratch);
+                           int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch, void *scratch);
     // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1, l2 and weight decay do not touch biases.
     void (*update_bias)(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
@@ -153,10 +153,10 @@ typedef struct {
                 mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
-    // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `draw`, its row
+    // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `key`, its row
     // and its column alone.
-    void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_draw *draw);
-    void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draw);
+    void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_rng_key *key);
+    void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key);
 
     // rows (count) = what the permutation has at its positions [first, first + count).
     void (*order)(int64_t *rows, int64_t first, int64_t count, const mlp_permutation *permutation);

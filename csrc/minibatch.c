@@ -25,7 +25,7 @@ mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     return of;
 }
 
-// The data's arrays, as mlp_row_room has them.
+// The data's arrays, as mlp_row_buffers has them.
 typedef struct {
     const void *array[MLP_ROW_ARRAYS];
 } sources;
@@ -44,10 +44,10 @@ mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t
 }
 
 void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows,
-                      const mlp_row_room *room) {
+                      const mlp_row_buffers *buffers) {
     const mlp_data *data = from->data;
-    void *const *array = room->array;
-    m->first = first, m->rows = rows, m->room = room;
+    void *const *array = buffers->array;
+    m->first = first, m->rows = rows, m->buffers = buffers;
     m->x = array[MLP_ROWS_X];
     if (!copies_x(from)) m->x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
     if (from->order) {
@@ -79,10 +79,10 @@ int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, in
     const mlp_row_bytes of = mlp_bytes_of_rows(from);
     const sources source = sources_of(data);
     for (int k = MLP_ROWS_PLACES; index && k < MLP_ROW_ARRAYS; k++) {
-        if (of.bytes[k]) copy_rows(to->room->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
+        if (of.bytes[k]) copy_rows(to->buffers->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
     }
-    char *x = of.bytes[MLP_ROWS_X] ? (char *)to->room->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
-    if (data->x_rows) index = from->order ? to->room->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
+    char *x = of.bytes[MLP_ROWS_X] ? (char *)to->buffers->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
+    if (data->x_rows) index = from->order ? to->buffers->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
     const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);
     return from->net->kernels->gather(x, X, data->x_type, data->x_scale, index ? index + i0 : NULL, i1 - i0, n_in);
 }
@@ -97,14 +97,14 @@ double mlp_sum_of_weights(const mlp_examples *from, int64_t first, int64_t rows)
     return sum;
 }
 
-mlp_ahead mlp_rows_ahead(const mlp_examples *from, int64_t first, int64_t i0, int64_t i1, int64_t tiles) {
+mlp_prefetch mlp_prefetch_of(const mlp_examples *from, int64_t first, int64_t i0, int64_t i1, int64_t tiles) {
     const mlp_data *data = from->data;
     int64_t n_in = from->net->layers[0].spec.n_in;
-    mlp_ahead ahead = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
-    ahead.X = data->X;
-    if (from->order) ahead.index = from->order + first, ahead.place = data->x_rows;
-    else if (data->x_rows) ahead.index = data->x_rows + first;
-    else ahead.X = mlp_row(data->X, data->x_type, first, n_in);
-    ahead.lines = (int)((i1 - i0) * (ahead.row_bytes / 64 + 1) / (tiles > 0 ? tiles : 1)) + 1;
-    return ahead;
+    mlp_prefetch prefetch = {.row_bytes = n_in * (int64_t)mlp_size_of(data->x_type), .row = i0, .rows = i1};
+    prefetch.X = data->X;
+    if (from->order) prefetch.index = from->order + first, prefetch.place = data->x_rows;
+    else if (data->x_rows) prefetch.index = data->x_rows + first;
+    else prefetch.X = mlp_row(data->X, data->x_type, first, n_in);
+    prefetch.lines = (int)((i1 - i0) * (prefetch.row_bytes / 64 + 1) / (tiles > 0 ? tiles : 1)) + 1;
+    return prefetch;
 }

@@ -22,20 +22,20 @@ typedef struct {
 
 typedef struct {
     void *array[MLP_ROW_ARRAYS];
-} mlp_row_room;
+} mlp_row_buffers;
 
 mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from);
 
-// Examples [first, first + rows): the data's own memory, or the room once mlp_gather has brought them there.
+// Examples [first, first + rows): the data's own memory, or the buffers once mlp_gather has brought them there.
 typedef struct {
     int64_t first, rows;
     const void *x;  // (rows, n_in)
     mlp_truth truth;
-    const mlp_row_room *room;
+    const mlp_row_buffers *buffers;
 } mlp_minibatch;
 
 void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first, int64_t rows,
-                      const mlp_row_room *room);
+                      const mlp_row_buffers *buffers);
 
 // Brings rows [i0, i1) of the minibatch to their place. Returns 0 if a number of X is NaN or infinite, else 1; where
 // the rows of X are read in place, they are looked at only if `checks`.
@@ -48,6 +48,6 @@ mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t
 double mlp_sum_of_weights(const mlp_examples *from, int64_t first, int64_t rows);
 
 // What to fetch of X, during a product of so many tiles, for rows [i0, i1) of a minibatch that begins at `first`.
-mlp_ahead mlp_rows_ahead(const mlp_examples *from, int64_t first, int64_t i0, int64_t i1, int64_t tiles);
+mlp_prefetch mlp_prefetch_of(const mlp_examples *from, int64_t first, int64_t i0, int64_t i1, int64_t tiles);
 
 #endif

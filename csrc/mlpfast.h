@@ -38,7 +38,7 @@ typedef struct {
     int (*forward)(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n);       // a = g(z); a may be z
     int (*backward)(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n);  // delta *= g'(z)
     void *self;
-} mlp_own_activation;
+} mlp_custom_activation;
 
 // What a loss reads beside the outputs, for the rows of a minibatch, one after the other: as in mlp_data.
 typedef struct {
@@ -51,19 +51,19 @@ typedef struct {
 
 // A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
 // NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Its data need no labels or targets. Called for whole minibatches, in
-// training alone, and answered like mlp_own_activation.
+// training alone, and answered like mlp_custom_activation.
 typedef struct {
     int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth, int64_t rows,
                 int64_t n);
     int of_z;
     void *self;
-} mlp_own_loss;
+} mlp_custom_loss;
 
 typedef struct {
     mlp_loss_kind kind;
     double parameter;        // d of HUBER, q of QUANTILE
     double label_smoothing;  // e of the cross entropies: y becomes (1 - e) y + e / K, for the binary one (1 - e) y + e / 2
-    mlp_own_loss own;        // of OWN_LOSS
+    mlp_custom_loss custom;        // of CUSTOM_LOSS
 } mlp_loss;
 
 // ---- The machine ----
@@ -92,13 +92,13 @@ typedef struct {
     int64_t n_in, n_out;        // 1 .. 2^31 - 1; n_in equals the n_out of the layer below
     mlp_activation activation;
     double alpha;               // its parameter, if it has one; where it is learned, its start
-    int one_slope;              // MLP_PRELU: one slope for all units
+    int shared;              // MLP_PRELU: one slope for all units
     int has_bias;
     int trainable;              // 0: its parameters stay as they are
     double dropout;             // in training each output is zero with this probability; 0 <= dropout < 1
     double l1, l2;              // penalties of W, in addition to those of mlp_settings
     int has_mask;               // the gradient of W, and W after a step, are multiplied by mlp_network_mask
-    mlp_own_activation own;     // of MLP_OWN_ACTIVATION
+    mlp_custom_activation custom;     // of MLP_CUSTOM_ACTIVATION
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;
@@ -165,7 +165,7 @@ typedef struct {
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that stopped the epoch
 } mlp_result;
 
-// The loss over all of data, without changing anything; not MLP_OWN_LOSS, which may join rows. Threads and workspace as in
+// The loss over all of data, without changing anything; not MLP_CUSTOM_LOSS, which may join rows. Threads and workspace as in
 // mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);

@@ -50,7 +50,7 @@ void mlp_poison_padding(const mlp_network *net, void *block) {
     for (int l = 0; l < net->n_layers; l++) {
         const mlp_layer *layer = &net->layers[l];
         void *const arrays[] = {layer->W, layer->b, layer->slopes};
-        const int64_t slopes = layer->spec.one_slope ? 1 : layer->spec.n_out;
+        const int64_t slopes = layer->spec.shared ? 1 : layer->spec.n_out;
         for (int i = 0; i < 3; i++) {
             if (!arrays[i]) continue;
             void *array = mlp_in_block(net, block, arrays[i]);
@@ -78,7 +78,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
         if (!mlp_is_activation(s->activation)) return MLP_BAD_ARGUMENT;
         if (!(s->alpha >= mlp_activation_rows[s->activation].least_alpha)) return MLP_BAD_ARGUMENT;
-        if (s->activation == MLP_OWN_ACTIVATION && !(s->own.forward && s->own.backward)) return MLP_BAD_ARGUMENT;
+        if (s->activation == MLP_CUSTOM_ACTIVATION && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
     }
@@ -86,7 +86,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
 }
 
 static int64_t slopes_of(const mlp_layer_spec *layer) {
-    return !mlp_has(layer->activation, MLP_LEARNS_ALPHA) ? 0 : layer->one_slope ? 1 : layer->n_out;
+    return !mlp_has(layer->activation, MLP_LEARNS_ALPHA) ? 0 : layer->shared ? 1 : layer->n_out;
 }
 
 // Ones wherever a W that has a mask has a number.
@@ -209,7 +209,7 @@ int mlp_network_first_not_finite(const mlp_network *net) {
 }
 
 mlp_unit mlp_unit_of(const mlp_layer *layer) {
-    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->slopes && layer->spec.one_slope};
+    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->slopes && layer->spec.shared};
 }
 
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
@@ -232,7 +232,7 @@ mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
 
 static int parameters_fit(mlp_loss loss) {
     const mlp_loss_row *row = &mlp_loss_rows[loss.kind];
-    if (loss.kind == MLP_OWN_LOSS && !loss.own.rows) return 0;
+    if (loss.kind == MLP_CUSTOM_LOSS && !loss.custom.rows) return 0;
     if (row->above < row->below && !(loss.parameter > row->above && loss.parameter < row->below)) return 0;
     if (loss.label_smoothing == 0) return 1;
     return row->traits & MLP_SMOOTHS && loss.label_smoothing > 0 && loss.label_smoothing <= 1;
@@ -243,8 +243,8 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     if (!mlp_is_loss(loss.kind) || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
     if (!mlp_goes_with(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     // Slopes learn from d loss / d a.
-    if (loss.kind == MLP_OWN_LOSS && loss.own.of_z && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
-    if (data->n == 0 || loss.kind == MLP_OWN_LOSS) return MLP_OK;
+    if (loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
+    if (data->n == 0 || loss.kind == MLP_CUSTOM_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;
     if (!mlp_loss_has(loss.kind, MLP_BY_CLASS)) return MLP_BAD_ARGUMENT;

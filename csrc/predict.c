@@ -29,7 +29,7 @@ typedef struct {
 
 // A chunk of eight tiles keeps its activations in the second-level cache and amortises each panel of W.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
-    int64_t most = 8 * net->kernels->tile_rows, each = n / threads + (n % threads != 0);
+    int64_t most = 8 * net->kernels->mr, each = n / threads + (n % threads != 0);
     return each < 1 ? 1 : each < most ? each : most;
 }
 
@@ -95,7 +95,7 @@ static mlp_workspace workspace_of(const job *j, char *buffer) {
         void *a = buffer + at->layer[l % 2];
         space.a[l] = a;
         space.u[l] = spec->dropout > 0 && l < net->n_layers - 1 ? a : NULL;
-        space.z[l] = spec->activation == MLP_OWN_ACTIVATION ? a : NULL;
+        space.z[l] = spec->activation == MLP_CUSTOM_ACTIVATION ? a : NULL;
     }
     return space;
 }
@@ -198,7 +198,7 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(net, data);
-    if (!status) status = loss.kind == MLP_OWN_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
+    if (!status) status = loss.kind == MLP_CUSTOM_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
     job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
              .examples = {.net = net, .data = data, .n = data->n}};

@@ -35,21 +35,21 @@ int mlp_given_up(const mlp_step *s) {
 
 // ---- Noise and dropout ----
 
-static mlp_draw draw_for(const mlp_step *s, uint32_t stream) {
-    return (mlp_draw){s->pass->seed, s->number, stream, s->first_row};
+static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
+    return (mlp_rng_key){s->pass->seed, s->number, stream, s->first_row};
 }
 
 // The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
 static void drop(const mlp_step *s, int l, void *out, const void *in, mlp_block block) {
-    mlp_draw from = draw_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
-    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &from);
+    mlp_rng_key key = rng_key_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
+    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &key);
 }
 
 static void disturb_input(const mlp_step *s, int64_t i0, int64_t i1) {
     const mlp_pass *pass = s->pass;
     int64_t n = spec_of(s, 0)->n_in;
     void *x = s->space->gathered.array[MLP_ROWS_X];
-    mlp_draw noise = draw_for(s, MLP_STREAM_NOISE), drop = draw_for(s, MLP_STREAM_DROPOUT);
+    mlp_rng_key noise = rng_key_for(s, MLP_STREAM_NOISE), drop = rng_key_for(s, MLP_STREAM_DROPOUT);
     if (pass->input_noise != 0) s->kernels->add_noise(x, n, i0, i1, pass->input_noise, &noise);
     if (pass->input_dropout != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, pass->input_dropout, &drop);
 }
@@ -81,10 +81,10 @@ static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space
 
 static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
-    int is_own = g.kind == MLP_OWN_ACTIVATION;
+    int is_custom = g.kind == MLP_CUSTOM_ACTIVATION;
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
-    s->kernels->dense_forward(is_own ? z : out, is_own ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride, layer->b,
-                              is_own ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
+    s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride, layer->b,
+                              is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
                               mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), part.scratch);
 }
 
@@ -141,7 +141,7 @@ static void *kept(const mlp_step *s, int l) {
     return mlp_has(spec_of(s, l)->activation, MLP_IN_Z) ? s->space->z[l] : output_of(s, l);
 }
 
-static void activation_backward(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+static void activation_backward_part(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     int64_t n = spec_of(s, l)->n_out, i0, i1;
     mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
     void *delta = at(s, s->space->delta[l], i0, n), *from = at(s, kept(s, l), i0, n);
@@ -163,36 +163,36 @@ static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
 
 // ---- Functions of the caller's: rank 0 calls them for all rows, so that what they do cannot depend on the team ----
 
-static void call_own(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
+static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
     mlp_await_others(s, 0);
     if (s->leads && !mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
 }
 
-static int own_forward(mlp_step *s, int l) {
+static int custom_forward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
-    return spec->own.forward(spec->own.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
+    return spec->custom.forward(spec->custom.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
                              spec->n_out);
 }
 
 // The loss may be finite where a derivative of the caller's is not.
-static void check_own_delta(const mlp_step *s, int l) {
+static void check_custom_delta(const mlp_step *s, int l) {
     int64_t count = s->batch.rows * spec_of(s, l)->n_out;
     if (s->pass->check_finite && !mlp_all_finite(s->space->delta[l], s->net->dtype, count)) {
         mlp_stop(s->pass, MLP_DERIVATIVE_NOT_FINITE);
     }
 }
 
-static int own_backward(mlp_step *s, int l) {
+static int custom_backward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
-    int failed = spec->own.backward(spec->own.self, s->pass->context, s->space->delta[l], s->space->z[l], s->batch.rows,
+    int failed = spec->custom.backward(spec->custom.self, s->pass->context, s->space->delta[l], s->space->z[l], s->batch.rows,
                                     spec->n_out);
-    if (!failed) check_own_delta(s, l);
+    if (!failed) check_custom_delta(s, l);
     return failed;
 }
 
-static int own_loss(mlp_step *s, int last) {
-    const mlp_own_loss *own = &s->pass->loss->own;
-    int failed = own->rows(own->self, s->pass->context, s->space->delta[last], s->space->row_loss, s->space->a[last],
+static int custom_loss(mlp_step *s, int last) {
+    const mlp_custom_loss *custom = &s->pass->loss->custom;
+    int failed = custom->rows(custom->self, s->pass->context, s->space->delta[last], s->space->row_loss, s->space->a[last],
                            &s->batch.truth, s->batch.rows, spec_of(s, last)->n_out);
     int finite = 1;
     for (int64_t i = 0; i < s->batch.rows; i++) {
@@ -200,7 +200,7 @@ static int own_loss(mlp_step *s, int last) {
         finite &= isfinite(s->space->row_loss[i]) != 0;
     }
     if (!failed && !finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
-    if (!failed && finite) check_own_delta(s, last);
+    if (!failed && finite) check_custom_delta(s, last);
     return failed;
 }
 
@@ -212,8 +212,8 @@ static void forward(mlp_step *s, int l) {
     mlp_unit g = unit_of(s, l);
     mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_out));
     if (!mlp_given_up(s)) forward_product(s, l, g, mlp_my_part(s));
-    if (g.kind == MLP_OWN_ACTIVATION) {
-        call_own(s, own_forward, l);
+    if (g.kind == MLP_CUSTOM_ACTIVATION) {
+        call_custom(s, custom_forward, l);
         mlp_await_others(s, 0);
     }
     if (g.kind == MLP_SOFTMAX) {
@@ -235,9 +235,9 @@ void mlp_step_loss(mlp_step *s) {
 // delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way:
 // at the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss
 // / d a.
-static void through_unit(mlp_step *s, int l, mlp_unit g) {
-    if (g.kind == MLP_OWN_ACTIVATION) {
-        call_own(s, own_backward, l);
+static void activation_backward(mlp_step *s, int l, mlp_unit g) {
+    if (g.kind == MLP_CUSTOM_ACTIVATION) {
+        call_custom(s, custom_backward, l);
         return;
     }
     if (g.slopes) {
@@ -245,17 +245,17 @@ static void through_unit(mlp_step *s, int l, mlp_unit g) {
         slope_gradient(s, l, mlp_my_part(s));
     }
     mlp_await_others(s, 1);
-    if (g.slopes && g.one_slope && s->sharing->rank == 0) sum_slopes(s, l);
-    activation_backward(s, l, g, mlp_my_part(s));
+    if (g.slopes && g.shared && s->sharing->rank == 0) sum_slopes(s, l);
+    activation_backward_part(s, l, g, mlp_my_part(s));
 }
 
 static void delta_of_output(mlp_step *s) {
     const mlp_loss *loss = s->pass->loss;
-    int last = s->net->n_layers - 1, is_own = loss->kind == MLP_OWN_LOSS;
-    if (is_own) call_own(s, own_loss, last);
+    int last = s->net->n_layers - 1, is_custom = loss->kind == MLP_CUSTOM_LOSS;
+    if (is_custom) call_custom(s, custom_loss, last);
     else mlp_step_loss(s);
     mlp_unit g = unit_of(s, last);
-    if (g.kind != MLP_IDENTITY && !(is_own && loss->own.of_z)) through_unit(s, last, g);
+    if (g.kind != MLP_IDENTITY && !(is_custom && loss->custom.of_z)) activation_backward(s, last, g);
 }
 
 void mlp_step_backward(mlp_step *s) {
@@ -265,6 +265,6 @@ void mlp_step_backward(mlp_step *s) {
         int later = mlp_has(g.kind, MLP_APART);
         mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_in));
         delta_below(s, l, later ? no_unit : g, mlp_my_part(s));
-        if (later) through_unit(s, l - 1, g);
+        if (later) activation_backward(s, l - 1, g);
     }
 }

@@ -16,7 +16,7 @@ typedef struct {
     void **delta;  // delta[l] (rows, n_out of layer l); delta is NULL where no residuals are wanted
     void **slope;  // slope[l] (chunks of the rows, n_out of layer l), the gradient of a prelu's slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
-    mlp_row_room gathered;
+    mlp_row_buffers gathered;
 } mlp_workspace;
 
 // What a call of the core wants of its steps.
@@ -48,7 +48,7 @@ typedef struct {
     int64_t number;       // of the minibatch, for the numbers of dropout and noise
     mlp_member *sharing;  // I among those who work on these rows: the team, or I alone
     int leads;            // rank 0 of the team
-    int own_rows;         // since the last barrier this member has worked on its own rows alone
+    int by_rows;         // since the last barrier this member has worked on its own rows alone
     void *scratch;        // this thread's, see mlp_kernels.scratch_bytes
 } mlp_step;
 
@@ -71,7 +71,7 @@ static inline int64_t mlp_line_or(const mlp_kernels *k, int64_t cols) {
 }
 
 static inline int mlp_by_rows(const mlp_kernels *k, int parts, int64_t cols) {
-    return cols < parts * mlp_line_or(k, k->tile_cols);
+    return cols < parts * mlp_line_or(k, k->nr);
 }
 
 // A part's block of a (rows, cols) output. Columns come in whole vectors and cache lines: no two parts write to a line
@@ -81,15 +81,15 @@ static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_
     mlp_block block = {0, rows, 0, cols};
     if (part.of == 1) return block;
     if (mlp_by_rows(k, part.of, cols)) mlp_share(part.number, part.of, rows, row_unit, &block.i0, &block.i1);
-    else mlp_share(part.number, part.of, cols, mlp_line_or(k, k->tile_cols / 2), &block.j0, &block.j1);
+    else mlp_share(part.number, part.of, cols, mlp_line_or(k, k->nr / 2), &block.j0, &block.j1);
     return block;
 }
 
 // Called before a phase: waits for the others unless the phase goes by rows, like all since the last barrier, and so
 // reads what this member itself has written.
 static inline void mlp_await_others(mlp_step *s, int goes_by_rows) {
-    if (!(s->own_rows && goes_by_rows)) mlp_team_barrier(s->sharing);
-    s->own_rows = goes_by_rows;
+    if (!(s->by_rows && goes_by_rows)) mlp_team_barrier(s->sharing);
+    s->by_rows = goes_by_rows;
 }
 
 static inline int mlp_stopped(const mlp_pass *pass) {

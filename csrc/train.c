@@ -86,7 +86,7 @@ static void *place_of_sum(const minibatch *m, int64_t i) {
     const mlp_trainer *t = m->trainer;
     int64_t workspace = m->step.space - t->workspaces;
     if (workspace == 0 && i == 0) return m->epoch->gradient ? m->epoch->gradient : t->gradient;
-    return t->memory_of_sums + (size_t)(workspace * t->room.sums + i) * t->net->bytes;
+    return t->memory_of_sums + (size_t)(workspace * t->capacity.sums + i) * t->net->bytes;
 }
 
 // The residuals of `chunk` are there, as rows of the step's chunk number `own`. What they add to the gradient takes its
@@ -190,7 +190,7 @@ static int is_fused(const minibatch *m) {
     return m->chunks == 1 && !m->epoch->gradient && m->epoch->settings->clip_norm == 0;
 }
 
-static void use_residuals(minibatch *m) {
+static void use_delta(minibatch *m) {
     mlp_epoch *e = m->epoch;
     mlp_step *s = &m->step;
     mlp_move move = move_of(m);
@@ -227,7 +227,7 @@ static int one_minibatch(minibatch *m) {
         if (m->chunks == 1) m->trainer->chunk_sums[0] = sums_of_rows(s, 0, m->rows);
         account(m, whole);
     }
-    if (whole) use_residuals(m);
+    if (whole) use_delta(m);
     return whole;
 }
 
@@ -284,11 +284,11 @@ static double flops_per_row(const mlp_network *net, int lowest) {
 }
 
 // Functions of the caller's are called for whole minibatches.
-static int has_own_functions(const mlp_trainer *t) {
+static int has_custom_functions(const mlp_trainer *t) {
     for (int l = 0; l < t->net->n_layers; l++) {
-        if (t->net->layers[l].spec.activation == MLP_OWN_ACTIVATION) return 1;
+        if (t->net->layers[l].spec.activation == MLP_CUSTOM_ACTIVATION) return 1;
     }
-    return t->loss.kind == MLP_OWN_LOSS;
+    return t->loss.kind == MLP_CUSTOM_LOSS;
 }
 
 #define SUMS_BYTES (4 << 20)  // they should stay in the caches
@@ -299,20 +299,20 @@ static int goes_alone(const mlp_epoch *e, int64_t chunks, int threads) {
     return !e->whole && chunks >= CHUNKS_EACH * threads && bytes <= SUMS_BYTES;
 }
 
-// The way of a minibatch, and the room for it.
-static mlp_room plan(mlp_epoch *e, int threads) {
+// The way of a minibatch, and the capacity for it.
+static mlp_capacity plan(mlp_epoch *e, int threads) {
     int64_t rows = e->batch_size, chunks = mlp_chunks_in(rows, e->pass.chunk_rows);
-    e->whole = has_own_functions(e->trainer);
+    e->whole = has_custom_functions(e->trainer);
     e->alone = goes_alone(e, chunks, threads);
-    mlp_room room = {.rows = rows, .workspaces = 1, .threads = threads, .chunks = chunks, .slopes = 1,
+    mlp_capacity capacity = {.rows = rows, .workspaces = 1, .threads = threads, .chunks = chunks, .slopes = 1,
                      .gathered = mlp_bytes_of_rows(&e->examples)};
-    if (e->whole) room.slopes = chunks;
-    else if (chunks > 1) room.rows = e->pass.chunk_rows;
-    if (e->alone) room.workspaces = threads;
-    if (chunks > 1) room.sums = mlp_most_sums(chunks, !e->alone);
-    room.has_squares = !e->gradient && e->settings->clip_norm > 0;
-    room.has_gradient = !e->gradient && (chunks > 1 || e->settings->clip_norm > 0);
-    return room;
+    if (e->whole) capacity.slopes = chunks;
+    else if (chunks > 1) capacity.rows = e->pass.chunk_rows;
+    if (e->alone) capacity.workspaces = threads;
+    if (chunks > 1) capacity.sums = mlp_most_sums(chunks, !e->alone);
+    capacity.has_squares = !e->gradient && e->settings->clip_norm > 0;
+    capacity.has_gradient = !e->gradient && (chunks > 1 || e->settings->clip_norm > 0);
+    return capacity;
 }
 
 // Through the n examples of e, which has everything but what follows from its other fields.
@@ -331,7 +331,7 @@ static mlp_status run(mlp_epoch *e, int threads) {
     e->steps_before = t->steps, e->minibatches_before = t->minibatches;
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_team_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
-    mlp_status status = mlp_trainer_make_room(t, plan(e, threads));
+    mlp_status status = mlp_trainer_ensure(t, plan(e, threads));
     if (!status && !e->gradient) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
     return mlp_team_run(threads, run_epoch, e) ? (mlp_status)atomic_load(&pass->stop) : MLP_FORKED;
@@ -433,7 +433,7 @@ static int is_finite(const mlp_network *net, const void *gradient) {
 mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *settings, int threads) {
     mlp_status status = check_settings(settings);
     if (!status && settings->check_finite && !is_finite(t->net, gradient)) status = MLP_DERIVATIVE_NOT_FINITE;
-    if (!status) status = mlp_trainer_make_room(t, (mlp_room){.has_squares = settings->clip_norm > 0});
+    if (!status) status = mlp_trainer_ensure(t, (mlp_capacity){.has_squares = settings->clip_norm > 0});
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
     application a = {.pass = {.net = t->net, .lowest = t->lowest_trainable}, .trainer = t, .gradient = gradient,

@@ -18,11 +18,11 @@ static mlp_workspace lay_out_pointers(int n_layers, char *block, size_t *used) {
     return w;
 }
 
-static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, const mlp_room *room) {
+static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, const mlp_capacity *capacity) {
     size_t size = t->net->kernels->real_size;
-    int64_t rows = room->rows;
+    int64_t rows = capacity->rows;
     for (int i = 0; i < MLP_ROW_ARRAYS; i++) {
-        int64_t bytes = room->gathered.bytes[i];
+        int64_t bytes = capacity->gathered.bytes[i];
         w->gathered.array[i] = bytes ? next_part(block, used, rows, bytes, 1) : NULL;
     }
     for (int l = 0; l < t->net->n_layers; l++) {
@@ -32,38 +32,38 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
              *slope = NULL;
         if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
-        if (layer->slopes) slope = next_part(block, used, room->slopes, n, size);
+        if (layer->slopes) slope = next_part(block, used, capacity->slopes, n, size);
         if (block) w->a[l] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
     }
     w->row_loss = next_part(block, used, rows, 1, sizeof(double));
     w->row_correct = next_part(block, used, rows, 1, sizeof(double));
 }
 
-// Lays the block out for that room; with block NULL it only measures. *pointers: the bytes in front of the numbers.
-static size_t lay_out(mlp_trainer *t, char *block, mlp_room room, size_t *pointers) {
+// Lays the block out for that capacity; with block NULL it only measures. *pointers: the bytes in front of the numbers.
+static size_t lay_out(mlp_trainer *t, char *block, mlp_capacity capacity, size_t *pointers) {
     const mlp_network *net = t->net;
     size_t used = 0, scratch = 0;
-    mlp_workspace *workspaces = next_part(block, &used, room.workspaces, 1, sizeof *workspaces), measured;
-    for (int i = 0; i < room.workspaces; i++) {
+    mlp_workspace *workspaces = next_part(block, &used, capacity.workspaces, 1, sizeof *workspaces), measured;
+    for (int i = 0; i < capacity.workspaces; i++) {
         mlp_workspace w = lay_out_pointers(net->n_layers, block, &used);
         if (block) workspaces[i] = w;
     }
-    mlp_sums *sums = next_part(block, &used, room.sums ? room.workspaces : 0, 1, sizeof *sums);
+    mlp_sums *sums = next_part(block, &used, capacity.sums ? capacity.workspaces : 0, 1, sizeof *sums);
     *pointers = used;
-    for (int i = 0; i < room.workspaces; i++) {
-        lay_out_numbers(t, block ? &workspaces[i] : &measured, block, &used, &room);
+    for (int i = 0; i < capacity.workspaces; i++) {
+        lay_out_numbers(t, block ? &workspaces[i] : &measured, block, &used, &capacity);
     }
-    mlp_chunk_sums *chunk_sums = next_part(block, &used, room.chunks, 1, sizeof *chunk_sums);
-    char *of_sums = next_part(block, &used, room.sums * room.workspaces, 1, net->bytes);
-    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > room.rows ? net->widest : room.rows, net->widest));
-    char *of_threads = next_part(block, &used, room.threads, 1, scratch);
+    mlp_chunk_sums *chunk_sums = next_part(block, &used, capacity.chunks, 1, sizeof *chunk_sums);
+    char *of_sums = next_part(block, &used, capacity.sums * capacity.workspaces, 1, net->bytes);
+    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > capacity.rows ? net->widest : capacity.rows, net->widest));
+    char *of_threads = next_part(block, &used, capacity.threads, 1, scratch);
     if (!block) return used;
     t->workspaces = workspaces, t->chunk_sums = chunk_sums, t->sums = sums, t->memory_of_sums = of_sums;
     t->scratch = of_threads, t->scratch_bytes = scratch;
     return used;
 }
 
-static int has_room(const mlp_room *have, const mlp_room *need) {
+static int suffices(const mlp_capacity *have, const mlp_capacity *need) {
     for (int i = 0; i < MLP_ROW_ARRAYS; i++) {
         if (have->gathered.bytes[i] < need->gathered.bytes[i]) return 0;
     }
@@ -71,19 +71,19 @@ static int has_room(const mlp_room *have, const mlp_room *need) {
            have->chunks >= need->chunks && have->slopes >= need->slopes && have->sums >= need->sums;
 }
 
-static mlp_status ensure_workspaces(mlp_trainer *t, mlp_room room) {
-    if (has_room(&t->room, &room)) return MLP_OK;
-    size_t pointers, bytes = lay_out(t, NULL, room, &pointers);
+static mlp_status ensure_workspaces(mlp_trainer *t, mlp_capacity capacity) {
+    if (suffices(&t->capacity, &capacity)) return MLP_OK;
+    size_t pointers, bytes = lay_out(t, NULL, capacity, &pointers);
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     int grows = bytes > t->bytes;
     char *old = t->block, *block = grows ? mlp_aligned_block(bytes) : old;
     if (!block) return MLP_NO_MEMORY;
-    // A child may be forked in between: what it finds is less room than there is, and the old block is freed last.
-    t->room = (mlp_room){0};
-    lay_out(t, block, room, &pointers);
+    // A child may be forked in between: what it finds is less capacity than there is, and the old block is freed last.
+    t->capacity = (mlp_capacity){0};
+    lay_out(t, block, capacity, &pointers);
     t->block = block;
     if (grows) t->bytes = bytes;
-    t->room = room;
+    t->capacity = capacity;
     if (grows) free(old);
     return MLP_OK;
 }
@@ -142,7 +142,7 @@ static mlp_status ensure_squares(mlp_trainer *t) {
 
 #ifdef MLP_POISON
 static void poison_workspaces(mlp_trainer *t) {
-    size_t pointers, bytes = lay_out(t, NULL, t->room, &pointers);
+    size_t pointers, bytes = lay_out(t, NULL, t->capacity, &pointers);
     if (t->block) mlp_poison((char *)t->block + pointers, bytes - pointers);
     if (t->gradient) mlp_poison(t->gradient, t->net->bytes);
     if (t->squares) mlp_poison(t->squares, bytes_of_squares(t->net));
@@ -151,10 +151,10 @@ static void poison_workspaces(mlp_trainer *t) {
 #define poison_workspaces(t) ((void)0)
 #endif
 
-mlp_status mlp_trainer_make_room(mlp_trainer *t, mlp_room room) {
-    mlp_status status = ensure_workspaces(t, room);
-    if (!status && room.has_gradient) status = ensure_gradient(t);
-    if (!status && room.has_squares) status = ensure_squares(t);
+mlp_status mlp_trainer_ensure(mlp_trainer *t, mlp_capacity capacity) {
+    mlp_status status = ensure_workspaces(t, capacity);
+    if (!status && capacity.has_gradient) status = ensure_gradient(t);
+    if (!status && capacity.has_squares) status = ensure_squares(t);
     if (!status) poison_workspaces(t);
     return status;
 }

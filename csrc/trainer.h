@@ -1,4 +1,4 @@
-// A trainer's memory: room for minibatches, for gradients, and the optimizer's state.
+// A trainer's memory: capacity for minibatches, for gradients, and the optimizer's state.
 #ifndef MLP_TRAINER_H
 #define MLP_TRAINER_H
 
@@ -9,7 +9,7 @@ typedef struct {
     double loss, correct, exact;  // over the rows of a chunk
 } mlp_chunk_sums;
 
-// What there must be room for.
+// What there must be capacity for.
 typedef struct {
     int64_t rows;          // in each workspace
     mlp_row_bytes gathered;
@@ -18,7 +18,7 @@ typedef struct {
     int64_t slopes;        // chunks in a workspace: each has a gradient of the slopes of its own
     int64_t sums;          // of gradients, in each workspace
     int has_gradient, has_squares;
-} mlp_room;
+} mlp_capacity;
 
 struct mlp_trainer {
     mlp_network *net;
@@ -26,7 +26,7 @@ struct mlp_trainer {
     int64_t batch_size;
     int lowest_trainable;
 
-    mlp_room room;
+    mlp_capacity capacity;
     size_t bytes;  // of block, which all of these are in
     void *block;
     mlp_workspace *workspaces;
@@ -45,6 +45,6 @@ struct mlp_trainer {
 };
 
 int mlp_states_of(const mlp_settings *settings);  // numbers the optimizer keeps for each parameter
-mlp_status mlp_trainer_make_room(mlp_trainer *trainer, mlp_room room);
+mlp_status mlp_trainer_ensure(mlp_trainer *trainer, mlp_capacity capacity);
 
 #endif

@@ -6,7 +6,7 @@
 #include <math.h>
 
 // Rows of W that an update splits off at the least: fewer have too few chains of sums to hide the latency of an
-// addition, and take as long. A multiple of tile_rows would leave a layer of 32 rows 28 to one member and 4 to the
+// addition, and take as long. A multiple of mr would leave a layer of 32 rows 28 to one member and 4 to the
 // other.
 #define UPDATE_ROWS 4
 
@@ -54,24 +54,24 @@ static int has_vectors(const mlp_step *s, int l) {
 }
 
 static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
-    return layer->spec.one_slope && mine.j1 > 1 ? 1 : mine.j1;
+    return layer->spec.shared && mine.j1 > 1 ? 1 : mine.j1;
 }
 
 // ---- Straight from the tiles ----
 
-#define AHEAD_BYTES 32768  // a smaller minibatch is in the first-level cache before it can matter
+#define PREFETCH_BYTES 32768  // a smaller minibatch is in the first-level cache before it can matter
 
 // My part of the next minibatch, to be fetched during so many tiles: its rows lie anywhere in memory.
-static mlp_ahead rows_ahead(const mlp_step *s, int64_t rows, int64_t tiles) {
+static mlp_prefetch prefetch_of(const mlp_step *s, int64_t rows, int64_t tiles) {
     int64_t i0, i1;
     mlp_share(s->sharing->rank, s->sharing->size, rows, 1, &i0, &i1);
-    mlp_ahead ahead = mlp_rows_ahead(s->examples, s->batch.first + s->batch.rows, i0, i1, tiles);
-    if (rows * ahead.row_bytes < AHEAD_BYTES) ahead.rows = 0;
-    return ahead;
+    mlp_prefetch prefetch = mlp_prefetch_of(s->examples, s->batch.first + s->batch.rows, i0, i1, tiles);
+    if (rows * prefetch.row_bytes < PREFETCH_BYTES) prefetch.rows = 0;
+    return prefetch;
 }
 
 static int64_t tiles_of(const mlp_step *s, mlp_block block) {
-    int64_t rows = s->kernels->tile_rows, cols = s->kernels->tile_cols;
+    int64_t rows = s->kernels->mr, cols = s->kernels->nr;
     return ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
 }
 
@@ -80,11 +80,11 @@ static void update(const mlp_step *s, const mlp_trainer *t, int l, const mlp_mov
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
     mlp_update rule = rule_for(layer, move);
     mlp_block mine = my_block(s, l);
-    mlp_ahead ahead = {0};
-    if (l == 0) ahead = rows_ahead(s, next, tiles_of(s, mine));
+    mlp_prefetch prefetch = {0};
+    if (l == 0) prefetch = prefetch_of(s, next, tiles_of(s, mine));
     const void *delta = s->space->delta[l];
     s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, mlp_input_of(s, l), delta,
-                               s->batch.rows, n_in, n_out, mine, &rule, &ahead, s->scratch);
+                               s->batch.rows, n_in, n_out, mine, &rule, &prefetch, s->scratch);
     if (!has_vectors(s, l)) return;
     if (layer->b) {
         s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &rule);
@@ -173,7 +173,7 @@ static int64_t squares_in(const mlp_layer *layer) { return layer->spec.n_in + 2;
 // Of the gradient times `factor`, a power of two.
 static void measure_layer(const mlp_step *s, int l, double *squares, const void *gradient, double factor) {
     const mlp_layer *layer = &s->net->layers[l];
-    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.one_slope ? 1 : n_out, i0, i1;
+    int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.shared ? 1 : n_out, i0, i1;
     mlp_share(s->sharing->rank, s->sharing->size, n_in, 1, &i0, &i1);
     s->kernels->sum_squares(squares, mlp_at(s->net, gradient, layer->W), layer->stride, i0, i1, n_out, factor);
     if (!s->leads) return;

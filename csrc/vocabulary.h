@@ -44,7 +44,7 @@ enum {
     X(16, SOFTPLUS, softplus, MLP_IN_Z | MLP_RECTIFIER) \
     X(17, SOFTSIGN, softsign, MLP_IN_Z | MLP_SATURATES) \
     X(18, HARD_SWISH, hard_swish, MLP_IN_Z | MLP_RECTIFIER) \
-    X(19, OWN_ACTIVATION, custom, MLP_IN_Z | MLP_APART) /* functions of the caller's, mlp_own_activation */
+    X(19, CUSTOM_ACTIVATION, custom, MLP_IN_Z | MLP_APART) /* functions of the caller's, mlp_custom_activation */
 
 #define MLP_ENUMERATOR(number, NAME, ...) MLP_##NAME = number,
 typedef enum {
@@ -83,7 +83,7 @@ typedef enum {
 #define MLP_OUTPUT(NAME) (UINT64_C(1) << MLP_##NAME)
 
 // X(number, NAME, name, form, y, traits, other members of mlp_loss_row)
-// form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers; OWN.
+// form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers; CUSTOM.
 #define MLP_LOSS_ROWS(X) \
     X(0, CROSS_ENTROPY, cross_entropy, ROWS, MLP_Y_DISTRIBUTIONS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_SMOOTHS, \
       .natural = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \
@@ -96,7 +96,7 @@ typedef enum {
     X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = INFINITY) \
     X(6, QUANTILE, quantile, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = 1) \
     X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, 0) \
-    X(8, OWN_LOSS, custom, OWN, MLP_Y_NUMBERS, 0) /* functions of the caller's, mlp_own_loss */ \
+    X(8, CUSTOM_LOSS, custom, CUSTOM, MLP_Y_NUMBERS, 0) /* functions of the caller's, mlp_custom_loss */ \
     X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z, \
       .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
     X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS, \

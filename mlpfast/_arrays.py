@@ -43,7 +43,7 @@ def number_array(name, value):
 
 def converted(name, array, dtype):
     """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
-    with _core.OwnErrors():
+    with _core.SilentErrors():
         result = np.asarray(array, dtype, order="C")
     if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
         lost = np.isinf(result) & np.isfinite(array)

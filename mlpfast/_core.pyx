@@ -25,7 +25,7 @@ cnp.import_array()
 
 cdef extern from "vocabulary.h":
     ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_SOFTMAX, MLP_OWN_ACTIVATION, MLP_ACTIVATIONS
+        MLP_IDENTITY, MLP_SOFTMAX, MLP_CUSTOM_ACTIVATION, MLP_ACTIVATIONS
     unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
     unsigned MLP_STOPS, MLP_SHARE
     ctypedef struct mlp_activation_row:
@@ -34,7 +34,7 @@ cdef extern from "vocabulary.h":
         double least_alpha
     const mlp_activation_row *mlp_activation_rows
     ctypedef enum mlp_loss_kind:
-        MLP_OWN_LOSS, MLP_LOSSES
+        MLP_CUSTOM_LOSS, MLP_LOSSES
     unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
     ctypedef enum mlp_y:
         MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
@@ -63,7 +63,7 @@ cdef extern from "mlpfast.h":
         MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
-    ctypedef struct mlp_own_activation:
+    ctypedef struct mlp_custom_activation:
         int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
         int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
         void *self
@@ -87,22 +87,22 @@ cdef extern from "mlpfast.h":
         const void *y
         const void *weights
         int one_hot
-    ctypedef struct mlp_own_loss:
+    ctypedef struct mlp_custom_loss:
         int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
         int of_z
         void *self
     ctypedef struct mlp_loss:
         mlp_loss_kind kind
         double parameter, label_smoothing
-        mlp_own_loss own
+        mlp_custom_loss custom
     ctypedef struct mlp_layer_spec:
         int64_t n_in, n_out
         mlp_activation activation
         double alpha
-        int one_slope, has_bias, trainable
+        int shared, has_bias, trainable
         double dropout, l1, l2
         int has_mask
-        mlp_own_activation own
+        mlp_custom_activation custom
     ctypedef struct mlp_network:
         pass
     ctypedef struct mlp_trainer:
@@ -206,7 +206,7 @@ cdef extern from "kernel_table.h":
         mlp_activation kind
         double alpha
         const void *slopes
-        int one_slope
+        int shared
     ctypedef struct mlp_update:
         double scale
         const mlp_settings *settings
@@ -216,7 +216,7 @@ cdef extern from "kernel_table.h":
         void *values
         void *state[2]
         const void *mask
-    ctypedef struct mlp_ahead:
+    ctypedef struct mlp_prefetch:
         pass
     ctypedef struct mlp_kernels:
         size_t (*scratch_bytes)(int64_t, int64_t) noexcept
@@ -226,7 +226,7 @@ cdef extern from "kernel_table.h":
         void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
                             mlp_block, void *) noexcept nogil
         void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
-                               const mlp_update *, mlp_ahead *, void *) noexcept
+                               const mlp_update *, mlp_prefetch *, void *) noexcept
         void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
                                 int64_t, mlp_block, const mlp_update *, void *) noexcept nogil
         void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
@@ -254,8 +254,8 @@ OF_LOSSES = {
 Y_NUMBERS, Y_NOT_NEGATIVE, Y_DISTRIBUTIONS = MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS
 Y_PROBABILITIES, Y_SIGNS = MLP_Y_PROBABILITIES, MLP_Y_SIGNS
 
-ActivationTraits = collections.namedtuple("ActivationTraits", ["number", "is_own", "least_alpha", *OF_ACTIVATIONS])
-LossTraits = collections.namedtuple("LossTraits", ["number", "is_own", "y", "outputs", "natural", "above", "below",
+ActivationTraits = collections.namedtuple("ActivationTraits", ["number", "is_custom", "least_alpha", *OF_ACTIVATIONS])
+LossTraits = collections.namedtuple("LossTraits", ["number", "is_custom", "y", "outputs", "natural", "above", "below",
                                                    *OF_LOSSES])
 OptimizerTraits = collections.namedtuple("OptimizerTraits", "number states moved bare")
 
@@ -263,7 +263,7 @@ OptimizerTraits = collections.namedtuple("OptimizerTraits", "number states moved
 cdef activation_traits(int number):
     cdef mlp_activation_row row = mlp_activation_rows[number]
     traits = [bool(row.traits & bit) for bit in OF_ACTIVATIONS.values()]
-    return ActivationTraits(number, number == MLP_OWN_ACTIVATION, row.least_alpha, *traits)
+    return ActivationTraits(number, number == MLP_CUSTOM_ACTIVATION, row.least_alpha, *traits)
 
 
 cdef names_of(uint64_t outputs):
@@ -276,7 +276,7 @@ cdef loss_traits(int number):
     cdef mlp_loss_row row = mlp_loss_rows[number]
     traits = [bool(row.traits & bit) for bit in OF_LOSSES.values()]
     natural = names_of(row.natural)[0] if row.natural else None
-    return LossTraits(number, number == MLP_OWN_LOSS, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
+    return LossTraits(number, number == MLP_CUSTOM_LOSS, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
 
 
 cdef optimizer_traits(int number):
@@ -292,7 +292,7 @@ OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): optimizer_traits(i) for i in 
               if mlp_optimizer_rows[i].name != NULL}
 
 
-cdef class Own
+cdef class Custom
 
 
 cdef mlp_activation activation_kind(activation) except *:
@@ -303,13 +303,13 @@ cdef mlp_loss_kind loss_kind(loss) except *:
     return <mlp_loss_kind><int>loss.traits.number
 
 
-cdef mlp_loss loss_spec(loss, Own own) except *:
-    """own: own_loss_of(loss), which the caller keeps as long as it uses the result."""
+cdef mlp_loss loss_spec(loss, Custom custom) except *:
+    """custom: custom_loss_of(loss), which the caller keeps as long as it uses the result."""
     cdef mlp_loss_kind kind = loss_kind(loss)
-    if (kind == MLP_OWN_LOSS) != (own is not None):
+    if (kind == MLP_CUSTOM_LOSS) != (custom is not None):
         raise ValueError("loss must keep its name")
     return mlp_loss(kind, loss.parameter, loss.label_smoothing,
-                    mlp_own_loss(own_loss, kind == MLP_OWN_LOSS and not loss.through_output, <void *>own))
+                    mlp_custom_loss(custom_loss, kind == MLP_CUSTOM_LOSS and not loss.through_output, <void *>custom))
 
 
 # ---- The machine ----
@@ -368,16 +368,16 @@ def peak_flops(dtype, int threads, double seconds):
 
 # ---- The floating-point mode, and NumPy's error state ----
 
-cdef object own_errors = contextvars.ContextVar("mlpfast_own_errors", default=None)  # the OwnErrors in force, or None
+cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # the SilentErrors in force, or None
 
 
-cdef class OwnErrors:
-    """`with OwnErrors():` NumPy is silent about overflow and its like, whatever the caller has set (numpy.seterr): what
+cdef class SilentErrors:
+    """`with SilentErrors():` NumPy is silent about overflow and its like, whatever the caller has set (numpy.seterr): what
     a number becomes is checked where it matters. Within another one it does nothing."""
     cdef object state  # an np.errstate, as long as it is in force
 
     def __enter__(self):
-        if own_errors.get() is None:
+        if silent_errors.get() is None:
             self.begin()
 
     def __exit__(self, *_):
@@ -387,10 +387,10 @@ cdef class OwnErrors:
     cdef begin(self):
         self.state = np.errstate(all="ignore")
         self.state.__enter__()
-        own_errors.set(self)
+        silent_errors.set(self)
 
     cdef end(self):
-        own_errors.set(None)
+        silent_errors.set(None)
         state, self.state = self.state, None
         state.__exit__(None, None, None)
 
@@ -398,12 +398,12 @@ cdef class OwnErrors:
 cdef class CallersTurn:
     """`with CallersTurn():` a function of the caller's is called: NumPy's error state is his, which he may change, and
     the floating-point mode is the default one afterwards, whatever he has done to it."""
-    cdef OwnErrors ours
+    cdef SilentErrors ours
     cdef unsigned short x87
 
     def __enter__(self):
         self.x87 = mlp_x87_now()
-        self.ours = own_errors.get()
+        self.ours = silent_errors.get()
         if self.ours is not None:
             self.ours.end()
 
@@ -420,7 +420,7 @@ cdef void enter_default_mode(unsigned short x87) noexcept:
 
 def on_callers_turn(function, argument):
     """function(argument), within in_default_mode or in_default_mode_alone: the same, faster where nothing changes."""
-    if own_errors.get() is not None:
+    if silent_errors.get() is not None:
         with CallersTurn():
             return function(argument)
     result = function(argument)
@@ -429,14 +429,14 @@ def on_callers_turn(function, argument):
 
 
 def in_default_mode(function):
-    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy, and OwnErrors.
+    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy, and SilentErrors.
 
     The core has a mode of its own, without subnormal numbers; this is for what Python does before and after it.
     """
     @in_default_mode_alone
     @functools.wraps(function)
     def run(*args, **kwargs):
-        with OwnErrors():
+        with SilentErrors():
             return function(*args, **kwargs)
     return run
 
@@ -701,7 +701,7 @@ cdef int raise_status(mlp_status status, list caught) except -1:
 
 # ---- The caller's own functions ----
 
-cdef class Own:
+cdef class Custom:
     """An activations.Custom or losses.Custom at work in a network of that dtype: what the core hands to the functions
     below as `self`."""
     cdef object functions, dtype
@@ -722,15 +722,15 @@ cdef dict callers_errors():
         return {**np.geterr(), "call": np.geterrcall()}
 
 
-cdef OwnErrors errors_of(void *call):
+cdef SilentErrors errors_of(void *call):
     """For a function of the caller's, which the core calls from whatever thread: one of its own knows nothing of the
     caller's errors, and forgets them with the call."""
     cdef poll_state *state = <poll_state *>call
     cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
-    if errors and own_errors.get() is None:
+    if errors and silent_errors.get() is None:
         np.seterrcall(errors["call"])
         np.seterr(**{name: errors[name] for name in errors if name != "call"})
-    return OwnErrors()
+    return SilentErrors()
 
 
 cdef void give_up(void *call, error) noexcept:
@@ -750,19 +750,19 @@ cdef rows_like(cnp.ndarray array, const void *data, int64_t rows):
     return copy
 
 
-cdef Own own_loss_of(loss, dtype):
+cdef Custom custom_loss_of(loss, dtype):
     """None for what is not the caller's own."""
-    return Own(loss, dtype) if loss.traits.is_own else None
+    return Custom(loss, dtype) if loss.traits.is_custom else None
 
 
-cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
         mlp_fpmode_enter_default()
         try:
             with errors_of(call):
-                own = <Own>self
-                own.matrix(a, rows, n)[...] = own.functions.values(own.copy(z, rows, n))
+                custom = <Custom>self
+                custom.matrix(a, rows, n)[...] = custom.functions.values(custom.copy(z, rows, n))
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -770,15 +770,15 @@ cdef int own_forward(void *self, void *call, void *a, const void *z, int64_t row
         return failed
 
 
-cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
+cdef int custom_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
     with gil:
         mlp_fpmode_enter_default()
         try:
             with errors_of(call):
-                own = <Own>self
-                slopes = own.functions.derivatives(own.copy(z, rows, n))
-                multiply(own.matrix(delta, rows, n), slopes)
+                custom = <Custom>self
+                slopes = custom.functions.derivatives(custom.copy(z, rows, n))
+                multiply(custom.matrix(delta, rows, n), slopes)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -786,14 +786,14 @@ cdef int own_backward(void *self, void *call, void *delta, const void *z, int64_
         return failed
 
 
-cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
-                  int64_t rows, int64_t n) noexcept nogil:
+cdef int custom_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
+                     int64_t rows, int64_t n) noexcept nogil:
     cdef int failed = 1
     with gil:
         mlp_fpmode_enter_default()
         try:
             with errors_of(call):
-                own_rows(<Own>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
+                custom_rows(<Custom>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -801,20 +801,20 @@ cdef int own_loss(void *self, void *call, void *delta, double *row_loss, const v
         return failed
 
 
-cdef int own_rows(Own own, void *delta, double *row_loss, const void *a, Data data, const mlp_truth *truth, int64_t rows,
-                  int64_t n) except -1:
-    """As mlp_own_loss.rows. truth: of rows of data."""
+cdef int custom_rows(Custom custom, void *delta, double *row_loss, const void *a, Data data, const mlp_truth *truth,
+                     int64_t rows, int64_t n) except -1:
+    """As mlp_custom_loss.rows. truth: of rows of data."""
     cdef cnp.npy_intp size = rows
     y = rows_like(data.y, truth.y, rows)
     weights = None if truth.weights == NULL else rows_like(data.weights, truth.weights, rows)
-    losses = own.functions.rows(y, own.copy(a, rows, n))
+    losses = custom.functions.rows(y, custom.copy(a, rows, n))
     cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
         losses if weights is None else losses * weights)
     if delta != NULL:
-        residual = own.matrix(delta, rows, n)
-        residual[...] = own.functions.residual(y, own.copy(a, rows, n))
+        deltas = custom.matrix(delta, rows, n)
+        deltas[...] = custom.functions.deltas(y, custom.copy(a, rows, n))
         if weights is not None:
-            residual *= weights[:, None]
+            deltas *= weights[:, None]
     return 0
 
 
@@ -851,9 +851,9 @@ cdef class Network:
     """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
     cdef mlp_network *c
     cdef readonly object dtype, layers
-    cdef list own                      # the Own of each layer, or None
-    cdef bint has_own
-    cdef list one_slope                # whether each layer has one for all, as the core was told
+    cdef list custom                   # the Custom of each layer, or None
+    cdef bint has_custom
+    cdef list shared                   # whether each layer has one for all, as the core was told
     cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
     cdef unsigned long trained_by      # the thread
     cdef int held_since, holds         # in the same way, by a thread that trains for more than a call of the core
@@ -868,7 +868,7 @@ cdef class Network:
     cdef readonly size_t idle_bytes    # in them
 
     def __cinit__(self, dtype, layers):
-        self.dtype, self.layers, self.own, self.one_slope, self.idle = np.dtype(dtype), layers, [], [], []
+        self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
         self.training_since = self.held_since = -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
         if specs == NULL:
@@ -880,19 +880,19 @@ cdef class Network:
                 specs[l].n_in, specs[l].n_out = layer["n_in"], layer["n_out"]
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = activation_kind(activation)
-                specs[l].alpha, specs[l].one_slope = activation.alpha, bool(activation.shared)
+                specs[l].alpha, specs[l].shared = activation.alpha, bool(activation.shared)
                 specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
-                own = Own(activation, self.dtype) if specs[l].activation == MLP_OWN_ACTIVATION else None
-                specs[l].own = mlp_own_activation(own_forward, own_backward, <void *>own)
-                self.own.append(own)
-                self.one_slope.append(specs[l].one_slope)
+                custom = Custom(activation, self.dtype) if specs[l].activation == MLP_CUSTOM_ACTIVATION else None
+                specs[l].custom = mlp_custom_activation(custom_forward, custom_backward, <void *>custom)
+                self.custom.append(custom)
+                self.shared.append(specs[l].shared)
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
                                         <int>len(layers))
         finally:
             free(specs)
         raise_status(status, None)
-        self.has_own = any(own is not None for own in self.own)
+        self.has_custom = any(custom is not None for custom in self.custom)
         self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)
         self.parameters_end = self.parameters + mlp_network_bytes(self.c)
@@ -965,7 +965,7 @@ cdef class Network:
         return view(self, mlp_network_bias(self.c, layer), (self.layers[layer]["n_out"],), self.dtype)
 
     def slopes(self, int layer):
-        n = 1 if self.one_slope[layer] else self.layers[layer]["n_out"]
+        n = 1 if self.shared[layer] else self.layers[layer]["n_out"]
         return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
 
     def parameters_of_all(self):
@@ -1012,7 +1012,7 @@ cdef class Network:
         cdef bint flat = squeeze is True
         if squeeze is not False and (not flat or self.n_out != 1):
             return None
-        if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_own:
+        if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_custom:
             return None
         cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
                                       NULL, 0)
@@ -1057,7 +1057,7 @@ cdef class Network:
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef dict errors = callers_errors() if self.has_custom else {}
         cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef void *to = address(out)
         cdef mlp_status status
@@ -1081,12 +1081,12 @@ cdef class Network:
 
         yhat: `outputs`, if they are there. A Custom loss, which may join rows, is called once, with all of them.
         """
-        if loss.traits.is_own:
-            return own_sums(Own(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
+        if loss.traits.is_custom:
+            return custom_sums(Custom(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef dict errors = callers_errors() if self.has_own else {}
+        cdef dict errors = callers_errors() if self.has_custom else {}
         cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
         cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
@@ -1098,14 +1098,14 @@ cdef class Network:
         return result.loss_sum, result.weight_sum, result.correct, result.exact
 
 
-cdef own_sums(Own own, cnp.ndarray yhat, Data data):
+cdef custom_sums(Custom custom, cnp.ndarray yhat, Data data):
     """As Network.evaluate."""
     cdef int64_t i, n = yhat.shape[0]
     cdef double[::1] losses = np.empty(n)
     cdef double loss_sum = 0, weight_sum = 0
     cdef mlp_truth truth = data.c_truth()
     if n:
-        own_rows(own, NULL, &losses[0], address(yhat), data, &truth, n, yhat.shape[1])
+        custom_rows(custom, NULL, &losses[0], address(yhat), data, &truth, n, yhat.shape[1])
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
     for i in range(n):
@@ -1187,15 +1187,15 @@ cdef class Trainer:
     cdef double usual_rate             # of a schedule: up to here there is nothing to say of its rates
     cdef readonly bint moves_momentum  # whether it gave a momentum, too
     cdef bint by_label
-    cdef Own own                       # of the loss, or None
+    cdef Custom custom                 # of the loss, or None
     cdef int64_t batch_size
     cdef Workspace labels, gradients
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.gradients = network, Workspace(), Workspace()
         self.by_label = loss.traits.by_class and network.n_out > 1
-        self.own, self.batch_size = own_loss_of(loss, network.dtype), batch_size
-        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.own), batch_size), None)
+        self.custom, self.batch_size = custom_loss_of(loss, network.dtype), batch_size
+        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.custom), batch_size), None)
 
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
@@ -1549,7 +1549,7 @@ def activate(cnp.ndarray z, activation, slopes=None):
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
     cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_OWN_ACTIVATION:
+    if g.kind == MLP_CUSTOM_ACTIVATION:
         a[...] = activation.values(z.copy())
         return a
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
@@ -1567,7 +1567,7 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
     cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_OWN_ACTIVATION:
+    if g.kind == MLP_CUSTOM_ACTIVATION:
         multiply(delta, activation.derivatives(kept.copy()))
         return
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
@@ -1579,16 +1579,16 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
     mlp_fpmode_leave(before)
 
 
-def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint one):
+def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint shared):
     """d J / d alpha of a prelu without the 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
     cdef cnp.ndarray slope = np.empty(z.shape[1], z.dtype)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
     k.slope_gradient(address(slope), address(d), address(z), z.shape[0], z.shape[1], 0, z.shape[1])
-    if one:
+    if shared:
         k.sum_slopes(address(slope), z.shape[1])
     mlp_fpmode_leave(before)
-    return slope[:1].copy() if one else slope
+    return slope[:1].copy() if shared else slope
 
 
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
@@ -1600,10 +1600,10 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.zeros(out.shape[0] + 1)
     cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
     cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
-    cdef Own own = own_loss_of(loss, out.dtype)
+    cdef Custom custom = custom_loss_of(loss, out.dtype)
     cdef mlp_truth truth = data.c_truth()
-    if own is not None:
-        own_rows(own, address(delta), &losses[0], address(out), data, &truth, out.shape[0], out.shape[1])
+    if custom is not None:
+        custom_rows(custom, address(delta), &losses[0], address(out), data, &truth, out.shape[0], out.shape[1])
         return losses.base[:-1], delta, correct.base[:-1]
     cdef mlp_loss spec = loss_spec(loss, None)
     cdef mlp_activation last = activation_kind(output)

@@ -19,7 +19,7 @@ def forms_of(y, network, loss, name="y", keep=True):
         y = np.array(y, order="C")
     if y.ndim == 1 and network.n_out == 1:
         y = y.reshape(-1, 1)
-    labels, targets = (None, None) if loss.traits.is_own else _of_the_core(y, network, loss, name)
+    labels, targets = (None, None) if loss.traits.is_custom else _of_the_core(y, network, loss, name)
     if y.ndim > 2:
         raise ValueError(f"{name} must have shape (n,) or (n, k) for a Custom loss, got {y.shape}")
     return y if keep else None, labels, targets

@@ -235,7 +235,7 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
     _length(names[1], y, len(X))
     if len(X) == 0:
         raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
-    y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.traits.is_own)
+    y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.traits.is_custom)
     data = Data(X, network.input_scale, labels, targets, None, y)
     weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2], all_zero)
     data = data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)

@@ -31,7 +31,7 @@ from ._core import ACTIVATIONS
 from ._named import Named, bounds, from_name
 from ._validate import flag, function, numbers_like, real_number
 
-NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_own)
+NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 
 
 class Activation(Named):

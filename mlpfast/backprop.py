@@ -51,10 +51,10 @@ def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
     loss = losses.checked(loss, net)
     data = examples(X, y, net, loss)
-    return _residuals(net, _forward(net, data.X), data, loss)
+    return _deltas(net, _forward(net, data.X), data, loss)
 
 
-def _residuals(net, tape, data, loss):
+def _deltas(net, tape, data, loss):
     last = len(net.layers) - 1
     delta = _loss_and_delta(net, tape, data, loss)[1]
     if loss.through_output:  # it is d loss / d a_L
@@ -109,7 +109,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
 
 def _input_gradient(net, data, loss):
     """d loss / dX = delta_1 W_1^T, of X as it was given."""
-    delta = _residuals(net, _forward(net, data.X), data, loss)[0]
+    delta = _deltas(net, _forward(net, data.X), data, loss)[0]
     dX = _core.delta_below(delta, net.layers[0].W)
     if data.X.dtype == np.uint8:
         dX *= net.input_scale

@@ -105,7 +105,7 @@ def gradient_flow(net, X, y, loss):
     loss = losses.checked(loss, net)
     data = examples(X, y, net, loss)
     tape = backprop._forward(net, data.X)
-    deltas = backprop._residuals(net, tape, data, loss)
+    deltas = backprop._deltas(net, tape, data, loss)
     layers = [
         _layer_flow(layer, *arrays)
         for layer, *arrays in zip(net.layers, [tape.X, *tape.a[:-1]], tape.z, tape.a, deltas, strict=True)

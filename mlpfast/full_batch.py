@@ -51,7 +51,7 @@ def _check_natural(net, loss):
 def threads_for(trainer, rows):
     """How many threads share the chunks."""
     net = trainer.network
-    if trainer.loss.traits.is_own or any(layer._unit.traits.is_own for layer in net.layers):
+    if trainer.loss.traits.is_custom or any(layer._unit.traits.is_custom for layer in net.layers):
         return 1  # functions of the caller's are called in his thread, one after the other
     numbers = sum(layer.W.size for layer in net.layers)
     flops = 6 * min(rows, trainer.chunk_rows) * numbers
@@ -125,7 +125,7 @@ class Objective:
         theta = v.read()
         g, self.counts = v.penalties * theta, np.zeros(3)
         # A Custom loss may join rows: it is called once, with all of them.
-        chunks = [self.data] if self.loss.traits.is_own else self.chunks
+        chunks = [self.data] if self.loss.traits.is_custom else self.chunks
         for gradient, *counts in in_order(self.gradient, chunks, self.threads):
             g += gradient
             self.counts += counts

@@ -35,7 +35,7 @@ from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._named import Named, bounds, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
-NAMES = tuple(name for name, row in LOSSES.items() if not row.is_own)
+NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom)
 
 
 def _share(name, value):
@@ -147,7 +147,7 @@ class Custom(Loss):
             losses = self.value(y.copy(), yhat)
         return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
 
-    def residual(self, y, yhat):
+    def deltas(self, y, yhat):
         """What delta returns, checked."""
         with _core.CallersTurn():
             delta = self.delta(y, yhat)

@@ -194,7 +194,7 @@ class Network(Closed):
             row = f"{number:>5}  {shape:>14}  {layer._unit.name:<10}  {layer.n_parameters:>10,}"
             lines.append("  ".join([row, *layer._notes()]))
         lines.append(f"{self.n_parameters:,} parameters, {self.dtype}")
-        own = [str(number) for number, layer in enumerate(self.layers, 1) if layer._unit.traits.is_own]
+        own = [str(number) for number, layer in enumerate(self.layers, 1) if layer._unit.traits.is_custom]
         if own:
             lines.append(f"Python functions are the activation of layer {', '.join(own)}: {UNFUSED}")
         return "\n".join(lines)

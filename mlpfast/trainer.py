@@ -387,7 +387,7 @@ class Trainer(Closed):
         more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
         loss = repr(self.loss) if self.loss.parameters else self.loss.name
         lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
-        if self.loss.traits.is_own:
+        if self.loss.traits.is_custom:
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
@@ -475,7 +475,7 @@ class Trainer(Closed):
 
     def _evaluate(self, data, wanted, metrics, epoch=None):
         """epoch: the number of that which this is the validation of, if it is one."""
-        yhat = self._outputs(data) if metrics or self.loss.traits.is_own else None
+        yhat = self._outputs(data) if metrics or self.loss.traits.is_custom else None
         sums = self.network._core.evaluate(data, self.loss, checked_threads(self.threads), yhat)
         means = self._means(sums, wanted)
         if self.check_finite and not math.isfinite(means["loss"]):

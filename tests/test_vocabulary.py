@@ -336,7 +336,7 @@ def test_numbers_are_those_published(kind):
 
 def test_an_object_has_the_parameters_that_its_row_tells():
     for name, row in _core.ACTIVATIONS.items():
-        assert row.is_own or row.has_alpha == ("alpha" in activations.checked("activation", name).parameters)
+        assert row.is_custom or row.has_alpha == ("alpha" in activations.checked("activation", name).parameters)
         assert (row.least_alpha == 0) is not row.learns_alpha and row.in_z >= row.learns_alpha
     for name, row in _core.LOSSES.items():
         kind = losses.WITH_PARAMETERS.get(name)

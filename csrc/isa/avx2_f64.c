@@ -3,8 +3,8 @@
 #define REAL_BITS 64
 
 // 12 accumulators, 2 vectors of b and 1 of a: 15 of 16 registers.
-#define TILE_ROWS 6
-#define TILE_VECS 2
+#define MR 6
+#define NR_VECS 2
 
 #if defined(__x86_64__)
 #include "../simd/avx2.h"

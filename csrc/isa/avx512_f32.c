@@ -3,8 +3,8 @@
 #define REAL_BITS 32
 
 // 28 accumulators, 2 vectors of b and 1 of a: 31 of 32 registers.
-#define TILE_ROWS 14
-#define TILE_VECS 2
+#define MR 14
+#define NR_VECS 2
 
 #if defined(__x86_64__)
 #include "../simd/avx512.h"

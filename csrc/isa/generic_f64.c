@@ -3,8 +3,8 @@
 #define REAL_BITS 64
 
 // Four rows of two scalars: fma() is a call where the compiler may not assume the instruction.
-#define TILE_ROWS 4
-#define TILE_VECS 2
+#define MR 4
+#define NR_VECS 2
 
 #include "../simd/generic.h"
 #include "../kernels/table.inc.h"

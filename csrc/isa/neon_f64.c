@@ -3,8 +3,8 @@
 #define REAL_BITS 64
 
 // 24 accumulators, 2 vectors of b and 1 of a: 27 of 32 registers.
-#define TILE_ROWS 12
-#define TILE_VECS 2
+#define MR 12
+#define NR_VECS 2
 
 #if defined(__aarch64__)
 #include "../simd/neon.h"

@@ -150,7 +150,7 @@ SIMD vreal softsign_derivative(point p) {
     return v_div(v_set1(1), v_mul(below, below));
 }
 
-// These need whole rows or the caller, see softmax_forward and mlp_own_activation; here they count as identity.
+// These need whole rows or the caller, see softmax_forward and mlp_custom_activation; here they count as identity.
 #define softmax_value identity_value
 #define softmax_derivative identity_derivative
 #define custom_value identity_value
@@ -162,7 +162,7 @@ SIMD vreal softsign_derivative(point p) {
 SIMD vreal alpha_at(const real *slopes, vreal each, int64_t j, int lanes) {
     return slopes ? v_load_part(slopes + j, lanes) : each;
 }
-SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.one_slope ? *(const real *)g.slopes : (real)g.alpha); }
+SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.shared ? *(const real *)g.slopes : (real)g.alpha); }
 
 // slopes is the constant NULL for all activations that learn none.
 SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, vreal alpha,
@@ -183,7 +183,7 @@ SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64
 // out (rows, cols) = g(z).
 static SIMD_TARGET void activate(real *out, int64_t out_ld, const real *z, int64_t z_ld, mlp_unit g, int64_t rows,
                                  int64_t cols) {
-    const real *slopes = g.one_slope ? NULL : g.slopes;
+    const real *slopes = g.shared ? NULL : g.slopes;
     vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(number, NAME, name, traits, ...) \
@@ -215,9 +215,9 @@ SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta
 }
 
 // out (rows, cols) = delta * g'(z), from what is kept: a = g(z), or z.
-static SIMD_TARGET void through_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
+static SIMD_TARGET void times_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
                                            const real *kept, int64_t kept_ld, mlp_unit g, int64_t rows, int64_t cols) {
-    const real *slopes = g.one_slope ? NULL : g.slopes;
+    const real *slopes = g.shared ? NULL : g.slopes;
     vreal alpha = alpha_of_all(g);
     switch (g.kind) {
 #define CASE(number, NAME, name, traits, ...) \
@@ -236,7 +236,7 @@ static SIMD_TARGET void activation_forward(void *a, const void *z, mlp_unit g, i
 }
 
 static SIMD_TARGET void activation_backward(void *delta, const void *kept, mlp_unit g, int64_t rows, int64_t n) {
-    through_derivative(delta, n, delta, n, kept, n, g, rows, n);
+    times_derivative(delta, n, delta, n, kept, n, g, rows, n);
 }
 
 // The first becomes the sum of all, formed in increasing order.

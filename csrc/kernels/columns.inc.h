@@ -1,9 +1,9 @@
 // What goes along a row, for VL rows at once, each in a lane of its own. Template parameters: a simd/*.h.
 //
 // A largest number, or a sum, goes down the columns here: column j is one vector that holds number j of VL rows. A sum is
-// formed in runs of SUM_RUN columns, each one chain of additions in increasing j, and then the runs are added in their
+// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in their
 // order: the same everywhere, whatever VL is, and exact enough for a million columns.
-#define SUM_RUN 256
+#define SUM_BLOCK 256
 
 // How many of the VL numbers from j on exist in a row of n.
 SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (int)(n - j); }
@@ -97,14 +97,14 @@ SIMD vreal column_max(const real *columns, int64_t n) {
     return most;
 }
 
-SIMD int64_t run_end(int64_t run, int64_t n) { return n - run < SUM_RUN ? n : run + SUM_RUN; }
+SIMD int64_t block_end(int64_t first, int64_t n) { return n - first < SUM_BLOCK ? n : first + SUM_BLOCK; }
 
 // columns become e^(z - most); returns their sum.
 SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
     vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
+    for (int64_t first = 0; first < n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) {
+        for (int64_t j = first; j < block_end(first, n); j++) {
             vreal e = v_exp(v_sub(v_load(columns + j * VL), most));
             v_store(columns + j * VL, e);
             part = v_add(part, e);
@@ -117,9 +117,9 @@ SIMD vreal column_exps(real *columns, int64_t n, vreal most) {
 // sum_j (z_j - most)
 SIMD vreal column_sum_above(const real *columns, int64_t n, vreal most) {
     vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
+    for (int64_t first = 0; first < n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) part = v_add(part, v_sub(v_load(columns + j * VL), most));
+        for (int64_t j = first; j < block_end(first, n); j++) part = v_add(part, v_sub(v_load(columns + j * VL), most));
         sum = v_add(sum, part);
     }
     return sum;
@@ -127,9 +127,9 @@ SIMD vreal column_sum_above(const real *columns, int64_t n, vreal most) {
 
 SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
     vreal sum = v_zero();
-    for (int64_t run = 0; run < n; run += SUM_RUN) {
+    for (int64_t first = 0; first < n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = run; j < run_end(run, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
+        for (int64_t j = first; j < block_end(first, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
         sum = v_add(sum, part);
     }
     return sum;

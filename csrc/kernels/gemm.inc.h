@@ -1,37 +1,37 @@
 // Matrix products of a layer: forward, delta below, and the weight gradient fused with its update.
 //
-// Template parameters: TILE_ROWS (accumulator rows), TILE_VECS (accumulator vectors a row), and a simd/*.h.
+// Template parameters: MR (accumulator rows), NR_VECS (accumulator vectors a row), and a simd/*.h.
 //
-// All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of TILE_ROWS x TILE_COLS
-// that stay in registers while p runs. p goes in blocks (MLP_KC): each is ONE chain of fused multiply-adds in
-// increasing p, the first from init, the others from zero, and then the blocks are added in their order. So the bits of an
+// All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of MR x NR
+// accumulators that stay in registers. p is cut into KC blocks (kernel_table.h): each is ONE chain of fused multiply-adds
+// in increasing p, the first from init, the others from zero, and the blocks are added in their order. So the bits of an
 // element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also
-// round less than a long one. A finished tile passes through the first-level cache into a `finish` function that applies
-// what comes next: activation, g', or the update.
+// round less than a long one. A finished tile passes through the first-level cache into its epilogue: activation, g', or
+// the update.
 //
 // From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
 // blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
-// b, TILE_COLS wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
+// b, NR wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
 //
-// b is read where it lies, unless it must be transposed, comes from far away or collides with itself in the cache: then
-// the first tile leaves a copy behind for the others.
+// b is read in place, unless it must be transposed, exceeds the cache, or its strides alias there: then the first tile
+// packs it into a panel for the others.
 
-#define TILE_COLS (TILE_VECS * VL)
+#define NR (NR_VECS * VL)
 #define WIDE_VECS 4  // a tile of few rows has too few chains to hide the latency of an addition: it gets wider
 #define FEW_ROWS ((SIMD_REGISTERS - WIDE_VECS - 1) / WIDE_VECS)
 #define WIDE_COLS (WIDE_VECS * VL)
-#define ROW_VECS (SIMD_REGISTERS / 2)  // and a single row runs along the rows of b, as they lie in memory
+#define ROW_VECS (SIMD_REGISTERS / 2)  // for a single row: an even longer piece of a row of b
 #define ROW_COLS (ROW_VECS * VL)
 #define LINE_REALS (64 / (int)sizeof(real))  // in a cache line
 
 // Half of a second-level cache of 1 MB, which today's servers have at least, is for a block of a.
 #define BLOCK_A (512 * 1024 / (int)sizeof(real))
 #define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
-#define AHEAD 64  // steps of b that a prefetch runs ahead: the third-level cache answers after some 300 cycles
+#define PREFETCH_STEPS 64  // prefetch distance in steps of b: the latency of the third-level cache is some 300 cycles
 
-_Static_assert(TILE_VECS == 2, "tile_edges handles one or two vectors at the right edge");
-_Static_assert(TILE_ROWS * TILE_VECS + TILE_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
-_Static_assert(FEW_ROWS * WIDE_COLS <= TILE_ROWS * TILE_COLS && ROW_COLS <= TILE_ROWS * TILE_COLS, "room for sums");
+_Static_assert(NR_VECS == 2, "tile_edges handles one or two vectors at the right edge");
+_Static_assert(MR * NR_VECS + NR_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
+_Static_assert(FEW_ROWS * WIDE_COLS <= MR * NR && ROW_COLS <= MR * NR, "a tile has memory for the sums");
 
 typedef struct {
     const real *a;  // a[i][p] at a + i * a_row + p * a_step; one of the two strides is 1
@@ -40,15 +40,14 @@ typedef struct {
     int64_t b_step, b_col;
     const real *init;  // init[j], or NULL for zeros
     int64_t k;
-    int adds;    // the sums of the blocks of p before stand where the sums will go, and are added to
-    real *keep;  // NULL, or a panel (k, TILE_COLS) that gets a copy of the steps of b as they pass by
+    int adds;    // 1: the sums of the earlier KC blocks are in memory, and are added to
+    real *pack;  // NULL, or a panel (k, NR) that b is packed into on the way
 } operands;
 
-// What becomes of a finished tile: sums (rows, cols), row stride ld, belong at row i, column j of the output.
-typedef void tile_finish(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows, int cols);
+// The epilogue of a tile: sums (rows, cols), with row stride ld, belong at row i, column j of the output.
+typedef void epilogue_function(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows, int cols);
 
-// The commonest ending, W = W - lr * g, happens without leaving the registers: at k = 64 the way through the cache costs
-// six percent.
+// The commonest epilogue, W = W - lr * g, works in registers: at k = 64 the way through the cache costs six percent.
 typedef struct {
     real *W;  // (.., ld)
     int64_t ld;
@@ -56,14 +55,14 @@ typedef struct {
 } plain_update;
 
 typedef struct {
-    tile_finish *finish;
+    epilogue_function *apply;
     const void *job;
-    const real *reads[1 + MLP_MOST_STATES];  // what finish reads at row i, column j, and the row stride; or NULL
+    const real *reads[1 + MLP_MOST_STATES];  // arrays with row stride ld that apply reads at row i, column j; or NULL
     int64_t ld;
-    int far;                    // ask for it before the sums begin
-    const plain_update *plain;  // instead of finish where a tile is whole; or NULL
-    mlp_ahead *ahead;           // or NULL
-} ending;
+    int far;                    // prefetch them before the sums begin
+    const plain_update *plain;  // instead of apply where a tile is whole; or NULL
+    mlp_prefetch *prefetch;     // or NULL
+} epilogue;
 
 // ---- The tile ----
 
@@ -72,14 +71,14 @@ SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int pena
     v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
 }
 
-// The heart. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
+// The inner loop. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
 // vector exist in memory. a, b and init point at the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
                   const plain_update *plain) {
-    const int ld = vecs > TILE_VECS ? WIDE_COLS : TILE_COLS;  // of sums; a constant too
-    vreal sum[TILE_ROWS][ROW_VECS], w[ROW_VECS];
+    const int ld = vecs > NR_VECS ? WIDE_COLS : NR;  // of sums; a constant too
+    vreal sum[MR][ROW_VECS], w[ROW_VECS];
     // Rows in threes behind one pointer: x86 addresses base + stride and base + 2 stride without further registers.
-    const real *a[(TILE_ROWS + 2) / 3];
+    const real *a[(MR + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
     UNROLL for (int v = 0; v < vecs; v++) {
         w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
@@ -96,10 +95,10 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
             UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_fma(x, w[v], sum[r][v]);
         }
         UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] += o.a_step;
-        if (o.keep) {
-            UNROLL for (int v = 0; v < vecs; v++) v_store(o.keep + v * VL, w[v]);
-            o.keep += TILE_COLS;
-            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o.b + AHEAD * o.b_step + v * VL);
+        if (o.pack) {
+            UNROLL for (int v = 0; v < vecs; v++) v_store(o.pack + v * VL, w[v]);
+            o.pack += NR;
+            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o.b + PREFETCH_STEPS * o.b_step + v * VL);
         }
         o.b += o.b_step;
     }
@@ -126,7 +125,7 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
 }
 
 SIMD void tile_edges(const int rows, real *sums, const operands *o, int cols) {
-    if (cols == TILE_COLS) {
+    if (cols == NR) {
         tile_of(rows, 2, 0, VL, sums, *o, NULL);
     } else if (rows == 1 && cols == ROW_COLS) {
         tile_of(1, rows == 1 ? ROW_VECS : 1, 0, VL, sums, *o, NULL);
@@ -151,27 +150,27 @@ typedef struct {
         tile_of(rows, 2, 0, VL, W, *o, plain); \
     }
 TILE(1) TILE(2) TILE(3) TILE(4)
-#if TILE_ROWS >= 6
+#if MR >= 6
 TILE(5) TILE(6)
 #endif
-#if TILE_ROWS >= 12
+#if MR >= 12
 TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
-#if TILE_ROWS == 14
+#if MR == 14
 TILE(13) TILE(14)
 #endif
 #undef TILE
 
 #define TILE(rows) {tile_##rows, tile_update_##rows},
-static const tile_functions tile_with[TILE_ROWS] = {
+static const tile_functions tile_with[MR] = {
     TILE(1) TILE(2) TILE(3) TILE(4)
-#if TILE_ROWS >= 6
+#if MR >= 6
     TILE(5) TILE(6)
 #endif
-#if TILE_ROWS >= 12
+#if MR >= 12
     TILE(7) TILE(8) TILE(9) TILE(10) TILE(11) TILE(12)
 #endif
-#if TILE_ROWS == 14
+#if MR == 14
     TILE(13) TILE(14)
 #endif
 };
@@ -179,7 +178,7 @@ static const tile_functions tile_with[TILE_ROWS] = {
 
 // ---- Blocks ----
 
-#define BLOCK_COLS (8 * TILE_COLS)  // of one block of the output, where k has several
+#define BLOCK_COLS (8 * NR)  // of a block whose k takes several KC blocks
 #define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
 
 // The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
@@ -196,17 +195,17 @@ typedef struct {
 SIMD int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 SIMD int64_t most_tiles(int64_t k) {
-    int64_t tiles = BLOCK_A / (TILE_ROWS * (k + 1));
+    int64_t tiles = BLOCK_A / (MR * (k + 1));
     return tiles < LEAST_TILES ? LEAST_TILES : tiles;
 }
 
 // Reals for each part of the scratch, where no dimension of a product is above `most`; none shrinks as it grows.
-SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * TILE_COLS; }
+SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * NR; }
 SIMD int64_t scratch_sums(int64_t most) {
-    return most <= MLP_KC ? 0 : most_tiles(MLP_KC / 2) * TILE_ROWS * BLOCK_COLS;
+    return most <= MLP_KC ? 0 : most_tiles(MLP_KC / 2) * MR * BLOCK_COLS;
 }
 SIMD int64_t scratch_a(int64_t most) {
-    return least((least(most, BLOCK_A) + TILE_ROWS) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
+    return least((least(most, BLOCK_A) + MR) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
 }
 
 static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
@@ -214,8 +213,8 @@ static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 
-// Rows a page apart fall into the same set of the first-level cache and drive each other out.
-SIMD int collides(int64_t stride) { return stride * (int64_t)sizeof(real) % 4096 == 0; }
+// Rows a page apart map to the same set of the first-level cache and evict each other.
+SIMD int aliases(int64_t stride) { return stride * (int64_t)sizeof(real) % 4096 == 0; }
 
 // steps x VL of a panel from VL columns of b, each contiguous; rows counts those that exist, the others become zeros.
 SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, int steps, int far) {
@@ -223,29 +222,29 @@ SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, 
     UNROLL for (int r = 0; r < VL; r++) {
         const real *from = b + r * b_col;
         row[r] = r >= rows ? v_zero() : steps == VL ? v_load(from) : v_load_part(from, steps);
-        if (far && r < rows) __builtin_prefetch(from + AHEAD);
+        if (far && r < rows) __builtin_prefetch(from + PREFETCH_STEPS);
     }
     transpose(row);
     UNROLL for (int r = 0; r < VL; r++) {
-        if (r < steps) v_store(panel + r * TILE_COLS, row[r]);
+        if (r < steps) v_store(panel + r * NR, row[r]);
     }
 }
 
-// panel (k, TILE_COLS) = cols columns of b, then zeros.
+// panel (k, NR) = cols columns of b, then zeros.
 static SIMD_TARGET void transpose_panel(real *panel, const real *b, int64_t b_col, int64_t k, int cols, int far) {
-    for (int j = 0; j < TILE_COLS; j += VL, panel += VL, b += VL * b_col) {
+    for (int j = 0; j < NR; j += VL, panel += VL, b += VL * b_col) {
         int rows = cols - j < VL ? cols - j : VL;
         int64_t p = 0, whole = rows == VL ? k - VL : -1;
-        if (far) for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 1);
-        for (; p <= whole; p += VL) transpose_square(panel + p * TILE_COLS, b + p, b_col, VL, VL, 0);
+        if (far) for (; p <= whole; p += VL) transpose_square(panel + p * NR, b + p, b_col, VL, VL, 1);
+        for (; p <= whole; p += VL) transpose_square(panel + p * NR, b + p, b_col, VL, VL, 0);
         for (; p < k; p += VL) {
             int steps = lanes_at(p, k);
-            transpose_square(panel + p * TILE_COLS, b + p, b_col, rows, steps, 0);
+            transpose_square(panel + p * NR, b + p, b_col, rows, steps, 0);
         }
     }
 }
 
-// The block of a moves to where its lines do not collide.
+// Copies the block of a to where its strides do not alias.
 static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) {
     int by_rows = o->a_step == 1;
     int64_t lines = by_rows ? cut->rows : o->k, length = by_rows ? o->k : cut->rows;
@@ -261,69 +260,69 @@ static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) 
     o->a = to - cut->i0 * o->a_row;
 }
 
-// What finish will read is asked for before the sums begin.
-SIMD void prefetch_tile(const ending *end, int64_t i, int64_t j, int rows, int cols) {
-    for (int array = 0; array <= MLP_MOST_STATES && end->reads[array]; array++) {
-        const real *row = end->reads[array] + i * end->ld + j;
-        for (int r = 0; r < rows; r++, row += end->ld) {
+// Prefetches what the epilogue of a tile will read.
+SIMD void prefetch_tile(const epilogue *tail, int64_t i, int64_t j, int rows, int cols) {
+    for (int array = 0; array <= MLP_MOST_STATES && tail->reads[array]; array++) {
+        const real *row = tail->reads[array] + i * tail->ld + j;
+        for (int r = 0; r < rows; r++, row += tail->ld) {
             for (int at = 0; at < cols; at += LINE_REALS) __builtin_prefetch(row + at);
         }
     }
 }
 
-// The next lines of the next minibatch, as many as belong to a tile: a burst of all of them would have to be waited for.
-static void fetch_ahead(mlp_ahead *ahead) {
-    for (int line = 0; line < ahead->lines && ahead->row < ahead->rows; line++) {
-        int64_t at = ahead->index ? ahead->index[ahead->row] : ahead->row;
-        if (ahead->place) at = ahead->place[at];
-        __builtin_prefetch(ahead->X + at * ahead->row_bytes + ahead->byte, 0, 2);
-        ahead->byte += 64;
-        if (ahead->byte >= ahead->row_bytes) ahead->byte = 0, ahead->row++;
+// Prefetches a tile's share of the next minibatch: all lines at once would stall the loads of the product.
+static void prefetch_rows(mlp_prefetch *prefetch) {
+    for (int line = 0; line < prefetch->lines && prefetch->row < prefetch->rows; line++) {
+        int64_t at = prefetch->index ? prefetch->index[prefetch->row] : prefetch->row;
+        if (prefetch->place) at = prefetch->place[at];
+        __builtin_prefetch(prefetch->X + at * prefetch->row_bytes + prefetch->byte, 0, 2);
+        prefetch->byte += 64;
+        if (prefetch->byte >= prefetch->row_bytes) prefetch->byte = 0, prefetch->row++;
     }
 }
 
 // The tile whose first row is i and whose first column is j.
-SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const ending *end) {
+SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const epilogue *tail) {
     const tile_functions *tile = &tile_with[rows - 1];
-    if (end && end->plain && cols == TILE_COLS && !o->adds) {
-        tile->update(end->plain->W + i * end->plain->ld + j, o, end->plain);
+    if (tail && tail->plain && cols == NR && !o->adds) {
+        tile->update(tail->plain->W + i * tail->plain->ld + j, o, tail->plain);
         return;
     }
     tile->sums(sums, o, cols);
-    if (end) end->finish(end->job, sums, cols > TILE_COLS ? WIDE_COLS : TILE_COLS, i, j, rows, cols);
+    if (tail) tail->apply(tail->job, sums, cols > NR ? WIDE_COLS : NR, i, j, rows, cols);
 }
 
 static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t j, int cols, real *sums,
-                                       const ending *end) {
-    _Alignas(64) real tile[TILE_ROWS * TILE_COLS];
+                                       const epilogue *tail) {
+    _Alignas(64) real tile[MR * NR];
     const real *a = o.a;
     int64_t i = cut->i0;
     for (int64_t t = 0; t < cut->tiles; t++) {
         int64_t next = tile_row(cut, t + 1);
         int rows = (int)(next - i);
         o.a = a + i * o.a_row;
-        if (end && end->far) prefetch_tile(end, i, j, rows, cols);
-        if (end && end->ahead) fetch_ahead(end->ahead);
-        one_tile(&o, sums ? sums + t * TILE_ROWS * TILE_COLS : tile, i, j, rows, cols, end);
-        if (o.keep) o.b = o.keep, o.b_step = TILE_COLS, o.keep = NULL;
+        if (tail && tail->far) prefetch_tile(tail, i, j, rows, cols);
+        if (tail && tail->prefetch) prefetch_rows(tail->prefetch);
+        one_tile(&o, sums ? sums + t * MR * NR : tile, i, j, rows, cols, tail);
+        if (o.pack) o.b = o.pack, o.b_step = NR, o.pack = NULL;
         i = next;
     }
 }
 
 SIMD int panel_cols(int64_t j, int64_t end, int64_t width) { return end - j < width ? (int)(end - j) : (int)width; }
 
-// Columns [j0, j1) of a block of rows, one block of k; the last one leads to the end.
+// Columns [j0, j1) of a block of rows, one KC block of the sums; the last one goes through the epilogue.
 static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t j0, int64_t j1,
-                                      const block_scratch *scratch, const ending *end) {
-    real *sums = o.adds || !end ? scratch->sums : NULL;  // NULL: from registers to finish
+                                      const block_scratch *scratch, const epilogue *tail) {
+    real *sums = o.adds || !tail ? scratch->sums : NULL;  // NULL: from registers into the epilogue
     int transposed = o.b_col != 1, few = cut->rows <= FEW_ROWS && !transposed;
-    int far = o.k * (j1 - j0) > FAR, keeps = cut->tiles >= LEAST_TILES && (far || collides(o.b_step));
-    int many = j1 - j0 > 2 * TILE_COLS && cut->tiles > 1;
-    if (many && collides(o.a_step == 1 ? o.a_row : o.a_step)) copy_block(scratch->a, &o, cut);
-    int64_t width = TILE_COLS;
+    int far = o.k * (j1 - j0) > FAR, packs = cut->tiles >= LEAST_TILES && (far || aliases(o.b_step));
+    int many = j1 - j0 > 2 * NR && cut->tiles > 1;
+    if (many && aliases(o.a_step == 1 ? o.a_row : o.a_step)) copy_block(scratch->a, &o, cut);
+    int64_t width = NR;
     for (int64_t j = j0; j < j1; j += width) {
         operands p = o;
-        width = few && j1 - j >= WIDE_COLS ? WIDE_COLS : TILE_COLS;
+        width = few && j1 - j >= WIDE_COLS ? WIDE_COLS : NR;
         if (few && cut->rows == 1 && j1 - j >= ROW_COLS) width = ROW_COLS;
         int cols = panel_cols(j, j1, width);
         p.b = o.b + j * o.b_col;
@@ -331,17 +330,17 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
         if (transposed) {
             transpose_panel(scratch->panel, p.b, o.b_col, o.k, cols, far);
             p.b = scratch->panel;
-            p.b_step = TILE_COLS;
-        } else if (keeps && cols == TILE_COLS) {
-            p.keep = scratch->panel;
+            p.b_step = NR;
+        } else if (packs && cols == NR) {
+            p.pack = scratch->panel;
         }
-        tiles_of_panel(p, cut, j, cols, sums, end);
-        if (sums) sums += cut->tiles * TILE_ROWS * TILE_COLS;
+        tiles_of_panel(p, cut, j, cols, sums, tail);
+        if (sums) sums += cut->tiles * MR * NR;
     }
 }
 
-static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const ending *end) {
-    int64_t rows = block.i1 - block.i0, k = whole->k, k_blocks = mlp_blocks_in(k), length = mlp_block_length(k);
+static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const epilogue *tail) {
+    int64_t rows = block.i1 - block.i0, k = whole->k, kc_blocks = mlp_blocks_in(k), length = mlp_block_length(k);
     if (rows <= 0) return;
     int64_t most = k > rows ? k : rows;
     if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
@@ -349,21 +348,21 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
     space.sums = space.panel + scratch_panel(most);
     space.a = space.sums + scratch_sums(most);
 
-    row_tiles all = {block.i0, rows, (rows + TILE_ROWS - 1) / TILE_ROWS};
+    row_tiles all = {block.i0, rows, (rows + MR - 1) / MR};
     int64_t limit = most_tiles(length);
     int64_t blocks = (all.tiles + limit - 1) / limit, each = (all.tiles + blocks - 1) / blocks;
-    int64_t cols = k_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
+    int64_t cols = kc_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
     for (int64_t t = 0; t < all.tiles; t += each) {
         int64_t last = least(t + each, all.tiles);
         row_tiles cut = {tile_row(&all, t), tile_row(&all, last) - tile_row(&all, t), last - t};
         for (int64_t j = block.j0; j < block.j1; j += cols) {
-            for (int64_t q = 0; q < k_blocks; q++) {
+            for (int64_t kb = 0; kb < kc_blocks; kb++) {
                 operands o = *whole;
-                o.a += q * length * o.a_step;
-                o.b += q * length * o.b_step;
-                if (q > 0) o.adds = 1, o.init = NULL;
-                o.k = mlp_terms_of_block(k, q * length);
-                product_block(o, &cut, j, least(j + cols, block.j1), &space, q == k_blocks - 1 ? end : NULL);
+                o.a += kb * length * o.a_step;
+                o.b += kb * length * o.b_step;
+                if (kb > 0) o.adds = 1, o.init = NULL;
+                o.k = mlp_terms_of_block(k, kb * length);
+                product_block(o, &cut, j, least(j + cols, block.j1), &space, kb == kc_blocks - 1 ? tail : NULL);
             }
         }
     }
@@ -380,11 +379,11 @@ typedef struct {
 } layer_job;
 
 SIMD mlp_unit unit_at(mlp_unit g, int64_t j) {
-    if (g.slopes && !g.one_slope) g.slopes = (const real *)g.slopes + j;
+    if (g.slopes && !g.shared) g.slopes = (const real *)g.slopes + j;
     return g;
 }
 
-static SIMD_TARGET void finish_forward(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+static SIMD_TARGET void forward_epilogue(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                        int cols) {
     const layer_job *layer = job;
     int64_t at = i * layer->ld + j;
@@ -396,26 +395,26 @@ static SIMD_TARGET void dense_forward(void *a, void *z, const void *x, const voi
                                       mlp_unit g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
     operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = stride, .b_col = 1, .init = b, .k = n_in};
     layer_job layer = {.out = a, .z = z, .ld = n_out, .g = g};
-    ending end = {.finish = finish_forward, .job = &layer};
-    product(&o, block, scratch, &end);
+    epilogue tail = {.apply = forward_epilogue, .job = &layer};
+    product(&o, block, scratch, &tail);
 }
 
-// ---- The residual of the layer below: (delta W^T) * g'(z_below) ----
+// ---- delta of the layer below: (delta W^T) * g'(z_below) ----
 
-static SIMD_TARGET void finish_below(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+static SIMD_TARGET void delta_epilogue(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                      int cols) {
     const layer_job *layer = job;
     int64_t at = i * layer->ld + j;
-    through_derivative(layer->out + at, layer->ld, sums, ld, layer->kept + at, layer->ld, unit_at(layer->g, j), rows, cols);
+    times_derivative(layer->out + at, layer->ld, sums, ld, layer->kept + at, layer->ld, unit_at(layer->g, j), rows, cols);
 }
 
 static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, int64_t stride, const void *kept,
                                     mlp_unit g, int64_t n_in, int64_t n_out, mlp_block block, void *scratch) {
     operands o = {.a = delta, .a_row = n_out, .a_step = 1, .b = W, .b_step = 1, .b_col = stride, .k = n_out};
     layer_job layer = {.out = out, .kept = kept, .ld = n_in, .g = g};
-    ending end = {.finish = finish_below, .job = &layer, .reads = {kept}, .ld = n_in};
-    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
-    product(&o, block, scratch, &end);
+    epilogue tail = {.apply = delta_epilogue, .job = &layer, .reads = {kept}, .ld = n_in};
+    tail.far = (block.i1 - block.i0) * (block.j1 - block.j0) > FAR;
+    product(&o, block, scratch, &tail);
 }
 
 // ---- The gradient x^T delta: W is updated from it tile by tile, or it is stored ----
@@ -427,72 +426,72 @@ typedef struct {
     int64_t ld, dW_ld, n_out;
 } update_job;
 
-static SIMD_TARGET void finish_update(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+static SIMD_TARGET void update_epilogue(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                       int cols) {
     const update_job *to = job;
     update_rows(&to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
-static SIMD_TARGET void finish_gradient(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
+static SIMD_TARGET void gradient_epilogue(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
     gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
 }
 
-// Where n_out is far less than a vector, lanes run along n_in instead: delta^T x, whose tiles are then turned.
-SIMD int is_turned(int64_t n_out, const mlp_block *block) {
+// Where n_out is far less than a vector, lanes go along n_in instead: delta^T x, whose tiles are then transposed.
+SIMD int goes_transposed(int64_t n_out, const mlp_block *block) {
     int64_t rows = block->i1 - block->i0, vecs = (rows + VL - 1) / VL;
     return 2 * n_out <= VL && 2 * n_out * vecs <= rows && block->j0 == 0 && block->j1 == n_out;
 }
 
 typedef struct {
-    tile_finish *finish;
+    epilogue_function *apply;
     const void *job;
-} turned_job;
+} transposed_job;
 
-static SIMD_TARGET void finish_turned(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i, int cols, int rows) {
-    const turned_job *to = job;
-    real turned[TILE_ROWS * TILE_COLS + VL];  // (rows, cols); whole vectors are read
+static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i, int cols, int rows) {
+    const transposed_job *to = job;
+    real transposed[MR * NR + VL];  // (rows, cols); whole vectors are read
     for (int r = 0; r < rows; r++) {
-        for (int c = 0; c < cols; c++) turned[r * cols + c] = sums[c * ld + r];
+        for (int c = 0; c < cols; c++) transposed[r * cols + c] = sums[c * ld + r];
     }
-    to->finish(to->job, turned, cols, i, j, rows, cols);
+    to->apply(to->job, transposed, cols, i, j, rows, cols);
 }
 
-static SIMD_TARGET void turned_product(const update_job *to, tile_finish *finish, mlp_ahead *ahead, const void *x,
+static SIMD_TARGET void transposed_product(const update_job *to, epilogue_function *apply, mlp_prefetch *prefetch, const void *x,
                                        const void *delta, int64_t B, int64_t n_in, mlp_block block, void *scratch) {
     operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
-    turned_job turned = {finish, to};
-    // ahead counts on tiles of TILE_ROWS along n_in, and here they are as wide as product_block makes them.
-    int64_t width = to->n_out == 1 ? ROW_COLS : to->n_out <= FEW_ROWS ? WIDE_COLS : TILE_COLS;
-    if (ahead) ahead->lines *= (int)((width + TILE_ROWS - 1) / TILE_ROWS);
-    ending end = {.finish = finish_turned, .job = &turned, .ahead = ahead};
-    product(&o, (mlp_block){block.j0, block.j1, block.i0, block.i1}, scratch, &end);
+    transposed_job transposed = {apply, to};
+    // prefetch->lines is for tiles of MR along n_in; here they have the width that product_block chooses.
+    int64_t width = to->n_out == 1 ? ROW_COLS : to->n_out <= FEW_ROWS ? WIDE_COLS : NR;
+    if (prefetch) prefetch->lines *= (int)((width + MR - 1) / MR);
+    epilogue tail = {.apply = transposed_epilogue, .job = &transposed, .prefetch = prefetch};
+    product(&o, (mlp_block){block.j0, block.j1, block.i0, block.i1}, scratch, &tail);
 }
 
-static SIMD_TARGET void gradient_product(const update_job *to, tile_finish *finish, const plain_update *plain,
-                                         mlp_ahead *ahead, const void *x, const void *delta, int64_t B, int64_t n_in,
+static SIMD_TARGET void gradient_product(const update_job *to, epilogue_function *apply, const plain_update *plain,
+                                         mlp_prefetch *prefetch, const void *x, const void *delta, int64_t B, int64_t n_in,
                                          mlp_block block, void *scratch) {
-    if (is_turned(to->n_out, &block)) {
-        turned_product(to, finish, ahead, x, delta, B, n_in, block, scratch);
+    if (goes_transposed(to->n_out, &block)) {
+        transposed_product(to, apply, prefetch, x, delta, B, n_in, block, scratch);
         return;
     }
     operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->n_out, .b_col = 1, .k = B};
-    ending end = {.finish = finish, .job = to, .reads = {to->W.values}, .ld = to->ld, .plain = plain, .ahead = ahead};
+    epilogue tail = {.apply = apply, .job = to, .reads = {to->W.values}, .ld = to->ld, .plain = plain, .prefetch = prefetch};
     int arrays = 1;
-    for (; arrays <= MLP_MOST_STATES && to->W.state[arrays - 1]; arrays++) end.reads[arrays] = to->W.state[arrays - 1];
-    end.far = (block.i1 - block.i0) * (block.j1 - block.j0) * arrays > FAR;
-    product(&o, block, scratch, &end);
+    for (; arrays <= MLP_MOST_STATES && to->W.state[arrays - 1]; arrays++) tail.reads[arrays] = to->W.state[arrays - 1];
+    tail.far = (block.i1 - block.i0) * (block.j1 - block.j0) * arrays > FAR;
+    product(&o, block, scratch, &tail);
 }
 
 static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B,
-                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_ahead *ahead,
+                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch,
                                        void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
     plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};
     int is_plain = rule.optimizer == MLP_SGD && rule.momentum == 0 && rule.clip == 0 && !W.mask;
-    gradient_product(&to, finish_update, is_plain ? &plain : NULL, ahead, x, delta, B, n_in, block, scratch);
+    gradient_product(&to, update_epilogue, is_plain ? &plain : NULL, prefetch, x, delta, B, n_in, block, scratch);
 }
 
 static SIMD_TARGET void weight_gradient(void *dW, int64_t dW_stride, mlp_parameter W, int64_t stride, const void *x,
@@ -500,5 +499,5 @@ static SIMD_TARGET void weight_gradient(void *dW, int64_t dW_stride, mlp_paramet
                                         const mlp_update *update, void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .dW = dW, .ld = stride, .dW_ld = dW_stride, .n_out = n_out};
-    gradient_product(&to, finish_gradient, NULL, NULL, x, delta, B, n_in, block, scratch);
+    gradient_product(&to, gradient_epilogue, NULL, NULL, x, delta, B, n_in, block, scratch);
 }

@@ -65,9 +65,9 @@ SIMD void compare_classes(outcome *to, vreal predicted, vreal wanted, vreal outp
 // What the targets add to the loss: their sum, and sum_j y_j (z_j - most).
 SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot) {
     *mass = *dot = v_zero();
-    for (int64_t run = 0; run < e->n; run += SUM_RUN) {
+    for (int64_t first = 0; first < e->n; first += SUM_BLOCK) {
         vreal part = v_zero(), part_dot = v_zero();
-        for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
+        for (int64_t j = first * VL; j < block_end(first, e->n) * VL; j += VL) {
             vreal y = v_load(e->y + j);
             vreal below = v_sub(v_load(e->z + j), most);  // minus infinity, where the distance overflows
             part = v_add(part, y);
@@ -231,9 +231,9 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
     vreal sum = v_zero(), wrong = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
     pair p = {.parameter = v_set1((real)e->loss.parameter), .smoothing = v_set1((real)e->loss.label_smoothing),
               .output = e->output};
-    for (int64_t run = 0; run < e->n; run += SUM_RUN) {
+    for (int64_t first = 0; first < e->n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = run * VL; j < run_end(run, e->n) * VL; j += VL) {
+        for (int64_t j = first * VL; j < block_end(first, e->n) * VL; j += VL) {
             vreal slope;
             p.out = v_load(e->z + j), p.y = v_load(e->y + j);
             part = v_add(part, term(p, &slope));
@@ -254,7 +254,7 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
     case number: sum_terms(e, to, name##_term, cut); break;
 #define SUM_OF_TERMS_OR_ROWS SUM_OF_TERMS
 #define SUM_OF_ROWS(number, name, cut)
-#define SUM_OF_OWN(number, name, cut)
+#define SUM_OF_CUSTOM(number, name, cut)
 
 SIMD void sum_of_terms(const examples *e, outcome *to) {
     vreal predicted = v_zero(), outputs = v_zero();
@@ -276,7 +276,7 @@ SIMD void sum_of_terms(const examples *e, outcome *to) {
         if (e->label) name##_rows(e, wants_delta, to); \
         else sum_of_terms(e, to); \
         break;
-#define WHOLE_OWN(number, name)
+#define WHOLE_CUSTOM(number, name)
 
 SIMD void value_and_derivative(const examples *e, int wants_delta, outcome *to) {
     switch (e->loss.kind) {

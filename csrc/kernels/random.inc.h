@@ -1,19 +1,19 @@
 // Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a simd/*.h.
 //
-// The numbers of row i are drawn in blocks of DRAWN columns: DRAWN / 4 generators, whose counters name the use, the step,
-// the row and the block, give four words each; word k of generator g belongs to column k DRAWN / 4 + g. So each number
+// The numbers of row i are drawn in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the use, the step,
+// the row and the block, give four words each; word k of generator g belongs to column k RANDOM_COLS / 4 + g. So each number
 // depends on (seed, stream, step, row, column) alone, and is drawn again in the backward pass instead of being kept.
 
 #include <string.h>
 
-#define DRAWN 64
-#define GENERATORS (DRAWN / 4)
+#define RANDOM_COLS 64
+#define GENERATORS (RANDOM_COLS / 4)
 
-static SIMD_TARGET void draw(uint32_t *word, const mlp_draw *from, int64_t row, int64_t block) {
-    uint32_t c[4][GENERATORS], k0 = (uint32_t)from->seed, k1 = (uint32_t)(from->seed >> 32);
+static SIMD_TARGET void random_words(uint32_t *word, const mlp_rng_key *key, int64_t row, int64_t block) {
+    uint32_t c[4][GENERATORS], k0 = (uint32_t)key->seed, k1 = (uint32_t)(key->seed >> 32);
     for (int g = 0; g < GENERATORS; g++) {
-        c[0][g] = (uint32_t)(block * GENERATORS + g), c[1][g] = (uint32_t)(from->first_row + row);
-        c[2][g] = (uint32_t)from->step, c[3][g] = from->stream;
+        c[0][g] = (uint32_t)(block * GENERATORS + g), c[1][g] = (uint32_t)(key->first_row + row);
+        c[2][g] = (uint32_t)key->step, c[3][g] = key->stream;
     }
     for (int round = 0; round < 10; round++, k0 += MLP_PHILOX_WEYL_0, k1 += MLP_PHILOX_WEYL_1) {
         for (int g = 0; g < GENERATORS; g++) {
@@ -28,23 +28,23 @@ static SIMD_TARGET void draw(uint32_t *word, const mlp_draw *from, int64_t row, 
 }
 
 // Columns [*from, *to) of the drawn block that lie in [j0, j1).
-SIMD void drawn_part(int64_t block, int64_t j0, int64_t j1, int64_t *from, int64_t *to) {
-    *from = block * DRAWN < j0 ? j0 - block * DRAWN : 0;
-    *to = (block + 1) * DRAWN > j1 ? j1 - block * DRAWN : DRAWN;
+SIMD void columns_of_block(int64_t block, int64_t j0, int64_t j1, int64_t *from, int64_t *to) {
+    *from = block * RANDOM_COLS < j0 ? j0 - block * RANDOM_COLS : 0;
+    *to = (block + 1) * RANDOM_COLS > j1 ? j1 - block * RANDOM_COLS : RANDOM_COLS;
 }
 
 // out (.., n) = in, each number zero with probability p and divided by 1 - p otherwise: Srivastava et al. (2014).
-static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p, const mlp_draw *draws) {
-    uint32_t word[DRAWN];
+static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p, const mlp_rng_key *key) {
+    uint32_t word[RANDOM_COLS];
     uint64_t kept_below = (uint64_t)((1 - p) * 0x1p32);  // 2^32 if p is too small to matter
     real scale = (real)(1 / (1 - p));
     for (int64_t i = part.i0; i < part.i1; i++) {
-        for (int64_t block = part.j0 / DRAWN; block * DRAWN < part.j1; block++) {
+        for (int64_t block = part.j0 / RANDOM_COLS; block * RANDOM_COLS < part.j1; block++) {
             int64_t from, to;
-            draw(word, draws, i, block);
-            drawn_part(block, part.j0, part.j1, &from, &to);
-            const real *x = (const real *)in + i * n + block * DRAWN;
-            real *y = (real *)out + i * n + block * DRAWN;
+            random_words(word, key, i, block);
+            columns_of_block(block, part.j0, part.j1, &from, &to);
+            const real *x = (const real *)in + i * n + block * RANDOM_COLS;
+            real *y = (real *)out + i * n + block * RANDOM_COLS;
             for (int64_t j = from; j < to; j++) y[j] = word[j] < kept_below ? x[j] * scale : 0;
         }
     }
@@ -65,17 +65,17 @@ SIMD vreal normal_beyond(vreal v) {
 }
 
 // rows [i0, i1) of x (.., n) += deviation times normal numbers.
-static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_draw *draws) {
-    uint32_t word[DRAWN];
-    real beyond[DRAWN];
+static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key) {
+    uint32_t word[RANDOM_COLS];
+    real beyond[RANDOM_COLS];
     for (int64_t i = i0; i < i1; i++) {
-        for (int64_t block = 0; block * DRAWN < n; block++) {
+        for (int64_t block = 0; block * RANDOM_COLS < n; block++) {
             int64_t from, to;
-            draw(word, draws, i, block);
-            drawn_part(block, 0, n, &from, &to);
-            for (int j = 0; j < DRAWN; j++) beyond[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
-            for (int j = 0; j < DRAWN; j += VL) v_store(beyond + j, normal_beyond(v_load(beyond + j)));
-            real *to_row = (real *)x + i * n + block * DRAWN;
+            random_words(word, key, i, block);
+            columns_of_block(block, 0, n, &from, &to);
+            for (int j = 0; j < RANDOM_COLS; j++) beyond[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
+            for (int j = 0; j < RANDOM_COLS; j += VL) v_store(beyond + j, normal_beyond(v_load(beyond + j)));
+            real *to_row = (real *)x + i * n + block * RANDOM_COLS;
             for (int64_t j = 0; j < to; j++) to_row[j] += (real)deviation * (word[j] & 1 ? -beyond[j] : beyond[j]);
         }
     }

@@ -1,8 +1,8 @@
 // All kernels for one instruction set and one dtype, gathered into its table.
 //
-// Template parameters: ISA (avx512, ...), REAL_BITS (32 or 64), TILE_ROWS, TILE_VECS, and the operations of simd/ISA.h.
-#if !defined(ISA) || !defined(TILE_ROWS) || !defined(TILE_VECS) || (REAL_BITS != 32 && REAL_BITS != 64)
-#error "define ISA, REAL_BITS, TILE_ROWS and TILE_VECS, and include a simd header first"
+// Template parameters: ISA (avx512, ...), REAL_BITS (32 or 64), MR, NR_VECS, and the operations of simd/ISA.h.
+#if !defined(ISA) || !defined(MR) || !defined(NR_VECS) || (REAL_BITS != 32 && REAL_BITS != 64)
+#error "define ISA, REAL_BITS, MR and NR_VECS, and include a simd header first"
 #endif
 
 #include "../kernel_table.h"
@@ -54,8 +54,8 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .isa = NAME(ISA),
     .dtype = REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64,
     .real_size = sizeof(real),
-    .tile_rows = TILE_ROWS,
-    .tile_cols = TILE_COLS,
+    .mr = MR,
+    .nr = NR,
     .scratch_bytes = scratch_bytes,
     .gather = gather,
     .dense_forward = dense_forward,

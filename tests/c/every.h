@@ -9,7 +9,7 @@ static inline mlp_activation nth_activation(int i) {
     mlp_activation all[MLP_ACTIVATIONS];
     int n = 0;
     for (int g = 0; g < MLP_ACTIVATIONS; g++) {
-        if (mlp_is_activation((mlp_activation)g) && g != MLP_OWN_ACTIVATION) all[n++] = (mlp_activation)g;
+        if (mlp_is_activation((mlp_activation)g) && g != MLP_CUSTOM_ACTIVATION) all[n++] = (mlp_activation)g;
     }
     return all[i % n];
 }
@@ -22,7 +22,7 @@ static inline int list_losses(mlp_loss *losses) {
     int n = 0;
     for (int kind = 0; kind < MLP_LOSSES; kind++) {
         const mlp_loss_row *row = &mlp_loss_rows[kind];
-        if (!mlp_is_loss((mlp_loss_kind)kind) || kind == MLP_OWN_LOSS) continue;
+        if (!mlp_is_loss((mlp_loss_kind)kind) || kind == MLP_CUSTOM_LOSS) continue;
         mlp_loss loss = {.kind = (mlp_loss_kind)kind};
         if (row->above < row->below) loss.parameter = row->below < HUGE_VAL ? 0.2 * row->above + 0.8 * row->below : row->above + 0.5;
         losses[n++] = loss;

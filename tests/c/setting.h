@@ -14,7 +14,7 @@ typedef struct {
     int64_t width[MOST_LAYERS + 1];
     mlp_activation g[MOST_LAYERS];
     double alpha[MOST_LAYERS];
-    int without_bias, frozen, one_slope, masked;  // bit l is for layer l
+    int without_bias, frozen, shared, masked;  // bit l is for layer l
     mlp_loss loss;
     int by_label, weighted, pixels;  // pixels: X is uint8
     int64_t n, batch;
@@ -90,7 +90,7 @@ static inline void destroy_data(dataset *d) {
 // ---- Networks ----
 
 static inline int64_t slopes_of(const setting *s, int l) {
-    return !mlp_has(s->g[l], MLP_LEARNS_ALPHA) ? 0 : s->one_slope >> l & 1 ? 1 : s->width[l + 1];
+    return !mlp_has(s->g[l], MLP_LEARNS_ALPHA) ? 0 : s->shared >> l & 1 ? 1 : s->width[l + 1];
 }
 
 // He's weights, and biases and slopes that are all different.
@@ -121,17 +121,17 @@ static inline int runs_out(void *context) {
 
 static const mlp_unit relu = {.kind = MLP_RELU};
 
-static inline int own_relu(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) {
+static inline int custom_relu(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) {
     ((const mlp_kernels *)self)->activation_forward(a, z, relu, rows, n);
     return runs_out(call);
 }
 
-static inline int own_relu_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) {
+static inline int custom_relu_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) {
     ((const mlp_kernels *)self)->activation_backward(delta, z, relu, rows, n);
     return runs_out(call);
 }
 
-static inline int own_half_squares(void *self, void *call, void *delta, double *row_loss, const void *a,
+static inline int custom_half_squares(void *self, void *call, void *delta, double *row_loss, const void *a,
                                    const mlp_truth *truth, int64_t rows, int64_t n) {
     const mlp_kernels *k = self;
     mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
@@ -144,9 +144,9 @@ static inline int own_half_squares(void *self, void *call, void *delta, double *
 
 static inline mlp_layer_spec layer_spec(const setting *s, int l, mlp_dtype dtype) {
     return (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l], .alpha = s->alpha[l],
-                            .one_slope = s->one_slope >> l & 1, .has_bias = !(s->without_bias >> l & 1),
+                            .shared = s->shared >> l & 1, .has_bias = !(s->without_bias >> l & 1),
                             .trainable = !(s->frozen >> l & 1), .has_mask = s->masked >> l & 1,
-                            .own = {own_relu, own_relu_backward, (void *)mlp_kernels_for(dtype)}};
+                            .custom = {custom_relu, custom_relu_backward, (void *)mlp_kernels_for(dtype)}};
 }
 
 static inline mlp_network *make_network(const setting *s, mlp_dtype dtype) {

@@ -198,7 +198,7 @@ static problem make_problem(const mlp_kernels *k, const mlp_kernels *first, mlp_
     problem p = {.k = k, .first = first, .g = g, .way = way, .rows = rows, .n = n, .side = side_of(n + rows)};
     double alpha = draw_alpha(&p);
     for (int64_t j = 0; j < n; j++) p.alpha[j] = way == PER_COLUMN ? draw_alpha(&p) : alpha;
-    p.unit = (mlp_unit){.kind = g, .alpha = way == NUMBER ? alpha : NAN, .one_slope = way == ONE_FOR_ALL};
+    p.unit = (mlp_unit){.kind = g, .alpha = way == NUMBER ? alpha : NAN, .shared = way == ONE_FOR_ALL};
     if (way == PER_COLUMN) p.unit.slopes = place(&slope_buffer, k, p.alpha, n, p.side);
     if (way == ONE_FOR_ALL) p.unit.slopes = place(&slope_buffer, k, &alpha, 1, p.side);
     return p;

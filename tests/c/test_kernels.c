@@ -204,7 +204,7 @@ static void expect_update(const problem *p, int64_t i, int64_t j) {
 }
 
 static mlp_unit unit_of(const problem *p) {
-    mlp_unit g = {.kind = p->g, .alpha = 0.25, .slopes = array[SLOPES], .one_slope = p->alpha == ONE_FOR_ALL};
+    mlp_unit g = {.kind = p->g, .alpha = 0.25, .slopes = array[SLOPES], .shared = p->alpha == ONE_FOR_ALL};
     return g;
 }
 
@@ -319,7 +319,7 @@ static void vary(problem *p, unsigned count) {
 }
 
 static void sweep(problem p, int quick) {
-    int64_t rows = 2 * p.k->tile_rows + 1, cols = 2 * p.k->tile_cols + 1;
+    int64_t rows = 2 * p.k->mr + 1, cols = 2 * p.k->nr + 1;
     unsigned count = 0;
     draw_numbers(&p);
     start_sums(&p);
@@ -350,7 +350,7 @@ static void test_all_sizes(const mlp_kernels *k, int quick) {
 static void test_long_sums(const mlp_kernels *k) {
     for (int kind = 0; kind < PRODUCTS; kind++) {
         problem p = {.k = k, .kind = (product)kind, .has_init = kind == FORWARD, .rule = rule_number(15, 0)};
-        p.m = k->tile_rows + 1, p.n = k->tile_cols + 3, p.depth = MOST_DEPTH;
+        p.m = k->mr + 1, p.n = k->nr + 3, p.depth = MOST_DEPTH;
         draw_numbers(&p);
         start_sums(&p);
         for (int64_t d = 0; d < p.depth; d++) extend_sums(&p, d);
@@ -406,7 +406,7 @@ static void check_block(const problem *p, mlp_block block) {
 static void test_blocks(const mlp_kernels *k, int quick) {
     for (int kind = 0; kind < PRODUCTS; kind++) {
         problem p = {.k = k, .kind = (product)kind, .has_init = kind == FORWARD, .depth = 5};
-        p.m = 2 * k->tile_rows + 1, p.n = 2 * k->tile_cols + 1;
+        p.m = 2 * k->mr + 1, p.n = 2 * k->nr + 1;
         draw_numbers(&p);
         start_sums(&p);
         for (int64_t d = 0; d < p.depth; d++) extend_sums(&p, d);
@@ -472,8 +472,8 @@ static void test_biases(const mlp_kernels *k, int integers) {
     unsigned count = 0;
     draw_numbers(&p);
     memset(chain, 0, sizeof chain);
-    for (p.depth = 0; p.depth <= 2 * k->tile_rows + 1; p.depth++) {
-        for (p.n = 0; p.n <= 2 * k->tile_cols + 1; p.n++) {
+    for (p.depth = 0; p.depth <= 2 * k->mr + 1; p.depth++) {
+        for (p.n = 0; p.n <= 2 * k->nr + 1; p.n++) {
             vary(&p, count++);
             int64_t j0 = random_below(p.n + 1);
             check_bias(&p, 0, p.n);
@@ -575,7 +575,7 @@ static void test_gather(const mlp_kernels *k) {
     for (int type = MLP_FLOAT32; type <= MLP_UINT8; type++) {
         t.type = (mlp_dtype)type;
         for (t.indexed = 0; t.indexed < 2; t.indexed++) {
-            for (t.n = 0; t.n <= 2 * k->tile_cols + 1; t.n++) {
+            for (t.n = 0; t.n <= 2 * k->nr + 1; t.n++) {
                 for (t.rows = 0; t.rows <= 5; t.rows++) {
                     t.side = (t.n + t.rows) % 3 ? AT_END : AT_BEGIN;
                     check_gather(&t);
@@ -602,8 +602,8 @@ static void test_gather_extremes(const mlp_kernels *k) {
 }
 
 static void test_table(const mlp_kernels *k, int quick) {
-    doing("%s %s: a tile of %d x %d", k->isa, dtype_name(k), (int)k->tile_rows, (int)k->tile_cols);
-    if (!CHECK(2 * k->tile_rows + 1 < MOST_ROWS && 2 * k->tile_cols + 1 < MOST_COLS)) return;
+    doing("%s %s: a tile of %d x %d", k->isa, dtype_name(k), (int)k->mr, (int)k->nr);
+    if (!CHECK(2 * k->mr + 1 < MOST_ROWS && 2 * k->nr + 1 < MOST_COLS)) return;
     test_all_sizes(k, quick);
     test_long_sums(k);
     test_blocks(k, quick);

@@ -37,7 +37,7 @@ static void test_bad_layers(void) {
     CHECK(try_layer(-1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MIN, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
-    CHECK(try_layer(1, 1, MLP_OWN_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
+    CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT && try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
     for (int i = 0; i < KNOWN_ACTIVATIONS; i++) {
         mlp_activation g = nth_activation(i);
@@ -64,7 +64,7 @@ static void test_too_large(void) {
 static void test_new_network(void) {
     mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
                                {.n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
-                               {.n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .one_slope = 1}};
+                               {.n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .shared = 1}};
     mlp_network *net;
     doing("a new network");
     if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 3) == MLP_OK)) return;
@@ -139,7 +139,7 @@ static const setting served[] = {
     {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
      .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
     {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4}, .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU},
-     .alpha = {0.25, 0, -0.5, 0.1}, .one_slope = 4, .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
+     .alpha = {0.25, 0, -0.5, 0.1}, .shared = 4, .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
     {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1, .weighted = 1,
      .loss = {.kind = MLP_HINGE}, .n = 101},
     {.name = "30-40-3", .n_layers = 2, .width = {30, 40, 3}, .g = {MLP_ELU, MLP_SOFTPLUS}, .alpha = {1.5},
@@ -297,7 +297,7 @@ static void check_gradient(const setting *s) {
     destroy_data(&d);
 }
 
-static int rows_of_own(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
+static int rows_of_custom(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
                        int64_t rows, int64_t n) {
     (void)self, (void)call, (void)truth;
     for (int64_t i = 0; i < rows; i++) row_loss[i] = ((const double *)a)[i * n];
@@ -308,7 +308,7 @@ static int rows_of_own(void *self, void *call, void *delta, double *row_loss, co
 // Its targets are its own affair; it may join rows, and so is not evaluated in chunks of them.
 static void test_own_loss(void) {
     setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_OWN_LOSS, .own = {.rows = rows_of_own}}, .settings = {.lr = 0.1, .check_finite = 1}};
+                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}}, .settings = {.lr = 0.1, .check_finite = 1}};
     doing("a loss of the caller's without labels or targets");
     dataset d = make_data(&s, MLP_FLOAT64);
     d.data.targets = NULL;
@@ -347,8 +347,8 @@ static void check_refused(const setting *s) {
 static void set_unit(setting *s, int layer, int unit) {
     s->g[layer] = unit == KNOWN_ACTIVATIONS ? MLP_PRELU : nth_activation(unit);
     s->alpha[layer] = 0.3;
-    s->one_slope &= ~(1 << layer);
-    if (unit == KNOWN_ACTIVATIONS) s->one_slope |= 1 << layer;
+    s->shared &= ~(1 << layer);
+    if (unit == KNOWN_ACTIVATIONS) s->shared |= 1 << layer;
 }
 
 // Every hidden activation with every output and loss that go together; others are refused.

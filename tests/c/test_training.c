@@ -24,14 +24,14 @@ static const setting trained[] = {
     {.name = "20-70-160-9-4, slopes", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .without_bias = 2, .weighted = 1,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
      .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .settings = ALL_TERMS},
-    {.name = "20-70-160-9-4, one slope each", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .one_slope = 15,
+    {.name = "20-70-160-9-4, one slope each", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .shared = 15,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
      .loss = {.kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .settings = ALL_TERMS},
-    {.name = "20-70-160-9-4, one slope each, shortened", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .one_slope = 15,
+    {.name = "20-70-160-9-4, one slope each, shortened", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .shared = 15,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1}, .loss = {.kind = MLP_LOG_COSH},
      .n = 97, .batch = 32, .settings = {.lr = 0.02, .clip_norm = 0.05, .check_finite = 1}},
     {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5}, .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU},
-     .alpha = {0.25, 0.1, 0.2}, .one_slope = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
+     .alpha = {0.25, 0.1, 0.2}, .shared = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
      .batch = 32, .settings = PLAIN},
     // One or two threads take runs of the rows, more share each phase.
     {.name = "9-18-3, runs", .n_layers = 2, .width = {9, 18, 3}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1, .weighted = 1,
@@ -211,7 +211,7 @@ static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ord
         x_rows[i] = 2 * (s->n - 1 - i);
         memcpy(scattered + (size_t)x_rows[i] * row, (char *)d.X + (size_t)i * row, row);
     }
-    mlp_shuffle(order, s->n, 3, 0);
+    mlp_order(order, 0, s->n, s->n, 3, 0);
     mlp_data other = d.data;
     other.X = scattered, other.x_rows = x_rows, other.n_x = 2 * s->n;
     const mlp_data *both[] = {&d.data, &other};
@@ -247,16 +247,16 @@ static void test_x_rows(void) {
 
 static void test_gradient_and_apply(void) {
     for (int i = 0; i < TRAINED; i++) {
-        setting s = trained[i], own = trained[i], in_chunks = trained[i];
-        own.g[0] = MLP_OWN_ACTIVATION, own.loss = (mlp_loss){.kind = MLP_OWN_LOSS};
+        setting s = trained[i], custom = trained[i], in_chunks = trained[i];
+        custom.g[0] = MLP_CUSTOM_ACTIVATION, custom.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS};
         in_chunks.settings.chunk_rows = 7;
         for (int j = 0; j < OPTIMIZERS * 4; j++) {
             mlp_dtype dtype = (i + j) % 2 ? MLP_FLOAT32 : MLP_FLOAT64;
             if (s.n < 1000 || j % 4 == j / 4 % 4) check_in_two(&s, dtype, j / 4, j % 4);
             if (s.n < 1000) check_in_two(&in_chunks, dtype, j / 4, j % 4);
-            own.loss.own = (mlp_own_loss){own_half_squares, 0, (void *)mlp_kernels_for(dtype)};
-            own.settings.chunk_rows = s.n < 1000 ? 7 : 0;
-            if (!s.by_label && (s.n < 1000 || j % 4 == 0)) check_in_two(&own, dtype, j / 4, j % 4);
+            custom.loss.custom = (mlp_custom_loss){custom_half_squares, 0, (void *)mlp_kernels_for(dtype)};
+            custom.settings.chunk_rows = s.n < 1000 ? 7 : 0;
+            if (!s.by_label && (s.n < 1000 || j % 4 == 0)) check_in_two(&custom, dtype, j / 4, j % 4);
         }
     }
 }
@@ -361,11 +361,11 @@ static void test_every_unit_and_loss(void) {
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses), most = 2 * n > MLP_ACTIVATIONS ? 2 * n : MLP_ACTIVATIONS;
     for (int i = 0; i < most; i++) {
-        mlp_activation g = i == KNOWN_ACTIVATIONS ? MLP_OWN_ACTIVATION : nth_activation(i);
+        mlp_activation g = i == KNOWN_ACTIVATIONS ? MLP_CUSTOM_ACTIVATION : nth_activation(i);
         mlp_loss loss = losses[i % n];
         char name[80];
         setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, nth_output(loss.kind, i)},
-                     .alpha = {0.3, 0.2}, .one_slope = 2, .loss = loss, .weighted = i % 2, .n = 50,
+                     .alpha = {0.3, 0.2}, .shared = 2, .loss = loss, .weighted = i % 2, .n = 50,
                      .batch = 20, .settings = {.lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
         s.by_label = i < n && mlp_loss_has(loss.kind, MLP_BY_CLASS) && !mlp_has(s.g[2], MLP_STOPS);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
@@ -394,16 +394,16 @@ static void test_every_optimizer(void) {
 // ---- Functions of the caller's ----
 
 // relu and the half squared error, given as functions, do what the core's own do.
-static const setting own = {
+static const setting custom = {
     .name = "20-70-160-9-4, functions of the caller's", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .weighted = 1, .n = 128,
-    .g = {MLP_OWN_ACTIVATION, MLP_OWN_ACTIVATION, MLP_TANH, MLP_OWN_ACTIVATION}, .batch = 32, .settings = ALL_TERMS,
+    .g = {MLP_CUSTOM_ACTIVATION, MLP_CUSTOM_ACTIVATION, MLP_TANH, MLP_CUSTOM_ACTIVATION}, .batch = 32, .settings = ALL_TERMS,
 };
 
 static void test_own_functions(mlp_dtype dtype) {
-    setting with_loss = own, known = own;
+    setting with_loss = custom, known = custom;
     for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
     known.loss.kind = MLP_HALF_SQUARED_ERROR;
-    with_loss.loss = (mlp_loss){.kind = MLP_OWN_LOSS, .own = {own_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
+    with_loss.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
     check_same_bits(&with_loss, dtype);
     outcome a = train(&with_loss, dtype, 1, 3), b = train(&known, dtype, 1, 3);
     doing("training with functions of the caller's and without");
@@ -527,8 +527,8 @@ static void test_interrupt(int repeats) {
 
 // A function of the caller's gives up: at its call number `allowed`.
 static void test_own_functions_give_up(void) {
-    setting s = own;
-    s.loss = (mlp_loss){.kind = MLP_OWN_LOSS, .own = {own_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
+    setting s = custom;
+    s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
     int calls = 7 * 4;  // three forward, three backward and the loss, four minibatches
     dataset d = make_data(&s, MLP_FLOAT32);
     for (int allowed = 0; allowed <= calls; allowed++) {
@@ -545,10 +545,10 @@ static void test_own_functions_give_up(void) {
 }
 
 static void test_prediction_gives_up(void) {
-    dataset d = make_data(&own, MLP_FLOAT32);
-    mlp_network *net = make_network(&own, MLP_FLOAT32);
-    void *workspace = allocate(mlp_predict_workspace(net, own.n, 3));
-    float *out = allocate((size_t)(own.n * 4) * sizeof *out);
+    dataset d = make_data(&custom, MLP_FLOAT32);
+    mlp_network *net = make_network(&custom, MLP_FLOAT32);
+    void *workspace = allocate(mlp_predict_workspace(net, custom.n, 3));
+    float *out = allocate((size_t)(custom.n * 4) * sizeof *out);
     mlp_result r;
     for (int allowed = 0; allowed < 3; allowed++) {
         patience p = {0, allowed};
