@@ -657,6 +657,12 @@ cdef struct poll_state:
     void *data    # the Data of the call, for a loss of the caller's; or NULL
     void *errors  # callers_errors(), where other threads may call functions of his; else {} or NULL
 
+
+cdef inline poll_state polled(list caught, void *data, void *errors):
+    """Of a call that begins now. A literal of the struct would leave a member that it does not name unset."""
+    return poll_state(now(), <void *>caught, data, errors)
+
+
 cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
 
 
@@ -1058,7 +1064,7 @@ cdef class Network:
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef dict errors = callers_errors() if self.has_custom else {}
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
+        cdef poll_state state = polled(caught, NULL, <void *>errors)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -1087,7 +1093,7 @@ cdef class Network:
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef dict errors = callers_errors() if self.has_custom else {}
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL, <void *>errors)
+        cdef poll_state state = polled(caught, NULL, <void *>errors)
         cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
         cdef mlp_status status
@@ -1210,12 +1216,12 @@ cdef class Trainer:
         cdef mlp_fpmode before = mlp_fpmode_enter_default()
         cdef unsigned short x87 = mlp_x87_now()
         cdef bint usual
-        per = schedule.per
-        t = epoch if per == "epoch" else self.minibatches if per == "step" else None
-        if t is None:
-            return None, None, None, False
         mlp_x87_set(mlp_x87_default())
         try:
+            per = schedule.per
+            t = epoch if per == "epoch" else self.minibatches if per == "step" else None
+            if t is None:
+                return None, None, None, False
             rate = on_callers_turn(schedule.at, t)
             momentum_at = getattr(schedule, "momentum_at", None)
             momentum = None if momentum_at is None else on_callers_turn(momentum_at, t)
@@ -1322,7 +1328,7 @@ cdef class Trainer:
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, NULL, NULL)
+        cdef poll_state state = polled(caught, NULL, NULL)
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
@@ -1352,7 +1358,7 @@ cdef class Trainer:
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
+        cdef poll_state state = polled(caught, <void *>data, NULL)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
@@ -1368,7 +1374,7 @@ cdef class Trainer:
         """Train on all rows as one minibatch -> (status name, result)."""
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data, NULL)
+        cdef poll_state state = polled(caught, <void *>data, NULL)
         cdef mlp_result result
         cdef mlp_status status
         self.network.begin_training()
@@ -1389,7 +1395,7 @@ cdef class Trainer:
                 return self.gradient(data, settings, threads, options, True)
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = poll_state(now(), <void *>caught, <void *>data)
+        cdef poll_state state = polled(caught, <void *>data, NULL)
         cdef void *block = self.block()
         cdef mlp_result result
         cdef mlp_status status

@@ -3,7 +3,6 @@
 import numpy as np
 
 from . import _core
-from ._arrays import number_array
 from ._targets import classes
 from ._validate import Data, weights
 
@@ -28,12 +27,11 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
     """
     groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
-    weight = None if sample_weight is None else number_array("sample_weight", sample_weight)
     parts = []
     for chosen, by_class in ((~held_out, class_weight), (held_out, None)):
         rows = np.flatnonzero(chosen)
         mine = part(data, rows, network.input_scale)
-        own = None if weight is None else weight[rows]
+        own = None if sample_weight is None else sample_weight[rows]
         own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
         y = mine.labels, mine.targets, own_weight, mine.y
         parts.append(Data(mine.X, network.input_scale, *y, x_rows=mine.x_rows))

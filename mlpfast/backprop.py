@@ -123,7 +123,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
 
     The differences (L(w + h) - L(w - h)) / 2h are taken on a float64 copy of the network, h = step * max(1, |w|). An
     error is relative to the larger of the two values, but at least to 1e-3 of the largest gradient in its array:
-    below that the differences hold mostly rounding errors. Expect 1e-6 or less; near a kink of relu it may be larger.
+    below that the differences hold mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
     """
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(net)

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _core, full_batch, losses, optimizers, schedules
 from . import metrics as known_metrics
-from ._arrays import CHANGED, not_finite
+from ._arrays import CHANGED, not_finite, number_array
 from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
@@ -31,6 +31,15 @@ class Wanted(NamedTuple):
     counts: list
     on_data: dict
     on_validation: dict
+
+
+def _without_masked(gradients, layers):
+    """Zeros where a layer's mask leaves no weight: clipping measures what is used."""
+    arrays = iter(gradients)
+    for layer in layers:
+        dW, *_ = [next(arrays) for parameter in (layer.W, layer.b, layer.slopes) if parameter is not None]
+        if layer.mask is not None:
+            dW[~layer.mask] = 0
 
 
 class Trainer(Closed):
@@ -340,7 +349,7 @@ class Trainer(Closed):
     def _gradient(self, X, y, sample_weight, mean_weight, first_row):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
-        options = _core.gradient_options(first_row=whole_number("first_row", first_row, least=0))
+        options = _core.gradient_options(first_row=whole_number("first_row", first_row, least=0, most=2**32 - 1))
         failure, result, gradients = self._core.gradient(
             data, self._settings(), checked_threads(self.threads), options
         )
@@ -358,6 +367,7 @@ class Trainer(Closed):
         if isinstance(self.optimizer, optimizers.FullBatch):
             raise ValueError(f"apply needs an optimizer of minibatches, got {type(self.optimizer).__name__}")
         arrays = arrays_like("gradients", gradients, self.network._core.parameters_of_all())
+        _without_masked(arrays, self.network.layers)
         with self._hold:
             if self._core.apply(arrays, self._settings(), checked_threads(self.threads)) is not None:
                 dtype = self.network.dtype
@@ -409,9 +419,16 @@ class Trainer(Closed):
         else:
             _core.shuffle(order, self._settings()["seed"], self.epoch, rows)
         failure, result = self._all_minibatches(data, order)
-        self._check(failure, result, data, rows)
+        if failure is not None:
+            self._check(failure, result, data, self._rows_of(result["minibatches"], data, order))
         sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
         return self._ended(self._means(sums, wanted), data, validation, wanted)
+
+    def _rows_of(self, minibatch, data, order):
+        """The numbers of that minibatch's examples, ascending."""
+        size = self.batch_size or len(data)
+        rows = np.arange(minibatch * size, min((minibatch + 1) * size, len(data if order is None else order)))
+        return rows if order is None else np.sort(order[rows])
 
     def _ended(self, logs, data, validation, wanted):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
@@ -608,6 +625,8 @@ class Trainer(Closed):
 
     def _data(self, X, y, validation_data, validation_split, stratify, weights, keep_y):
         """What to train on, and what to validate with or None."""
+        if weights["sample_weight"] is not None:  # which is looked at once
+            weights["sample_weight"] = number_array("sample_weight", weights["sample_weight"])
         data = examples(X, y, self.network, self.loss, **weights, keep_y=keep_y)
         if validation_split is None:
             if flag("stratify", stratify):

@@ -626,7 +626,9 @@ def test_the_first_number_that_is_not_finite_is_found(look, dtype, loss):
     net = make_network()
     for more in (dict(), dict(shuffle=False, threads=2), dict(batch_size=None)):
         trainer = Trainer(net, loss, **more)
-        for call in (trainer.fit, trainer.step, trainer.evaluate):
+        with pytest.raises(FloatingPointError, match=bad if more else r"X\[(2001, 3|2100, 0)\] is nan"):
+            trainer.fit(X, y)  # in an order of its own the other may come first
+        for call in (trainer.step, trainer.evaluate):
             with pytest.raises(FloatingPointError, match=bad):
                 call(X, y)
         with pytest.raises(FloatingPointError, match=bad):
@@ -652,6 +654,18 @@ def test_a_row_without_weight_is_not_the_one_that_is_named():
     X[5, 0] = X[33, 2] = np.nan
     with pytest.raises(FloatingPointError, match=r"X\[33, 2\] is nan"):
         Trainer(make_network(), batch_size=7).fit(X, y, sample_weight=weight)
+
+
+def test_the_row_that_is_named_is_one_of_the_minibatch():
+    X, y = example_data(60)
+    order = np.empty(60, np.int64)
+    mlpfast._core.shuffle(order, 3, 0)
+    bad = sorted(order[20:])[:3]  # of which the first in X is not the first in the order
+    first = next(row for row in order if row in bad)
+    X[bad, 1] = np.nan
+    with pytest.raises(FloatingPointError, match=rf"minibatch {list(order).index(first)}: X\[{first}, 1\] is nan"):
+        Trainer(make_network(), seed=3, batch_size=1).fit(X, y)
+    assert first != bad[0]
 
 
 def test_a_loss_that_is_nan_because_the_weights_are_is_returned():

@@ -298,3 +298,23 @@ def test_these_modes_do_change_what_numpy_computes(helper, mode):
     assert in_mode(helper, MODES[mode], results)[0] != plain
     if platform.machine() == "x86_64" and mode != "flush to zero":
         assert in_mode(helper, MODES[mode], lambda: (LONG / 7).astype(np.float64).tobytes())[0] != long
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_schedule_without_a_period_leaves_the_mode(helper, mode):
+    class Odd:
+        per = "epoch"
+
+        def at(self, t):
+            return 0.01
+
+    X, y, schedule = TINY, Y[: len(TINY)], Odd()
+    trainer = Trainer(Network([20, 7], output="softmax", seed=0), optimizer=SGD(lr=schedule))
+    trainer.step(X, y)
+    schedule.per = "day"
+
+    def refused():
+        with pytest.raises(ValueError, match="lr.per"):
+            trainer.step(X, y)
+
+    assert in_mode(helper, MODES[mode], refused)[1] == MODES[mode] & ~FLAGS

@@ -238,7 +238,7 @@ def test_bad_input_of_gradient():
         ((X[:, :3], y), ValueError, "X must have shape"), ((X, y[:3]), ValueError, "one entry for each row"),
         ((X * np.nan, y), FloatingPointError, r"X\[0, 0\] is nan"), ((X, y, None, 0), ValueError, "mean_weight"),
         ((X, y, None, None, -1), ValueError, "first_row must be >= 0"),
-        ((X, y, None, None, 1.5), TypeError, "first_row"),
+        ((X, y, None, None, 1.5), TypeError, "first_row"), ((X, y, None, None, 2**32), ValueError, "first_row"),
     ]:
         with pytest.raises(error, match=message):
             trainer.gradient(*given)
@@ -246,6 +246,16 @@ def test_bad_input_of_gradient():
     assert_same_bits(lbfgs.gradient(X, y)[1], trainer.gradient(X, y)[1])
     with pytest.raises(ValueError, match="apply needs an optimizer of minibatches, got LBFGS"):
         lbfgs.apply(trainer.gradient(X, y)[1])
+
+
+def test_what_a_mask_leaves_out_is_not_measured():
+    mask = np.zeros((5, 7), bool)
+    mask[:, 0] = True
+    net = Network([Layer(5, 7, mask=mask)], seed=0)
+    b = net.layers[0].b.copy()
+    dW, db = np.where(mask, 0, 1e6), np.eye(7)[1]
+    Trainer(net, "half_squared_error", SGD(lr=1.0), clip_norm=1.0).apply([dW, db])
+    np.testing.assert_allclose(net.layers[0].b, b - db)
 
 
 def test_no_other_thread_may_come_between():
