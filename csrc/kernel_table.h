@@ -39,7 +39,7 @@ typedef struct {
     double scale;           // 1/B, or 1 / sum of the sample weights: the one place where it is applied
     const mlp_settings *settings;      // but for the numbers that follow
     double lr, momentum, weight_decay, l1, l2;  // of this step and parameter; momentum is the setting moved
-    int64_t steps;          // t: this step included
+    int64_t t;              // of the optimizer: this step included
 } mlp_update;
 
 // A parameter with what the optimizer keeps of it, all of the same layout.

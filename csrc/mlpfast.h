@@ -202,10 +202,10 @@ int mlp_trainer_states(const mlp_trainer *trainer);  // how many arrays each par
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *trainer);  // whose they are
 // State number i of a parameter, a pointer that mlp_network_weights, _bias or _slopes returned: of the same layout.
 void *mlp_trainer_state(const mlp_trainer *trainer, int i, const void *parameter);
-int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // t: whole minibatches since the state began
+int64_t mlp_trainer_updates(const mlp_trainer *trainer);  // t of the optimizer: since its state began
+void mlp_trainer_set_updates(mlp_trainer *trainer, int64_t updates);
+int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // minibatches ever trained on: dropout and noise go by it
 void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
-int64_t mlp_trainer_minibatches(const mlp_trainer *trainer);  // ever trained on: dropout and noise draw anew for each
-void mlp_trainer_set_minibatches(mlp_trainer *trainer, int64_t minibatches);
 
 // A permutation of 0..n-1, fixed by seed, epoch (below 2^56) and n: rows (count) = what it has at its positions
 // [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for in

@@ -27,7 +27,7 @@ typedef struct {
     double flops_since_poll;
     int steps_since_poll;
     double weight_sum;    // of the minibatch
-    int64_t steps_before, minibatches_before;  // this epoch
+    int64_t updates_before, steps_before;  // this epoch
 } mlp_epoch;
 
 // A minibatch as a member sees it.
@@ -177,7 +177,7 @@ static mlp_move move_of(const minibatch *m) {
     const mlp_epoch *e = m->epoch;
     const mlp_settings *settings = e->settings;
     mlp_move move = {.settings = settings, .scale = e->options.scale, .lr = settings->lr,
-                     .steps = e->steps_before + m->number + 1, .unpenalised = e->options.unpenalised};
+                     .t = e->updates_before + m->number + 1, .unpenalised = e->options.unpenalised};
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
     if (e->rates) move.lr = e->rates[m->number];
     move.momentum = mlp_momentum_of(settings);
@@ -212,7 +212,7 @@ static int one_minibatch(minibatch *m) {
     mlp_epoch *e = m->epoch;
     mlp_step *s = &m->step;
     m->chunks = mlp_chunks_in(m->rows, s->pass->chunk_rows);
-    s->number = e->minibatches_before + m->number;
+    s->number = e->steps_before + m->number;
     mlp_await_others(s, 1);
     if (s->leads) e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
     if (m->chunks == 1) up_and_down(m, 0, m->rows);
@@ -328,7 +328,7 @@ static mlp_status run(mlp_epoch *e, int threads) {
     atomic_init(&pass->stop, MLP_OK);
     if (e->batch_size > e->examples.n) e->batch_size = e->examples.n;
     e->examples.changes_x = pass->drops && (pass->input_dropout > 0 || pass->input_noise > 0);
-    e->steps_before = t->steps, e->minibatches_before = t->minibatches;
+    e->updates_before = t->updates, e->steps_before = t->steps;
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_team_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
     mlp_status status = mlp_trainer_ensure(t, plan(e, threads));
@@ -353,8 +353,8 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
                    .result = result, .examples = {.net = t->net, .data = data, .order = order, .n = n},
                    .pass = {.lowest = t->lowest_trainable, .drops = 1, .poll = poll, .context = context}};
     status = run(&e, threads);
+    t->updates += result->minibatches;
     t->steps += result->minibatches;
-    t->minibatches += result->minibatches;
     return status;
 }
 
@@ -437,12 +437,12 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
     application a = {.pass = {.net = t->net, .lowest = t->lowest_trainable}, .trainer = t, .gradient = gradient,
-                     .move = {.settings = settings, .scale = 1, .lr = settings->lr, .steps = t->steps + 1}};
+                     .move = {.settings = settings, .scale = 1, .lr = settings->lr, .t = t->updates + 1}};
     a.move.momentum = mlp_momentum_of(settings);
     atomic_init(&a.pass.stop, MLP_OK);
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
     if (!mlp_team_run(mlp_team_size(threads, FLOPS_OF_A_STEP * numbers), run_application, &a)) return MLP_FORKED;
+    t->updates++;
     t->steps++;
-    t->minibatches++;
     return MLP_OK;
 }

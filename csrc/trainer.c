@@ -115,7 +115,7 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
         if (other) t->state[i] = NULL, free(old);  // in this order: a child that is forked in between must not find it
         if (fresh[i]) t->state[i] = fresh[i];
     }
-    if (other) t->steps = 0;
+    if (other) t->updates = 0;
     t->optimizer = settings->optimizer;
     return MLP_OK;
 }
@@ -194,7 +194,7 @@ void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
 }
 
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
+int64_t mlp_trainer_updates(const mlp_trainer *t) { return t->updates; }
+void mlp_trainer_set_updates(mlp_trainer *t, int64_t updates) { t->updates = updates; }
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
-int64_t mlp_trainer_minibatches(const mlp_trainer *t) { return t->minibatches; }
-void mlp_trainer_set_minibatches(mlp_trainer *t, int64_t minibatches) { t->minibatches = minibatches; }

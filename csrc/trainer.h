@@ -38,10 +38,10 @@ struct mlp_trainer {
 
     mlp_optimizer optimizer;       // whose state it is
     void *state[MLP_MOST_STATES];  // each laid out as the network's parameters; NULL until they are needed
-    int64_t steps;                 // since the state began
+    int64_t updates;               // t of the optimizer: since its state began
     void *gradient;       // of the parameters, laid out as they are; NULL until it is needed
     double *squares;      // of the gradient: for each layer n_in + 2, of the rows of W, of b and of the slopes; or NULL
-    int64_t minibatches;  // ever trained on: dropout and noise differ from one to the next
+    int64_t steps;        // minibatches ever trained on: dropout and noise differ from one to the next
 };
 
 int mlp_states_of(const mlp_settings *settings);  // numbers the optimizer keeps for each parameter

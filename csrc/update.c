@@ -21,7 +21,7 @@ double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows)
 static mlp_update rule_for(const mlp_layer *layer, const mlp_move *move) {
     const mlp_settings *settings = move->settings;
     return (mlp_update){move->scale, settings, move->lr, move->momentum, settings->weight_decay,
-                        settings->l1 + layer->spec.l1, settings->l2 + layer->spec.l2, move->steps};
+                        settings->l1 + layer->spec.l1, settings->l2 + layer->spec.l2, move->t};
 }
 
 // The gradient alone; settings belong to what is done with it.

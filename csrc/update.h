@@ -9,7 +9,7 @@ typedef struct {
     const mlp_settings *settings;
     double scale;         // of the sum over the rows: the one place of the 1/B
     double lr, momentum;  // of this step; see mlp_momentum_of
-    int64_t steps;        // t: this step included
+    int64_t t;            // of the optimizer: this step included
     int unpenalised;      // l1 and l2 count for nothing
 } mlp_move;
 

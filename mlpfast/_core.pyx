@@ -152,10 +152,10 @@ cdef extern from "mlpfast.h":
     int mlp_trainer_states(const mlp_trainer *)
     mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
     void *mlp_trainer_state(const mlp_trainer *, int, const void *)
+    int64_t mlp_trainer_updates(const mlp_trainer *)
+    void mlp_trainer_set_updates(mlp_trainer *, int64_t)
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
-    int64_t mlp_trainer_minibatches(const mlp_trainer *)
-    void mlp_trainer_set_minibatches(mlp_trainer *, int64_t)
     void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
     mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
@@ -211,7 +211,7 @@ cdef extern from "kernel_table.h":
         double scale
         const mlp_settings *settings
         double lr, momentum, weight_decay, l1, l2
-        int64_t steps
+        int64_t t
     ctypedef struct mlp_parameter:
         void *values
         void *state[2]
@@ -1219,7 +1219,7 @@ cdef class Trainer:
         mlp_x87_set(mlp_x87_default())
         try:
             per = schedule.per
-            t = epoch if per == "epoch" else self.minibatches if per == "step" else None
+            t = epoch if per == "epoch" else self.steps if per == "step" else None
             if t is None:
                 return None, None, None, False
             rate = on_callers_turn(schedule.at, t)
@@ -1258,11 +1258,11 @@ cdef class Trainer:
             if mlp_trainer_optimizer(self.c) != optimizer:
                 return 0, []
             arrays = self.views_of_state()
-            return mlp_trainer_steps(self.c), [[a.copy() for a in each] for each in arrays]
+            return mlp_trainer_updates(self.c), [[a.copy() for a in each] for each in arrays]
         finally:
             self.network.end_training()
 
-    def write_state(self, mlp_settings settings, int64_t steps, list states):
+    def write_state(self, mlp_settings settings, int64_t updates, list states):
         """states as read_state gives them, of the parameters' shapes and dtype; those that are not kept are ignored."""
         self.network.begin_training()
         try:
@@ -1270,7 +1270,7 @@ cdef class Trainer:
             for mine, given in zip(self.views_of_state(), states):
                 for array, values in zip(mine, given):
                     array[...] = values
-            mlp_trainer_set_steps(self.c, steps)
+            mlp_trainer_set_updates(self.c, updates)
         finally:
             self.network.end_training()
 
@@ -1290,18 +1290,18 @@ cdef class Trainer:
         return rows[:, :parameter.shape[1]]
 
     @property
-    def minibatches(self):
-        """Those done, also before an interrupt."""
-        return mlp_trainer_minibatches(self.c)
+    def steps(self):
+        """Minibatches done, also before an interrupt."""
+        return mlp_trainer_steps(self.c)
 
-    @minibatches.setter
-    def minibatches(self, int64_t minibatches):
-        mlp_trainer_set_minibatches(self.c, minibatches)
+    @steps.setter
+    def steps(self, int64_t steps):
+        mlp_trainer_set_steps(self.c, steps)
 
     def count_step(self):
         """A step was done outside of the core."""
-        mlp_trainer_set_steps(self.c, mlp_trainer_steps(self.c) + 1)
-        self.minibatches += 1
+        mlp_trainer_set_updates(self.c, mlp_trainer_updates(self.c) + 1)
+        self.steps += 1
 
     def step_ready(self, X, y, double scale, int threads):
         """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.

@@ -22,7 +22,7 @@ ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
 WEIGHTINGS = ("data", "minibatch")
 # In a state, with the least and the most each may be.
-COUNTS = {"epoch": (0, 2**56 - 2), "minibatches": (0, 2**53), "steps": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
+COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
 
 
 class Wanted(NamedTuple):
@@ -157,11 +157,11 @@ class Trainer(Closed):
     @property
     def steps(self):
         """Minibatches trained on, those of step included."""
-        return self._core.minibatches
+        return self._core.steps
 
     @steps.setter
     def steps(self, steps):
-        self._core.minibatches = whole_number("steps", steps, least=0, most=COUNTS["minibatches"][1])
+        self._core.steps = whole_number("steps", steps, least=0, most=COUNTS["steps"][1])
 
     @property
     def lr(self):
@@ -182,7 +182,7 @@ class Trainer(Closed):
     def state(self):
         """What training goes on from, beside the network, the seed and the settings: a copy.
 
-        {"epoch": .epoch, "minibatches": .steps, "steps": t of the optimizer's formula, "chunk_rows": .chunk_rows, name:
+        {"epoch": .epoch, "steps": .steps, "updates": t of the optimizer's formula, "chunk_rows": .chunk_rows, name:
         [an array for each of network.parameters]}, with the names of the optimizer's `states`; zeros where it has not
         begun, or keeps none, as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as
         the old one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
@@ -190,8 +190,8 @@ class Trainer(Closed):
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
-            steps, kept = self._core.read_state(optimizer.number)
-            counts = {"epoch": self.epoch, "minibatches": self.steps, "steps": steps, "chunk_rows": self.chunk_rows}
+            updates, kept = self._core.read_state(optimizer.number)
+            counts = {"epoch": self.epoch, "steps": self.steps, "updates": updates, "chunk_rows": self.chunk_rows}
         names = optimizer.states
         kept += [[np.zeros_like(p) for p in parameters] for _ in names[len(kept) :]]
         return {**counts, **dict(zip(names, kept, strict=True))}
@@ -203,14 +203,14 @@ class Trainer(Closed):
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
-        epoch, minibatches, steps, chunk_rows = (
+        epoch, steps, updates, chunk_rows = (
             whole_number(f"state[{name!r}]", state[name], least=least, most=most)
             for name, (least, most) in COUNTS.items()
         )
         arrays = [state_arrays(name, state[name], parameters) for name in names]
         with self._hold:
-            self._core.write_state(self._settings(), steps, arrays)
-            self.epoch, self.steps, self.chunk_rows = epoch, minibatches, chunk_rows
+            self._core.write_state(self._settings(), updates, arrays)
+            self.epoch, self.steps, self.chunk_rows = epoch, steps, chunk_rows
 
     @_core.in_default_mode
     def fit(

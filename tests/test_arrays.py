@@ -280,7 +280,7 @@ def test_a_state_is_set_from_any_arrays(look, dtype):
     nets = [network() for _ in "ab"]
     trainers = [Trainer(net, optimizer=SGD(0.1, momentum=0.9)) for net in nets]
     velocity = [look(numbers(p.shape, dtype)) for p in nets[0].parameters]
-    trainers[0].state = {**trainers[0].state, "steps": 3, "velocity": velocity}
+    trainers[0].state = {**trainers[0].state, "updates": 3, "velocity": velocity}
     trainers[1].state = {
         **trainers[0].state, "velocity": [np.array(np.asarray(v), "float32") for v in velocity]
     }
@@ -294,9 +294,9 @@ def test_a_state_that_is_refused_changes_nothing():
     trainer = Trainer(net, optimizer=SGD(0.1, momentum=0.9))
     bad = [np.ones(p.shape) for p in net.parameters]
     bad[-1] = np.array(["x"] * N_OUT)
-    state = {**trainer.state, "steps": 3, "velocity": bad}
+    state = {**trainer.state, "updates": 3, "velocity": bad}
     refused(["state['velocity'] must hold real numbers"], setattr, trainer, "state", state)
-    assert trainer.state["steps"] == 0 and all((v == 0).all() for v in trainer.state["velocity"])
+    assert trainer.state["updates"] == 0 and all((v == 0).all() for v in trainer.state["velocity"])
 
 
 # ---- out=

@@ -218,7 +218,7 @@ def test_gradients_that_are_refused(case):
     with pytest.raises(error, match=message):
         trainer.apply(given)
     assert_same_bits(trainer.network.parameters, before)
-    assert trainer.state["steps"] == state["steps"] == 0 and trainer.steps == 0
+    assert trainer.state["updates"] == state["updates"] == 0 and trainer.steps == 0
 
 
 def test_numbers_of_other_kinds_are_converted_and_the_gradients_stay():

@@ -44,8 +44,8 @@ SIMD update_rule rule_of(const mlp_update *u) {
     if (traits & MLP_CORRECTS) {
         // Where beta1 changes from step to step, the weights in m sum to 1 minus the product of all of them so far. Like
         // PyTorch this takes the power of the present one; both tend to 1.
-        rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->steps)));
-        rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->steps)));
+        rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->t)));
+        rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->t)));
     }
     return rule;
 }

@@ -132,12 +132,12 @@ static snapshot trained_by_steps(const setting *s, const dataset *d, const mlp_s
         CHECK(mlp_gradient(trainer, gradient, &r, &d->data, NULL, settings, threads, NULL, NULL) == MLP_OK);
         CHECK(r.rows == s->n && r.minibatches == 1 && isfinite(r.loss_sum));
         snapshot after = take_snapshot(s, net, trainer, dtype);
-        CHECK(same_snapshot(&before, &after) && mlp_trainer_steps(trainer) == i && mlp_trainer_minibatches(trainer) == i);
+        CHECK(same_snapshot(&before, &after) && mlp_trainer_updates(trainer) == i && mlp_trainer_steps(trainer) == i);
         CHECK(mlp_apply(trainer, gradient, settings, threads) == MLP_OK);
         free(before.values);
         free(after.values);
     }
-    CHECK(mlp_trainer_steps(trainer) == STEPS && mlp_trainer_minibatches(trainer) == STEPS);
+    CHECK(mlp_trainer_updates(trainer) == STEPS && mlp_trainer_steps(trainer) == STEPS);
     snapshot taken = take_snapshot(s, net, trainer, dtype);
     free(gradient);
     mlp_trainer_destroy(trainer);
@@ -187,7 +187,7 @@ static void test_refused_gradients(void) {
     d.data.n = 0;
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT32);
-    CHECK(same_snapshot(&before, &after) && mlp_trainer_steps(trainer) == 0 && mlp_trainer_minibatches(trainer) == 0);
+    CHECK(same_snapshot(&before, &after) && mlp_trainer_updates(trainer) == 0 && mlp_trainer_steps(trainer) == 0);
     free(before.values);
     free(after.values);
     free(gradient);
