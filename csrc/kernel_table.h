@@ -1,4 +1,4 @@
-// The seam between the walk (train.c, predict.c) and the arithmetic (kernels/*.inc.h): one table of functions for each
+// The seam between the walk (step.c, update.c) and the arithmetic (kernels/*.inc.h): one table of functions for each
 // instruction set and dtype. `real` below is the table's own type, float or double; every matrix is
 // C-contiguous, but for W, its state and its mask, whose rows are `stride` numbers apart.
 //

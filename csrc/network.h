@@ -1,4 +1,4 @@
-// What a network is made of; train.c and predict.c read it, network.c builds it.
+// What a network is made of; network.c builds it, and all others read it.
 #ifndef MLP_NETWORK_H
 #define MLP_NETWORK_H
 

@@ -190,7 +190,7 @@ def test_another_optimizer_begins_anew():
     trainer.step(X, y)
     assert trainer.state["steps"] == 1 and trainer.state["m"][0].any()
     trainer.optimizer = RMSprop()
-    assert trainer.state["steps"] == 0 and list(trainer.state) == ["epoch", "minibatches", "steps", "v"]
+    assert trainer.state["steps"] == 0 and list(trainer.state) == ["epoch", "minibatches", "steps", "chunk_rows", "v"]
     trainer.step(X, y)
     wanted = Trainer(network(), LOSS, Adam())
     wanted.step(X, y)

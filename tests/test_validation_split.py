@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import SGD, Layer, Network, Trainer
+from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, losses
 
 
 def problem(n=100, k=4, seed=0):
@@ -56,6 +56,61 @@ def test_the_split_is_that_of_the_data_given_in_two_parts():
     first = split.fit(X, y, epochs=3, validation_split=0.2)
     second = given.fit(X[rest], y[rest], epochs=3, validation_data=(X[rows], y[rows]))
     assert first == second and bits(split.network) == bits(given.network)
+
+
+@pytest.mark.parametrize("optimizer", [LBFGS(), NaturalGradient(cg_iterations=4)], ids=["lbfgs", "natural"])
+@pytest.mark.parametrize("own", [False, True])
+def test_the_split_of_all_rows_at_once(optimizer, own):
+    """In chunks, and with a Custom loss, which gets its rows of y."""
+    pytest.importorskip("scipy")
+    if own and isinstance(optimizer, NaturalGradient):
+        pytest.skip("it takes canonical pairs alone")
+    X, y = problem()
+    Y = np.eye(4)[y]
+    loss = losses.Custom(lambda y, yhat: ((yhat - y) ** 2).sum(axis=1), lambda y, yhat: 2 * (yhat - y))
+    (rows,) = held_out(trainer_for(), X, y, validation_split=0.2)
+    rest = np.setdiff1d(np.arange(100), rows)
+    split, given = (
+        Trainer(Network([6, 7, 4], activation="tanh", dtype="float64", seed=0), loss if own else "half_squared_error",
+                optimizer, batch_size=None, seed=0, chunk_rows=16) for _ in range(2)
+    )
+    first = split.fit(X, Y, epochs=3, validation_split=0.2)
+    second = given.fit(X[rest], Y[rest], epochs=3, validation_data=(X[rows], Y[rows]))
+    assert first == second and bits(split.network) == bits(given.network)
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+@pytest.mark.parametrize("kind", ["uint8", "float32", "own loss", "weights"])
+def test_a_split_in_any_order_is_that_of_two_parts(kind, shuffle):
+    X, y = problem()
+    X = (X * 20 + 100).astype("uint8") if kind == "uint8" else X.astype("float32")
+    weight = np.arange(100) % 5 if kind == "weights" else None
+    loss = "cross_entropy"
+    if kind == "own loss":
+        loss = losses.Custom(lambda y, yhat: yhat[:, 0] * y, lambda y, yhat: yhat * y[:, None])
+    (rows,) = held_out(trainer_for(), X.astype(float), y, validation_split=0.2)
+    rest = np.setdiff1d(np.arange(100), rows)
+    found = []
+    for split in (True, False):
+        net = Network([6, 7, 4], output="softmax", seed=0, input_scale=0.01)
+        trainer = Trainer(net, loss, SGD(lr=0.01), batch_size=32, seed=0, shuffle=shuffle, chunk_rows=8)
+        if split:
+            history = trainer.fit(X, y, epochs=2, validation_split=0.2, sample_weight=weight)
+        else:
+            weights = (None, None) if weight is None else (weight[rest], weight[rows])
+            validation = (X[rows], y[rows]) if weight is None else (X[rows], y[rows], weights[1])
+            history = trainer.fit(X[rest], y[rest], epochs=2, validation_data=validation, sample_weight=weights[0])
+        found.append((history, bits(net)))
+    assert found[0] == found[1]
+
+
+def test_no_row_of_X_is_copied():
+    X, y = problem()
+    X = X.astype("float32")
+    net = Network([6, 4], output="softmax", seed=0)
+    trainer = Trainer(net)
+    for part in trainer._data(X, y, None, 0.2, True, {"sample_weight": None, "class_weight": None}, False):
+        assert np.shares_memory(part.X, X) and part.X.shape == X.shape
 
 
 def test_the_split_is_drawn_once_by_the_seed():
