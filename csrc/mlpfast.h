@@ -191,7 +191,7 @@ typedef struct {
     int check_finite;     // stop before a minibatch whose input or loss is not finite changes the parameters
 } mlp_settings;
 
-typedef struct mlp_trainer mlp_trainer;  // activations, residuals and the optimizer's state of one network in training
+typedef struct mlp_trainer mlp_trainer;  // activations, delta and the optimizer's state of one network in training
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);
 void mlp_trainer_destroy(mlp_trainer *trainer);

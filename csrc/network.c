@@ -243,7 +243,8 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     if (!mlp_is_loss(loss.kind) || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
     if (!mlp_goes_with(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     // Slopes learn from d loss / d a.
-    if (loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
+    int skips_a = loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z;
+    if (skips_a && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
     if (data->n == 0 || loss.kind == MLP_CUSTOM_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;

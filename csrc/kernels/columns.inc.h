@@ -1,8 +1,8 @@
 // What goes along a row, for VL rows at once, each in a lane of its own. Template parameters: a simd/*.h.
 //
 // A largest number, or a sum, goes down the columns here: column j is one vector that holds number j of VL rows. A sum is
-// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in their
-// order: the same everywhere, whatever VL is, and exact enough for a million columns.
+// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in
+// their order: the same everywhere, whatever VL is, and exact enough for a million columns.
 #define SUM_BLOCK 256
 
 // How many of the VL numbers from j on exist in a row of n.
