@@ -143,8 +143,9 @@ typedef struct {
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
-    // Loss and its derivative in one pass over `rows` rows. out (rows, n) holds z_L for the losses that contain the output's
-    // activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
+    // Loss and its derivative in one pass over `rows` rows. out (rows, n) holds z_L for the losses that contain
+    // the output's activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d
+    // a_L);
     // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and the
     // weights that multiply both loss and delta.
     // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
@@ -154,8 +155,8 @@ typedef struct {
                 mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
-    // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `key`, its row
-    // and its column alone.
+    // of x (.., n) += deviation times standard normal numbers. Each number depends on `key`, its row and its column
+    // alone.
     void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_rng_key *key);
     void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key);
 

@@ -129,7 +129,8 @@ SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
     vreal sum = v_zero();
     for (int64_t first = 0; first < n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = first; j < block_end(first, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
+        int64_t end = block_end(first, n);
+        for (int64_t j = first; j < end; j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
         sum = v_add(sum, part);
     }
     return sum;

@@ -450,8 +450,8 @@ typedef struct {
     const void *job;
 } transposed_job;
 
-static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i, int cols,
-                                            int rows) {
+static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i,
+                                            int cols, int rows) {
     const transposed_job *to = job;
     real transposed[MR * NR + VL];  // (rows, cols); whole vectors are read
     for (int r = 0; r < rows; r++) {
@@ -461,7 +461,8 @@ static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, i
 }
 
 static SIMD_TARGET void transposed_product(const update_job *to, epilogue_function *apply, mlp_prefetch *prefetch,
-                                           const void *x, const void *delta, int64_t B, int64_t n_in, mlp_block block, void *scratch) {
+                                           const void *x, const void *delta, int64_t B, int64_t n_in, mlp_block block,
+                                           void *scratch) {
     operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
     transposed_job transposed = {apply, to};
     // prefetch->lines is for tiles of MR along n_in; here they have the width that product_block chooses.
@@ -472,8 +473,8 @@ static SIMD_TARGET void transposed_product(const update_job *to, epilogue_functi
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, epilogue_function *apply, const plain_update *plain,
-                                         mlp_prefetch *prefetch, const void *x, const void *delta, int64_t B, int64_t n_in,
-                                         mlp_block block, void *scratch) {
+                                         mlp_prefetch *prefetch, const void *x, const void *delta, int64_t B,
+                                         int64_t n_in, mlp_block block, void *scratch) {
     if (goes_transposed(to->n_out, &block)) {
         transposed_product(to, apply, prefetch, x, delta, B, n_in, block, scratch);
         return;
@@ -488,8 +489,8 @@ static SIMD_TARGET void gradient_product(const update_job *to, epilogue_function
 }
 
 static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B,
-                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch,
-                                       void *scratch) {
+                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
+                                       mlp_prefetch *prefetch, void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
     plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};

@@ -2,8 +2,8 @@
 //
 // The numbers of row i are made in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the
 // use, the step, the row and the block, give four words each; word k of generator g belongs to column
-// k RANDOM_COLS / 4 + g. So each number depends on (seed, stream, step, row, column) alone, and is made again in the backward pass
-// instead of being stored.
+// k RANDOM_COLS / 4 + g. So each number depends on (seed, stream, step, row, column) alone, and is made
+// again in the backward pass instead of being stored.
 
 #include <string.h>
 
@@ -52,9 +52,9 @@ static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block 
     }
 }
 
-// Upper-tail normal quantile: z > 0 with P(Z > z) = v < 1/2. Wichura, "Algorithm AS 241: the percentage points of the normal
-// distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of its
-// three ranges is never reached.
+// Upper-tail normal quantile: z > 0 with P(Z > z) = v < 1/2. Wichura, "Algorithm AS 241: the percentage points of the
+// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of
+// its three ranges is never reached.
 SIMD vreal normal_upper_quantile(vreal v) {
     static const real a[] = {(real)3.3871327179, (real)50.434271938, (real)159.29113202, (real)59.109374720};
     static const real b[] = {1, (real)17.895169469, (real)78.757757664, (real)67.187563600};
@@ -76,7 +76,9 @@ static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, do
             int64_t from, to;
             random_words(word, key, i, block);
             columns_of_block(block, 0, n, &from, &to);
-            for (int j = 0; j < RANDOM_COLS; j++) upper[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
+            for (int j = 0; j < RANDOM_COLS; j++) {
+                upper[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
+            }
             for (int j = 0; j < RANDOM_COLS; j += VL) v_store(upper + j, normal_upper_quantile(v_load(upper + j)));
             real *to_row = (real *)x + i * n + block * RANDOM_COLS;
             for (int64_t j = 0; j < to; j++) to_row[j] += (real)deviation * (word[j] & 1 ? -upper[j] : upper[j]);
