@@ -3,8 +3,8 @@
 //   core     rounds to nearest, takes subnormal numbers for 0 and makes none. For the kernels: on many processors every
 //            operation that meets a subnormal number takes up to a hundred times as long.
 //   default  what a C program begins in, with subnormal numbers: for Python code, functions of the caller's among it
-// Whether a result is subnormal x86-64 decides after rounding it, AArch64 before: one that would be rounded up to the
-// smallest normal number is that on the one, and 0 on the other.
+// x86-64 detects tininess after rounding, AArch64 before: a result that rounds up to the smallest normal number is kept
+// on x86-64 and becomes 0 on AArch64.
 #ifndef MLP_FPMODE_H
 #define MLP_FPMODE_H
 

@@ -67,8 +67,8 @@ typedef struct {
     uint32_t left_key[MLP_ORDER_ROUNDS][2], right_key[MLP_ORDER_ROUNDS][2];  // the second of each is odd
 } mlp_permutation;
 
-// Rows of the data that the next minibatch takes: while a product is computed, so many lines for each of its tiles are
-// fetched towards this core. What has been asked for is counted in `row` and `byte`.
+// Rows of X of the next minibatch to prefetch while a product is computed: `lines` cache lines per tile. `row` and
+// `byte` count what has been prefetched.
 typedef struct {
     const char *X;
     const int64_t *index;  // row i stands at index[i], or at i if NULL
@@ -84,8 +84,8 @@ typedef struct {
     int64_t mr, nr;   // products are cheapest in blocks of whole tiles
 
     // The products below take scratch memory of the calling thread: this many bytes, where no dimension of the product
-    // (rows, n_in, n_out, B) is above `most`; softmax and the losses of rows of at most `widest` numbers are content with
-    // it too. It never shrinks as its arguments grow. On a cache line products are fastest.
+    // (rows, n_in, n_out, B) is above `most`; it also suffices for softmax and losses of rows of at most `widest`
+    // numbers. It never shrinks as its arguments grow. On a cache line products are fastest.
     size_t (*scratch_bytes)(int64_t most, int64_t widest);
 
     // out (rows, n) = rows of X (.., n), numbers of x_type times scale if uint8; row i is X[index[i]], or X[i] if index
@@ -106,7 +106,8 @@ typedef struct {
     // Block of W (n_in, n_out): dW = scale x^T delta + l2 W + l1 sign(W) is formed tile by tile and W updated from it.
     // prefetch may be NULL.
     void (*update_weights)(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B, int64_t n_in,
-                           int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch, void *scratch);
+                           int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch,
+                           void *scratch);
     // Elements [j0, j1) of b (n_out): db = scale * sum of delta's rows. l1, l2 and weight decay do not touch biases.
     void (*update_bias)(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
                         const mlp_update *update);
@@ -142,8 +143,9 @@ typedef struct {
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
-    // Loss and its derivative in one pass over rows rows. out (rows, n) holds z_L for the losses that contain the output's
-    // activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d a_L);
+    // Loss and its derivative in one pass over `rows` rows. out (rows, n) holds z_L for the losses that contain
+    // the output's activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d
+    // a_L);
     // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and the
     // weights that multiply both loss and delta.
     // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
@@ -153,15 +155,15 @@ typedef struct {
                 mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
     // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
-    // of x (.., n) += deviation times numbers of the standard normal distribution. Each number depends on `key`, its row
-    // and its column alone.
+    // of x (.., n) += deviation times standard normal numbers. Each number depends on `key`, its row and its column
+    // alone.
     void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_rng_key *key);
     void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key);
 
     // rows (count) = what the permutation has at its positions [first, first + count).
     void (*order)(int64_t *rows, int64_t first, int64_t count, const mlp_permutation *permutation);
 
-    // Element by element, for the tests: out (n) = f(x).
+    // Element by element, out (n) = f(x): log for normal initial weights (rng.c), all of them for the tests.
     void (*exp)(void *out, const void *x, int64_t n);
     void (*log)(void *out, const void *x, int64_t n);
     void (*tanh)(void *out, const void *x, int64_t n);
@@ -171,7 +173,7 @@ typedef struct {
     void (*normal_cdf)(void *out, const void *x, int64_t n);  // of the standard normal distribution
     void (*normal_pdf)(void *out, const void *x, int64_t n);
 
-    // Keeps the multipliers of one core busy; returns the floating-point operations done.
+    // Fused multiply-adds alone, for the peak rate of a core; returns the floating-point operations done.
     double (*multiply_adds)(int64_t steps);
 } mlp_kernels;
 

@@ -13,7 +13,7 @@ typedef struct {
     int changes_x;         // what gets the rows of X will write to them
 } mlp_examples;
 
-// Room for gathered rows, and for their places in X; an array that needs none is NULL.
+// Buffers for gathered rows, and for their places in X; an array that needs none is NULL.
 enum { MLP_ROWS_X, MLP_ROWS_PLACES, MLP_ROWS_LABELS, MLP_ROWS_TARGETS, MLP_ROWS_Y, MLP_ROWS_WEIGHTS, MLP_ROW_ARRAYS };
 
 typedef struct {

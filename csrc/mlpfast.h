@@ -165,8 +165,8 @@ typedef struct {
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that stopped the epoch
 } mlp_result;
 
-// The loss over all of data, without changing anything; not MLP_CUSTOM_LOSS, which may join rows. Threads and workspace as in
-// mlp_predict.
+// The loss over all of data, without changing anything; not MLP_CUSTOM_LOSS, which may join rows. Threads and workspace
+// as in mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
 
@@ -191,7 +191,7 @@ typedef struct {
     int check_finite;     // stop before a minibatch whose input or loss is not finite changes the parameters
 } mlp_settings;
 
-typedef struct mlp_trainer mlp_trainer;  // activations, residuals and the optimizer's state of one network in training
+typedef struct mlp_trainer mlp_trainer;  // activations, delta and the optimizer's state of one network in training
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);
 void mlp_trainer_destroy(mlp_trainer *trainer);

@@ -78,7 +78,8 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
         if (!mlp_is_activation(s->activation)) return MLP_BAD_ARGUMENT;
         if (!(s->alpha >= mlp_activation_rows[s->activation].least_alpha)) return MLP_BAD_ARGUMENT;
-        if (s->activation == MLP_CUSTOM_ACTIVATION && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
+        int is_custom = s->activation == MLP_CUSTOM_ACTIVATION;
+        if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
     }
@@ -243,7 +244,8 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     if (!mlp_is_loss(loss.kind) || !parameters_fit(loss)) return MLP_BAD_ARGUMENT;
     if (!mlp_goes_with(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     // Slopes learn from d loss / d a.
-    if (loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
+    int skips_a = loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z;
+    if (skips_a && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
     if (data->n == 0 || loss.kind == MLP_CUSTOM_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two
     if (!data->labels) return MLP_OK;

@@ -83,8 +83,8 @@ static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part)
     const mlp_layer *layer = &s->net->layers[l];
     int is_custom = g.kind == MLP_CUSTOM_ACTIVATION;
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
-    s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride, layer->b,
-                              is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
+    s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride,
+                              layer->b, is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
                               mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), part.scratch);
 }
 

@@ -1,4 +1,4 @@
-// A minibatch, or a chunk of one, on its way through the layers: forward, loss, and the residuals (delta) downwards.
+// A minibatch, or a chunk of one, on its way through the layers: forward, loss, and delta downwards.
 // Training, prediction (forward alone) and mlp_gradient go this way.
 #ifndef MLP_STEP_H
 #define MLP_STEP_H
@@ -8,12 +8,12 @@
 #include "minibatch.h"
 #include "team.h"
 
-// Room for the rows of a step.
+// Memory for the rows of a step.
 typedef struct {
     void **a;      // a[l] (rows, n_out) the output of layer l
     void **u;      // u[l] is a[l] before dropout, where layer l has it; else NULL
     void **z;      // z[l] (rows, n_out) where the derivative is written in it, else NULL
-    void **delta;  // delta[l] (rows, n_out of layer l); delta is NULL where no residuals are wanted
+    void **delta;  // delta[l] (rows, n_out of layer l); delta is NULL where it is not wanted
     void **slope;  // slope[l] (chunks of the rows, n_out of layer l), the gradient of a prelu's slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
     mlp_row_buffers gathered;
@@ -23,7 +23,7 @@ typedef struct {
 typedef struct {
     const mlp_network *net;
     const mlp_loss *loss;  // NULL: the outputs alone
-    int lowest;            // no residual is needed below this layer
+    int lowest;            // no delta is needed below this layer
     int frozen_too;        // the gradient of layers that are not trained is wanted too
     int64_t chunk_rows;
     int drops;             // dropout, and in training noise; without, what follows counts for nothing
@@ -105,7 +105,7 @@ static inline int mlp_interrupted(const mlp_pass *pass) {
 void mlp_stop(mlp_pass *pass, mlp_status why);
 
 // Whether a phase may be left out, because the step will be given up. Members may see this at different times; they all
-// go on through the barriers, and agree once the residuals are there.
+// go on through the barriers, and agree once delta is there.
 int mlp_given_up(const mlp_step *s);
 
 const void *mlp_input_of(const mlp_step *s, int l);  // (rows, n_in): of layer 0 the rows of X, else the outputs below

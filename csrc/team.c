@@ -113,9 +113,9 @@ _Noreturn static void leave_orphaned(const mlp_member *me) {
 // ---- Running a team ----
 
 #ifdef _OPENMP
-// Where the system refuses a thread, as under a limit on processes or on memory, OpenMP ends the process. So as many as
-// the pool is going to grow by are made by way of trial, all at once, and let go again; their stacks stay for those
-// that follow. Some other thread or process may still come in between.
+// libgomp aborts the process if a thread cannot be created, as under a limit on processes or memory. So as many threads
+// as its pool will grow by are created and joined first, all at once; their cached stacks serve those that follow.
+// Another thread or process can still use up the limit in between.
 static void *wait_for_end_of_trial(void *lock) {
     pthread_mutex_lock(lock);
     pthread_mutex_unlock(lock);

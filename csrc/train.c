@@ -56,7 +56,7 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
     if (pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
 }
 
-// ---- Up to the residuals ----
+// ---- Up to delta ----
 
 // Rows [first_row, first_row + rows) of the minibatch; nothing has changed after it.
 static void up_and_down(minibatch *m, int64_t first_row, int64_t rows) {
@@ -89,13 +89,13 @@ static void *place_of_sum(const minibatch *m, int64_t i) {
     return t->memory_of_sums + (size_t)(workspace * t->capacity.sums + i) * t->net->bytes;
 }
 
-// The residuals of `chunk` are there, as rows of the step's chunk number `own`. What they add to the gradient takes its
+// delta of `chunk` is there, as rows of the step's chunk number `in_step`. What they add to the gradient takes its
 // place in the tree.
-static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t own) {
+static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t in_step) {
     mlp_step *s = &m->step;
     void *sum = place_of_sum(m, sums->n);
     mlp_push_sum(sums, chunk, chunk + 1, sum);
-    if (!mlp_stopped(s->pass)) mlp_store_chunk(s, sum, own);
+    if (!mlp_stopped(s->pass)) mlp_store_chunk(s, sum, in_step);
     mlp_await_others(s, 0);
     mlp_join_sums(s, sums, m->chunks);
 }
@@ -107,33 +107,33 @@ static void each_chunk(minibatch *m) {
     mlp_sums sums = {.n = 0};
     if (m->epoch->whole) up_and_down(m, 0, m->rows);
     for (int64_t chunk = 0; chunk < m->chunks; chunk++) {
-        int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), own = m->epoch->whole ? chunk : 0;
+        int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), in_step = m->epoch->whole ? chunk : 0;
         if (!m->epoch->whole) up_and_down(m, chunk * length, rows);
         mlp_await_others(s, 0);
         if (mlp_interrupted(s->pass)) return;  // they all see the same: it is not written before the next barrier
-        if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, own * length, rows);
-        add_chunk(m, &sums, chunk, own);
+        if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, in_step * length, rows);
+        add_chunk(m, &sums, chunk, in_step);
     }
 }
 
 // Each member takes chunks through all layers, and adds up their gradients: it waits for nobody, and finds what it has
 // written in its own caches. For that a gradient must be small, so the network too. What is left to add at the end is
 // shared.
-static void own_chunks(minibatch *m) {
+static void chunks_by_member(minibatch *m) {
     mlp_step *s = &m->step, shared = *s;
     mlp_member alone = {.team = m->me->team, .rank = 0, .size = 1};
     mlp_trainer *t = m->trainer;
-    mlp_sums *own = &t->sums[m->me->rank], all = {.n = 0};
+    mlp_sums *mine = &t->sums[m->me->rank], all = {.n = 0};
     int64_t length = s->pass->chunk_rows, begin, end;
     mlp_share(m->me->rank, m->me->size, m->chunks, 1, &begin, &end);
     s->sharing = &alone, s->space = &t->workspaces[m->me->rank];
-    own->n = 0;
+    mine->n = 0;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk);
         if (mlp_given_up(s)) break;
         up_and_down(m, chunk * length, rows);
         t->chunk_sums[chunk] = sums_of_rows(s, 0, rows);
-        add_chunk(m, own, chunk, 0);
+        add_chunk(m, mine, chunk, 0);
     }
     *s = shared;
     mlp_await_others(s, 0);
@@ -216,7 +216,7 @@ static int one_minibatch(minibatch *m) {
     mlp_await_others(s, 1);
     if (s->leads) e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
     if (m->chunks == 1) up_and_down(m, 0, m->rows);
-    else if (e->alone) own_chunks(m);
+    else if (e->alone) chunks_by_member(m);
     else each_chunk(m);
 
     // The one place where all members must agree. stop was last written before the barrier they cross here, and can be

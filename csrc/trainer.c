@@ -18,7 +18,8 @@ static mlp_workspace lay_out_pointers(int n_layers, char *block, size_t *used) {
     return w;
 }
 
-static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used, const mlp_capacity *capacity) {
+static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block, size_t *used,
+                            const mlp_capacity *capacity) {
     size_t size = t->net->kernels->real_size;
     int64_t rows = capacity->rows;
     for (int i = 0; i < MLP_ROW_ARRAYS; i++) {
@@ -55,7 +56,8 @@ static size_t lay_out(mlp_trainer *t, char *block, mlp_capacity capacity, size_t
     }
     mlp_chunk_sums *chunk_sums = next_part(block, &used, capacity.chunks, 1, sizeof *chunk_sums);
     char *of_sums = next_part(block, &used, capacity.sums * capacity.workspaces, 1, net->bytes);
-    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(net->widest > capacity.rows ? net->widest : capacity.rows, net->widest));
+    int64_t most = net->widest > capacity.rows ? net->widest : capacity.rows;
+    mlp_reserve(&scratch, 1, 1, net->kernels->scratch_bytes(most, net->widest));
     char *of_threads = next_part(block, &used, capacity.threads, 1, scratch);
     if (!block) return used;
     t->workspaces = workspaces, t->chunk_sums = chunk_sums, t->sums = sums, t->memory_of_sums = of_sums;
@@ -138,7 +140,7 @@ static mlp_status ensure_squares(mlp_trainer *t) {
     return t->squares ? MLP_OK : MLP_NO_MEMORY;
 }
 
-// ---- Room for a call ----
+// ---- Memory for a call ----
 
 #ifdef MLP_POISON
 static void poison_workspaces(mlp_trainer *t) {

@@ -1,4 +1,4 @@
-// A trainer's memory: capacity for minibatches, for gradients, and the optimizer's state.
+// A trainer's memory: workspaces for minibatches, gradients, and the optimizer's state.
 #ifndef MLP_TRAINER_H
 #define MLP_TRAINER_H
 
@@ -9,7 +9,7 @@ typedef struct {
     double loss, correct, exact;  // over the rows of a chunk
 } mlp_chunk_sums;
 
-// What there must be capacity for.
+// What the memory must suffice for.
 typedef struct {
     int64_t rows;          // in each workspace
     mlp_row_bytes gathered;

@@ -1,11 +1,11 @@
-// What becomes of the residuals of a minibatch, in one of two ways that come to the same bits: each tile of the
+// What becomes of delta of a minibatch, in one of two ways that come to the same bits: each tile of the
 // gradient goes from its sums straight into the update; or the gradient is stored, added up from the chunks of the
 // minibatch where it has several, and then used.
 #include "update.h"
 
 #include <math.h>
 
-// Rows of W that an update splits off at the least: fewer have too few chains of sums to hide the latency of an
+// Minimum rows of W per thread in an update: fewer have too few chains of sums to hide the latency of an
 // addition, and take as long. A multiple of mr would leave a layer of 32 rows 28 to one member and 4 to the
 // other.
 #define UPDATE_ROWS 4

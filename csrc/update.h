@@ -1,4 +1,4 @@
-// From the residuals of a minibatch to its gradient, and from the gradient to the parameters.
+// From delta of a minibatch to its gradient, and from the gradient to the parameters.
 #ifndef MLP_UPDATE_H
 #define MLP_UPDATE_H
 
@@ -23,7 +23,7 @@ double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows)
 // All of these are called by each member, who does its part; they wait for each other inside where they must, but need
 // not have done so after.
 
-// The parameters of all layers that are trained, one step further, straight from the residuals of s. next: rows of the
+// The parameters of all layers that are trained, one step further, straight from delta of s. next: rows of the
 // minibatch after it.
 void mlp_update_parameters(mlp_step *s, mlp_trainer *t, const mlp_move *move, int64_t next);
 // The gradient of s, one chunk, in one pass.

@@ -11,5 +11,5 @@ const mlp_loss_row mlp_loss_rows[MLP_LOSSES] = {MLP_LOSS_ROWS(LOSS)};
 #define OPTIMIZER(number, NAME, name, states, moved, traits) [number] = {#name, states, moved, traits},
 const mlp_optimizer_row mlp_optimizer_rows[MLP_OPTIMIZERS] = {MLP_OPTIMIZER_ROWS(OPTIMIZER)};
 
-#define STATES_FIT(number, NAME, name, states, ...) _Static_assert(states <= MLP_MOST_STATES, "more than there is room for");
+#define STATES_FIT(number, NAME, name, states, ...) _Static_assert(states <= MLP_MOST_STATES, "raise MLP_MOST_STATES");
 MLP_OPTIMIZER_ROWS(STATES_FIT)

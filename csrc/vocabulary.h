@@ -83,7 +83,8 @@ typedef enum {
 #define MLP_OUTPUT(NAME) (UINT64_C(1) << MLP_##NAME)
 
 // X(number, NAME, name, form, y, traits, other members of mlp_loss_row)
-// form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers; CUSTOM.
+// form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers;
+// CUSTOM.
 #define MLP_LOSS_ROWS(X) \
     X(0, CROSS_ENTROPY, cross_entropy, ROWS, MLP_Y_DISTRIBUTIONS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_SMOOTHS, \
       .natural = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \

@@ -368,7 +368,7 @@ def peak_flops(dtype, int threads, double seconds):
 
 # ---- The floating-point mode, and NumPy's error state ----
 
-cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # the SilentErrors in force, or None
+cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # those in force
 
 
 cdef class SilentErrors:

@@ -289,7 +289,7 @@ class _Search:
         return result, not np.array_equal(before, self.accepted) or self.trainer._settings() != self.settings
 
     def back(self):
-        """To the last whole iteration, unless callbacks have the word."""
+        """To the last whole iteration, unless a callback is running."""
         if self.searching:
             self.variables.write(self.accepted)
 

@@ -1,8 +1,8 @@
 // What goes along a row, for VL rows at once, each in a lane of its own. Template parameters: a simd/*.h.
 //
 // A largest number, or a sum, goes down the columns here: column j is one vector that holds number j of VL rows. A sum is
-// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in their
-// order: the same everywhere, whatever VL is, and exact enough for a million columns.
+// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in
+// their order: the same everywhere, whatever VL is, and exact enough for a million columns.
 #define SUM_BLOCK 256
 
 // How many of the VL numbers from j on exist in a row of n.
@@ -129,7 +129,8 @@ SIMD vreal column_dot(const real *x, const real *y, int64_t n) {
     vreal sum = v_zero();
     for (int64_t first = 0; first < n; first += SUM_BLOCK) {
         vreal part = v_zero();
-        for (int64_t j = first; j < block_end(first, n); j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
+        int64_t end = block_end(first, n);
+        for (int64_t j = first; j < end; j++) part = v_fma(v_load(x + j * VL), v_load(y + j * VL), part);
         sum = v_add(sum, part);
     }
     return sum;

@@ -3,11 +3,11 @@
 // Template parameters: MR (accumulator rows), NR_VECS (accumulator vectors a row), and a simd/*.h.
 //
 // All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of MR x NR
-// accumulators that stay in registers. p is cut into KC blocks (kernel_table.h): each is ONE chain of fused multiply-adds
-// in increasing p, the first from init, the others from zero, and the blocks are added in their order. So the bits of an
-// element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also
-// round less than a long one. A finished tile passes through the first-level cache into its epilogue: activation, g', or
-// the update.
+// accumulators that stay in registers. p is cut into KC blocks (MLP_KC): each is ONE chain of fused multiply-adds in
+// increasing p, the first from init, the others from zero, and the blocks are added in their order. So the bits of an
+// element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also round
+// less than a long one. A finished tile passes through the first-level cache into its epilogue: activation, g', or the
+// update.
 //
 // From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
 // blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
@@ -71,8 +71,8 @@ SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int pena
     v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
 }
 
-// The inner loop. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the last
-// vector exist in memory. a, b and init point at the tile's first row and column.
+// The inner loop. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the
+// last vector exist in memory. a, b and init point at the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
                   const plain_update *plain) {
     const int ld = vecs > NR_VECS ? WIDE_COLS : NR;  // of sums; a constant too
@@ -405,7 +405,8 @@ static SIMD_TARGET void delta_epilogue(const void *job, const real *sums, int64_
                                      int cols) {
     const layer_job *layer = job;
     int64_t at = i * layer->ld + j;
-    times_derivative(layer->out + at, layer->ld, sums, ld, layer->kept + at, layer->ld, unit_at(layer->g, j), rows, cols);
+    times_derivative(layer->out + at, layer->ld, sums, ld, layer->kept + at, layer->ld, unit_at(layer->g, j), rows,
+                     cols);
 }
 
 static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W, int64_t stride, const void *kept,
@@ -449,7 +450,8 @@ typedef struct {
     const void *job;
 } transposed_job;
 
-static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i, int cols, int rows) {
+static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i,
+                                            int cols, int rows) {
     const transposed_job *to = job;
     real transposed[MR * NR + VL];  // (rows, cols); whole vectors are read
     for (int r = 0; r < rows; r++) {
@@ -458,8 +460,9 @@ static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, i
     to->apply(to->job, transposed, cols, i, j, rows, cols);
 }
 
-static SIMD_TARGET void transposed_product(const update_job *to, epilogue_function *apply, mlp_prefetch *prefetch, const void *x,
-                                       const void *delta, int64_t B, int64_t n_in, mlp_block block, void *scratch) {
+static SIMD_TARGET void transposed_product(const update_job *to, epilogue_function *apply, mlp_prefetch *prefetch,
+                                           const void *x, const void *delta, int64_t B, int64_t n_in, mlp_block block,
+                                           void *scratch) {
     operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
     transposed_job transposed = {apply, to};
     // prefetch->lines is for tiles of MR along n_in; here they have the width that product_block chooses.
@@ -470,14 +473,15 @@ static SIMD_TARGET void transposed_product(const update_job *to, epilogue_functi
 }
 
 static SIMD_TARGET void gradient_product(const update_job *to, epilogue_function *apply, const plain_update *plain,
-                                         mlp_prefetch *prefetch, const void *x, const void *delta, int64_t B, int64_t n_in,
-                                         mlp_block block, void *scratch) {
+                                         mlp_prefetch *prefetch, const void *x, const void *delta, int64_t B,
+                                         int64_t n_in, mlp_block block, void *scratch) {
     if (goes_transposed(to->n_out, &block)) {
         transposed_product(to, apply, prefetch, x, delta, B, n_in, block, scratch);
         return;
     }
     operands o = {.a = x, .a_row = 1, .a_step = n_in, .b = delta, .b_step = to->n_out, .b_col = 1, .k = B};
-    epilogue tail = {.apply = apply, .job = to, .reads = {to->W.values}, .ld = to->ld, .plain = plain, .prefetch = prefetch};
+    epilogue tail = {.apply = apply, .job = to, .reads = {to->W.values}, .ld = to->ld, .plain = plain};
+    tail.prefetch = prefetch;
     int arrays = 1;
     for (; arrays <= MLP_MOST_STATES && to->W.state[arrays - 1]; arrays++) tail.reads[arrays] = to->W.state[arrays - 1];
     tail.far = (block.i1 - block.i0) * (block.j1 - block.j0) * arrays > FAR;
@@ -485,8 +489,8 @@ static SIMD_TARGET void gradient_product(const update_job *to, epilogue_function
 }
 
 static SIMD_TARGET void update_weights(mlp_parameter W, int64_t stride, const void *x, const void *delta, int64_t B,
-                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update, mlp_prefetch *prefetch,
-                                       void *scratch) {
+                                       int64_t n_in, int64_t n_out, mlp_block block, const mlp_update *update,
+                                       mlp_prefetch *prefetch, void *scratch) {
     update_rule rule = rule_of(update);
     update_job to = {.rule = &rule, .W = W, .ld = stride, .n_out = n_out};
     plain_update plain = {.W = W.values, .ld = stride, .rule = &rule};

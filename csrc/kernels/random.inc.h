@@ -1,8 +1,9 @@
 // Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a simd/*.h.
 //
-// The numbers of row i are drawn in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the use, the step,
-// the row and the block, give four words each; word k of generator g belongs to column k RANDOM_COLS / 4 + g. So each number
-// depends on (seed, stream, step, row, column) alone, and is drawn again in the backward pass instead of being kept.
+// The numbers of row i are made in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the
+// use, the step, the row and the block, give four words each; word k of generator g belongs to column
+// k RANDOM_COLS / 4 + g. So each number depends on (seed, stream, step, row, column) alone, and is made
+// again in the backward pass instead of being stored.
 
 #include <string.h>
 
@@ -27,14 +28,15 @@ static SIMD_TARGET void random_words(uint32_t *word, const mlp_rng_key *key, int
     for (int k = 0; k < 4; k++) memcpy(word + k * GENERATORS, c[k], sizeof c[k]);
 }
 
-// Columns [*from, *to) of the drawn block that lie in [j0, j1).
+// Columns [*from, *to) of the block that lie in [j0, j1).
 SIMD void columns_of_block(int64_t block, int64_t j0, int64_t j1, int64_t *from, int64_t *to) {
     *from = block * RANDOM_COLS < j0 ? j0 - block * RANDOM_COLS : 0;
     *to = (block + 1) * RANDOM_COLS > j1 ? j1 - block * RANDOM_COLS : RANDOM_COLS;
 }
 
 // out (.., n) = in, each number zero with probability p and divided by 1 - p otherwise: Srivastava et al. (2014).
-static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p, const mlp_rng_key *key) {
+static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p,
+                                  const mlp_rng_key *key) {
     uint32_t word[RANDOM_COLS];
     uint64_t kept_below = (uint64_t)((1 - p) * 0x1p32);  // 2^32 if p is too small to matter
     real scale = (real)(1 / (1 - p));
@@ -50,10 +52,10 @@ static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block 
     }
 }
 
-// The z > 0 with a probability of v < 1/2 beyond it: Wichura, "Algorithm AS 241: the percentage points of the normal
-// distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of its
-// three ranges is never reached.
-SIMD vreal normal_beyond(vreal v) {
+// Upper-tail normal quantile: z > 0 with P(Z > z) = v < 1/2. Wichura, "Algorithm AS 241: the percentage points of the
+// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of
+// its three ranges is never reached.
+SIMD vreal normal_upper_quantile(vreal v) {
     static const real a[] = {(real)3.3871327179, (real)50.434271938, (real)159.29113202, (real)59.109374720};
     static const real b[] = {1, (real)17.895169469, (real)78.757757664, (real)67.187563600};
     static const real c[] = {(real)1.4234372777, (real)2.7568153900, (real)1.3067284816, (real)0.17023821103};
@@ -65,18 +67,21 @@ SIMD vreal normal_beyond(vreal v) {
 }
 
 // rows [i0, i1) of x (.., n) += deviation times normal numbers.
-static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key) {
+static SIMD_TARGET void add_noise(void *x, int64_t n, int64_t i0, int64_t i1, double deviation,
+                                  const mlp_rng_key *key) {
     uint32_t word[RANDOM_COLS];
-    real beyond[RANDOM_COLS];
+    real upper[RANDOM_COLS];
     for (int64_t i = i0; i < i1; i++) {
         for (int64_t block = 0; block * RANDOM_COLS < n; block++) {
             int64_t from, to;
             random_words(word, key, i, block);
             columns_of_block(block, 0, n, &from, &to);
-            for (int j = 0; j < RANDOM_COLS; j++) beyond[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
-            for (int j = 0; j < RANDOM_COLS; j += VL) v_store(beyond + j, normal_beyond(v_load(beyond + j)));
+            for (int j = 0; j < RANDOM_COLS; j++) {
+                upper[j] = ((real)(int32_t)(word[j] >> 1) + (real)0.5) * (real)0x1p-32;
+            }
+            for (int j = 0; j < RANDOM_COLS; j += VL) v_store(upper + j, normal_upper_quantile(v_load(upper + j)));
             real *to_row = (real *)x + i * n + block * RANDOM_COLS;
-            for (int64_t j = 0; j < to; j++) to_row[j] += (real)deviation * (word[j] & 1 ? -beyond[j] : beyond[j]);
+            for (int64_t j = 0; j < to; j++) to_row[j] += (real)deviation * (word[j] & 1 ? -upper[j] : upper[j]);
         }
     }
 }

@@ -25,7 +25,7 @@
 #include "loss.inc.h"
 #include "peak.inc.h"
 
-// For the tests.
+// log makes normal initial weights (rng.c); all of them are for the tests.
 #define MAP(name, function) \
     static SIMD_TARGET void name(void *out, const void *x, int64_t n) { \
         for (int64_t i = 0; i < n; i += VL) { \

@@ -56,7 +56,6 @@ SIMD vint vi_add(vint a, vint b) { return _mm256_add_epi32(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return _mm256_sub_epi32(a, b); }
 SIMD vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
 SIMD vint vi_or(vint a, vint b) { return _mm256_or_si256(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return _mm256_xor_si256(a, b); }
 #define vi_shl(v, n) _mm256_slli_epi32(v, n)
 #define vi_shr(v, n) _mm256_srli_epi32(v, n)
 
@@ -113,7 +112,6 @@ SIMD vint vi_add(vint a, vint b) { return _mm256_add_epi64(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return _mm256_sub_epi64(a, b); }
 SIMD vint vi_and(vint a, vint b) { return _mm256_and_si256(a, b); }
 SIMD vint vi_or(vint a, vint b) { return _mm256_or_si256(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return _mm256_xor_si256(a, b); }
 #define vi_shl(v, n) _mm256_slli_epi64(v, n)
 #define vi_shr(v, n) _mm256_srli_epi64(v, n)
 

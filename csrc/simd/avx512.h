@@ -54,7 +54,6 @@ SIMD vint vi_add(vint a, vint b) { return _mm512_add_epi32(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return _mm512_sub_epi32(a, b); }
 SIMD vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
 SIMD vint vi_or(vint a, vint b) { return _mm512_or_si512(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return _mm512_xor_si512(a, b); }
 #define vi_shl(v, n) _mm512_slli_epi32(v, n)
 #define vi_shr(v, n) _mm512_srli_epi32(v, n)
 
@@ -110,7 +109,6 @@ SIMD vint vi_add(vint a, vint b) { return _mm512_add_epi64(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return _mm512_sub_epi64(a, b); }
 SIMD vint vi_and(vint a, vint b) { return _mm512_and_si512(a, b); }
 SIMD vint vi_or(vint a, vint b) { return _mm512_or_si512(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return _mm512_xor_si512(a, b); }
 #define vi_shl(v, n) _mm512_slli_epi64(v, n)
 #define vi_shr(v, n) _mm512_srli_epi64(v, n)
 

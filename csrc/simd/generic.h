@@ -85,7 +85,6 @@ SIMD vint vi_add(vint a, vint b) { return a + b; }
 SIMD vint vi_sub(vint a, vint b) { return a - b; }
 SIMD vint vi_and(vint a, vint b) { return a & b; }
 SIMD vint vi_or(vint a, vint b) { return a | b; }
-SIMD vint vi_xor(vint a, vint b) { return a ^ b; }
 #define vi_shl(v, n) ((vint)((v) << (n)))  // n is a constant
 #define vi_shr(v, n) ((vint)((v) >> (n)))
 

@@ -44,7 +44,6 @@ SIMD vint vi_add(vint a, vint b) { return vaddq_u32(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return vsubq_u32(a, b); }
 SIMD vint vi_and(vint a, vint b) { return vandq_u32(a, b); }
 SIMD vint vi_or(vint a, vint b) { return vorrq_u32(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return veorq_u32(a, b); }
 #define vi_shl(v, n) vshlq_n_u32(v, n)
 #define vi_shr(v, n) vshrq_n_u32(v, n)
 
@@ -87,7 +86,6 @@ SIMD vint vi_add(vint a, vint b) { return vaddq_u64(a, b); }
 SIMD vint vi_sub(vint a, vint b) { return vsubq_u64(a, b); }
 SIMD vint vi_and(vint a, vint b) { return vandq_u64(a, b); }
 SIMD vint vi_or(vint a, vint b) { return vorrq_u64(a, b); }
-SIMD vint vi_xor(vint a, vint b) { return veorq_u64(a, b); }
 #define vi_shl(v, n) vshlq_n_u64(v, n)
 #define vi_shr(v, n) vshrq_n_u64(v, n)
 
