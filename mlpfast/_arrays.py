@@ -111,10 +111,11 @@ def _of_table(name, table):
     labels = list(table.columns)
     columns = [column for _, column in table.items()] if hasattr(table, "items") else table.get_columns()
     arrays = [_of_column(name, column, label) for column, label in zip(columns, labels, strict=True)]
-    for number, (array, label) in enumerate(zip(arrays, labels, strict=True)):
-        if array.dtype.kind not in "biuf" or array.ndim != 1:
-            remedy = _remedy(name, array, number)
-            raise TypeError(f"{name} must hold real numbers, got {columns[number].dtype} in column {label!r}{remedy}")
+    refused = [number for number, array in enumerate(arrays) if array.dtype.kind not in "biuf" or array.ndim != 1]
+    if refused:  # rather one that holds more than numbers as objects
+        number = next((number for number in refused if not all(map(_reads, arrays[number].flat))), refused[0])
+        got, remedy = f"{columns[number].dtype} in column {labels[number]!r}", _remedy(name, arrays[number], number)
+        raise TypeError(f"{name} must hold real numbers, got {got}{remedy}")
     dtypes = {array.dtype for array in arrays}
     # Bytes beside others are numbers as they are: uint8 would have them multiplied by input_scale.
     dtype = np.result_type(*dtypes) if len(dtypes) == 1 else np.result_type(np.int8, *dtypes)

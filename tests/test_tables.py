@@ -124,6 +124,13 @@ def test_nan_is_found_under_the_name_of_its_column(table):
             call(X, Y)
 
 
+def test_a_missing_value_is_named_rather_than_numbers_that_are_objects():
+    pandas = pytest.importorskip("pandas")
+    X = pandas.DataFrame({"a": [1.0, 2, 3, 4], "b": [1, pandas.NA, 3, 4]}, dtype=object)
+    with pytest.raises(TypeError, match=r"object in column 'b': X\[1, 1\] is <NA>, a missing value"):
+        Trainer(Network([2, 3], output="softmax", seed=0)).step(X, Y)
+
+
 @tables
 @pytest.mark.parametrize("texts, what", [
     (["10", "20", "?", "30"], "among numbers: if it stands for a missing value"),
