@@ -74,7 +74,7 @@ c-clang: readme-test
 
 c-sanitized: readme-test
 	$(prelude)
-	$(MAKE) $(C_TESTS) test-quick CC=gcc SANITIZE=address,undefined CFLAGS=-DMLP_POISON
+	$(MAKE) $(C_TESTS) test-quick CC=gcc SANITIZE=address,undefined CFLAGS="-DMLP_POISON -O1"
 	passed
 
 # libomp is not instrumented: what it orders by its own means must not look like a race.
@@ -85,7 +85,7 @@ c-threads: readme-test
 	    skip "no clang with OpenMP and ThreadSanitizer"
 	export TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0
 	$(MAKE) $(C_TESTS) run-test_training run-test_network run-test_team run-test_memory golden CC=clang ARGS=--quick \
-	    SANITIZE=thread THREADS="2 3"
+	    SANITIZE=thread THREADS="2 3" CFLAGS=-O1
 	passed
 
 lint: readme-test
