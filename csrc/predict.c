@@ -65,11 +65,11 @@ static int64_t slice_rows(int64_t n, int threads, int64_t chunk) {
     return n < most ? n : most;
 }
 
-// The losses of a slice stand first, then the buffers.
-static size_t lay_out(const mlp_network *net, int64_t n, int threads, int64_t chunk, size_t *buffers) {
+// The losses of a slice stand first, then the buffers of each thread.
+static size_t lay_out(const thread_buffers *each, int64_t n, int threads, int64_t chunk, size_t *buffers) {
     size_t used = 0;
     mlp_reserve(&used, slice_rows(n, threads, chunk), 2, sizeof(double));
-    *buffers = mlp_reserve(&used, threads, 1, buffers_of(net, chunk).bytes);
+    *buffers = mlp_reserve(&used, threads, 1, each->bytes);
     return used;
 }
 
@@ -77,7 +77,9 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     if (n < 0) return 0;
     double flops;
     int most = most_threads(net, n, threads, &flops);
-    size_t buffers, used = lay_out(net, n, most, chunk_rows(net, n, most), &buffers);
+    int64_t chunk = chunk_rows(net, n, most);
+    thread_buffers each = buffers_of(net, chunk);
+    size_t buffers, used = lay_out(&each, n, most, chunk, &buffers);
     mlp_reserve(&used, 1, 1, CACHE_LINE);  // malloc aligns to less
     return used == SIZE_MAX ? 0 : used;
 }
@@ -156,9 +158,10 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     size_t buffers;
     j->chunk = chunk_rows(net, n, most);
     j->at = buffers_of(net, j->chunk);
-    if (lay_out(net, n, most, j->chunk, &buffers) == SIZE_MAX) return MLP_TOO_LARGE;
+    size_t bytes = lay_out(&j->at, n, most, j->chunk, &buffers);
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
-    mlp_poison(workspace, lay_out(net, n, most, j->chunk, &buffers));
+    mlp_poison(workspace, bytes);
     int64_t most_rows = slice_rows(n, most, j->chunk), slice = result ? most_rows : n;
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + most_rows;
