@@ -25,8 +25,8 @@ if hasattr(LIBC, "mallopt"):
 class MallInfo2(ctypes.Structure):
     """glibc's struct mallinfo2: hblkhd are bytes in blocks of their own pages, uordblks in all others."""
 
-    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks fordblks "
-                "keepcost".split()]
+    _fields_ = [(name, ctypes.c_size_t) for name in "arena ordblks smblks hblks hblkhd usmblks fsmblks uordblks "
+                "fordblks keepcost".split()]
 
 
 rng = np.random.default_rng(0)
