@@ -1,4 +1,4 @@
-"""Builds mlpfast._core: the Cython binding and the C core in csrc/, in one extension module.
+"""Builds the binding, a module for each mlpfast/*.pyx. The C core in csrc/ is linked into mlpfast._core alone.
 
 Environment: CC and CFLAGS as usual; MLPFAST_OPENMP=0 builds without threads; MLPFAST_WERROR=1 makes
 warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
@@ -6,6 +6,7 @@ warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
 
+import glob
 import json
 import os
 import re
@@ -22,43 +23,46 @@ from setuptools.command.build_ext import build_ext
 from setuptools.errors import CCompilerError, ExecError
 
 CORE = dict(re.findall(r"^(\w+) = (.*)$", Path("csrc/core.mk").read_text(), re.M))
-FLAGS = CORE["CORE_FLAGS"].split() + ["-g0"]  # Python's own flags usually contain -g: larger than the code
+# Python's own flags usually contain -g, whose output is larger than the code.
+CORE_FLAGS = [*CORE["CORE_FLAGS"].split(), "-g0"]
+# -O1: at -O3 Cython's C takes three times as long to compile, and no call gets faster.
+BINDING_FLAGS = ["-std=c11", "-O1", "-fvisibility=hidden", "-g0", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
-
-NUMPY_API = "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"
 
 C11_PROGRAM = "#include <math.h>\n_Static_assert(sizeof(float) == 4, \"\");\nint main(void) { return 0; }\n"
 OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
-class BuildCore(build_ext):
-    """Compiles csrc/ in parallel with flags of its own; the generated C of the binding never sees -Werror."""
+class BuildModules(build_ext):
+    """Compiles csrc/ and what Cython makes of the binding, all files in parallel. Only csrc/ may see -Werror."""
 
-    def build_extension(self, ext):
+    def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
             raise SystemExit("mlpfast cannot be built with MSVC: it needs GCC or clang.")
-        if not self.can_link(C11_PROGRAM, FLAGS):
+        if not self.can_link(C11_PROGRAM, CORE_FLAGS):
             command = self.compiler.compiler[0]
             raise SystemExit(f"mlpfast needs a C11 compiler (GCC or clang), but `{command}` does not work.")
         openmp = self.openmp_flags()
-        core_flags = FLAGS + openmp
+        core_flags = CORE_FLAGS + openmp
         if os.environ.get("MLPFAST_WERROR", "0") == "1":
             core_flags = core_flags + CORE["CORE_WARNINGS"].split()
         if os.environ.get("MLPFAST_POISON", "0") == "1":
             core_flags = core_flags + ["-DMLP_POISON"]
         folder = f"build/objects/{sysconfig.get_config_var('SOABI')}"
-        jobs = [(source, [*FLAGS, NUMPY_API], ext.include_dirs) for source in self.cythonized(ext, folder)]
-        jobs += [(source, core_flags, ["csrc"]) for source in CORE_SOURCES]
+        modules = cythonize(self.extensions, build_dir=folder)
+        jobs = {source: (core_flags, ["csrc"]) for source in CORE_SOURCES}
+        jobs |= {source: (BINDING_FLAGS, made.include_dirs) for made in modules for source in made.sources}
         version = subprocess.run([self.compiler.compiler[0], "--version"], capture_output=True, text=True).stdout
         with ThreadPoolExecutor(os.cpu_count()) as pool:
-            objects = list(pool.map(lambda job: self.compiled(*job, folder, version), jobs))
-        target = self.get_ext_fullpath(ext.name)
-        self.compiler.link_shared_object(objects, target, extra_postargs=[*openmp, "-lm"])
-
-    def cythonized(self, ext, folder):
-        """The C files that Cython makes of the binding, anew where a source is newer."""
-        made = cythonize([ext], build_dir=folder, compiler_directives={"language_level": 3})
-        return [source for extension in made for source in extension.sources]
+            made = pool.map(lambda source: self.compiled(source, *jobs[source], folder, version), jobs)
+        objects = dict(zip(jobs, made, strict=True))
+        for module in modules:
+            sources = [*module.sources, *(CORE_SOURCES if module.name == "mlpfast._core" else [])]
+            self.compiler.link_shared_object(
+                [objects[source] for source in sources],
+                self.get_ext_fullpath(module.name),
+                extra_postargs=[*openmp, "-lm"],
+            )
 
     def compiled(self, source, flags, include_dirs, folder, version):
         """The object file of a C file."""
@@ -111,13 +115,12 @@ def is_fresh(made, needs, command, wanted):
     return all(os.path.exists(file) and os.path.getmtime(file) < os.path.getmtime(made) for file in files)
 
 
+INCLUDE = ["csrc", numpy.get_include(), sysconfig.get_path("include")]
+
 setup(
     ext_modules=[
-        Extension(
-            "mlpfast._core",
-            ["mlpfast/_core.pyx"],
-            include_dirs=["csrc", numpy.get_include(), sysconfig.get_path("include")],
-        )
+        Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE)
+        for source in sorted(glob.glob("mlpfast/*.pyx"))
     ],
-    cmdclass={"build_ext": BuildCore},
+    cmdclass={"build_ext": BuildModules},
 )

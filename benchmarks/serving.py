@@ -7,7 +7,7 @@ import numpy as np
 from mlpfast import SGD, Trainer, _core
 from mlpfast.benchmark import peak_gflops
 
-from . import contenders
+from . import contenders, extension
 from .cases import SEED, Case, Problem
 from .contenders.ours import Mlpfast
 from .report import Section
@@ -55,26 +55,30 @@ def one_row(section, case, settings):
     functions = agreeing_servers(problem, settings, section.notes)
     measure = partial(percentiles_of_calls, seconds=0.05 if settings.quick else 0.3)
     turns = {name: turn(function, measure) for name, function in functions.items()}
-    turns["C alone"] = partial(c_microseconds, problem)
+    try:
+        turns["C alone"] = partial(c_microseconds, problem, extension.kernels())
+    except ImportError as error:
+        section.notes.append(f"C alone is left out: {error}")
     values = in_turn(turns, settings.rounds)
     section.raw[case.name] = {name: rounds.tolist() for name, rounds in values.items()}
-    alone = float(np.median(values.pop("C alone")))
+    alone = float(np.median(values.pop("C alone"))) if "C alone" in values else None
     p50, p99 = ({name: float(np.median(rounds[:, i])) for name, rounds in values.items()} for i in (0, 1))
     for name in sorted(p50, key=p50.get):
         section.rows.append([case.name, name, p50[name], p99[name], None, p50[name] / p50["mlpfast"]])
-    section.rows.append([case.name, "mlpfast, C alone", alone, None, None, alone / p50["mlpfast"]])
     section.figure(case.name, "p50 us", p50["mlpfast"])
     section.figure(case.name, "p99 / p50", p99["mlpfast"] / p50["mlpfast"])
-    section.figure(case.name, "C alone, us", alone)
+    if alone is not None:
+        section.rows.append([case.name, "mlpfast, C alone", alone, None, None, alone / p50["mlpfast"]])
+        section.figure(case.name, "C alone, us", alone)
 
 
-def c_microseconds(problem, calls=2000):
+def c_microseconds(problem, kernels, calls=2000):
     """Of one call of mlp_predict from C, on one thread."""
     network = problem.case.network()
     out = np.empty((len(problem.X), network.n_out), network.dtype)
     data = _core.Data(problem.X)
-    _core.predict_seconds(network._core, out, data, calls)
-    return 1e6 * _core.predict_seconds(network._core, out, data, calls)
+    kernels.predict_seconds(network._core, out, data, calls)
+    return 1e6 * kernels.predict_seconds(network._core, out, data, calls)
 
 
 def many_rows(section, settings):

@@ -6,9 +6,13 @@ A pair is a group of the report. The sizes are those of 784-256-128-10 with mini
 import numpy as np
 import pytest
 
+from benchmarks import extension
 from benchmarks.numpy_mlp import sigmoid, softmax
-from mlpfast import _core, losses
+from mlpfast import _core, _kernels, losses
 from mlpfast.activations import Activation as named
+
+pytest.importorskip("Cython", reason="pip install '.[bench]' brings what compiles the kernels alone")
+kernels = extension.kernels()
 
 B, N_IN, N_OUT, K = 128, 784, 256, 10
 LR, MOMENTUM = 1e-4, 0.9
@@ -64,7 +68,7 @@ def test_matmul_plus_bias(race, dtype, program):
         np.matmul(x, W, out=z["NumPy"])
         np.add(z["NumPy"], b, out=z["NumPy"])
 
-    functions = {"mlpfast": lambda: _core.dense_into(z["mlpfast"], x, W, b, named("identity")), "NumPy": with_numpy}
+    functions = {"mlpfast": lambda: kernels.dense_into(z["mlpfast"], x, W, b, named("identity")), "NumPy": with_numpy}
     race(program, f"matmul plus bias, {dtype}", functions, z, flops=2 * B * N_IN * N_OUT, dtype=dtype)
 
 
@@ -108,7 +112,7 @@ def test_activation_forward(race, activation, dtype, program):
     a = {name: np.empty_like(z) for name in PROGRAMS}
     zeros = np.zeros_like(z)  # np.maximum is four times as fast with an array as with a number
     functions = {
-        "mlpfast": lambda: _core.activate_into(a["mlpfast"], z, named(activation)),
+        "mlpfast": lambda: kernels.activate_into(a["mlpfast"], z, named(activation)),
         "NumPy": lambda: numpy_activation(a["NumPy"], z, activation, zeros),
     }
     race(program, f"{activation} forward, {dtype}", functions, a, moved=2 * z.nbytes)
@@ -128,7 +132,7 @@ def test_activation_backward(race, activation, dtype, program):
             np.copyto(array, fresh)
 
     functions = {
-        "mlpfast": lambda: _core.through_derivative(delta["mlpfast"], a, named(activation)),
+        "mlpfast": lambda: _kernels.through_derivative(delta["mlpfast"], a, named(activation)),
         "NumPy": lambda: numpy_derivative(delta["NumPy"], a, activation, spare),
     }
     moved = 0 if activation == "identity" else 3 * a.nbytes
@@ -156,7 +160,7 @@ def test_softmax_cross_entropy(race, dtype, program):
         out[rows, labels] -= 1
 
     functions = {
-        "mlpfast": lambda: _core.loss_into(delta["mlpfast"], loss, right, z, data, cross_entropy, named("softmax")),
+        "mlpfast": lambda: kernels.loss_into(delta["mlpfast"], loss, right, z, data, cross_entropy, named("softmax")),
         "NumPy": with_numpy,
     }
     race(program, f"softmax and cross-entropy, {dtype}", functions, delta, moved=2 * z.nbytes)
@@ -182,7 +186,7 @@ def test_weight_gradient_and_update(race, momentum, dtype, program):
 
     velocity = V["mlpfast"] if momentum else None
     functions = {
-        "mlpfast": lambda: _core.update_weights(W["mlpfast"], velocity, x, delta, LR, momentum),
+        "mlpfast": lambda: kernels.update_weights(W["mlpfast"], velocity, x, delta, LR, momentum),
         "NumPy": with_numpy,
     }
     kind = "momentum" if momentum else "plain SGD"
@@ -208,6 +212,6 @@ def test_gather(race, source, program):
             np.take(X, index, axis=0, out=raw, mode="clip")
             np.multiply(raw, np.float32(scale), out=out["NumPy"])
 
-    functions = {"mlpfast": lambda: _core.gather_into(out["mlpfast"], X, scale, index), "NumPy": with_numpy}
+    functions = {"mlpfast": lambda: kernels.gather_into(out["mlpfast"], X, scale, index), "NumPy": with_numpy}
     moved = B * N_IN * (X.itemsize + 4)
     race(program, f"gather from {source}", functions, out, moved=moved)

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core
+from . import _kernels
+from ._fpmode import SilentErrors
 
 INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
 LOOKED_AT = 2**16  # numbers at a time, in the search for one that is not finite
@@ -43,7 +44,7 @@ def number_array(name, value):
 
 def converted(name, array, dtype):
     """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
-    with _core.SilentErrors():
+    with SilentErrors():
         result = np.asarray(array, dtype, order="C")
     if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
         lost = np.isinf(result) & np.isfinite(array)
@@ -195,7 +196,7 @@ def not_finite(data, network, rows=None):
     for first in range(0, n, some):
         data.check(network._core)  # the array is the caller's
         block = data.X[slice(first, first + some) if numbers is None else numbers[first : first + some]]
-        bad = ~np.isfinite(_core.gather(block, network.input_scale, network.dtype))
+        bad = ~np.isfinite(_kernels.gather(block, network.input_scale, network.dtype))
         if bad.any():
             i, column = (int(index) for index in np.argwhere(bad)[0])
             row = first + i if numbers is None else int(numbers[first + i])

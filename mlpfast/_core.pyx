@@ -1,244 +1,31 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""The binding of the C core: typed arrays in, GIL released, status code -> exception.
+"""The binding of the C core: networks and trainers. Typed arrays in, GIL released, status code -> exception.
 
-What arrives here has been validated by _validate.py; nothing here converts or copies an array.
+Arrays that arrive here have been validated (_arrays.py, _targets.py); nothing here converts or copies one.
 
-Where there is no GIL, what several Python threads change is a Network's list of idle workspaces and who trains it, under
-its lock; a Trainer belongs to the thread that holds its network, and everything else is not changed once made. The short
-ways look at the caller's own arrays, whose shapes another thread may change then, and are left out.
+Without a GIL, several Python threads share of a Network its list of idle workspaces and who trains it, which its lock
+guards; a Trainer belongs to the thread that holds its network, and everything else is constant once made. The short ways
+(`predict_few`, `step_ready`) look at the caller's own arrays, whose shapes another thread could change, and are left out.
 """
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memcpy, memset
+from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import collections
-import contextvars
-import functools
 
 import numpy as np
 
+from mlpfast._custom cimport (Custom, callers_errors, custom_backward, custom_forward, custom_loss, custom_loss_of,
+                              custom_rows, poll_state)
+from mlpfast._declarations cimport *
+from mlpfast._fpmode cimport CallersTurn, on_callers_turn
+from mlpfast._memory cimport address, address_or_null, dtype_of, is_plain, row_stride, type_of, view
+
 cnp.import_array()
-
-cdef extern from "vocabulary.h":
-    ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_SOFTMAX, MLP_CUSTOM_ACTIVATION, MLP_ACTIVATIONS
-    unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
-    unsigned MLP_STOPS, MLP_SHARE
-    ctypedef struct mlp_activation_row:
-        const char *name
-        unsigned traits
-        double least_alpha
-    const mlp_activation_row *mlp_activation_rows
-    ctypedef enum mlp_loss_kind:
-        MLP_CUSTOM_LOSS, MLP_LOSSES
-    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
-    ctypedef enum mlp_y:
-        MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
-    ctypedef struct mlp_loss_row:
-        const char *name
-        mlp_y y
-        unsigned traits
-        uint64_t outputs, natural
-        double above, below
-    const mlp_loss_row *mlp_loss_rows
-    ctypedef enum mlp_moved:
-        MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1
-    ctypedef enum mlp_optimizer:
-        MLP_OPTIMIZERS
-    ctypedef struct mlp_optimizer_row:
-        const char *name
-        int states
-        mlp_moved moved
-        unsigned traits
-    unsigned MLP_BARE
-    const mlp_optimizer_row *mlp_optimizer_rows
-
-cdef extern from "mlpfast.h":
-    ctypedef enum mlp_status:
-        MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
-    ctypedef enum mlp_dtype:
-        MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
-    ctypedef struct mlp_custom_activation:
-        int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
-        int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
-        void *self
-    ctypedef struct mlp_data:
-        const void *X
-        mlp_dtype x_type
-        double x_scale
-        const int32_t *labels
-        const void *targets
-        int one_hot
-        const void *weights
-        int64_t n
-        double mean_weight
-        const void *y
-        int64_t y_bytes
-        const int64_t *x_rows
-        int64_t n_x
-    ctypedef struct mlp_truth:
-        const int32_t *labels
-        const void *targets
-        const void *y
-        const void *weights
-        int one_hot
-    ctypedef struct mlp_custom_loss:
-        int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
-        int of_z
-        void *self
-    ctypedef struct mlp_loss:
-        mlp_loss_kind kind
-        double parameter, label_smoothing
-        mlp_custom_loss custom
-    ctypedef struct mlp_layer_spec:
-        int64_t n_in, n_out
-        mlp_activation activation
-        double alpha
-        int shared, has_bias, trainable
-        double dropout, l1, l2
-        int has_mask
-        mlp_custom_activation custom
-    ctypedef struct mlp_network:
-        pass
-    ctypedef struct mlp_trainer:
-        pass
-    ctypedef struct mlp_result:
-        double loss_sum, weight_sum, correct, exact
-        int64_t rows, minibatches
-        double bad_loss
-    ctypedef struct mlp_settings:
-        mlp_optimizer optimizer
-        double lr, momentum
-        int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
-        int64_t chunk_rows
-        uint64_t seed
-        int check_finite
-    ctypedef int (*mlp_poll)(void *) noexcept nogil
-
-    mlp_status mlp_select_isa(const char *)
-    const char *mlp_isa()
-    const char *mlp_isa_available(int)
-    const char *mlp_compiler()
-    int mlp_has_openmp()
-    int mlp_processors()
-    int mlp_max_threads()
-    void mlp_allow_oversubscription(int)
-    double mlp_peak_flops(mlp_dtype, int, double) nogil
-    mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
-    void mlp_network_destroy(mlp_network *) nogil
-    void *mlp_network_weights(const mlp_network *, int)
-    void *mlp_network_bias(const mlp_network *, int)
-    void *mlp_network_slopes(const mlp_network *, int)
-    void *mlp_network_mask(const mlp_network *, int)
-    int64_t mlp_network_stride(const mlp_network *, int)
-    int mlp_network_first_not_finite(const mlp_network *) nogil
-    size_t mlp_network_bytes(const mlp_network *)
-    void *mlp_network_in_block(const mlp_network *, void *, const void *)
-    size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
-    mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
-    mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
-                                  mlp_poll, void *) nogil
-    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
-                            void *) nogil
-    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
-    void mlp_trainer_destroy(mlp_trainer *) nogil
-    mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
-    int mlp_trainer_states(const mlp_trainer *)
-    mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
-    void *mlp_trainer_state(const mlp_trainer *, int, const void *)
-    int64_t mlp_trainer_updates(const mlp_trainer *)
-    void mlp_trainer_set_updates(mlp_trainer *, int64_t)
-    int64_t mlp_trainer_steps(const mlp_trainer *)
-    void mlp_trainer_set_steps(mlp_trainer *, int64_t)
-    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
-                               const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
-    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
-                              void *) nogil
-    ctypedef struct mlp_gradient_options:
-        double scale
-        int64_t first_row
-        int undisturbed, unpenalised, frozen_too
-    mlp_status mlp_gradient(mlp_trainer *, void *, mlp_result *, const mlp_data *, const mlp_gradient_options *,
-                            const mlp_settings *, int, mlp_poll, void *) nogil
-    mlp_status mlp_apply(mlp_trainer *, const void *, const mlp_settings *, int) nogil
-    void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
-    void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
-
-cdef extern from "team.h":
-    int mlp_team_size(int, double)
-    int mlp_forks()
-    unsigned long mlp_this_thread()
-    unsigned long mlp_survivor()
-    void mlp_lock(int *)
-    void mlp_unlock(int *)
-
-cdef extern from *:
-    """
-    #ifdef Py_GIL_DISABLED
-    #define FREE_THREADED 1
-    #else
-    #define FREE_THREADED 0
-    #endif
-    """
-    const bint FREE_THREADED
-
-cdef extern from "fpmode.h":
-    ctypedef struct mlp_fpmode:
-        pass
-    mlp_fpmode mlp_fpmode_enter_core() nogil
-    mlp_fpmode mlp_fpmode_enter_default() nogil
-    void mlp_fpmode_leave(mlp_fpmode) nogil
-    unsigned short mlp_x87_now()
-    unsigned short mlp_x87_default()
-    void mlp_x87_set(unsigned short)
-
-cdef extern from "kernel_table.h":
-    ctypedef struct mlp_block:
-        int64_t i0, i1, j0, j1
-    ctypedef struct mlp_unit:
-        mlp_activation kind
-        double alpha
-        const void *slopes
-        int shared
-    ctypedef struct mlp_update:
-        double scale
-        const mlp_settings *settings
-        double lr, momentum, weight_decay, l1, l2
-        int64_t t
-    ctypedef struct mlp_parameter:
-        void *values
-        void *state[2]
-        const void *mask
-    ctypedef struct mlp_prefetch:
-        pass
-    ctypedef struct mlp_kernels:
-        size_t (*scratch_bytes)(int64_t, int64_t) noexcept
-        int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
-        void (*dense_forward)(void *, void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t,
-                              int64_t, mlp_block, void *) noexcept nogil
-        void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
-                            mlp_block, void *) noexcept nogil
-        void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
-                               const mlp_update *, mlp_prefetch *, void *) noexcept
-        void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
-                                int64_t, mlp_block, const mlp_update *, void *) noexcept nogil
-        void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
-        void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
-        void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
-        void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
-        void (*sum_slopes)(void *, int64_t) noexcept
-        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t, int64_t,
-                    void *) noexcept
-    const mlp_kernels *mlp_kernels_for(mlp_dtype)
 
 # ---- The vocabulary, as it stands in vocabulary.h: {name: its row}; "custom" are functions of the caller's ----
 
@@ -292,7 +79,9 @@ OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): optimizer_traits(i) for i in 
               if mlp_optimizer_rows[i].name != NULL}
 
 
-cdef class Custom
+cdef const mlp_kernels *kernels_for(mlp_dtype dtype) noexcept:
+    """For modules that cannot call the C core, which is linked into this one."""
+    return mlp_kernels_for(dtype)
 
 
 cdef mlp_activation activation_kind(activation) except *:
@@ -366,94 +155,14 @@ def peak_flops(dtype, int threads, double seconds):
     return rate
 
 
-# ---- The floating-point mode, and NumPy's error state ----
-
-cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # those in force
-
-
-cdef class SilentErrors:
-    """`with SilentErrors():` NumPy is silent about overflow and its like, whatever the caller has set (numpy.seterr): what
-    a number becomes is checked where it matters. Within another one it does nothing."""
-    cdef object state  # an np.errstate, as long as it is in force
-
-    def __enter__(self):
-        if silent_errors.get() is None:
-            self.begin()
-
-    def __exit__(self, *_):
-        if self.state is not None:
-            self.end()
-
-    cdef begin(self):
-        self.state = np.errstate(all="ignore")
-        self.state.__enter__()
-        silent_errors.set(self)
-
-    cdef end(self):
-        silent_errors.set(None)
-        state, self.state = self.state, None
-        state.__exit__(None, None, None)
+def forks():
+    """How many forks there were from the process that loaded the library to this one."""
+    return mlp_forks()
 
 
-cdef class CallersTurn:
-    """`with CallersTurn():` a function of the caller's is called: NumPy's error state is his, which he may change, and
-    the floating-point mode is the default one afterwards, whatever he has done to it."""
-    cdef SilentErrors ours
-    cdef unsigned short x87
-
-    def __enter__(self):
-        self.x87 = mlp_x87_now()
-        self.ours = silent_errors.get()
-        if self.ours is not None:
-            self.ours.end()
-
-    def __exit__(self, *_):
-        enter_default_mode(self.x87)
-        if self.ours is not None:
-            self.ours.begin()
-
-
-cdef void enter_default_mode(unsigned short x87) noexcept:
-    mlp_fpmode_enter_default()
-    mlp_x87_set(x87)
-
-
-def on_callers_turn(function, argument):
-    """function(argument), within in_default_mode or in_default_mode_alone: the same, faster where nothing changes."""
-    if silent_errors.get() is not None:
-        with CallersTurn():
-            return function(argument)
-    result = function(argument)
-    enter_default_mode(mlp_x87_default())
-    return result
-
-
-def in_default_mode(function):
-    """function with the default rounding, subnormal numbers and traps, also in what it leaves to NumPy, and SilentErrors.
-
-    The core has a mode of its own, without subnormal numbers; this is for what Python does before and after it.
-    """
-    @in_default_mode_alone
-    @functools.wraps(function)
-    def run(*args, **kwargs):
-        with SilentErrors():
-            return function(*args, **kwargs)
-    return run
-
-
-def in_default_mode_alone(function):
-    """The same with NumPy's error state as it is: for what is fast and leaves nothing to NumPy."""
-    @functools.wraps(function)
-    def run(*args, **kwargs):
-        cdef mlp_fpmode before = mlp_fpmode_enter_default()
-        cdef unsigned short x87 = mlp_x87_now()
-        mlp_x87_set(mlp_x87_default())
-        try:
-            return function(*args, **kwargs)
-        finally:
-            mlp_x87_set(x87)
-            mlp_fpmode_leave(before)
-    return run
+def threads_for(int asked, double flops):
+    """How many threads are worth having for so many floating-point operations; asked as from checked_threads."""
+    return mlp_team_size(asked, flops)
 
 
 # ---- Settings and schedules, which are looked at in every step ----
@@ -491,39 +200,8 @@ def values_at(function, times, double below, checked, bint or_none=False):
 
 # ---- Arrays ----
 
-cdef mlp_dtype dtype_of(cnp.ndarray array) except *:
-    if array.dtype == np.float32:
-        return MLP_FLOAT32
-    if array.dtype == np.float64:
-        return MLP_FLOAT64
-    if array.dtype == np.uint8:
-        return MLP_UINT8
-    raise TypeError(f"no kernel for {array.dtype}")
-
-
-cdef inline void *address(cnp.ndarray array) noexcept nogil:
-    return cnp.PyArray_DATA(array)
-
-
-cdef inline const void *address_or_null(array) except? NULL:
-    return NULL if array is None else cnp.PyArray_DATA(<cnp.ndarray?>array)
-
-
-cdef class Network
 cdef type np_ndarray = np.ndarray
 cdef double FEW_FLOPS = 1e6  # some ten microseconds: not worth letting other Python threads in
-
-
-cdef inline bint is_plain(cnp.ndarray array, int64_t columns) noexcept:
-    """Whether array is (.., columns), C-contiguous, aligned and of the machine's byte order."""
-    return (cnp.PyArray_NDIM(array) == 2 and cnp.PyArray_DIM(array, 1) == columns and cnp.PyArray_ISCARRAY_RO(array))
-
-
-cdef inline bint type_of(cnp.ndarray array, mlp_dtype *to) noexcept:
-    """dtype_of without an exception: whether there is a kernel for array's type."""
-    cdef int kind = cnp.PyArray_TYPE(array)
-    to[0] = MLP_FLOAT32 if kind == cnp.NPY_FLOAT32 else MLP_FLOAT64 if kind == cnp.NPY_FLOAT64 else MLP_UINT8
-    return kind == cnp.NPY_FLOAT32 or kind == cnp.NPY_FLOAT64 or kind == cnp.NPY_UINT8
 
 
 cdef bint is_there(cnp.ndarray array) noexcept:
@@ -539,35 +217,12 @@ cdef bint is_there(cnp.ndarray array) noexcept:
     return begin <= data and data + cnp.PyArray_NBYTES(array) <= begin + cnp.PyArray_NBYTES(owner)
 
 
-cdef inline int64_t row_stride(cnp.ndarray W) noexcept:
-    """Numbers from a row of W to the next; along a row they are contiguous."""
-    return cnp.PyArray_STRIDE(W, 0) // cnp.PyArray_ITEMSIZE(W)
-
-
-cdef object view(object owner, void *data, shape, dtype):
-    """A writable array on memory of the core; it keeps owner alive, unless that is None."""
-    if data == NULL:
-        return None
-    cdef cnp.npy_intp dims[2]
-    for i, size in enumerate(shape):
-        dims[i] = size
-    array = cnp.PyArray_SimpleNewFromData(len(shape), dims, cnp.NPY_FLOAT32 if dtype == np.float32 else cnp.NPY_FLOAT64,
-                                          data)
-    if owner is not None:
-        cnp.set_array_base(array, owner)
-    return array
-
-
 cdef class Data:
     """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
 
     y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
     example has, or None for all in their order. origin: _arrays.Origin, for messages.
     """
-    cdef mlp_data c
-    cdef readonly object X, x_rows, y, labels, targets, weights
-    cdef public object origin
-
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
                   bint one_hot=False, x_rows=None):
         self.x_rows = x_rows
@@ -608,7 +263,7 @@ cdef class Data:
     @property
     def weight_sum(self):
         """In float64, one after the other, as the core forms it."""
-        return float(self.c.n) if self.weights is None else float(np.cumsum(self.weights, dtype=np.float64)[-1])
+        return float(self.c.n) if self.weights is None else float(np.cumsum(self.weights, dtype=np.float64)[len(self.weights) - 1])
 
     @property
     def truth(self):
@@ -650,13 +305,6 @@ cdef class Data:
 
 
 # ---- Interrupts ----
-
-cdef struct poll_state:
-    double last
-    void *caught  # a list, for the exception a signal handler raised
-    void *data    # the Data of the call, for a loss of the caller's; or NULL
-    void *errors  # callers_errors(), where other threads may call functions of his; else {} or NULL
-
 
 cdef inline poll_state polled(list caught, void *data, void *errors):
     """Of a call that begins now. A literal of the struct would leave a member that it does not name unset."""
@@ -705,134 +353,12 @@ cdef int raise_status(mlp_status status, list caught) except -1:
     raise ValueError("the C core refused an argument")
 
 
-# ---- The caller's own functions ----
-
-cdef class Custom:
-    """An activations.Custom or losses.Custom at work in a network of that dtype: what the core hands to the functions
-    below as `self`."""
-    cdef object functions, dtype
-
-    def __cinit__(self, functions, dtype):
-        self.functions, self.dtype = functions, dtype
-
-    cdef matrix(self, const void *data, int64_t rows, int64_t n):
-        return view(None, <void *>data, (rows, n), self.dtype)
-
-    cdef copy(self, const void *data, int64_t rows, int64_t n):
-        """What a Python function gets: it may keep it, or write to it."""
-        return self.matrix(data, rows, n).copy()
-
-
-cdef dict callers_errors():
-    with CallersTurn():
-        return {**np.geterr(), "call": np.geterrcall()}
-
-
-cdef SilentErrors errors_of(void *call):
-    """For a function of the caller's, which the core calls from whatever thread: one of its own knows nothing of the
-    caller's errors, and forgets them with the call."""
-    cdef poll_state *state = <poll_state *>call
-    cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
-    if errors and silent_errors.get() is None:
-        np.seterrcall(errors["call"])
-        np.seterr(**{name: errors[name] for name in errors if name != "call"})
-    return SilentErrors()
-
-
-cdef void give_up(void *call, error) noexcept:
-    """The call of the core whose context that is will end, and raise error."""
-    if call != NULL:
-        (<list>(<poll_state *>call).caught).append(error)
-
-
-cdef multiply(delta, slopes):
-    delta *= slopes.astype(delta.dtype, copy=False)
-
-
-cdef rows_like(cnp.ndarray array, const void *data, int64_t rows):
-    """A copy of rows of that array's kind, which the core has gathered."""
-    cdef cnp.ndarray copy = np.empty((rows, *(<object>array).shape[1:]), array.dtype)
-    memcpy(address(copy), data, <size_t>cnp.PyArray_NBYTES(copy))
-    return copy
-
-
-cdef Custom custom_loss_of(loss, dtype):
-    """None for what is not the caller's own."""
-    return Custom(loss, dtype) if loss.traits.is_custom else None
-
-
-cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
-    cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
-    with gil:
-        mlp_fpmode_enter_default()
-        try:
-            with errors_of(call):
-                custom = <Custom>self
-                custom.matrix(a, rows, n)[...] = custom.functions.values(custom.copy(z, rows, n))
-            failed = 0
-        except BaseException as error:
-            give_up(call, error)
-        mlp_fpmode_enter_core()  # whatever the function has done to it
-        return failed
-
-
-cdef int custom_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
-    cdef int failed = 1  # also where NumPy gives up without an exception, as it may do for want of memory
-    with gil:
-        mlp_fpmode_enter_default()
-        try:
-            with errors_of(call):
-                custom = <Custom>self
-                slopes = custom.functions.derivatives(custom.copy(z, rows, n))
-                multiply(custom.matrix(delta, rows, n), slopes)
-            failed = 0
-        except BaseException as error:
-            give_up(call, error)
-        mlp_fpmode_enter_core()
-        return failed
-
-
-cdef int custom_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
-                     int64_t rows, int64_t n) noexcept nogil:
-    cdef int failed = 1
-    with gil:
-        mlp_fpmode_enter_default()
-        try:
-            with errors_of(call):
-                custom_rows(<Custom>self, delta, row_loss, a, <Data>(<poll_state *>call).data, truth, rows, n)
-            failed = 0
-        except BaseException as error:
-            give_up(call, error)
-        mlp_fpmode_enter_core()
-        return failed
-
-
-cdef int custom_rows(Custom custom, void *delta, double *row_loss, const void *a, Data data, const mlp_truth *truth,
-                     int64_t rows, int64_t n) except -1:
-    """As mlp_custom_loss.rows. truth: of rows of data."""
-    cdef cnp.npy_intp size = rows
-    y = rows_like(data.y, truth.y, rows)
-    weights = None if truth.weights == NULL else rows_like(data.weights, truth.weights, rows)
-    losses = custom.functions.rows(y, custom.copy(a, rows, n))
-    cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
-        losses if weights is None else losses * weights)
-    if delta != NULL:
-        deltas = custom.matrix(delta, rows, n)
-        deltas[...] = custom.functions.deltas(y, custom.copy(a, rows, n))
-        if weights is not None:
-            deltas *= weights[:, None]
-    return 0
-
-
 # ---- Networks ----
 
 cdef size_t IDLE_BYTES = 2**24  # what several threads that predict with one network may leave with it
 
 
 cdef class Workspace:
-    cdef void *memory
-    cdef size_t size
-
     def __dealloc__(self):
         free(self.memory)
 
@@ -855,23 +381,6 @@ cdef int64_t specs_out(list layers) except -1:
 
 cdef class Network:
     """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
-    cdef mlp_network *c
-    cdef readonly object dtype, layers
-    cdef list custom                   # the Custom of each layer, or None
-    cdef bint has_custom
-    cdef list shared                   # whether each layer has one for all, as the core was told
-    cdef int training_since            # one trainer at a time: mlp_forks() when it began, -1 if there is none
-    cdef unsigned long trained_by      # the thread
-    cdef int held_since, holds         # in the same way, by a thread that trains for more than a call of the core
-    cdef unsigned long held_by
-    cdef int64_t n_in, n_out
-    cdef bint is_float32
-    cdef double flops                  # of a forward pass of one row
-    cdef const char *parameters        # one block, and its end
-    cdef const char *parameters_end
-    cdef int lock                      # around what says who trains, and idle
-    cdef list idle                     # workspaces not in use, at most one for each thread that has predicted at the same time
-    cdef readonly size_t idle_bytes    # in them
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
@@ -1031,11 +540,15 @@ cdef class Network:
         elif type(out) is not np_ndarray or not self.takes(<cnp.ndarray>out, <cnp.ndarray>X, flat):
             return None
         cdef Workspace space = self.workspace(data.n, 1)
-        cdef mlp_status status = mlp_predict(self.c, address(out), &data, space.memory, 1, NULL, NULL)
+        cdef mlp_status status = self.forward(address(out), &data, space)
         self.put_back(space)
         if status != MLP_OK:
             raise_status(status, None)
         return out
+
+    cdef mlp_status forward(self, void *out, const mlp_data *data, Workspace space) noexcept nogil:
+        """out = a_L on one thread, with nothing checked; space: `workspace` for that many rows."""
+        return mlp_predict(self.c, out, data, space.memory, 1, NULL, NULL)
 
     cdef bint fits(self, cnp.ndarray out, int64_t n, bint flat) noexcept:
         """Whether the predictions for n rows can be written to out: (n, n_out), or flat (n,) of a single output."""
@@ -1107,15 +620,16 @@ cdef class Network:
 cdef custom_sums(Custom custom, cnp.ndarray yhat, Data data):
     """As Network.evaluate."""
     cdef int64_t i, n = yhat.shape[0]
-    cdef double[::1] losses = np.empty(n)
+    cdef cnp.ndarray losses = np.empty(n)
+    cdef double *loss = <double *>address(losses)
     cdef double loss_sum = 0, weight_sum = 0
     cdef mlp_truth truth = data.c_truth()
     if n:
-        custom_rows(custom, NULL, &losses[0], address(yhat), data, &truth, n, yhat.shape[1])
+        custom_rows(custom, NULL, loss, address(yhat), data, &truth, n, yhat.shape[1])
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
     for i in range(n):
-        loss_sum += losses[i]
+        loss_sum += loss[i]
         weight_sum += weight[i] if weight != NULL else 1
     return loss_sum, weight_sum, 0.0, 0.0
 
@@ -1458,286 +972,45 @@ cdef status_name(mlp_status status):
 cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
 
 
-def shuffle(int64_t[::1] order, uint64_t seed, uint64_t epoch, const int64_t[::1] rows=None):
-    """order (n,) becomes a permutation of 0..n-1, or of rows (n,), fixed by seed and epoch.
+def shuffle(cnp.ndarray order, uint64_t seed, uint64_t epoch, cnp.ndarray rows=None):
+    """order (n,) becomes a permutation of 0..n-1, or of rows (n,), fixed by seed and epoch; both C-contiguous int64.
 
     A signal's exception leaves it partly written.
     """
-    cdef int64_t first, count, i, n = order.shape[0]
-    if rows is not None and rows.shape[0] != n:
-        raise ValueError(f"rows must have {n} numbers, got {rows.shape[0]}")
+    check_numbers("order", order)
+    cdef int64_t n = cnp.PyArray_DIM(order, 0)
+    if rows is not None:
+        check_numbers("rows", rows)
+        if cnp.PyArray_DIM(rows, 0) != n:
+            raise ValueError(f"rows must have {n} numbers, got {cnp.PyArray_DIM(rows, 0)}")
+    cdef int64_t *to = <int64_t *>address(order)
+    cdef const int64_t *chosen = <const int64_t *>address_or_null(rows)
+    cdef int64_t first, count, i
     for first in range(0, n, ORDER_BLOCK):
         count = min(ORDER_BLOCK, n - first)
         with nogil:
-            mlp_order(&order[first], first, count, n, seed, epoch)
-            if rows is not None:
+            mlp_order(to + first, first, count, n, seed, epoch)
+            if chosen != NULL:
                 for i in range(first, first + count):
-                    order[i] = rows[order[i]]
+                    to[i] = chosen[to[i]]
         PyErr_CheckSignals()
+
+
+cdef int check_numbers(str name, cnp.ndarray array) except -1:
+    if cnp.PyArray_NDIM(array) != 1 or cnp.PyArray_TYPE(array) != cnp.NPY_INT64 or not cnp.PyArray_ISCARRAY(array):
+        raise ValueError(f"{name} must be a writable C-contiguous int64 array of one dimension")
+    return 0
 
 
 def random_uniform(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
     """n float64 numbers in [0, 1), from number `first` of the stream on."""
-    cdef double[::1] out = np.empty(n)
-    if n > 0:
-        mlp_random_uniform(&out[0], first, n, seed, stream)
-    return out.base
+    out = np.empty(n)
+    mlp_random_uniform(<double *>address(out), first, n, seed, stream)
+    return out
 
 
 def random_normal(int64_t n, uint64_t seed, uint64_t stream, int64_t first=0):
     """n float64 numbers of mean 0 and variance 1, from number `first` of the stream on."""
-    cdef double[::1] out = np.empty(n)
-    if n > 0:
-        mlp_random_normal(&out[0], first, n, seed, stream)
-    return out.base
-
-
-# ---- Single kernels, for backprop.py, in the core's floating-point mode: all arrays C-contiguous and of one dtype.
-# Products and functions of whole arrays let other Python threads in, for full_batch.py ----
-
-def forks():
-    """How many forks there were from the process that loaded the library to this one."""
-    return mlp_forks()
-
-
-def threads_for(int asked, double flops):
-    """How many threads are worth having for so many floating-point operations; asked as from checked_threads."""
-    return mlp_team_size(asked, flops)
-
-
-def gather(cnp.ndarray X, double scale, dtype):
-    """X (B, n) converted to dtype."""
-    out = np.empty((X.shape[0], X.shape[1]), dtype)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    cdef mlp_dtype x_type = dtype_of(X)
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.gather(address(out), address(X), x_type, scale, NULL, X.shape[0], X.shape[1])
-    mlp_fpmode_leave(before)
+    out = np.empty(n)
+    mlp_random_normal(<double *>address(out), first, n, seed, stream)
     return out
-
-
-cdef Workspace scratch_for(const mlp_kernels *k, int64_t most, int64_t widest):
-    cdef Workspace scratch = Workspace()
-    scratch.ensure(k.scratch_bytes(most, widest))
-    return scratch
-
-
-cdef Workspace product_scratch(const mlp_kernels *k, int64_t rows, cnp.ndarray W):
-    return scratch_for(k, max(rows, W.shape[0], W.shape[1]), 1)
-
-
-cdef mlp_unit identity = mlp_unit(MLP_IDENTITY, 0, NULL, 0)
-
-
-cdef mlp_unit unit_of(activation, slopes) except *:
-    return mlp_unit(activation_kind(activation), activation.alpha, address_or_null(slopes), activation.shared)
-
-
-def affine(cnp.ndarray x, cnp.ndarray W, b):
-    """z (B, n_out) = x W + b."""
-    cdef cnp.ndarray z = np.empty((x.shape[0], W.shape[1]), x.dtype)
-    cdef mlp_block all = mlp_block(0, x.shape[0], 0, W.shape[1])
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(x))
-    cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    cdef const void *bias = address_or_null(b)
-    cdef int64_t stride = row_stride(W)
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    with nogil:
-        k.dense_forward(address(z), NULL, address(x), address(W), stride, bias, identity, W.shape[0], W.shape[1], all,
-                        scratch.memory)
-    mlp_fpmode_leave(before)
-    return z
-
-
-def activate(cnp.ndarray z, activation, slopes=None):
-    """a = g(z)."""
-    cdef cnp.ndarray a = np.empty_like(z)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
-    cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
-    cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_CUSTOM_ACTIVATION:
-        a[...] = activation.values(z.copy())
-        return a
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    if g.kind == MLP_SOFTMAX:
-        k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
-    else:
-        with nogil:
-            k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
-    mlp_fpmode_leave(before)
-    return a
-
-
-def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=None):
-    """delta (B, n), in place, through g'. kept is z if activation.traits.in_z, else a = g(z)."""
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
-    cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
-    cdef mlp_unit g = unit_of(activation, slopes)
-    if g.kind == MLP_CUSTOM_ACTIVATION:
-        multiply(delta, activation.derivatives(kept.copy()))
-        return
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    if g.kind == MLP_SOFTMAX:
-        k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
-    else:
-        with nogil:
-            k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
-    mlp_fpmode_leave(before)
-
-
-def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint shared):
-    """d J / d alpha of a prelu without the 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
-    cdef cnp.ndarray slope = np.empty(z.shape[1], z.dtype)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(z))
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.slope_gradient(address(slope), address(d), address(z), z.shape[0], z.shape[1], 0, z.shape[1])
-    if shared:
-        k.sum_slopes(address(slope), z.shape[1])
-    mlp_fpmode_leave(before)
-    return slope[:1].copy() if shared else slope
-
-
-def loss_and_delta(cnp.ndarray out, Data data, loss, output):
-    """(losses (B,), d loss / d out (B, n), shares of the labels that are right (B,)), the first two times the weights.
-
-    out: z_L if loss.traits.of_z, else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
-    """
-    cdef cnp.ndarray delta = np.empty_like(out)
-    cdef double[::1] losses = np.empty(out.shape[0] + 1), correct = np.zeros(out.shape[0] + 1)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    cdef Workspace scratch = scratch_for(k, 1, out.shape[1])
-    cdef Custom custom = custom_loss_of(loss, out.dtype)
-    cdef mlp_truth truth = data.c_truth()
-    if custom is not None:
-        custom_rows(custom, address(delta), &losses[0], address(out), data, &truth, out.shape[0], out.shape[1])
-        return losses.base[:-1], delta, correct.base[:-1]
-    cdef mlp_loss spec = loss_spec(loss, None)
-    cdef mlp_activation last = activation_kind(output)
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.loss(address(delta), &losses[0], &correct[0], address(out), spec, last, &truth, out.shape[0], out.shape[1],
-           scratch.memory)
-    mlp_fpmode_leave(before)
-    return losses.base[:-1], delta, correct.base[:-1]
-
-
-def delta_below(cnp.ndarray delta, cnp.ndarray W):
-    """delta W^T (B, n_in)."""
-    cdef cnp.ndarray below = np.empty((delta.shape[0], W.shape[0]), delta.dtype)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(delta))
-    cdef mlp_block all = mlp_block(0, delta.shape[0], 0, W.shape[0])
-    cdef Workspace scratch = product_scratch(k, delta.shape[0], W)
-    cdef int64_t stride = row_stride(W)
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    with nogil:
-        k.delta_below(address(below), address(delta), address(W), stride, address(below), identity, W.shape[0], W.shape[1],
-                      all, scratch.memory)
-    mlp_fpmode_leave(before)
-    return below
-
-
-def scaled_sum(cnp.ndarray rows, double scale):
-    """scale * the sum of rows (B, n), as a bias's gradient is formed."""
-    cdef cnp.ndarray out = np.empty(rows.shape[1], rows.dtype)
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, 0, 0, 0)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(rows))
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.bias_gradient(address(out), address(rows), rows.shape[0], rows.shape[1], 0, rows.shape[1], &update)
-    mlp_fpmode_leave(before)
-    return out
-
-
-cdef mlp_parameter without_state(cnp.ndarray values, mask) noexcept:
-    cdef mlp_parameter parameter
-    parameter.values, parameter.mask = address(values), NULL if mask is None else address(<cnp.ndarray>mask)
-    parameter.state[0] = parameter.state[1] = NULL
-    return parameter
-
-
-def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, double scale, double l1, double l2):
-    """dW = scale x^T delta + l2 W + l1 sign(W), times the mask (of W's strides) unless that is None."""
-    cdef cnp.ndarray dW = np.empty((W.shape[0], W.shape[1]), W.dtype)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
-    cdef mlp_block all = mlp_block(0, W.shape[0], 0, W.shape[1])
-    cdef mlp_update update = mlp_update(scale, NULL, 0, 0, 0, l1, l2, 0)
-    cdef Workspace scratch = product_scratch(k, x.shape[0], W)
-    cdef mlp_parameter parameter = without_state(W, mask)
-    cdef int64_t stride = row_stride(W)
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    with nogil:
-        k.weight_gradient(address(dW), W.shape[1], parameter, stride, address(x), address(delta), x.shape[0], W.shape[0],
-                          W.shape[1], all, &update, scratch.memory)
-    mlp_fpmode_leave(before)
-    return dW
-
-
-# ---- For benchmarks/: single kernels on one thread, into arrays that are there already. C-contiguous, of one dtype ----
-
-cdef mlp_block whole(cnp.ndarray out) noexcept:
-    return mlp_block(0, out.shape[0], 0, out.shape[1])
-
-
-cdef Workspace kept_scratch = Workspace()  # the GIL is held as long as it is in use
-
-
-cdef void *bench_scratch(const mlp_kernels *k, int64_t most) except NULL:
-    if FREE_THREADED:
-        raise NotImplementedError("the kernels alone are timed under a GIL, which guards their scratch memory")
-    kept_scratch.ensure(k.scratch_bytes(most, most))
-    return kept_scratch.memory
-
-
-def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, const int64_t[::1] index):
-    """out (B, n) = the rows of X (.., n) with those indices, which are not checked; times scale if X is uint8."""
-    mlp_kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, &index[0], out.shape[0],
-                                          out.shape[1])
-
-
-def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, activation):
-    """a (B, n_out) = g(x W + b); softmax counts as identity."""
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
-    k.dense_forward(address(a), NULL, address(x), address(W), row_stride(W), address_or_null(b), unit_of(activation, None),
-                    W.shape[0], W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
-
-
-def activate_into(cnp.ndarray a, cnp.ndarray z, activation):
-    """a (B, n) = g(z)."""
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(a))
-    cdef mlp_unit g = unit_of(activation, None)
-    if g.kind == MLP_SOFTMAX:
-        k.softmax_forward(address(a), address(z), a.shape[0], a.shape[1], bench_scratch(k, a.shape[1]))
-    else:
-        k.activation_forward(address(a), address(z), g, a.shape[0], a.shape[1])
-
-
-def loss_into(cnp.ndarray delta, double[::1] row_loss, double[::1] row_correct, cnp.ndarray out, Data data, loss,
-              output):
-    """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(out))
-    cdef mlp_truth truth = data.c_truth()
-    k.loss(address(delta), &row_loss[0], &row_correct[0], address(out), loss_spec(loss, None), activation_kind(output), &truth,
-           out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
-
-
-def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
-    """W (n_in, n_out), and V unless it is None, one step of SGD further: dW = (1/B) x^T delta is formed on the way."""
-    cdef mlp_settings settings
-    memset(&settings, 0, sizeof(settings))
-    settings.lr, settings.momentum = lr, momentum
-    cdef mlp_update rule = mlp_update(1.0 / x.shape[0], &settings, lr, momentum, 0, 0, 0, 1)
-    cdef mlp_parameter parameter = without_state(W, None)
-    parameter.state[0] = <void *>address_or_null(V)
-    cdef const mlp_kernels *k = mlp_kernels_for(dtype_of(W))
-    k.update_weights(parameter, row_stride(W), address(x), address(delta), x.shape[0], W.shape[0], W.shape[1], whole(W),
-                     &rule, NULL, bench_scratch(k, max(x.shape[0], W.shape[0], W.shape[1])))
-
-
-def predict_seconds(Network network, cnp.ndarray out, Data data, int64_t calls):
-    """Seconds a call of mlp_predict takes on one thread, Python left out: the mean over that many calls."""
-    cdef Workspace space = network.workspace(data.c.n, 1)
-    cdef void *to = address(out)
-    cdef double start = now()
-    cdef int64_t i
-    with nogil:
-        for i in range(calls):
-            mlp_predict(network.c, to, &data.c, space.memory, 1, NULL, NULL)
-    return (now() - start) / calls

@@ -9,6 +9,7 @@ import contextlib
 from typing import Any
 
 from . import _core
+from ._fpmode import in_default_mode
 
 AT_A_TIME = 8  # items for each thread, whose results are all in memory
 
@@ -68,7 +69,7 @@ class _Shared:
     def is_helped(self):
         return any(self.helping) and self.forks == _core.forks()
 
-    @_core.in_default_mode
+    @in_default_mode
     def help(self, number):
         self.helping[number] = True
         try:

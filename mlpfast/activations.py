@@ -26,8 +26,8 @@ A name stands for the usual parameter; an object carries another.
 
 from collections.abc import Callable
 
-from . import _core
 from ._core import ACTIVATIONS
+from ._fpmode import CallersTurn
 from ._named import Named, bounds, from_name
 from ._validate import flag, function, numbers_like, real_number
 
@@ -111,13 +111,13 @@ class Custom(Activation):
 
     def values(self, z):
         """g(z), checked."""
-        with _core.CallersTurn():
+        with CallersTurn():
             a = self.forward(z)
         return numbers_like("forward(z)", a, z.shape)
 
     def derivatives(self, z):
         """g'(z), checked."""
-        with _core.CallersTurn():
+        with CallersTurn():
             slopes = self.derivative(z)
         return numbers_like("derivative(z)", slopes, z.shape)
 

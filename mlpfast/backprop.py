@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, losses
+from . import _core, _kernels, losses
 from ._arrays import inputs as checked_inputs
 from ._config import checked_threads
+from ._fpmode import in_default_mode
 from ._validate import examples, flag, real_number
 from ._validate import mean_weight as checked_mean_weight
 
@@ -29,24 +30,24 @@ class Tape(NamedTuple):
     a: list
 
 
-@_core.in_default_mode
+@in_default_mode
 def forward(net, X):
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
     return _forward(net, checked_inputs(X, net))
 
 
 def _forward(net, X):
-    x = _core.gather(X, net.input_scale, net.dtype)
+    x = _kernels.gather(X, net.input_scale, net.dtype)
     tape = Tape(x, [], [])
     for layer in net.layers:
-        z = _core.affine(x, layer.W, layer.b)
-        x = _core.activate(z, layer._unit, layer.slopes)
+        z = _kernels.affine(x, layer.W, layer.b)
+        x = _kernels.activate(z, layer._unit, layer.slopes)
         tape.z.append(z)
         tape.a.append(x)
     return tape
 
 
-@_core.in_default_mode
+@in_default_mode
 def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
     loss = losses.checked(loss, net)
@@ -61,24 +62,24 @@ def _deltas(net, tape, data, loss):
         _through_derivative(net, tape, last, delta)
     deltas = [delta]
     for l in range(last, 0, -1):
-        delta = _core.delta_below(delta, net.layers[l].W)
+        delta = _kernels.delta_below(delta, net.layers[l].W)
         _through_derivative(net, tape, l - 1, delta)
         deltas.insert(0, delta)
     return deltas
 
 
 def _loss_and_delta(net, tape, data, loss):
-    return _core.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, net.layers[-1]._unit)
+    return _kernels.loss_and_delta(tape.z[-1] if loss.takes_z else tape.a[-1], data, loss, net.layers[-1]._unit)
 
 
 def _through_derivative(net, tape, l, delta):
     """delta, d loss / d a of layer l, becomes d loss / d z in place."""
     unit = net.layers[l]._unit
     kept = tape.z[l] if unit.traits.in_z else tape.a[l]  # what g' is written in
-    _core.through_derivative(delta, kept, unit, net.layers[l].slopes)
+    _kernels.through_derivative(delta, kept, unit, net.layers[l].slopes)
 
 
-@_core.in_default_mode
+@in_default_mode
 def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None, inputs=False):
     """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
     the gradient of its slopes is third: (dW, db, dslopes).
@@ -110,13 +111,13 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
 def _input_gradient(net, data, loss):
     """d loss / dX = delta_1 W_1^T, of X as it was given."""
     delta = _deltas(net, _forward(net, data.X), data, loss)[0]
-    dX = _core.delta_below(delta, net.layers[0].W)
+    dX = _kernels.delta_below(delta, net.layers[0].W)
     if data.X.dtype == np.uint8:
         dX *= net.input_scale
     return dX
 
 
-@_core.in_default_mode
+@in_default_mode
 def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     """The largest relative error of `gradients` against central differences over every parameter, in float64; with
     inputs=True over every number of X too.
@@ -131,7 +132,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     found = gradients(copy, X, y, loss, inputs=inputs)
     of_parameters, dX = found if inputs else (found, None)
     given = checked_inputs(X, net)
-    data = examples(_core.gather(given, copy.input_scale, copy.dtype), y, copy, loss)
+    data = examples(_kernels.gather(given, copy.input_scale, copy.dtype), y, copy, loss)
 
     def mean_loss():
         loss_sum, weight_sum, *_ = copy._core.evaluate(data, loss, 1)

@@ -28,8 +28,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, backprop, losses
+from . import _kernels, backprop, losses
 from ._attributes import Closed
+from ._fpmode import in_default_mode
 from ._validate import examples, whole_number
 
 VANISHING, EXPLODING = 1e-2, 1e2
@@ -98,7 +99,7 @@ def _share(value):
     return "-" if np.isnan(value) else f"{100 * value:.0f} %"
 
 
-@_core.in_default_mode
+@in_default_mode
 def gradient_flow(net, X, y, loss):
     """Report on one pass up and down with X (n, n_in); y and loss as in Trainer. A few hundred rows tell enough; the
     network is not changed. Dropout and noise of the input are left out."""
@@ -117,7 +118,7 @@ def gradient_flow(net, X, y, loss):
 def _layer_flow(layer, a_below, z, a, delta):
     unit, nan = layer._unit, float("nan")
     mask = layer._mask_of_core()
-    dW = _core.weight_gradient(layer.W, mask, a_below, delta, 1 / len(delta), 0.0, 0.0)
+    dW = _kernels.weight_gradient(layer.W, mask, a_below, delta, 1 / len(delta), 0.0, 0.0)
     saturated = _share_saturated(unit, z) if unit.traits.saturates else nan
     dead = float((~(z > 0).any(axis=0)).mean()) if unit.traits.rectifier else nan
     shape = layer.n_in, layer.n_out
@@ -132,7 +133,7 @@ def _share_saturated(unit, z):
 
 def _derivative(unit, z):
     slopes = np.ones_like(z)
-    _core.through_derivative(slopes, z if unit.traits.in_z else _core.activate(z, unit), unit)
+    _kernels.through_derivative(slopes, z if unit.traits.in_z else _kernels.activate(z, unit), unit)
     return slopes
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _split, activations, backprop, optimizers
+from . import _core, _kernels, _split, activations, backprop, optimizers
 from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
 from ._sharing import in_order
@@ -342,7 +342,7 @@ class Fisher:
 
     def of_forward_pass(self, chunk):
         tape = backprop._forward(self.net, chunk.inputs)
-        return tape, chunk.weights, _core.activate(tape.z[-1], self.output)
+        return tape, chunk.weights, _kernels.activate(tape.z[-1], self.output)
 
     def __call__(self, v):
         parts, total = self.variables.split(v), np.zeros(len(v))
@@ -352,7 +352,7 @@ class Fisher:
 
     def of_chunk(self, parts, tape, weights, p):
         u = jacobian_product(self.net, tape, parts)
-        _core.through_derivative(u, p, self.output)
+        _kernels.through_derivative(u, p, self.output)
         if weights is not None:
             u *= weights[:, None]
         return self.transposed_product(tape, u)
@@ -365,14 +365,14 @@ class Fisher:
             layer: Any = self.net.layers[l]
             slope: Any = None
             if l < len(self.net.layers) - 1:
-                u = _core.delta_below(u, self.net.layers[l + 1].W)
+                u = _kernels.delta_below(u, self.net.layers[l + 1].W)
                 if layer.slopes is not None:  # their gradient needs d loss / d a
-                    slope = _core.slope_gradient(u, tape.z[l], layer._unit.shared)
+                    slope = _kernels.slope_gradient(u, tape.z[l], layer._unit.shared)
                 backprop._through_derivative(self.net, tape, l, u)
             if layer.trainable:
-                own = [_core.weight_gradient(layer.W, layer._mask_of_core(), a_below[l], u, self.scale, 0, 0)]
-                own += [_core.scaled_sum(u, self.scale)] if layer.bias else []
-                own += [] if layer.slopes is None else [_core.scaled_sum(slope[None], self.scale)]
+                own = [_kernels.weight_gradient(layer.W, layer._mask_of_core(), a_below[l], u, self.scale, 0, 0)]
+                own += [_kernels.scaled_sum(u, self.scale)] if layer.bias else []
+                own += [] if layer.slopes is None else [_kernels.scaled_sum(slope[None], self.scale)]
                 parts = own + parts
         return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
 
@@ -384,10 +384,10 @@ def jacobian_product(net, tape, parts):
     """
     Ra = None
     for l, (layer, part) in enumerate(zip(net.layers, parts, strict=True)):
-        Rz = None if Ra is None else _core.affine(Ra, layer.W, None)
+        Rz = None if Ra is None else _kernels.affine(Ra, layer.W, None)
         if part is not None:
             v_b = part[1] if layer.bias else None
-            own = _core.affine(tape.a[l - 1] if l else tape.X, part[0], v_b)
+            own = _kernels.affine(tape.a[l - 1] if l else tape.X, part[0], v_b)
             Rz = own if Rz is None else Rz + own
         if l == len(net.layers) - 1 or Rz is None:
             Ra = Rz

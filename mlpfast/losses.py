@@ -30,8 +30,8 @@ their y is -1 or +1.
 
 from collections.abc import Callable
 
-from . import _core
 from ._core import LOSSES, Y_DISTRIBUTIONS
+from ._fpmode import CallersTurn
 from ._named import Named, bounds, from_name
 from ._validate import function, numbers_like, one_of, real_number, within
 
@@ -143,13 +143,13 @@ class Custom(Loss):
 
     def rows(self, y, yhat):
         """The losses (rows,), checked."""
-        with _core.CallersTurn():
+        with CallersTurn():
             losses = self.value(y.copy(), yhat)
         return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
 
     def deltas(self, y, yhat):
         """What delta returns, checked."""
-        with _core.CallersTurn():
+        with CallersTurn():
             delta = self.delta(y, yhat)
         return numbers_like("delta(y, yhat)", delta, yhat.shape)
 

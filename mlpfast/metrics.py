@@ -32,7 +32,8 @@ import numbers
 import numpy as np
 
 from ._attributes import Closed
-from ._core import Y_DISTRIBUTIONS, CallersTurn, in_default_mode
+from ._core import Y_DISTRIBUTIONS
+from ._fpmode import CallersTurn, in_default_mode
 from ._monitor import is_ours as is_own_name
 from ._targets import is_one_hot
 from ._validate import whole_number

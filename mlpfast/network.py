@@ -8,6 +8,7 @@ from . import _core, activations, initializers
 from ._arrays import inputs
 from ._attributes import Closed
 from ._config import checked_threads
+from ._fpmode import in_default_mode, in_default_mode_alone
 from ._validate import Data, flag, float_dtype, output_array, real_number, whole_number, within
 from .layer import Layer
 
@@ -31,7 +32,7 @@ class Network(Closed):
         after normal numbers of this standard deviation were added.
     """
 
-    @_core.in_default_mode
+    @in_default_mode
     def __init__(
         self,
         sizes_or_layers,
@@ -143,7 +144,7 @@ class Network(Closed):
 
     __call__ = predict
 
-    @_core.in_default_mode_alone
+    @in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):
         given, X = X, inputs(X, self)
         shape = self._result_shape(len(X), squeeze)
@@ -155,7 +156,7 @@ class Network(Closed):
         self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
         return out
 
-    @_core.in_default_mode
+    @in_default_mode
     def _monte_carlo(self, X, out, threads, samples, seed, squeeze):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:

@@ -5,8 +5,9 @@ Each function draws into ax, or into a new figure, and returns the Axes.
 
 import numpy as np
 
-from . import _core, backprop
+from . import _kernels, backprop
 from ._arrays import inputs, number_array
+from ._fpmode import in_default_mode
 from ._targets import class_labels
 from ._validate import real_number
 
@@ -24,7 +25,7 @@ def _axes(ax):
     return pyplot().subplots()[1] if ax is None else ax
 
 
-@_core.in_default_mode
+@in_default_mode
 def residuals(net, X, y, loss, ax=None, *, bins=50):
     """The distribution of |delta_l| over examples and units: a histogram on a logarithmic axis for each layer. Zeros,
     which have no place there, are in the legend. Arguments as in backprop.residuals."""
@@ -45,7 +46,7 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
     return ax
 
 
-@_core.in_default_mode
+@in_default_mode
 def gradient_flow(report, ax=None):
     """RMS of delta and dW in each layer of a diagnostics.Report, and as the title its verdict, which goes by |delta|: a
     wide layer may have a lower RMS and the same length."""
@@ -59,14 +60,14 @@ def gradient_flow(report, ax=None):
     return ax
 
 
-@_core.in_default_mode
+@in_default_mode
 def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     """What a network of two inputs decides around X (n, 2), and the points by their class y: class numbers (n,) or
     one-hot rows; with one output two classes, the lower one 0 or -1, whose predictions are parted at threshold: None is
     1/2 for a sigmoid and 0 for other activations."""
     if net.n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
-    X = _core.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
+    X = _kernels.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
     y = number_array("y", y)
     if len(y) != len(X):
         raise ValueError(f"y must have one entry for each row of X: X has {len(X)}, y has {len(y)}")
@@ -105,7 +106,7 @@ def _classes(a, threshold):
 # ---- History.plot
 
 
-@_core.in_default_mode
+@in_default_mode
 def plot_history(history, path=None, ax=None):
     """See History.plot."""
     if not history.n_epochs:

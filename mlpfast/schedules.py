@@ -26,6 +26,7 @@ import numpy as np
 
 from . import _core
 from ._attributes import Closed
+from ._fpmode import in_default_mode, in_default_mode_alone, on_callers_turn
 from ._monitor import Monitor
 from ._validate import LEAST, one_of, real_number, whole_number
 
@@ -36,32 +37,32 @@ def is_schedule(lr):
     return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
-@_core.in_default_mode_alone
+@in_default_mode_alone
 def rate(lr, epochs=0, steps=0):
     """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
     per, t = _time(lr, epochs, steps)
-    return _checked_rate(_core.on_callers_turn(lr.at, t), per, t)
+    return _checked_rate(on_callers_turn(lr.at, t), per, t)
 
 
-@_core.in_default_mode_alone
+@in_default_mode_alone
 def momentum(lr, epochs=0, steps=0):
     """What an optimizer's lr says of its momentum after so many epochs or steps; None: the optimizer's own stays."""
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
-    value = _core.on_callers_turn(lr.momentum_at, t) if hasattr(lr, "momentum_at") else None
+    value = on_callers_turn(lr.momentum_at, t) if hasattr(lr, "momentum_at") else None
     return _checked_momentum(value, per, t)
 
 
-@_core.in_default_mode_alone
+@in_default_mode_alone
 def rates(lr, steps):
     """The rates of a schedule that counts steps after each of those, float64 (n,)."""
     return np.array(_core.values_at(lr.at, steps, math.inf, _rate_at_step))
 
 
-@_core.in_default_mode_alone
+@in_default_mode_alone
 def momenta(lr, steps):
     """Its momenta, float64 (n,), or None."""
     values = _core.values_at(lr.momentum_at, steps, 1, _momentum_at_step, True) if hasattr(lr, "momentum_at") else []
@@ -73,7 +74,7 @@ def momenta(lr, steps):
     return np.array(values)
 
 
-@_core.in_default_mode
+@in_default_mode
 def checked(schedule, rate, momentum, t):
     """The two as it gave them at t, if they are a rate and a momentum or None."""
     per = one_of("lr.per", schedule.per, PER)
@@ -294,7 +295,7 @@ def check(lr, names):
 def observe(lr, logs):
     """Show a schedule that wants to know the numbers of an epoch."""
     if hasattr(lr, "observe"):
-        _core.on_callers_turn(lr.observe, logs)
+        on_callers_turn(lr.observe, logs)
 
 
 def _lowest_and_highest(name, pair):

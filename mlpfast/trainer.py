@@ -10,6 +10,7 @@ from . import metrics as known_metrics
 from ._arrays import CHANGED, not_finite, number_array
 from ._attributes import Closed
 from ._config import checked_threads
+from ._fpmode import CallersTurn, in_default_mode
 from ._progress import Progress
 from ._split import hold_out
 from ._validate import Data, arrays_like, examples, flag, one_of, real_number, state_arrays, whole_number, within
@@ -197,7 +198,7 @@ class Trainer(Closed):
         return {**counts, **dict(zip(names, kept, strict=True))}
 
     @state.setter
-    @_core.in_default_mode
+    @in_default_mode
     def state(self, state):
         names, parameters = self.optimizer.states, self.network._core.parameters_of_all()
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
@@ -212,7 +213,7 @@ class Trainer(Closed):
             self._core.write_state(self._settings(), updates, arrays)
             self.epoch, self.steps, self.chunk_rows = epoch, steps, chunk_rows
 
-    @_core.in_default_mode
+    @in_default_mode
     def fit(
         self,
         X,
@@ -276,7 +277,7 @@ class Trainer(Closed):
 
             def begin():
                 if callbacks:
-                    with _core.CallersTurn():
+                    with CallersTurn():
                         for begin_epoch, _end, _finish in callbacks:
                             begin_epoch(self, self.epoch)
 
@@ -285,7 +286,7 @@ class Trainer(Closed):
                 bar.show(logs)
                 wishes = []
                 if callbacks:
-                    with _core.CallersTurn():
+                    with CallersTurn():
                         wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
                     history.add_to_last(logs)
                 schedules.observe(self.optimizer.lr, logs)
@@ -301,7 +302,7 @@ class Trainer(Closed):
                     begin()
                     if end(self._one_epoch(data, rows, order, validation, wanted)):
                         break
-            with _core.CallersTurn():
+            with CallersTurn():
                 for _begin, _end, finish in callbacks:
                     finish(self)
             self._check_parameters()  # after callbacks, which may bring better ones back
@@ -323,7 +324,7 @@ class Trainer(Closed):
                     return loss
             return self._step(X, y, sample_weight, mean_weight)
 
-    @_core.in_default_mode
+    @in_default_mode
     def _step(self, X, y, sample_weight, mean_weight):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
@@ -345,7 +346,7 @@ class Trainer(Closed):
         with self._hold:
             return self._gradient(X, y, sample_weight, mean_weight, first_row)
 
-    @_core.in_default_mode
+    @in_default_mode
     def _gradient(self, X, y, sample_weight, mean_weight, first_row):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
@@ -356,7 +357,7 @@ class Trainer(Closed):
         self._check(failure, result, data)
         return result["loss_sum"] / (result["weight_sum"] or 1.0), gradients
 
-    @_core.in_default_mode
+    @in_default_mode
     def apply(self, gradients):
         """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their
         mean over several calls. They are clipped as the settings say, and the step counts as a minibatch.
@@ -375,7 +376,7 @@ class Trainer(Closed):
                     f"gradients hold NaN or infinity (or a number too large for {dtype}); nothing has changed"
                 )
 
-    @_core.in_default_mode
+    @in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
         metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import Layer, Network, _core, activations, backprop, losses, set_num_threads
+from mlpfast import Layer, Network, _kernels, activations, backprop, losses, set_num_threads
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "tanh", "softmax"]
 PAIRS = [  # every loss with every output it may stand behind
@@ -377,7 +377,7 @@ def test_what_the_page_shows_is_what_the_core_does(hidden, dtype):
         tape, deltas = backprop.forward(net, X), backprop.residuals(net, X, y, loss)
         gradients = backprop.gradients(net, X, y, loss)
         for layer, a_below, delta, pair in zip(net.layers, [tape.X, *tape.a], deltas, gradients, strict=False):
-            dW = _core.weight_gradient(layer.W, layer._mask_of_core(), a_below, delta, 1 / len(X), 0, 0)
+            dW = _kernels.weight_gradient(layer.W, layer._mask_of_core(), a_below, delta, 1 / len(X), 0, 0)
             assert dW.tobytes() == pair[0].tobytes()
             assert (pair[1] is None) == (layer.b is None)
-            assert pair[1] is None or pair[1].tobytes() == _core.scaled_sum(delta, 1 / len(X)).tobytes()
+            assert pair[1] is None or pair[1].tobytes() == _kernels.scaled_sum(delta, 1 / len(X)).tobytes()

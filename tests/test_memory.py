@@ -233,9 +233,12 @@ def usual_allocator():
     return {name: value for name, value in os.environ.items() if name != "PYTHONMALLOC"}
 
 
+BINDING = ["_core.", "_custom.", "_fpmode.", "_kernels."]
+
+
 @linux
 @pytest.mark.skipif(sysconfig.get_config_var("WITH_PYMALLOC") is None, reason="another interpreter")
-@pytest.mark.parametrize("libraries", [["_core."], ["_core.", "_multiarray_umath."]], ids=["mlpfast", "and NumPy"])
+@pytest.mark.parametrize("libraries", [BINDING, [*BINDING, "_multiarray_umath."]], ids=["mlpfast", "and NumPy"])
 def test_every_allocation_may_fail(libraries, shim, tmp_path):
     """First those of mlpfast's own library, then NumPy's too: its arrays, and what it needs to convert them."""
     env = {**usual_allocator(), "LD_PRELOAD": str(shim), "MLPFAST_OVERSUBSCRIBE": "1"}

@@ -8,5 +8,5 @@ log=$(mktemp)
 PYTHONMALLOC=malloc MLPFAST_ISA=avx2 OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=1 valgrind --log-file="$log" \
     --num-callers=30 python -m pytest -q -p no:cacheprovider "${@:-test_short_ways.py}"
 status=$?
-echo "errors with a frame of mlpfast: $(grep -c '_core\.' "$log"); $(grep 'ERROR SUMMARY' "$log" | tail -1)"
+echo "errors with a frame of mlpfast: $(grep -cE '(_core|_custom|_fpmode|_kernels)\.' "$log"); $(grep 'ERROR SUMMARY' "$log" | tail -1)"
 exit $status

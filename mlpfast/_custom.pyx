@@ -1,0 +1,128 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
+"""Functions of the caller's (activations.Custom, losses.Custom) as the core calls them, on whatever thread."""
+cimport numpy as cnp
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+import numpy as np
+
+from mlpfast._declarations cimport mlp_fpmode_enter_core, mlp_fpmode_enter_default, mlp_truth
+from mlpfast._fpmode cimport CallersTurn, SilentErrors, errors_are_silent
+from mlpfast._memory cimport address, view
+
+cnp.import_array()
+
+
+cdef class Custom:
+    """An activations.Custom or losses.Custom in a network of that dtype. The core hands it to the functions below as
+    `self`."""
+    def __cinit__(self, functions, dtype):
+        self.functions, self.dtype = functions, dtype
+
+    cdef matrix(self, const void *data, int64_t rows, int64_t n):
+        return view(None, <void *>data, (rows, n), self.dtype)
+
+    cdef copy(self, const void *data, int64_t rows, int64_t n):
+        """What a Python function gets: it may keep it, or write to it."""
+        return self.matrix(data, rows, n).copy()
+
+
+cdef dict callers_errors():
+    with CallersTurn():
+        return {**np.geterr(), "call": np.geterrcall()}
+
+
+cdef SilentErrors errors_of(void *call):
+    """NumPy's error state for a function that the core calls. A worker thread does not inherit the caller's: it is set
+    there for the time of the call."""
+    cdef poll_state *state = <poll_state *>call
+    cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
+    if errors and not errors_are_silent():
+        np.seterrcall(errors["call"])
+        np.seterr(**{name: errors[name] for name in errors if name != "call"})
+    return SilentErrors()
+
+
+cdef void give_up(void *call, error) noexcept:
+    """End the core's call with that context, which then raises error."""
+    if call != NULL:
+        (<list>(<poll_state *>call).caught).append(error)
+
+
+cdef multiply(delta, slopes):
+    delta *= slopes.astype(delta.dtype, copy=False)
+
+
+cdef rows_like(cnp.ndarray array, const void *data, int64_t rows):
+    """A copy (rows, ...) of what the core has gathered from array."""
+    cdef cnp.ndarray copy = np.empty((rows, *(<object>array).shape[1:]), array.dtype)
+    memcpy(address(copy), data, <size_t>cnp.PyArray_NBYTES(copy))
+    return copy
+
+
+cdef Custom custom_loss_of(loss, dtype):
+    """None for a loss of the library."""
+    return Custom(loss, dtype) if loss.traits.is_custom else None
+
+
+cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1  # also where NumPy fails without an exception, as it may when memory is short
+    with gil:
+        mlp_fpmode_enter_default()
+        try:
+            with errors_of(call):
+                custom = <Custom>self
+                custom.matrix(a, rows, n)[...] = custom.functions.values(custom.copy(z, rows, n))
+            failed = 0
+        except BaseException as error:
+            give_up(call, error)
+        mlp_fpmode_enter_core()  # the function may have changed it
+        return failed
+
+
+cdef int custom_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1  # also where NumPy fails without an exception, as it may when memory is short
+    with gil:
+        mlp_fpmode_enter_default()
+        try:
+            with errors_of(call):
+                custom = <Custom>self
+                slopes = custom.functions.derivatives(custom.copy(z, rows, n))
+                multiply(custom.matrix(delta, rows, n), slopes)
+            failed = 0
+        except BaseException as error:
+            give_up(call, error)
+        mlp_fpmode_enter_core()
+        return failed
+
+
+cdef int custom_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
+                     int64_t rows, int64_t n) noexcept nogil:
+    cdef int failed = 1
+    with gil:
+        mlp_fpmode_enter_default()
+        try:
+            with errors_of(call):
+                custom_rows(<Custom>self, delta, row_loss, a, <object>(<poll_state *>call).data, truth, rows, n)
+            failed = 0
+        except BaseException as error:
+            give_up(call, error)
+        mlp_fpmode_enter_core()
+        return failed
+
+
+cdef int custom_rows(Custom custom, void *delta, double *row_loss, const void *a, data, const mlp_truth *truth,
+                     int64_t rows, int64_t n) except -1:
+    """What mlp_custom_loss.rows says, for rows that were gathered from data (a _core.Data) into truth."""
+    cdef cnp.npy_intp size = rows
+    y = rows_like(data.y, truth.y, rows)
+    weights = None if truth.weights == NULL else rows_like(data.weights, truth.weights, rows)
+    losses = custom.functions.rows(y, custom.copy(a, rows, n))
+    cnp.PyArray_SimpleNewFromData(1, &size, cnp.NPY_FLOAT64, row_loss)[...] = (
+        losses if weights is None else losses * weights)
+    if delta != NULL:
+        deltas = custom.matrix(delta, rows, n)
+        deltas[...] = custom.functions.deltas(y, custom.copy(a, rows, n))
+        if weights is not None:
+            deltas *= weights[:, None]
+    return 0

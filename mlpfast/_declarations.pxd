@@ -1,0 +1,219 @@
+"""What the binding's modules use of the C core, as its headers in csrc/ have it."""
+from libc.stdint cimport int32_t, int64_t, uint64_t
+
+cdef extern from "vocabulary.h":
+    ctypedef enum mlp_activation:
+        MLP_IDENTITY, MLP_SOFTMAX, MLP_CUSTOM_ACTIVATION, MLP_ACTIVATIONS
+    unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
+    unsigned MLP_STOPS, MLP_SHARE
+    ctypedef struct mlp_activation_row:
+        const char *name
+        unsigned traits
+        double least_alpha
+    const mlp_activation_row *mlp_activation_rows
+    ctypedef enum mlp_loss_kind:
+        MLP_CUSTOM_LOSS, MLP_LOSSES
+    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
+    ctypedef enum mlp_y:
+        MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
+    ctypedef struct mlp_loss_row:
+        const char *name
+        mlp_y y
+        unsigned traits
+        uint64_t outputs, natural
+        double above, below
+    const mlp_loss_row *mlp_loss_rows
+    ctypedef enum mlp_moved:
+        MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1
+    ctypedef enum mlp_optimizer:
+        MLP_OPTIMIZERS
+    ctypedef struct mlp_optimizer_row:
+        const char *name
+        int states
+        mlp_moved moved
+        unsigned traits
+    unsigned MLP_BARE
+    const mlp_optimizer_row *mlp_optimizer_rows
+
+cdef extern from "mlpfast.h":
+    ctypedef enum mlp_status:
+        MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
+    ctypedef enum mlp_dtype:
+        MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
+    ctypedef struct mlp_custom_activation:
+        int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
+        int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
+        void *self
+    ctypedef struct mlp_data:
+        const void *X
+        mlp_dtype x_type
+        double x_scale
+        const int32_t *labels
+        const void *targets
+        int one_hot
+        const void *weights
+        int64_t n
+        double mean_weight
+        const void *y
+        int64_t y_bytes
+        const int64_t *x_rows
+        int64_t n_x
+    ctypedef struct mlp_truth:
+        const int32_t *labels
+        const void *targets
+        const void *y
+        const void *weights
+        int one_hot
+    ctypedef struct mlp_custom_loss:
+        int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
+        int of_z
+        void *self
+    ctypedef struct mlp_loss:
+        mlp_loss_kind kind
+        double parameter, label_smoothing
+        mlp_custom_loss custom
+    ctypedef struct mlp_layer_spec:
+        int64_t n_in, n_out
+        mlp_activation activation
+        double alpha
+        int shared, has_bias, trainable
+        double dropout, l1, l2
+        int has_mask
+        mlp_custom_activation custom
+    ctypedef struct mlp_network:
+        pass
+    ctypedef struct mlp_trainer:
+        pass
+    ctypedef struct mlp_result:
+        double loss_sum, weight_sum, correct, exact
+        int64_t rows, minibatches
+        double bad_loss
+    ctypedef struct mlp_settings:
+        mlp_optimizer optimizer
+        double lr, momentum
+        int nesterov
+        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        int64_t chunk_rows
+        uint64_t seed
+        int check_finite
+    ctypedef int (*mlp_poll)(void *) noexcept nogil
+
+    mlp_status mlp_select_isa(const char *)
+    const char *mlp_isa()
+    const char *mlp_isa_available(int)
+    const char *mlp_compiler()
+    int mlp_has_openmp()
+    int mlp_processors()
+    int mlp_max_threads()
+    void mlp_allow_oversubscription(int)
+    double mlp_peak_flops(mlp_dtype, int, double) nogil
+    mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
+    void mlp_network_destroy(mlp_network *) nogil
+    void *mlp_network_weights(const mlp_network *, int)
+    void *mlp_network_bias(const mlp_network *, int)
+    void *mlp_network_slopes(const mlp_network *, int)
+    void *mlp_network_mask(const mlp_network *, int)
+    int64_t mlp_network_stride(const mlp_network *, int)
+    int mlp_network_first_not_finite(const mlp_network *) nogil
+    size_t mlp_network_bytes(const mlp_network *)
+    void *mlp_network_in_block(const mlp_network *, void *, const void *)
+    size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
+    mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
+    mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
+                                  mlp_poll, void *) nogil
+    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
+                            void *) nogil
+    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
+    void mlp_trainer_destroy(mlp_trainer *) nogil
+    mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
+    int mlp_trainer_states(const mlp_trainer *)
+    mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
+    void *mlp_trainer_state(const mlp_trainer *, int, const void *)
+    int64_t mlp_trainer_updates(const mlp_trainer *)
+    void mlp_trainer_set_updates(mlp_trainer *, int64_t)
+    int64_t mlp_trainer_steps(const mlp_trainer *)
+    void mlp_trainer_set_steps(mlp_trainer *, int64_t)
+    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
+    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
+                               const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
+    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
+                              void *) nogil
+    ctypedef struct mlp_gradient_options:
+        double scale
+        int64_t first_row
+        int undisturbed, unpenalised, frozen_too
+    mlp_status mlp_gradient(mlp_trainer *, void *, mlp_result *, const mlp_data *, const mlp_gradient_options *,
+                            const mlp_settings *, int, mlp_poll, void *) nogil
+    mlp_status mlp_apply(mlp_trainer *, const void *, const mlp_settings *, int) nogil
+    void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
+    void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
+
+cdef extern from "team.h":
+    int mlp_team_size(int, double)
+    int mlp_forks()
+    unsigned long mlp_this_thread()
+    unsigned long mlp_survivor()
+    void mlp_lock(int *)
+    void mlp_unlock(int *)
+
+cdef extern from *:
+    """
+    #ifdef Py_GIL_DISABLED
+    #define FREE_THREADED 1
+    #else
+    #define FREE_THREADED 0
+    #endif
+    """
+    const bint FREE_THREADED
+
+cdef extern from "fpmode.h":
+    ctypedef struct mlp_fpmode:
+        pass
+    mlp_fpmode mlp_fpmode_enter_core() nogil
+    mlp_fpmode mlp_fpmode_enter_default() nogil
+    void mlp_fpmode_leave(mlp_fpmode) nogil
+    unsigned short mlp_x87_now()
+    unsigned short mlp_x87_default()
+    void mlp_x87_set(unsigned short)
+
+cdef extern from "kernel_table.h":
+    ctypedef struct mlp_block:
+        int64_t i0, i1, j0, j1
+    ctypedef struct mlp_unit:
+        mlp_activation kind
+        double alpha
+        const void *slopes
+        int shared
+    ctypedef struct mlp_update:
+        double scale
+        const mlp_settings *settings
+        double lr, momentum, weight_decay, l1, l2
+        int64_t t
+    ctypedef struct mlp_parameter:
+        void *values
+        void *state[2]
+        const void *mask
+    ctypedef struct mlp_prefetch:
+        pass
+    ctypedef struct mlp_kernels:
+        size_t (*scratch_bytes)(int64_t, int64_t) noexcept
+        int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
+        void (*dense_forward)(void *, void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t,
+                              int64_t, mlp_block, void *) noexcept nogil
+        void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,
+                            mlp_block, void *) noexcept nogil
+        void (*update_weights)(mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t, int64_t, mlp_block,
+                               const mlp_update *, mlp_prefetch *, void *) noexcept
+        void (*weight_gradient)(void *, int64_t, mlp_parameter, int64_t, const void *, const void *, int64_t, int64_t,
+                                int64_t, mlp_block, const mlp_update *, void *) noexcept nogil
+        void (*bias_gradient)(void *, const void *, int64_t, int64_t, int64_t, int64_t, const mlp_update *) noexcept
+        void (*activation_forward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
+        void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
+        void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
+        void (*sum_slopes)(void *, int64_t) noexcept
+        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
+        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
+        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t, int64_t,
+                    void *) noexcept
+    const mlp_kernels *mlp_kernels_for(mlp_dtype)

@@ -1,0 +1,14 @@
+cdef class SilentErrors:
+    cdef object state  # a numpy.errstate while it is in force
+
+    cdef begin(self)
+    cdef end(self)
+
+
+cdef class CallersTurn:
+    cdef SilentErrors ours
+    cdef unsigned short x87
+
+
+cdef bint errors_are_silent() except *
+cpdef object on_callers_turn(function, argument)
