@@ -10,39 +10,38 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _split, activations, backprop, optimizers
+from . import _core, _split, activations, backprop
 from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
+from ._loop import Loop
 from ._sharing import in_order
 
 FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
 
 
-def check(trainer):
-    """ValueError if trainer asks for what its full-batch optimizer cannot do."""
-    net, name = trainer.network, type(trainer.optimizer).__name__
-    if trainer.batch_size is not None:
-        raise ValueError(f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}")
-    zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
-    for number, layer in enumerate(net.layers, 1):
-        zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
-    for setting, value in zeros:
-        if value:
-            raise ValueError(f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}")
-    for limit in ("clip_value", "clip_norm", "max_norm"):
-        if getattr(trainer, limit) is not None:
-            raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
-    if not any(layer.trainable for layer in net.layers):
-        raise ValueError(f"network must have a trainable layer for {name}, got none")
-    if isinstance(trainer.optimizer, optimizers.NaturalGradient):
-        _check_natural(net, trainer.loss)
+class FullBatchLoop(Loop):
+    def check(self, trainer):
+        net, name = trainer.network, type(trainer.optimizer).__name__
+        if trainer.batch_size is not None:
+            raise ValueError(
+                f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}"
+            )
+        zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
+        for number, layer in enumerate(net.layers, 1):
+            zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
+        for setting, value in zeros:
+            if value:
+                raise ValueError(
+                    f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}"
+                )
+        for limit in ("clip_value", "clip_norm", "max_norm"):
+            if getattr(trainer, limit) is not None:
+                raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
+        if not any(layer.trainable for layer in net.layers):
+            raise ValueError(f"network must have a trainable layer for {name}, got none")
 
-
-def _check_natural(net, loss):
-    output, natural = net.layers[-1]._unit.name, loss.traits.natural
-    if natural is None or output not in (natural, "identity"):
-        pairs = ", ".join(f"{row.natural} + {name}" for name, row in _core.LOSSES.items() if row.natural)
-        raise ValueError(f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}")
+    def apply(self, trainer, gradients):
+        raise ValueError(f"apply needs an optimizer of minibatches, got {type(trainer.optimizer).__name__}")
 
 
 # ---- What both use ----
@@ -191,13 +190,22 @@ class _Raised(Exception):
     """A callback has raised a StopIteration, which SciPy would take for its own."""
 
 
-def lbfgs(trainer, data, epochs, begin, end):
-    """Up to that many iterations. begin(): before each; end(sums): after each, with Objective's -> whether to stop."""
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
-    _Search(trainer, data, epochs, begin, end).run(minimize)
+class LBFGSLoop(FullBatchLoop):
+    """An epoch is an iteration of SciPy's, which calls back."""
+
+    def fit(self, trainer, rows, epochs, begin, end):
+        try:
+            from scipy.optimize import minimize
+        except ImportError as error:
+            raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
+        _Search(trainer, rows.data, epochs, begin, end).run(minimize)
+
+    def epoch(self, trainer, rows):
+        return self.step(trainer, rows.data)
+
+    def step(self, trainer, data):
+        trainer._settings()
+        raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
 
 
 class _Search:
@@ -297,18 +305,37 @@ class _Search:
 # ---- Natural gradient ----
 
 
-def step(trainer, data):
-    """One step of NaturalGradient -> (Objective's sums before it, {"objective": then} if anything is penalised)."""
+class NaturalGradientLoop(FullBatchLoop):
+    """An epoch is a step."""
+
+    def check(self, trainer):
+        super().check(trainer)
+        output, loss = trainer.network.layers[-1]._unit.name, trainer.loss
+        natural = loss.traits.natural
+        if natural is None or output not in (natural, "identity"):
+            pairs = ", ".join(f"{row.natural} + {name}" for name, row in _core.LOSSES.items() if row.natural)
+            raise ValueError(
+                f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}"
+            )
+
+    def epoch(self, trainer, rows):
+        return _natural_step(trainer, rows.data)
+
+    def step(self, trainer, data):
+        (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, data)
+        return loss_sum / (weight_sum or 1.0)
+
+
+def _natural_step(trainer, data):
+    """-> (Objective's sums before it, {"objective": J before it} if anything is penalised)"""
     settings, optimizer = trainer._settings(), trainer.optimizer
-    if isinstance(optimizer, optimizers.LBFGS):
-        raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
     trainer._core.prepare(settings)
     with _core.Training(trainer.network._core):
         objective = Objective(trainer, data)
         J, d = direction(objective, optimizer)
         variables = objective.variables
         # Before anything changes: there may not be the memory for it.
-        sums, more = objective.sums(), {"objective": J} if variables.penalties.any() else {}
+        sums, logs = objective.sums(), {"objective": J} if variables.penalties.any() else {}
         before = variables.read()
         try:
             variables.write(before - trainer.lr * d)
@@ -317,7 +344,7 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.count_step()
-    return sums, more
+    return sums, logs
 
 
 def direction(objective, optimizer):

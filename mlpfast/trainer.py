@@ -5,22 +5,22 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import _core, full_batch, losses, optimizers, schedules
+from . import _core, losses, optimizers, schedules
 from . import metrics as known_metrics
-from ._arrays import CHANGED, not_finite, number_array
+from ._arrays import not_finite, number_array
 from ._attributes import Closed
 from ._config import checked_threads
 from ._progress import Progress
 from ._split import hold_out
-from ._validate import Data, arrays_like, examples, flag, one_of, real_number, state_arrays, whole_number, within
+from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
 from ._validate import mean_weight as checked_mean_weight
 from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
 from .history import History
+from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
-WEIGHTINGS = ("data", "minibatch")
 # In a state, with the least and the most each may be.
 COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
 
@@ -31,15 +31,6 @@ class Wanted(NamedTuple):
     counts: list
     on_data: dict
     on_validation: dict
-
-
-def _without_masked(gradients, layers):
-    """Zeros where a layer's mask leaves no weight: clipping measures what is used."""
-    arrays = iter(gradients)
-    for layer in layers:
-        dW, *_ = [next(arrays) for parameter in (layer.W, layer.b, layer.slopes) if parameter is not None]
-        if layer.mask is not None:
-            dW[~layer.mask] = 0
 
 
 class Trainer(Closed):
@@ -265,9 +256,7 @@ class Trainer(Closed):
         data, validation = self._data(X, y, validation_data, validation_split, stratify, weights, keep_y)
         wanted = self._chosen(metrics, data, validation)
         given, callbacks = _callbacks(callbacks, stop_at)
-        rows = self._rows(data)
-        shuffled = flag("shuffle", self.shuffle) and self.batch_size
-        order = np.empty(len(data) if rows is None else len(rows), np.int64) if shuffled else None
+        rows = TrainingRows(self, data)
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
@@ -280,7 +269,8 @@ class Trainer(Closed):
                         for begin_epoch, _end, _finish in callbacks:
                             begin_epoch(self, self.epoch)
 
-            def end(logs):  # -> whether to stop
+            def end(sums, **logs):  # -> whether to stop
+                logs = self._ended({**self._means(sums, wanted), **logs}, data, validation, wanted)
                 history.append(logs)
                 bar.show(logs)
                 wishes = []
@@ -291,16 +281,7 @@ class Trainer(Closed):
                 schedules.observe(self.optimizer.lr, logs)
                 return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
 
-            if isinstance(self.optimizer, optimizers.LBFGS):  # SciPy has the loop
-                full_batch.lbfgs(
-                    self, data, epochs, begin,
-                    lambda sums: end(self._ended(self._means(sums, wanted), data, validation, wanted)),
-                )
-            else:
-                for _ in range(epochs):
-                    begin()
-                    if end(self._one_epoch(data, rows, order, validation, wanted)):
-                        break
+            self.optimizer.loop.fit(self, rows, epochs, begin, end)
             with _core.CallersTurn():
                 for _begin, _end, finish in callbacks:
                     finish(self)
@@ -316,7 +297,7 @@ class Trainer(Closed):
             training whose weight is not 0.
         """
         with self._hold:
-            if sample_weight is None and mean_weight is None and not isinstance(self.optimizer, optimizers.FullBatch):
+            if sample_weight is None and mean_weight is None and self._optimizer.loop.fused:
                 self._settings()
                 loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
                 if loss is not None:
@@ -327,12 +308,7 @@ class Trainer(Closed):
     def _step(self, X, y, sample_weight, mean_weight):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
-        if isinstance(self.optimizer, optimizers.FullBatch):
-            (loss_sum, weight_sum, *_), _more = full_batch.step(self, data)
-            return loss_sum / (weight_sum or 1.0)
-        failure, result = self._core.step(data, self._settings(), checked_threads(self.threads))
-        self._check(failure, result, data)
-        return result["loss_sum"] / (result["weight_sum"] or 1.0)
+        return self.optimizer.loop.step(self, data)
 
     def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
         """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each
@@ -353,8 +329,8 @@ class Trainer(Closed):
         failure, result, gradients = self._core.gradient(
             data, self._settings(), checked_threads(self.threads), options
         )
-        self._check(failure, result, data)
-        return result["loss_sum"] / (result["weight_sum"] or 1.0), gradients
+        raise_failure(self, failure, result, data)
+        return mean_loss(result), gradients
 
     @_core.in_default_mode
     def apply(self, gradients):
@@ -364,16 +340,7 @@ class Trainer(Closed):
         apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit,
         and FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
         """
-        if isinstance(self.optimizer, optimizers.FullBatch):
-            raise ValueError(f"apply needs an optimizer of minibatches, got {type(self.optimizer).__name__}")
-        arrays = arrays_like("gradients", gradients, self.network._core.parameters_of_all())
-        _without_masked(arrays, self.network.layers)
-        with self._hold:
-            if self._core.apply(arrays, self._settings(), checked_threads(self.threads)) is not None:
-                dtype = self.network.dtype
-                raise FloatingPointError(
-                    f"gradients hold NaN or infinity (or a number too large for {dtype}); nothing has changed"
-                )
+        self.optimizer.loop.apply(self, gradients)
 
     @_core.in_default_mode
     def evaluate(self, X, y, sample_weight=None, metrics=()):
@@ -401,35 +368,6 @@ class Trainer(Closed):
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
-    def _rows(self, data):
-        """The rows that minibatches are made of, in the data's order; None for all. Tells data its mean weight."""
-        by_data = one_of("weighting", self.weighting, WEIGHTINGS) == "data"
-        if not by_data or data.weights is None or self.batch_size is None:
-            return None
-        rows = np.flatnonzero(data.weights)
-        data.mean_weight = data.weight_sum / len(rows)
-        return rows if len(rows) < len(data) else None
-
-    def _one_epoch(self, data, rows, order, validation, wanted):
-        if isinstance(self.optimizer, optimizers.FullBatch):
-            sums, more = full_batch.step(self, data)
-            return self._ended({**self._means(sums, wanted), **more}, data, validation, wanted)
-        if order is None:
-            order = rows
-        else:
-            _core.shuffle(order, self._settings()["seed"], self.epoch, rows)
-        failure, result = self._all_minibatches(data, order)
-        if failure is not None:
-            self._check(failure, result, data, self._rows_of(result["minibatches"], data, order))
-        sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
-        return self._ended(self._means(sums, wanted), data, validation, wanted)
-
-    def _rows_of(self, minibatch, data, order):
-        """The numbers of that minibatch's examples, ascending."""
-        size = self.batch_size or len(data)
-        rows = np.arange(minibatch * size, min((minibatch + 1) * size, len(data if order is None else order)))
-        return rows if order is None else np.sort(order[rows])
-
     def _ended(self, logs, data, validation, wanted):
         """One more epoch is done: its numbers, with the metrics and those of the validation."""
         self._epoch += 1  # not by the setter, which takes longer: fit has checked it
@@ -441,19 +379,6 @@ class Trainer(Closed):
             for name, value in self._evaluate(validation, wanted, wanted.on_validation, self.epoch - 1).items():
                 logs["val_" + name] = value
         return logs
-
-    def _all_minibatches(self, data, order):
-        """Train on each -> (status name, result), as the core gives them."""
-        settings, lr, rates, momenta = self._settings(), self.optimizer.lr, None, None
-        if getattr(lr, "per", "epoch") == "step":
-            n = len(data) if order is None else len(order)
-            steps = range(self.steps, self.steps + -(-n // (self.batch_size or n)))
-            rates = schedules.rates(lr, steps)
-            self.optimizer.checked_rate(within("lr", float(rates.max()), self.network.dtype))
-            momenta = schedules.momenta(lr, steps)
-            if momenta is not None:
-                within("momentum", float(momenta.min()), self.network.dtype)
-        return self._core.epoch(data, order, settings, checked_threads(self.threads), rates, momenta)
 
     def _trained_layers(self):
         return [layer for layer in self.network.layers if layer.trainable]
@@ -573,8 +498,7 @@ class Trainer(Closed):
     def _checked_settings(self):
         """They, and whether a schedule moves the momentum."""
         losses.check_learns(self.loss, self.network)
-        if isinstance(self.optimizer, optimizers.FullBatch):
-            full_batch.check(self)
+        self.optimizer.loop.check(self)
         checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
         scheduled = self._scheduled_momentum()
         settings = {
@@ -588,7 +512,7 @@ class Trainer(Closed):
         }
         for name, value in settings.items():
             if isinstance(value, float):
-                within(self.optimizer.own_names.get(name, name), value, self.network.dtype)
+                within(self.optimizer.attribute_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         settings["chunk_rows"] = whole_number("chunk_rows", self.chunk_rows, least=1)
         settings["check_finite"] = flag("check_finite", self.check_finite)
@@ -602,26 +526,6 @@ class Trainer(Closed):
                 f"epoch {self.epoch - 1}: layer {bad + 1} holds NaN or infinity after the last update. "
                 "A smaller learning rate may help"
             )
-
-    def _check(self, failure, result, data, rows=None):
-        """FloatingPointError for what has stopped the training on those rows of data, None for all."""
-        if failure is None:
-            return
-        where = f"epoch {self.epoch}, minibatch {result['minibatches']}"
-        if failure == "derivative":
-            raise FloatingPointError(
-                f"{where}: a derivative of a Custom activation or loss is NaN or infinite; the parameters are those "
-                "before this minibatch"
-            )
-        if failure == "loss":
-            raise FloatingPointError(
-                f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "
-                "A smaller learning rate may help"
-            )
-        weight = result["weight_sum"]
-        so_far = f"the loss so far is {result['loss_sum'] / weight:.6g}" if weight else "no loss so far"
-        found = not_finite(data, self.network, rows) or CHANGED
-        raise FloatingPointError(f"{where}: {found}; {so_far}; the parameters are those before this minibatch")
 
     def _data(self, X, y, validation_data, validation_split, stratify, weights, keep_y):
         """What to train on, and what to validate with or None."""
