@@ -89,6 +89,30 @@ def inputs(X, network, name="X"):
     return np.require(X, dtype, ["C", "A"])
 
 
+def check_length(name, array, n):
+    if len(array) != n:
+        raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
+
+
+def output_array(out, shape, dtype, others):
+    """out, if the core can write to it: of exactly that shape and dtype, C-contiguous, writable, and without memory in
+    common with the other arrays."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    refuse_masked("out", out)
+    given, out = out, np.ndarray.view(out, np.ndarray)  # a subclass may report other properties
+    if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise ValueError("out must be C-contiguous, got an array with other strides")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    for name, other in others:
+        if isinstance(other, np.ndarray) and np.may_share_memory(out, other):
+            raise ValueError(f"out must not overlap {name}")
+    return given
+
+
 # ---- Tables and their columns ----
 
 

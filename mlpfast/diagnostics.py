@@ -30,7 +30,8 @@ import numpy as np
 
 from . import _core, backprop, losses
 from ._attributes import Closed
-from ._validate import examples, whole_number
+from ._examples import examples
+from ._scalars import whole_number
 
 VANISHING, EXPLODING = 1e-2, 1e2
 

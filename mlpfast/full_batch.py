@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _split, activations, backprop
+from . import _core, activations, backprop
 from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
+from ._examples import selected
 from ._loop import Loop
 from ._sharing import in_order
 
@@ -111,7 +112,7 @@ class Objective:
         self.cores = []  # idle, one for each thread that has been at work
         self.data = data  # which the chunks are views of
         self.chunks = [
-            _split.part(data, slice(i, i + self.chunk_rows), self.net.input_scale)
+            selected(data, slice(i, i + self.chunk_rows), self.net.input_scale)
             for i in range(0, len(data), self.chunk_rows)
         ]
         self.weight_sum = data.weight_sum

@@ -6,7 +6,8 @@ from . import _core, schedules
 from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
 from ._loop import Loop
-from ._validate import arrays_like, flag, one_of, within
+from ._parameters import arrays_like
+from ._scalars import flag, one_of, within
 
 WEIGHTINGS = ("data", "minibatch")
 

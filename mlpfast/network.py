@@ -5,10 +5,11 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
-from ._arrays import inputs
+from ._arrays import inputs, output_array
 from ._attributes import Closed
 from ._config import checked_threads
-from ._validate import Data, flag, float_dtype, output_array, real_number, whole_number, within
+from ._core import Data
+from ._scalars import flag, float_dtype, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c

@@ -13,7 +13,7 @@ from . import full_batch
 from ._attributes import Closed
 from ._core import OPTIMIZERS
 from ._loop import Loop
-from ._validate import MOST, flag, one_of, real_number, whole_number
+from ._scalars import MOST, flag, one_of, real_number, whole_number
 from .minibatches import MinibatchLoop
 from .schedules import momentum, rate
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from . import _core, backprop
 from ._arrays import inputs, number_array
+from ._scalars import real_number
 from ._targets import class_labels
-from ._validate import real_number
 
 
 def pyplot():

@@ -27,7 +27,7 @@ import numpy as np
 from . import _core
 from ._attributes import Closed
 from ._monitor import Monitor
-from ._validate import LEAST, one_of, real_number, whole_number
+from ._scalars import LEAST, one_of, real_number, whole_number
 
 PER = "epoch", "step"
 

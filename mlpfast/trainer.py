@@ -1,20 +1,19 @@
 """Training: validated arrays in, whole epochs in C, callbacks in between."""
 
-import math
-from typing import NamedTuple
-
 import numpy as np
 
 from . import _core, losses, optimizers, schedules
 from . import metrics as known_metrics
-from ._arrays import not_finite, number_array
 from ._attributes import Closed
 from ._config import checked_threads
+from ._examples import examples
+from ._logs import Logs
+from ._parameters import state_arrays
 from ._progress import Progress
-from ._split import hold_out
-from ._validate import Data, examples, flag, one_of, real_number, state_arrays, whole_number, within
-from ._validate import mean_weight as checked_mean_weight
-from .callbacks import EarlyStopping, LearningRateLogger, StopAt, methods_of
+from ._scalars import flag, one_of, real_number, whole_number, within
+from ._split import training_and_validation
+from ._weights import checked_mean_weight
+from .callbacks import all_of, check_monitored, methods_of
 from .history import History
 from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
@@ -23,14 +22,6 @@ ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
 # In a state, with the least and the most each may be.
 COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
-
-
-class Wanted(NamedTuple):
-    """The numbers of an epoch beside the loss: names of the core's counts, and {name: function} of the metrics."""
-
-    counts: list
-    on_data: dict
-    on_validation: dict
 
 
 class Trainer(Closed):
@@ -252,15 +243,17 @@ class Trainer(Closed):
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
         metrics = known_metrics.checked(metrics)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
-        keep_y = known_metrics.need_y(metrics)
-        data, validation = self._data(X, y, validation_data, validation_split, stratify, weights, keep_y)
-        wanted = self._chosen(metrics, data, validation)
-        given, callbacks = _callbacks(callbacks, stop_at)
+        data, validation = training_and_validation(
+            self, X, y, weights, validation_data, validation_split, stratify, known_metrics.need_y(metrics)
+        )
+        numbers = Logs(self, metrics, data, validation)
+        given = all_of(callbacks, stop_at)
+        callbacks = [methods_of(callback) for callback in given]
         rows = TrainingRows(self, data)
         progress = flag("progress", progress)
         with self._hold, Progress(progress, epochs) as bar:
             self._settings()  # a bad setting is refused before anything starts
-            self._check_names(given, validation is not None, wanted)
+            schedules.check(self.optimizer.lr, check_monitored(given, numbers.names()))
             history = self.history = History()
 
             def begin():
@@ -270,7 +263,8 @@ class Trainer(Closed):
                             begin_epoch(self, self.epoch)
 
             def end(sums, **logs):  # -> whether to stop
-                logs = self._ended({**self._means(sums, wanted), **logs}, data, validation, wanted)
+                self._epoch += 1  # not by the setter, which takes longer: fit has checked it
+                logs = numbers.of_epoch(sums, **logs)
                 history.append(logs)
                 bar.show(logs)
                 wishes = []
@@ -355,8 +349,7 @@ class Trainer(Closed):
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, keep_y=keep_y)
-        wanted = self._chosen(metrics, data, None)
-        return self._evaluate(data, wanted, wanted.on_data)
+        return Logs(self, metrics, data).evaluated()
 
     def summary(self):
         """The network's table, and how it is trained, as text."""
@@ -367,95 +360,6 @@ class Trainer(Closed):
         if self.loss.traits.is_custom:
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
-
-    def _ended(self, logs, data, validation, wanted):
-        """One more epoch is done: its numbers, with the metrics and those of the validation."""
-        self._epoch += 1  # not by the setter, which takes longer: fit has checked it
-        if wanted.on_data:
-            logs.update(known_metrics.values(wanted.on_data, data, self._outputs(data)))
-        if "objective" not in logs and self._is_penalised():
-            logs["objective"] = logs["loss"] + self._penalty()
-        if validation is not None:
-            for name, value in self._evaluate(validation, wanted, wanted.on_validation, self.epoch - 1).items():
-                logs["val_" + name] = value
-        return logs
-
-    def _trained_layers(self):
-        return [layer for layer in self.network.layers if layer.trainable]
-
-    def _check_names(self, callbacks, validates, wanted):
-        """ValueError if somebody waits for a number that the logs will not have, where other callbacks may not add any,
-        or does not say which way it is to go."""
-        names = None
-        if all(type(callback) in OURS for callback in callbacks):
-            names = self._names_in_logs(validates, wanted)
-        for callback in callbacks:
-            if isinstance(callback, LearningRateLogger) and names:
-                names += ["lr", "momentum"]  # for those after it
-            elif isinstance(callback, (EarlyStopping, StopAt)):
-                callback.check(names)
-        schedules.check(self.optimizer.lr, names)
-
-    def _names_in_logs(self, validates, wanted):
-        own = ["loss", *wanted.counts]
-        names = [*own, *wanted.on_data, *["objective"] * self._is_penalised()]
-        return names + [f"val_{name}" for name in [*own, *wanted.on_validation] if validates]
-
-    def _is_penalised(self):
-        return bool(self.l1 or self.l2 or any(layer.l1 or layer.l2 for layer in self._trained_layers()))
-
-    def _penalty(self):
-        """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
-        s = 0.0
-        for layer in self._trained_layers():
-            l1, l2 = self.l1 + layer.l1, self.l2 + layer.l2
-            if l2:
-                s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
-            if l1:
-                s += l1 * float(np.abs(layer.W, dtype=np.float64).sum())
-        return s
-
-    def _evaluate(self, data, wanted, metrics, epoch=None):
-        """epoch: the number of that which this is the validation of, if it is one."""
-        yhat = self._outputs(data) if metrics or self.loss.traits.is_custom else None
-        sums = self.network._core.evaluate(data, self.loss, checked_threads(self.threads), yhat)
-        means = self._means(sums, wanted)
-        if self.check_finite and not math.isfinite(means["loss"]):
-            self._check_evaluated(means["loss"], data, epoch)
-        return {**means, **known_metrics.values(metrics, data, yhat)}
-
-    def _check_evaluated(self, loss, data, epoch):
-        """FloatingPointError for a loss that is not finite, unless it is no validation's and X is without fault."""
-        found = not_finite(data, self.network)
-        if epoch is not None:
-            raise FloatingPointError(
-                f"epoch {epoch}: the validation loss is {loss}; the parameters are those after this epoch. "
-                + (found or "A smaller learning rate may help")
-            )
-        if found:
-            raise FloatingPointError(f"the loss is {loss}, as {found}; check_finite=False returns it")
-
-    def _outputs(self, data):
-        return self.network._core.outputs(data, checked_threads(self.threads))
-
-    def _chosen(self, chosen, data, validation):
-        """What of the metrics chosen is to be computed on each of the two."""
-        counts = []
-        given = [part for part in (data, validation) if part is not None]
-        if self.loss.traits.counts:
-            counts = known_metrics.counted(chosen, given, self.loss)
-            chosen = {name: f for name, f in chosen.items() if not (name in counts and known_metrics.is_ours(f))}
-        chosen = known_metrics.for_outputs(chosen, given, self.network.n_out)
-        on_data = chosen if validation is None else known_metrics.computable(chosen, data)
-        known_metrics.check_fit(on_data, data, self.network.n_out)
-        if validation is not None:
-            known_metrics.check_fit(chosen, validation, self.network.n_out)
-        return Wanted(counts, on_data, chosen)
-
-    def _means(self, sums, wanted):
-        loss_sum, weight_sum, correct, exact = sums
-        means = {"loss": loss_sum / weight_sum, "accuracy": correct / weight_sum, "exact_match": exact / weight_sum}
-        return {name: means[name] for name in ("loss", *wanted.counts)}
 
     def _settings(self):
         """Everything of a step that may be changed between calls, as the core takes it."""
@@ -527,33 +431,6 @@ class Trainer(Closed):
                 "A smaller learning rate may help"
             )
 
-    def _data(self, X, y, validation_data, validation_split, stratify, weights, keep_y):
-        """What to train on, and what to validate with or None."""
-        if weights["sample_weight"] is not None:  # which is looked at once
-            weights["sample_weight"] = number_array("sample_weight", weights["sample_weight"])
-        data = examples(X, y, self.network, self.loss, **weights, keep_y=keep_y)
-        if validation_split is None:
-            if flag("stratify", stratify):
-                raise ValueError("stratify=True needs validation_split, got None")
-            return data, self._validation(validation_data, keep_y)
-        if validation_data is not None:
-            raise ValueError("validation_split needs validation_data=None, got both")
-        share = real_number("validation_split", validation_split, above=0, below=1)
-        return hold_out(data, share, flag("stratify", stratify), self.network, self.loss, self.seed, **weights)
-
-    def _validation(self, validation_data, keep_y) -> Data | None:
-        if validation_data is None:
-            return None
-        try:
-            X, y, *weight = validation_data
-            (weight,) = weight or (None,)
-        except (TypeError, ValueError):
-            length = f" of length {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
-            got = type(validation_data).__name__ + length
-            raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got a {got}") from None
-        names = "validation_data X", "validation_data y", "validation_data sample_weight"
-        return examples(X, y, self.network, self.loss, sample_weight=weight, names=names, keep_y=keep_y)
-
     def __reduce__(self):
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
 
@@ -561,14 +438,3 @@ class Trainer(Closed):
 def _limit(name, value):
     """A limit as the core takes it: 0 for none."""
     return 0.0 if value is None else real_number(name, value, above=0)
-
-
-OURS = EarlyStopping, LearningRateLogger, StopAt  # of these it is known what they add to the logs
-
-
-def _callbacks(callbacks, stop_at):
-    """All of them, as they were given and as triples of functions."""
-    if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
-        callbacks = [callbacks]
-    given = [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
-    return given, [methods_of(callback) for callback in given]

@@ -26,7 +26,7 @@ from mlpfast import (
     losses,
     schedules,
 )
-from mlpfast._validate import examples as checked_examples
+from mlpfast._examples import examples as checked_examples
 
 CE, BCE, HALF = "cross_entropy", "binary_cross_entropy", "half_squared_error"
 PAIRS = [("softmax", CE), ("identity", CE), ("sigmoid", BCE), ("identity", BCE), ("identity", HALF)]
