@@ -20,7 +20,8 @@ class Loop:
                 break
 
     def epoch(self, trainer, rows):
-        """One epoch -> (the sums of losses, of weights, of right labels and of rows all right, further logs)."""
+        """One epoch -> (the sums of losses, of weights, of right labels and of rows with all labels right, more numbers
+        for the logs)."""
         raise NotImplementedError
 
     def step(self, trainer, data):

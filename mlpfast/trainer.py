@@ -1,4 +1,7 @@
-"""Training: validated arrays in, whole epochs in C, callbacks in between."""
+"""Training: checks the arguments of fit, step and others, which the optimizer's loop then passes to the core.
+
+fit -> optimizer.loop.fit (_loop.py) -> loop.epoch (minibatches.py, full_batch.py) -> _core -> csrc/train.c
+"""
 
 import numpy as np
 
@@ -20,7 +23,7 @@ from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
-# In a state, with the least and the most each may be.
+# The numbers in a state, with the least and the greatest value of each.
 COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
 
 
@@ -31,27 +34,28 @@ class Trainer(Closed):
     optimizer: a name or an object of mlpfast.optimizers, such as "adam" or SGD(lr=0.1, momentum=0.9); "lbfgs" and
         "natural_gradient" with batch_size=None. Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
-    clip_value: each number of a gradient, penalties included, is cut to at most that size; None does not.
-    clip_norm: the whole gradient, all parameters together, is shortened to at most that 2-norm; Pascanu et al. (2013).
-        With both, that is done first.
-    max_norm: after a step the weights into each unit, the columns of W, are shortened to at most that 2-norm; Srebro et
-        al. (2005).
-    shuffle: a fresh order of the examples each epoch, fixed by seed, the epoch's number and how many examples there
-        are; not without minibatches.
-    seed: of the order, of dropout and of noise; None takes a fresh one.
-    threads: that many, but never more than there are processors; None lets the amount of work decide. It changes no
+    clip_value: the limit of the absolute value of each element of the gradient, penalties included; None for none.
+    clip_norm: the limit of the 2-norm of the whole gradient, over all parameters; a longer one is scaled down to it.
+        With clip_value as well, the norm is clipped first. Pascanu et al. (2013).
+    max_norm: the limit of the 2-norm of the weights into each unit, the columns of W, which are scaled down to it after
+        a step; Srebro et al. (2005).
+    shuffle: whether each epoch takes the examples in a new order, which depends on seed, the epoch's number and the
+        number of examples only. Ignored without minibatches.
+    seed: of the order, of dropout and of noise; None draws one.
+    threads: the number of threads, at most that of processors; None chooses by the amount of work. It does not change a
         bit of the result.
-    weighting: what a weight means. "data": the same in whichever minibatch its row falls. The gradient of B rows is
-        divided by B wbar, wbar being the mean weight of the rows to train on, and rows of weight 0 take no place in a
-        minibatch. "minibatch", as scikit-learn and PyTorch have it: it is divided by the sum of the minibatch's
-        weights, so that a heavy row counts less among heavy ones.
+    weighting: "data": a weight means the same in every minibatch. The gradient of B rows is divided by B wbar, with
+        wbar the mean weight of the rows to train on, and rows of weight 0 are left out of minibatches. "minibatch", as
+        in scikit-learn and PyTorch: it is divided by the sum of the minibatch's weights, so that the effect of a weight
+        depends on the others in its minibatch.
     chunk_rows: a larger minibatch goes through the network in chunks of that many rows, whose gradients are added by a
-        fixed binary tree: it decides the last bits of the result, and how much memory activations take.
+        fixed binary tree. It affects the last bits of the result, and the memory for activations.
     check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite,
-        changes the parameters; after an epoch whose validation loss is not finite; and in evaluate where X is the
+        changes the parameters; after an epoch whose validation loss is not finite; and in evaluate if X is the
         reason for such a loss. Messages name the row and the column of X.
 
-    The state (velocities, .epoch and .steps: how many are done) lives as long as the Trainer: fit called again goes on.
+    The state (velocities, and .epoch and .steps, the numbers of those done) is kept between calls of fit, which
+    continue from it.
     """
 
     _elsewhere = {
@@ -101,9 +105,9 @@ class Trainer(Closed):
         self.history = History()  # of the last call of fit, also after an exception
         self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
         self._hold = _core.Held(network._core)
-        self._given: tuple = ()  # settings as they were last checked
-        self._checked: dict = {}
-        self._schedule = None  # what they then had for lr
+        self._given: tuple = ()  # the settings that were checked last
+        self._checked: dict = {}  # the same for the core
+        self._schedule = None  # their schedule, or None
 
     @property
     def network(self):
@@ -115,7 +119,7 @@ class Trainer(Closed):
 
     @property
     def optimizer(self):
-        """It may be changed, and so may its attributes; another one begins with a state of its own."""
+        """It may be replaced, and its attributes may be changed. A new one starts with a new state."""
         return self._optimizer
 
     @optimizer.setter
@@ -128,8 +132,8 @@ class Trainer(Closed):
 
     @property
     def epoch(self):
-        """Whole epochs done. It numbers the order of the examples, and schedules go by it; so does .steps for dropout,
-        noise and schedules that count minibatches."""
+        """The number of whole epochs done, which the order of the examples and schedules by epoch depend on. Dropout,
+        noise and schedules by minibatch depend on .steps."""
         return self._epoch
 
     @epoch.setter
@@ -138,7 +142,7 @@ class Trainer(Closed):
 
     @property
     def steps(self):
-        """Minibatches trained on, those of step included."""
+        """The number of minibatches trained on, those of step included."""
         return self._core.steps
 
     @steps.setter
@@ -147,13 +151,13 @@ class Trainer(Closed):
 
     @property
     def lr(self):
-        """The learning rate now: the optimizer's number, or what its schedule says."""
+        """The present learning rate: the optimizer's number, or the value of its schedule."""
         return schedules.rate(self.optimizer.lr, self.epoch, self.steps)
 
     @property
     def momentum(self):
-        """The momentum now, of Adam and AdamW beta1: the optimizer's number, or what its schedule says; None of one
-        that has neither."""
+        """The present momentum, or beta1 of Adam and AdamW: the optimizer's number, or the value of its schedule; None
+        for an optimizer that has neither."""
         name = self.optimizer.momentum_name
         return None if name is None else self._scheduled_momentum().get(name, getattr(self.optimizer, name))
 
@@ -162,13 +166,13 @@ class Trainer(Closed):
 
     @property
     def state(self):
-        """What training goes on from, beside the network, the seed and the settings: a copy.
+        """A copy of all that training continues from, besides the network, the seed and the settings.
 
         {"epoch": .epoch, "steps": .steps, "updates": t of the optimizer's formula, "chunk_rows": .chunk_rows, name:
-        [an array for each of network.parameters]}, with the names of the optimizer's `states`; zeros where it has not
-        begun, or keeps none, as SGD does without momentum. Set in a new Trainer of the same settings, that goes on as
-        the old one would have, with the same bits. What a ReduceOnPlateau or a callback has seen is theirs to keep.
-        RuntimeError while another thread trains the network; a callback may ask.
+        [an array for each of network.parameters]}, with the names of the optimizer's `states`. The arrays are zeros
+        before the first step, and if the optimizer keeps none, as SGD without momentum. A new Trainer with the same
+        settings and this state continues with the same bits as the old one. The states of ReduceOnPlateau and of
+        callbacks are not included. RuntimeError while another thread trains the network; callbacks may read it.
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
@@ -198,7 +202,7 @@ class Trainer(Closed):
     def fit(
         self,
         X,
-        y=None,  # which is needed: None is refused with a message of what is supported
+        y=None,  # required: the message for None says what is supported
         *,
         epochs=None,
         validation_data=None,
@@ -218,18 +222,18 @@ class Trainer(Closed):
             and so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
-            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Functions of yours get
-            y with the values and dtype that it has here.
+            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Custom losses and
+            metrics that are functions get y with the values and dtype given here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
-        validation_split: a share of the rows to hold out for that instead, drawn once, by the seed alone, and without
-            class_weight; stratify=True draws the same share of each class. X is not copied.
+        validation_split: the fraction of the rows to hold out for validation instead, drawn once, by the seed alone;
+            class_weight does not apply to them. stratify=True draws the same fraction of each class. X is not copied.
         sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
-            Losses are divided by their sum, gradients as `weighting` says. "balanced" counts rows by sample_weight.
+            Losses are divided by their sum, gradients see `weighting`. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
-            validation data, "val_mae". With weights, functions that take none are computed on unweighted validation
-            data alone.
+            validation data, "val_mae". With weights, functions without a parameter sample_weight are computed only on
+            validation data, if these have no weights.
         stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached. For
-            a name that is not the library's own {name: (">=", number)}, or "<=".
+            a name that mlpfast does not know {name: (">=", number)}, or "<=".
         callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
             on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
             (mlpfast.callbacks).
@@ -263,7 +267,7 @@ class Trainer(Closed):
                             begin_epoch(self, self.epoch)
 
             def end(sums, **logs):  # -> whether to stop
-                self._epoch += 1  # not by the setter, which takes longer: fit has checked it
+                self._epoch += 1  # checked above; the setter takes longer
                 logs = numbers.of_epoch(sums, **logs)
                 history.append(logs)
                 bar.show(logs)
@@ -279,16 +283,16 @@ class Trainer(Closed):
             with _core.CallersTurn():
                 for _begin, _end, finish in callbacks:
                     finish(self)
-            self._check_parameters()  # after callbacks, which may bring better ones back
+            self._check_parameters()  # after callbacks, which may have restored earlier ones
         return history
 
     def step(self, X, y, sample_weight=None, mean_weight=None):
-        """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 where all weights are 0.
+        """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 if all weights are 0.
         Shapes and errors as in fit.
 
-        mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and where that is
-            0 the data have no gradient. A minibatch of fit is a step with m the mean weight of the rows of the whole
-            training whose weight is not 0.
+        mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and if that is 0 the
+            gradient of the loss is 0. A minibatch of fit is a step with m the mean weight of all rows to train on whose
+            weight is not 0.
         """
         with self._hold:
             if sample_weight is None and mean_weight is None and self._optimizer.loop.fused:
@@ -300,25 +304,28 @@ class Trainer(Closed):
 
     @_core.in_default_mode
     def _step(self, X, y, sample_weight, mean_weight):
+        return self.optimizer.loop.step(self, self._minibatch(X, y, sample_weight, mean_weight))
+
+    def _minibatch(self, X, y, sample_weight, mean_weight):
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
         data.mean_weight = checked_mean_weight(mean_weight)
-        return self.optimizer.loop.step(self, data)
+        return data
 
     def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
         """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each
-        of network.parameters]); nothing changes. Shapes and errors as in step, and so is mean_weight.
+        of network.parameters]); nothing changes. Shapes, errors and mean_weight as in step.
 
-        Penalties are in it, masked weights and layers that are not trained have zeros; clipping and weight decay are
-        left to apply. first_row: where these rows begin in a minibatch that several calls share, by which dropout and
-        noise go. The gradient is a mean with the penalties: so for parts of one size, take the mean of theirs.
+        It includes the penalties; masked weights and layers that are not trained have zeros. Clipping and weight decay
+        are done by apply. first_row: the position of these rows in a minibatch that several calls share, which dropout
+        and noise depend on. The part of the loss is a mean over the rows: the gradient of a minibatch in parts of equal
+        size is the mean of theirs.
         """
         with self._hold:
             return self._gradient(X, y, sample_weight, mean_weight, first_row)
 
     @_core.in_default_mode
     def _gradient(self, X, y, sample_weight, mean_weight, first_row):
-        data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, all_zero=True)
-        data.mean_weight = checked_mean_weight(mean_weight)
+        data = self._minibatch(X, y, sample_weight, mean_weight)
         options = _core.gradient_options(first_row=whole_number("first_row", first_row, least=0, most=2**32 - 1))
         failure, result, gradients = self._core.gradient(
             data, self._settings(), checked_threads(self.threads), options
@@ -329,7 +336,7 @@ class Trainer(Closed):
     @_core.in_default_mode
     def apply(self, gradients):
         """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their
-        mean over several calls. They are clipped as the settings say, and the step counts as a minibatch.
+        mean over several calls. They are clipped according to the settings, and the step counts as a minibatch.
 
         apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit,
         and FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
@@ -341,10 +348,10 @@ class Trainer(Closed):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
         metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.
 
-        Where the outputs have a label each, "accuracy" is the share of right labels, and "exact_match" that of the rows
-        with all of them right. A Custom loss is called once, with all rows: one that joins rows has its value on all of
-        them together, which is no mean over minibatches. A loss that is not finite is returned, but where X holds NaN
-        or infinity that is a FloatingPointError (see check_finite).
+        If each output has a label of its own, "accuracy" is the share of right labels, and "exact_match" that of rows
+        with all labels right. A Custom loss is called once, with all rows: the value of one that combines rows is that
+        of all of them, and not a mean over minibatches. A loss that is not finite is returned, but if X holds NaN or
+        infinity FloatingPointError is raised (see check_finite).
         """
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
@@ -352,7 +359,7 @@ class Trainer(Closed):
         return Logs(self, metrics, data).evaluated()
 
     def summary(self):
-        """The network's table, and how it is trained, as text."""
+        """The network's summary and the settings of the training, as text."""
         rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
         more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
         loss = repr(self.loss) if self.loss.parameters else self.loss.name
@@ -362,12 +369,12 @@ class Trainer(Closed):
         return "\n".join(lines)
 
     def _settings(self):
-        """Everything of a step that may be changed between calls, as the core takes it."""
-        # Checking takes longer than a small step: as long as every object is the same, so is the answer.
+        """All settings that may be changed between steps, checked, as the core takes them."""
+        # Checking takes longer than a small step, and is left out as long as every object is the same.
         given = self._given_settings()
         same = _core.same_objects(given, self._given)
         if not same or self._schedule is not None and not self._ask_schedule():
-            self._given = ()  # whatever goes wrong below, the next call checks again
+            self._given = ()  # after an error below, the next call checks again
             checked, moves_momentum = self._checked_settings()
             self._core.use(checked, self.optimizer.usual_rate(), moves_momentum)
             self._checked = checked
@@ -377,7 +384,7 @@ class Trainer(Closed):
         return self._checked
 
     def _ask_schedule(self):
-        """Take over rate and momentum, all that a schedule changes -> False if everything must be checked anew."""
+        """Use the schedule's present rate and momentum -> False if all settings must be checked again."""
         t, rate, momentum, in_use = self._core.ask_schedule(self._schedule, self._epoch)
         if not in_use:
             rate, momentum = schedules.checked(self._schedule, rate, momentum, t)
@@ -400,7 +407,7 @@ class Trainer(Closed):
         )
 
     def _checked_settings(self):
-        """They, and whether a schedule moves the momentum."""
+        """(the settings, whether a schedule sets the momentum)"""
         losses.check_learns(self.loss, self.network)
         self.optimizer.loop.check(self)
         checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
@@ -423,7 +430,7 @@ class Trainer(Closed):
         return {**settings, "seed": seed}, bool(scheduled)
 
     def _check_parameters(self):
-        """FloatingPointError if the last update has left NaN or infinity, which no loss has shown yet."""
+        """FloatingPointError for NaN or infinity after the last update, which no loss has been computed from."""
         bad = self.network._core.first_not_finite() if self.check_finite else -1
         if bad >= 0:
             raise FloatingPointError(
@@ -436,5 +443,5 @@ class Trainer(Closed):
 
 
 def _limit(name, value):
-    """A limit as the core takes it: 0 for none."""
+    """A limit as the core takes it, with 0 for None."""
     return 0.0 if value is None else real_number(name, value, above=0)
