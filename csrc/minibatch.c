@@ -6,6 +6,19 @@
 
 #include <string.h>
 
+mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
+    if (data->n < 0 || data->y_bytes < 0 || (data->n > 0 && !data->X) || !(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
+    if ((unsigned)data->x_type > MLP_UINT8) return MLP_BAD_ARGUMENT;
+    size_t bytes = 0;
+    mlp_reserve(&bytes, data->n, net->widest, sizeof(double));
+    mlp_reserve(&bytes, data->n, data->y_bytes, 1);
+    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    for (int64_t i = 0; data->x_rows && i < data->n; i++) {
+        if (data->x_rows[i] < 0 || data->x_rows[i] >= data->n_x) return MLP_BAD_ARGUMENT;
+    }
+    return MLP_OK;
+}
+
 static int copies_x(const mlp_examples *from) {
     return from->order || from->data->x_rows || from->changes_x || from->data->x_type != from->net->dtype;
 }

@@ -4,7 +4,10 @@
 
 #include "network.h"
 
-// The examples that are gone through.
+// MLP_BAD_ARGUMENT or MLP_TOO_LARGE unless rows can be gathered from data.
+mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data);
+
+// The examples of an epoch, a step or a prediction.
 typedef struct {
     const mlp_network *net;
     const mlp_data *data;

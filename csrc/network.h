@@ -68,13 +68,7 @@ void mlp_poison_padding(const mlp_network *net, void *block);
 #define mlp_poison_padding(net, block) ((void)0)
 #endif
 
-// The activation of a layer; of the last one before the loss, if that contains its activation: identity.
+// The activation of a layer.
 mlp_unit mlp_unit_of(const mlp_layer *layer);
-mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss);
-
-// MLP_BAD_ARGUMENT or MLP_TOO_LARGE unless data can be read, and unless its labels or targets suit the loss and the
-// network's output.
-mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data);
-mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss loss);
 
 #endif

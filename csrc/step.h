@@ -5,6 +5,7 @@
 
 #include <stdatomic.h>
 
+#include "loss.h"
 #include "minibatch.h"
 #include "team.h"
 

@@ -175,12 +175,11 @@ static void account(const minibatch *m, int whole) {
 
 static mlp_move move_of(const minibatch *m) {
     const mlp_epoch *e = m->epoch;
-    const mlp_settings *settings = e->settings;
-    mlp_move move = {.settings = settings, .scale = e->options.scale, .lr = settings->lr,
-                     .t = e->updates_before + m->number + 1, .unpenalised = e->options.unpenalised};
+    mlp_move move = mlp_move_of(e->settings, e->updates_before + m->number + 1);
+    move.unpenalised = e->options.unpenalised;
+    move.scale = e->options.scale;
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
     if (e->rates) move.lr = e->rates[m->number];
-    move.momentum = mlp_momentum_of(settings);
     if (e->momenta) move.momentum = e->momenta[m->number];
     return move;
 }
@@ -437,8 +436,7 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
     application a = {.pass = {.net = t->net, .lowest = t->lowest_trainable}, .trainer = t, .gradient = gradient,
-                     .move = {.settings = settings, .scale = 1, .lr = settings->lr, .t = t->updates + 1}};
-    a.move.momentum = mlp_momentum_of(settings);
+                     .move = mlp_move_of(settings, t->updates + 1)};
     atomic_init(&a.pass.stop, MLP_OK);
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
     if (!mlp_team_run(mlp_team_size(threads, FLOPS_OF_A_STEP * numbers), run_application, &a)) return MLP_FORKED;

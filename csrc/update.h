@@ -8,14 +8,16 @@
 typedef struct {
     const mlp_settings *settings;
     double scale;         // of the sum over the rows: the one place of the 1/B
-    double lr, momentum;  // of this step; see mlp_momentum_of
+    double lr, momentum;  // of this step, which a schedule may set; the momentum of Adam is beta1
     int64_t t;            // of the optimizer: this step included
     int unpenalised;      // l1 and l2 count for nothing
 } mlp_move;
 
-// What a schedule may move beside the rate.
-static inline double mlp_momentum_of(const mlp_settings *settings) {
-    return mlp_optimizer_rows[settings->optimizer].moved == MLP_MOVES_BETA1 ? settings->beta1 : settings->momentum;
+// With the rate and the momentum of the settings, from a gradient that needs no scale.
+static inline mlp_move mlp_move_of(const mlp_settings *settings, int64_t t) {
+    mlp_move move = {.settings = settings, .scale = 1, .lr = settings->lr, .momentum = settings->momentum, .t = t};
+    if (mlp_optimizer_rows[settings->optimizer].moved == MLP_MOVES_BETA1) move.momentum = settings->beta1;
+    return move;
 }
 
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows);

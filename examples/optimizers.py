@@ -8,7 +8,7 @@ He's: from smaller ones both need more steps, and the natural gradient, which lo
 The number: the highest of their losses in the last epoch.
 """
 
-from shared import figure, options, save
+from shared import options, save_curves
 
 import mlpfast
 from mlpfast import LBFGS, SGD, Adagrad, Adam, NaturalGradient, RMSprop
@@ -44,10 +44,5 @@ for name, optimizer in OPTIMIZERS.items():
     print(f"{name:<17}" + "".join(f"{loss:>9.2g}" for loss in losses) + f"{100 * history['val_accuracy'][-1]:>14.1f} %")
 
 if chosen.plot:
-    ax = figure()
-    for name, history in histories.items():
-        ax.semilogy(history["loss"], label=name)
-    ax.set(xlabel="epoch", ylabel="training loss")
-    ax.legend()
-    save(ax, chosen.plot)
+    save_curves(chosen.plot, histories, "loss", yscale="log")
 print(f"result: optimizers {max(history['loss'][-1] for history in histories.values()):.4f}")

@@ -4,7 +4,7 @@ So its size alone does not explain why it generalises. The number: the training 
 """
 
 import numpy as np
-from shared import figure, options, save
+from shared import options, save_curves
 
 import mlpfast
 
@@ -28,10 +28,5 @@ for name, labels in [("true labels", y), ("random labels", random)]:
           f"{100 * test:.1f} % of the test set")
 
 if chosen.plot:
-    ax = figure()
-    for name, history in histories.items():
-        ax.plot(history["accuracy"], label=name)
-    ax.set(xlabel="epoch", ylabel="training accuracy")
-    ax.legend()
-    save(ax, chosen.plot)
+    save_curves(chosen.plot, histories, "accuracy")
 print(f"result: random_labels {accuracy:.4f}")

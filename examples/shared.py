@@ -1,4 +1,4 @@
-"""What the examples have in common: two options, and the file of a plot."""
+"""What the examples have in common: two options, and the files of plots."""
 
 import argparse
 
@@ -20,3 +20,13 @@ def figure(columns=1):
 
 def save(ax, path):
     ax.figure.savefig(path, dpi=150)
+
+
+def save_curves(path, histories, number, yscale="linear"):
+    """Draw a number of several Histories, {label: History}, against the epoch."""
+    ax = figure()
+    for label, history in histories.items():
+        ax.plot(history[number], label=label)
+    ax.set(xlabel="epoch", ylabel=f"training {number}", yscale=yscale)
+    ax.legend()
+    save(ax, path)

@@ -1,6 +1,6 @@
-"""Arrays of numbers from what callers give, X among them, and where in it a number is not finite.
+"""Arrays that users give, as NumPy arrays of numbers: X, tables, `out`; and which number of X is not finite.
 
-Tables and columns of pandas and polars are known by what they can do; neither is imported.
+Tables and columns of pandas and polars are recognised by their attributes; neither library is imported.
 """
 
 import sys
@@ -11,13 +11,13 @@ import numpy as np
 from . import _kernels
 from ._fpmode import SilentErrors
 
-INPUT_TYPES = (np.float32, np.float64, np.uint8)  # read by the core as they are
-LOOKED_AT = 2**16  # numbers at a time, in the search for one that is not finite
+INPUT_TYPES = (np.float32, np.float64, np.uint8)  # of X, which the core reads without conversion
+SEARCHED_AT_ONCE = 2**16  # numbers of X, for one that is not finite
 CHANGED = "X held NaN or infinity, which another thread has changed since"  # for messages
 
 
 def refuse_masked(name, value):
-    """A masked array, or a list with one in it, may hide numbers, and NumPy would bring them back."""
+    """TypeError for a masked array, or a list of some, with masked numbers, which NumPy would convert unmasked."""
     if type(value) is np.ndarray or "numpy.ma" not in sys.modules:  # its import takes milliseconds
         return
     parts = value if isinstance(value, (list, tuple)) else (value,)
@@ -26,7 +26,7 @@ def refuse_masked(name, value):
 
 
 def number_array(name, value):
-    """value as an array of numbers (bool counts), with a shape and dtype that no other thread can change.
+    """value as an array of real numbers or bool, a new object, whose shape and dtype no other thread can change.
 
     Texts, objects, complex numbers and masked arrays raise TypeError, missing values of a table ValueError.
     """
@@ -43,7 +43,7 @@ def number_array(name, value):
 
 
 def converted(name, array, dtype):
-    """array in dtype, C-contiguous; ValueError where that makes infinity of a number. What is too small becomes 0."""
+    """array in dtype, C-contiguous; ValueError if a number is too large for it. Numbers that are too small become 0."""
     with SilentErrors():
         result = np.asarray(array, dtype, order="C")
     if array.dtype.kind == "f" and np.finfo(array.dtype).max > np.finfo(dtype).max:
@@ -56,7 +56,7 @@ def converted(name, array, dtype):
 
 
 def _array(name, value):
-    """What NumPy makes of value, of numbers or not."""
+    """value as an array of any dtype."""
     refuse_masked(name, value)
     if hasattr(value, "toarray"):  # scipy.sparse
         raise TypeError(f"{name} must be a dense array, got a {type(value).__name__}: its toarray() is one")
@@ -68,12 +68,12 @@ def _array(name, value):
         array = np.asanyarray(value)
     except ValueError as error:  # ragged nested lists
         raise ValueError(f"{name} must be a rectangular array: {error}") from None
-    refuse_masked(name, array)  # what an object's __array__ gave
+    refuse_masked(name, array)  # returned by an object's __array__
     return array
 
 
 def inputs(X, network, name="X"):
-    """X as a C-contiguous (n, n_in) array of a type the core reads; a view of the caller's where that is one."""
+    """X as a C-contiguous (n, n_in) array of a dtype that the core reads, without a copy if it is one already."""
     X = number_array(name, X)
     if X.ndim != 2 or X.shape[1] != network.n_in:
         advice = ": of one row x it is x.reshape(1, -1)" if X.shape == (network.n_in,) else ""
@@ -90,6 +90,30 @@ def inputs(X, network, name="X"):
     return np.require(X, dtype, ["C", "A"])
 
 
+def check_length(name, array, n):
+    if len(array) != n:
+        raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
+
+
+def output_array(out, shape, dtype, others):
+    """out, if the core can write to it: of exactly that shape and dtype, C-contiguous, writable, and without memory in
+    common with the other arrays."""
+    if not isinstance(out, np.ndarray):
+        raise TypeError(f"out must be a NumPy array, got {type(out).__name__}")
+    refuse_masked("out", out)
+    given, out = out, np.ndarray.view(out, np.ndarray)  # a subclass may report other properties
+    if out.shape != shape or out.dtype != dtype or not out.dtype.isnative:
+        raise ValueError(f"out must have shape {shape} and dtype {dtype}, got {out.shape} and {out.dtype}")
+    if not out.flags.c_contiguous or not out.flags.aligned:
+        raise ValueError("out must be C-contiguous, got an array with other strides")
+    if not out.flags.writeable:
+        raise ValueError("out must be writable, got a read-only array")
+    for name, other in others:
+        if isinstance(other, np.ndarray) and np.may_share_memory(out, other):
+            raise ValueError(f"out must not overlap {name}")
+    return given
+
+
 # ---- Tables and their columns ----
 
 
@@ -98,13 +122,13 @@ def _is_table(value):
 
 
 def _is_plain(table):
-    """Whether NumPy makes numbers of it by itself, and in place where it can."""
+    """Whether NumPy converts it to numbers itself, without a copy if possible."""
     kinds = {dtype.kind if isinstance(dtype, np.dtype) else "O" for dtype in table.dtypes}
     return kinds <= set("iuf") or kinds == {"b"}
 
 
 def _is_column(value):
-    """A column, or an array of pandas', that knows of missing values as NumPy does not."""
+    """Whether it is a column, or an array of pandas, of a dtype that NumPy does not have."""
     return hasattr(value, "to_numpy") and not isinstance(getattr(value, "dtype", None), (np.dtype, type(None)))
 
 
@@ -113,12 +137,12 @@ def _of_table(name, table):
     columns = [column for _, column in table.items()] if hasattr(table, "items") else table.get_columns()
     arrays = [_of_column(name, column, label) for column, label in zip(columns, labels, strict=True)]
     refused = [number for number, array in enumerate(arrays) if array.dtype.kind not in "biuf" or array.ndim != 1]
-    if refused:  # rather one that holds more than numbers as objects
+    if refused:  # preferably one with objects that are not numbers
         number = next((number for number in refused if not all(map(_reads, arrays[number].flat))), refused[0])
         got, remedy = f"{columns[number].dtype} in column {labels[number]!r}", _remedy(name, arrays[number], number)
         raise TypeError(f"{name} must hold real numbers, got {got}{remedy}")
     dtypes = {array.dtype for array in arrays}
-    # Bytes beside others are numbers as they are: uint8 would have them multiplied by input_scale.
+    # uint8 only if all columns are: otherwise input_scale would apply.
     dtype = np.result_type(*dtypes) if len(dtypes) == 1 else np.result_type(np.int8, *dtypes)
     result = np.empty((len(table), len(arrays)), dtype)
     for number, array in enumerate(arrays):
@@ -127,7 +151,7 @@ def _of_table(name, table):
 
 
 def _of_column(name, column, label=None):
-    """What NumPy makes of a column, of numbers or not; label: its own in a table. ValueError for missing values."""
+    """A column as an array of any dtype; label: its name in a table. ValueError for missing values."""
     if isinstance(column.dtype, np.dtype):
         return np.asarray(column)
     missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())  # polars, pandas
@@ -137,22 +161,22 @@ def _of_column(name, column, label=None):
             f"{name} must have no missing values, got one{where} in row {int(missing.argmax())}: fill them, or leave "
             "their rows out"
         )
-    own = getattr(column.dtype, "numpy_dtype", None)  # of pandas' nullable dtypes
+    own = getattr(column.dtype, "numpy_dtype", None)  # nullable dtypes of pandas have one
     return np.asarray(column.to_numpy() if own is None else column.to_numpy(dtype=own))
 
 
-# ---- What to do about what holds no numbers ----
+# ---- Advice for messages about arrays without numbers ----
 
 
 def _remedy(name, array, column=None):
-    """What makes numbers of an array that holds none. column: the number of the table's column that it is."""
+    """Advice how to make numbers of such an array, or "". column: the number of the table's column that it is."""
     if array.dtype.kind not in "USTO":
         return ""
     at = next((index for index, item in np.ndenumerate(array) if not _reads(item)), None)
     if at is None:
         return ': its astype("float64"), of a table to_numpy(dtype="float64"), is one'
     item, others = array[at], array[:, at[1]] if array.ndim == 2 else array.flat
-    item = item.item() if isinstance(item, np.generic) else item  # for messages: no numpy.str_
+    item = item.item() if isinstance(item, np.generic) else item  # str in messages, not numpy.str_
     at = at if column is None else (*at, column)
     what = f": {name}[{', '.join(map(str, at))}] is {item!r}" if at else f": it is {item!r}"
     if type(item).__name__ in ("NoneType", "NAType", "NaTType"):
@@ -168,33 +192,35 @@ def _remedy(name, array, column=None):
 
 
 def _reads(item):
-    """Whether float makes a number of it."""
+    """Whether float converts it to the same number."""
+    if isinstance(item, np.complexfloating):  # would lose its imaginary part, with a warning
+        return False
     try:
         float(item)
-    except Exception:  # whatever it is
+    except Exception:  # an object may raise anything
         return False
     return True
 
 
-# ---- Where X is not finite ----
+# ---- Which number of X is not finite ----
 
 
 class Origin(NamedTuple):
-    """Where the X of a Data is from: the argument's name and value."""
+    """The argument that the X of a Data was made from: its name and value."""
 
     name: str
     X: object
 
 
 def not_finite(data, network, rows=None):
-    """What the first number of X is, in the caller's array, that is not finite in the network's dtype, as words for a
-    message; None where there is none. rows: numbers of those of data to look at, in ascending order; None for all."""
-    numbers = data.x_rows  # the caller's, None for all
+    """The first number of X that is not finite in the network's dtype, described for a message by its place in the
+    array that was given; None if there is none. rows: the rows of data to search, ascending; None for all."""
+    numbers = data.x_rows  # rows of X, None for all
     if rows is not None:
         numbers = rows if numbers is None else numbers[rows]
-    n, some = len(data) if numbers is None else len(numbers), max(1, LOOKED_AT // network.n_in)
+    n, some = len(data) if numbers is None else len(numbers), max(1, SEARCHED_AT_ONCE // network.n_in)
     for first in range(0, n, some):
-        data.check(network._core)  # the array is the caller's
+        data.check(network._core)  # another thread may have changed the array
         block = data.X[slice(first, first + some) if numbers is None else numbers[first : first + some]]
         bad = ~np.isfinite(_kernels.gather(block, network.input_scale, network.dtype))
         if bad.any():

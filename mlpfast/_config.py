@@ -6,7 +6,7 @@ import sys
 import numpy as np
 
 from . import _core
-from ._validate import whole_number
+from ._scalars import whole_number
 
 __version__ = "0.1.0"
 

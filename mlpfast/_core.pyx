@@ -1,7 +1,7 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
 """The binding of the C core: networks and trainers. Typed arrays in, GIL released, status code -> exception.
 
-Arrays that arrive here have been validated (_arrays.py, _targets.py); nothing here converts or copies one.
+Arrays that arrive here have been validated (_examples.py); nothing here converts or copies one.
 
 Without a GIL, several Python threads share of a Network its list of idle workspaces and who trains it, which its lock
 guards; a Trainer belongs to the thread that holds its network, and everything else is constant once made. The short ways
@@ -218,7 +218,7 @@ cdef bint is_there(cnp.ndarray array) noexcept:
 
 
 cdef class Data:
-    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _validate.py) as long as it lives.
+    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _examples.py) as long as it lives.
 
     y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
     example has, or None for all in their order. origin: _arrays.Origin, for messages.

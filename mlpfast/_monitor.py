@@ -2,7 +2,7 @@
 
 import math
 
-from ._validate import one_of, real_number, whole_number
+from ._scalars import one_of, real_number, whole_number
 
 # The names of the library's own numbers, each also with "val_", and what is better; top_1, top_2, ... shall rise.
 DIRECTIONS = {

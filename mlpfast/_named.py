@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ._attributes import Closed
-from ._validate import one_of
+from ._scalars import one_of
 
 
 class Named(Closed):

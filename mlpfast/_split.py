@@ -1,41 +1,63 @@
-"""The part of the examples that is held out for validation."""
+"""The examples that fit trains on, and those that it validates with: given apart, or held out."""
 
 import numpy as np
 
 from . import _core
+from ._arrays import number_array
+from ._core import Data
+from ._examples import examples, selected
+from ._scalars import flag, real_number
 from ._targets import classes
-from ._validate import Data, weights
+from ._weights import weights
 
 HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
 
 
-def part(data, rows, scale):
-    """The examples of some rows: a slice, which takes none of X, or an increasing array of row numbers, which leaves X
-    where it is."""
-    arrays = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights, data.y))
-    if data.x_rows is not None:
-        return Data(data.X, scale, *arrays, data.one_hot, data.x_rows[rows])
-    if isinstance(rows, slice):
-        return Data(data.X[rows], scale, *arrays, data.one_hot)
-    return Data(data.X, scale, *arrays, data.one_hot, rows)
+def training_and_validation(trainer, X, y, weights, validation_data, validation_split, stratify, keep_y):
+    """(Data to train on, Data to validate with or None), from arguments of fit. weights: its sample_weight and
+    class_weight."""
+    network, loss = trainer.network, trainer.loss
+    if weights["sample_weight"] is not None:  # converted once: it may be read again below
+        weights = {**weights, "sample_weight": number_array("sample_weight", weights["sample_weight"])}
+    data = examples(X, y, network, loss, **weights, keep_y=keep_y)
+    if validation_split is None:
+        if flag("stratify", stratify):
+            raise ValueError("stratify=True needs validation_split, got None")
+        return data, _validation(validation_data, network, loss, keep_y)
+    if validation_data is not None:
+        raise ValueError("validation_split needs validation_data=None, got both")
+    share = real_number("validation_split", validation_split, above=0, below=1)
+    return hold_out(data, share, flag("stratify", stratify), network, loss, trainer.seed, **weights)
+
+
+def _validation(validation_data, network, loss, keep_y) -> Data | None:
+    if validation_data is None:
+        return None
+    try:
+        X, y, *weight = validation_data
+        (weight,) = weight or (None,)
+    except (TypeError, ValueError):
+        length = f" of length {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
+        got = type(validation_data).__name__ + length
+        raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got a {got}") from None
+    names = "validation_data X", "validation_data y", "validation_data sample_weight"
+    return examples(X, y, network, loss, sample_weight=weight, names=names, keep_y=keep_y)
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
     """(the examples to train on, those held out), each in the order of the rows, on the same X. Fixed by the seed.
 
-    Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
+    Rows keep their sample_weight in both parts; class_weight applies, and "balanced" counts, only among those to train
+    on.
     """
     groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
     parts = []
     for chosen, by_class in ((~held_out, class_weight), (held_out, None)):
         rows = np.flatnonzero(chosen)
-        mine = part(data, rows, network.input_scale)
         own = None if sample_weight is None else sample_weight[rows]
-        own_weight = weights(own, by_class, mine.truth, network, loss, len(mine))
-        y = mine.labels, mine.targets, own_weight, mine.y
-        parts.append(Data(mine.X, network.input_scale, *y, x_rows=mine.x_rows))
-        parts[-1].origin = data.origin
+        own = weights(own, by_class, data.truth[rows], network, loss, len(rows))
+        parts.append(selected(data, rows, network.input_scale, own))
     return tuple(parts)
 
 

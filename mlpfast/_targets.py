@@ -1,11 +1,10 @@
-"""What y is: class numbers or numbers for each output, checked and brought into the forms that are read of it.
+"""y, class numbers or numbers for each output, checked and converted to the forms that are used.
 
-y itself, as the caller gave it, in values and dtype: for the caller's functions (metrics, Custom losses). Class
-    numbers, and what a Custom loss of several outputs is given so, stay (n,); with one output (n,) becomes (n, 1), like
-    yhat.
-labels (n,) or targets (n, n_out): for the losses of the core, and all else of the library; a Custom loss has neither.
+y: with the values and dtype that were given, for functions that users give (metrics, Custom losses). With one output
+    (n,) becomes (n, 1), like yhat; otherwise y (n,), of class numbers or for a Custom loss, stays (n,).
+labels (n,) or targets (n, n_out): for the losses of the core and the rest of mlpfast. A Custom loss has neither.
 
-All three are private copies: no other thread can change them, and where two are the same one array serves as both.
+All three are private copies, which no other thread can change; one array may serve as two of them.
 """
 
 import numpy as np
@@ -14,8 +13,8 @@ from ._core import Y_DISTRIBUTIONS, Y_NOT_NEGATIVE, Y_PROBABILITIES, Y_SIGNS
 
 
 def forms_of(y, network, loss, name="y", keep=True):
-    """(y, labels, targets) of numbers y; None where there is none, and for y unless it is to be kept."""
-    if keep or y.ndim == 1 or y.dtype == network.dtype:  # else the targets are the only copy
+    """(y, labels, targets), None for those that do not exist, and for y unless `keep`."""
+    if keep or y.ndim == 1 or y.dtype == network.dtype:  # otherwise the targets are a copy anyway
         y = np.array(y, order="C")
     if y.ndim == 1 and network.n_out == 1:
         y = y.reshape(-1, 1)
@@ -35,7 +34,7 @@ def _of_the_core(y, network, loss, name):
 
 
 def class_labels(y, n_classes, name="y", hint=""):
-    """y (n,), which nobody changes meanwhile, as int32; each a whole number in 0 .. n_classes - 1."""
+    """y (n,), a private copy, as int32; ValueError unless all are whole numbers in 0 .. n_classes - 1."""
     if y.dtype.kind == "f":
         bad = ~(np.isfinite(y) & (y == np.floor(y)))
         if bad.any():
@@ -58,7 +57,7 @@ def _rows_of(labels, network):
 
 
 def target_matrix(y, network, loss, name="y"):
-    """y (n, K) in the network's dtype, checked; two classes as the core takes them."""
+    """y (n, n_out) in the network's dtype, checked, with two classes as the core takes them."""
     n_out = network.n_out
     if y.ndim != 2 or y.shape[1] != n_out:
         forms = f"(n, {n_out})"
@@ -68,26 +67,32 @@ def target_matrix(y, network, loss, name="y"):
             forms = f"(n,) or {forms}"
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
     targets = np.asarray(y, network.dtype, order="C")  # too large for float32 becomes infinity, which is refused next
-    needs, bad, holds = "finite numbers", ~np.isfinite(targets), loss.traits.y
-    if holds == Y_DISTRIBUTIONS:
-        needs, bad = "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
-    elif holds == Y_PROBABILITIES and not (np.abs(targets) == 1).all():
-        needs, bad = "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
-    elif holds == Y_SIGNS:
-        low = 0 if (targets == 0).any() else -1
-        needs, bad = "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
-    elif holds == Y_NOT_NEGATIVE:
-        needs, bad = "finite numbers >= 0", bad | (targets < 0)
+    needs, bad = _out_of_range(targets, loss.traits.y)
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
         raise ValueError(f"{name} must hold {needs}, got {y[i, j]!s} in row {i}, column {j}")
-    if holds == Y_DISTRIBUTIONS:
+    if loss.traits.y == Y_DISTRIBUTIONS:
         _check_rows_sum_to_one(targets, name)
     return _two_classes(targets, loss)
 
 
+def _out_of_range(targets, y):
+    """(what targets must hold, where they do not), by the trait `y` of a loss."""
+    bad = ~np.isfinite(targets)
+    if y == Y_SIGNS:
+        low = 0 if (targets == 0).any() else -1
+        return "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
+    if y == Y_DISTRIBUTIONS:
+        return "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
+    if y == Y_PROBABILITIES and not (np.abs(targets) == 1).all():
+        return "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
+    if y == Y_NOT_NEGATIVE:
+        return "finite numbers >= 0", bad | (targets < 0)
+    return "finite numbers", bad
+
+
 def _two_classes(targets, loss):
-    """Two classes as the core takes them: 0 and 1 among probabilities, else -1 and +1."""
+    """Targets with two classes as the core takes them: 0 and 1 for probabilities, -1 and +1 for signs."""
     if loss.traits.y == Y_PROBABILITIES and (targets < 0).any():
         return np.maximum(targets, 0)
     if loss.traits.y == Y_SIGNS and (targets == 0).any():
@@ -96,12 +101,12 @@ def _two_classes(targets, loss):
 
 
 def by_class(loss, network):
-    """Whether y (n,) means class numbers."""
+    """Whether y (n,) holds class numbers."""
     return network.n_out > 1 and (loss.traits.by_class or loss.traits.one_hot)
 
 
 def is_one_hot(rows):
-    """Whether each of the rows (n, K) has a single 1, and all other numbers are 0, or all are -1."""
+    """Whether each of the rows (n, K) holds a single 1, and the others are all 0, or all -1."""
     upper, others = rows == 1, rows.size - len(rows)
     if np.count_nonzero(upper) != len(rows) or not upper.any(axis=1).all():
         return False
@@ -109,8 +114,9 @@ def is_one_hot(rows):
 
 
 def classes(y, network, loss, wanted_by):
-    """The class of each example (n,): from class numbers; from one-hot rows (n, K) the place of the 1, from
-    probabilities of a cross entropy that of the largest; from one column of two classes 1 for the upper one."""
+    """The class of each example (n,): class numbers as they are, of one-hot rows (n, K) the position of the 1, of
+    probabilities of a cross entropy that of the largest, of one column with two classes 0 for the lower and 1 for the
+    upper one."""
     if y.ndim == 1:
         return class_labels(y, network.n_out, f"for {wanted_by} y")
     if loss.traits.y == Y_DISTRIBUTIONS:
@@ -129,7 +135,7 @@ def classes(y, network, loss, wanted_by):
 
 def _check_rows_sum_to_one(targets, name):
     sums = targets.sum(axis=1, dtype=np.float64)
-    bad = np.abs(sums - 1) > 1e-3  # what rounding to float32 may do to thousands of classes, and no more
+    bad = np.abs(sums - 1) > 1e-3  # more than the rounding errors of thousands of classes in float32
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(

@@ -17,9 +17,10 @@ import numpy as np
 from . import _core, _kernels, losses
 from ._arrays import inputs as checked_inputs
 from ._config import checked_threads
+from ._examples import examples
 from ._fpmode import in_default_mode
-from ._validate import examples, flag, real_number
-from ._validate import mean_weight as checked_mean_weight
+from ._scalars import flag, real_number
+from ._weights import checked_mean_weight
 
 
 class Tape(NamedTuple):

@@ -4,7 +4,7 @@ import time
 
 from . import _core
 from ._config import MOST_THREADS, get_num_threads
-from ._validate import float_dtype, real_number, whole_number
+from ._scalars import float_dtype, real_number, whole_number
 
 
 def peak_gflops(threads=None, dtype="float32", *, seconds=0.05):

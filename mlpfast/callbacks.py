@@ -19,7 +19,7 @@ import weakref
 from . import schedules
 from ._attributes import Closed
 from ._monitor import Monitor, check_names, goal, number_of
-from ._validate import flag, real_number
+from ._scalars import flag, real_number
 
 METHODS = {"on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)"}
 
@@ -179,3 +179,26 @@ class StopAt(Closed):
             now = number_of(logs, "stop_at", name)
             reached.append(now >= number if rises else now <= number)
         return all(reached)
+
+
+def all_of(callbacks, stop_at):
+    """The `callbacks` and `stop_at` arguments of fit as one list."""
+    if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
+        callbacks = [callbacks]
+    return [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
+
+
+def check_monitored(callbacks, names):
+    """ValueError if a callback needs a number that the logs will not have, or whose direction is not known.
+
+    names: of the numbers that fit puts into the logs. Returns the names of all numbers there will be, or None if a
+    callback of another class may add some.
+    """
+    known = all(type(callback) in (EarlyStopping, LearningRateLogger, StopAt) for callback in callbacks)
+    names = list(names) if known else None
+    for callback in callbacks:
+        if isinstance(callback, LearningRateLogger) and names:
+            names += ["lr", "momentum"]  # for the callbacks after it
+        elif isinstance(callback, (EarlyStopping, StopAt)):
+            callback.check(names)
+    return names

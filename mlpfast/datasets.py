@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ._validate import flag
+from ._scalars import flag
 
 __all__ = ["load_digits", "load_idx", "load_idx_pair", "load_mnist"]
 

@@ -30,8 +30,9 @@ import numpy as np
 
 from . import _kernels, backprop, losses
 from ._attributes import Closed
+from ._examples import examples
 from ._fpmode import in_default_mode
-from ._validate import examples, whole_number
+from ._scalars import whole_number
 
 VANISHING, EXPLODING = 1e-2, 1e2
 

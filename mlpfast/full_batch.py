@@ -1,8 +1,8 @@
-"""The optimizers of all examples at once, LBFGS and NaturalGradient. The formulas are in optimizers.py.
+"""The loops of LBFGS and NaturalGradient, which take all examples at once. The formulas are in optimizers.py.
 
-Both see the trainable parameters as one float64 vector, `Variables`. The core gives the gradient of each chunk of
-Trainer.chunk_rows rows in the network's dtype, and they are added in float64 in their order; so are the products of
-NaturalGradient with F, which are formed on the kernels of backprop.py. Each chunk is worked on by one of the threads.
+Both treat the trainable parameters as one float64 vector, `Variables`. The core computes the gradient of each chunk of
+Trainer.chunk_rows rows in the network's dtype, and the chunks are added in float64 in their order; so are the products
+of NaturalGradient with F, which use the kernels of backprop.py. Each chunk is computed by one thread.
 """
 
 import math
@@ -10,49 +10,51 @@ from typing import Any
 
 import numpy as np
 
-from . import _core, _kernels, _split, activations, backprop, optimizers
+from . import _core, _kernels, activations, backprop
 from ._arrays import CHANGED, not_finite
 from ._config import checked_threads
+from ._examples import selected
+from ._loop import Loop
 from ._sharing import in_order
 
-FLOPS_SHARE = 1 / 100  # of a chunk: threads of Python's cost some hundred times a barrier
+FLOPS_SHARE = 1 / 100  # of a chunk: a Python thread costs about as much as a hundred barriers
 
 
-def check(trainer):
-    """ValueError if trainer asks for what its full-batch optimizer cannot do."""
-    net, name = trainer.network, type(trainer.optimizer).__name__
-    if trainer.batch_size is not None:
-        raise ValueError(f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}")
-    zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
-    for number, layer in enumerate(net.layers, 1):
-        zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
-    for setting, value in zeros:
-        if value:
-            raise ValueError(f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}")
-    for limit in ("clip_value", "clip_norm", "max_norm"):
-        if getattr(trainer, limit) is not None:
-            raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
-    if not any(layer.trainable for layer in net.layers):
-        raise ValueError(f"network must have a trainable layer for {name}, got none")
-    if isinstance(trainer.optimizer, optimizers.NaturalGradient):
-        _check_natural(net, trainer.loss)
+class FullBatchLoop(Loop):
+    """What both have in common."""
+
+    def check(self, trainer):
+        net, name = trainer.network, type(trainer.optimizer).__name__
+        if trainer.batch_size is not None:
+            raise ValueError(
+                f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}"
+            )
+        zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
+        for number, layer in enumerate(net.layers, 1):
+            zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
+        for setting, value in zeros:
+            if value:
+                raise ValueError(
+                    f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}"
+                )
+        for limit in ("clip_value", "clip_norm", "max_norm"):
+            if getattr(trainer, limit) is not None:
+                raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
+        if not any(layer.trainable for layer in net.layers):
+            raise ValueError(f"network must have a trainable layer for {name}, got none")
+
+    def apply(self, trainer, gradients):
+        raise ValueError(f"apply needs an optimizer of minibatches, got {type(trainer.optimizer).__name__}")
 
 
-def _check_natural(net, loss):
-    output, natural = net.layers[-1]._unit.name, loss.traits.natural
-    if natural is None or output not in (natural, "identity"):
-        pairs = ", ".join(f"{row.natural} + {name}" for name, row in _core.LOSSES.items() if row.natural)
-        raise ValueError(f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}")
-
-
-# ---- What both use ----
+# ---- The objective and its gradient ----
 
 
 def threads_for(trainer, rows):
-    """How many threads share the chunks."""
+    """The number of threads for the chunks."""
     net = trainer.network
     if trainer.loss.traits.is_custom or any(layer._unit.traits.is_custom for layer in net.layers):
-        return 1  # functions of the caller's are called in his thread, one after the other
+        return 1  # functions that users give are called in the calling thread
     numbers = sum(layer.W.size for layer in net.layers)
     flops = 6 * min(rows, trainer.chunk_rows) * numbers
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * flops)
@@ -61,8 +63,8 @@ def threads_for(trainer, rows):
 class Variables:
     """The parameters of the trainable layers, [W, b, slopes] of each in turn, as one float64 vector theta.
 
-    penalties: of its length, the l2 of each number: J = L + 1/2 sum penalties theta^2. Masked weights are among them,
-    and every gradient is 0 there.
+    penalties: of the same length, the l2 of each element: J = L + 1/2 sum penalties theta^2. Masked weights are
+    elements too; their gradient is always 0.
     """
 
     def __init__(self, net, l2):
@@ -84,7 +86,7 @@ class Variables:
 
     def split(self, vector):
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
-        vector = vector.astype(self.net.dtype)  # where that is infinity, the loss will tell
+        vector = vector.astype(self.net.dtype)  # if that makes infinity of a number, the loss is not finite
         parts: list[list | None] = [None] * len(self.net.layers)
         at = 0
         for l, _, own in self.layers:
@@ -95,24 +97,24 @@ class Variables:
         return parts
 
     def gather(self, arrays):
-        """A vector from arrays like network.parameters."""
+        """The vector of arrays of the shapes of network.parameters."""
         trained = [layer.trainable for layer in self.net.layers for _ in layer.parameters]
         own = [array.ravel() for array, is_trained in zip(arrays, trained, strict=True) if is_trained]
         return np.concatenate(own, dtype=np.float64)
 
 
 class Objective:
-    """J of all examples, and what belongs to it, at the parameters that the network holds."""
+    """J of all examples, and its gradient, at the present parameters of the network."""
 
     def __init__(self, trainer, data):
         self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
         self.settings, self.chunk_rows = trainer._settings(), trainer.chunk_rows
         self.variables = Variables(self.net, trainer.l2)
         self.check_finite, self.threads = trainer.check_finite, threads_for(trainer, len(data))
-        self.cores = []  # idle, one for each thread that has been at work
-        self.data = data  # which the chunks are views of
+        self.cores = []  # idle _core.Trainers, at most one for each thread
+        self.data = data  # the chunks are views of it
         self.chunks = [
-            _split.part(data, slice(i, i + self.chunk_rows), self.net.input_scale)
+            selected(data, slice(i, i + self.chunk_rows), self.net.input_scale)
             for i in range(0, len(data), self.chunk_rows)
         ]
         self.weight_sum = data.weight_sum
@@ -124,7 +126,7 @@ class Objective:
         v = self.variables
         theta = v.read()
         g, self.counts = v.penalties * theta, np.zeros(3)
-        # A Custom loss may join rows: it is called once, with all of them.
+        # A Custom loss may combine rows, so it is called once, with all of them.
         chunks = [self.data] if self.loss.traits.is_custom else self.chunks
         for gradient, *counts in in_order(self.gradient, chunks, self.threads):
             g += gradient
@@ -134,7 +136,7 @@ class Objective:
         return J, g
 
     def gradient(self, chunk):
-        """(what the chunk's rows add to dL/dtheta, and to the sums of losses, of right labels and of rows all right)"""
+        """The chunk's parts of dL/dtheta and of the sums of losses, right labels and rows with all labels right."""
         core = self.idle_core()
         options = _core.gradient_options(scale=self.scale, unpenalised=True)
         failure, result, arrays = core.gradient(chunk, self.settings, 1, options, guarded=True)
@@ -153,51 +155,60 @@ class Objective:
             return _core.Trainer(self.net._core, self.loss, self.chunk_rows)
 
     def sums(self):
-        """The sums of the last value_and_gradient, as Network.evaluate of the core gives them."""
+        """The sums of the last value_and_gradient, as Loop.epoch returns them."""
         loss_sum, correct, exact = self.counts.tolist()
         return loss_sum, self.weight_sum, correct, exact
 
     def check(self, J, vector):
-        """FloatingPointError for J, or a vector, with NaN or infinity."""
+        """FloatingPointError if J or the vector holds NaN or infinity."""
         if self.check_finite and not (math.isfinite(J) and np.isfinite(vector).all()):
             what = "gradient or step is not finite" if math.isfinite(J) else f"loss is {J}"
             raise FloatingPointError(f"{self.where}: the {what}; the parameters are those before this epoch")
 
 
 def _scale(data):
-    """What the sum of the examples' gradients is multiplied by, as the core has it (mlp_gradient_scale in update.c)."""
+    """The factor of the sum of the examples' gradients, as in mlp_gradient_scale of update.c."""
     if data.mean_weight:
         return 1 / (len(data) * data.mean_weight)
     return 1 / data.weight_sum if data.weight_sum else 0.0
 
 
 def dot(u, v):
-    """u . v, in an order that is NumPy's own: BLAS's depends on its threads."""
+    """u . v, summed by NumPy: the order of a BLAS depends on its threads."""
     return float(np.sum(u * v))
 
 
-# ---- L-BFGS: SciPy has the loop, the epochs' beginnings and ends are put into it ----
+# ---- L-BFGS: SciPy runs the loop, and calls back where epochs begin and end ----
 
 
-class _Enough(Exception):
-    """No more iterations are wanted."""
+class _Stop(Exception):
+    """The training is to end."""
 
 
-class _Anew(Exception):
-    """A callback has changed the parameters."""
+class _Restart(Exception):
+    """A callback has changed the parameters or the settings: SciPy must start again from there."""
 
 
 class _Raised(Exception):
-    """A callback has raised a StopIteration, which SciPy would take for its own."""
+    """A callback has raised StopIteration, which SciPy would take for a signal to itself."""
 
 
-def lbfgs(trainer, data, epochs, begin, end):
-    """Up to that many iterations. begin(): before each; end(sums): after each, with Objective's -> whether to stop."""
-    try:
-        from scipy.optimize import minimize
-    except ImportError as error:
-        raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
-    _Search(trainer, data, epochs, begin, end).run(minimize)
+class LBFGSLoop(FullBatchLoop):
+    """An epoch is an iteration of scipy.optimize.minimize."""
+
+    def fit(self, trainer, rows, epochs, begin, end):
+        try:
+            from scipy.optimize import minimize
+        except ImportError as error:
+            raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
+        _Search(trainer, rows.data, epochs, begin, end).run(minimize)
+
+    def epoch(self, trainer, rows):
+        return self.step(trainer, rows.data)
+
+    def step(self, trainer, data):
+        trainer._settings()
+        raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
 
 
 class _Search:
@@ -209,12 +220,12 @@ class _Search:
         self.set_objective()
         self.variables = self.objective.variables
         self.accepted = self.variables.read()  # the parameters after the last whole iteration
-        self.seen: Any = None  # the parameters that the objective has seen last
-        self.begun = False  # whether this epoch's `begin` was called
+        self.seen: Any = None  # the parameters of the last call of the objective
+        self.begun = False  # whether `begin` was called for this epoch
         self.searching = False  # whether the network may hold a trial point of the line search
 
     def set_objective(self):
-        self.settings = self.trainer._settings()  # which callbacks may change
+        self.settings = self.trainer._settings()  # callbacks may change them
         self.objective = Objective(self.trainer, self.data)
 
     def run(self, minimize):
@@ -227,28 +238,28 @@ class _Search:
             try:
                 result = minimize(self.at, self.accepted, jac=True, method="L-BFGS-B", callback=self.iteration,
                                   options=options)
-            except _Anew:
+            except _Restart:
                 self.set_objective()
                 continue
-            except _Enough:
+            except _Stop:
                 return
             except _Raised as raised:
                 raise raised.__cause__ from None  # type: ignore[misc]
             except BaseException:
-                self.back()
+                self.restore()
                 raise
             break
-        self.back()
+        self.restore()
         self.optimizer.message = str(result.message)
         if self.begun:  # the search has ended in the middle of an epoch
             self.ended()
 
     def at(self, theta):
-        """J and its gradient at theta, which the network holds from now on."""
-        if not self.begun:  # SciPy asks for more: it has not converged
+        """J and its gradient at theta, which become the network's parameters."""
+        if not self.begun:  # SciPy has not converged: another iteration begins
             self.begun = True
             if self.outside(self.begin)[1]:
-                raise _Anew
+                raise _Restart
         with _core.Training(self.net._core):
             self.objective.where = f"epoch {self.trainer.epoch}"
             self.searching = True
@@ -263,14 +274,14 @@ class _Search:
         self.left -= 1
         stop, changed = self.ended()
         if stop or self.left == 0:
-            raise _Enough
+            raise _Stop
         if changed:
-            raise _Anew
+            raise _Restart
 
     def ended(self):
         self.begun = False
         self.trainer._core.count_step()
-        if not np.array_equal(self.seen, self.accepted):  # a search that failed: its last trial was another point
+        if not np.array_equal(self.seen, self.accepted):  # the line search failed: the last trial was another point
             with _core.Training(self.net._core):
                 self.objective.value_and_gradient()
         sums = self.objective.sums()
@@ -288,8 +299,8 @@ class _Search:
         before, self.accepted = self.accepted, self.variables.read()
         return result, not np.array_equal(before, self.accepted) or self.trainer._settings() != self.settings
 
-    def back(self):
-        """To the last whole iteration, unless a callback is running."""
+    def restore(self):
+        """Set the parameters to those after the last whole iteration, unless a callback is running."""
         if self.searching:
             self.variables.write(self.accepted)
 
@@ -297,18 +308,37 @@ class _Search:
 # ---- Natural gradient ----
 
 
-def step(trainer, data):
-    """One step of NaturalGradient -> (Objective's sums before it, {"objective": then} if anything is penalised)."""
+class NaturalGradientLoop(FullBatchLoop):
+    """An epoch is a step."""
+
+    def check(self, trainer):
+        super().check(trainer)
+        output, loss = trainer.network.layers[-1]._unit.name, trainer.loss
+        natural = loss.traits.natural
+        if natural is None or output not in (natural, "identity"):
+            pairs = ", ".join(f"{row.natural} + {name}" for name, row in _core.LOSSES.items() if row.natural)
+            raise ValueError(
+                f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}"
+            )
+
+    def epoch(self, trainer, rows):
+        return _natural_step(trainer, rows.data)
+
+    def step(self, trainer, data):
+        (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, data)
+        return loss_sum / (weight_sum or 1.0)
+
+
+def _natural_step(trainer, data):
+    """-> (Objective's sums before it, {"objective": J before it} if anything is penalised)"""
     settings, optimizer = trainer._settings(), trainer.optimizer
-    if isinstance(optimizer, optimizers.LBFGS):
-        raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
     trainer._core.prepare(settings)
     with _core.Training(trainer.network._core):
         objective = Objective(trainer, data)
         J, d = direction(objective, optimizer)
         variables = objective.variables
-        # Before anything changes: there may not be the memory for it.
-        sums, more = objective.sums(), {"objective": J} if variables.penalties.any() else {}
+        # Before anything changes: allocations may fail.
+        sums, logs = objective.sums(), {"objective": J} if variables.penalties.any() else {}
         before = variables.read()
         try:
             variables.write(before - trainer.lr * d)
@@ -317,7 +347,7 @@ def step(trainer, data):
             variables.write(before)
             raise
     trainer._core.count_step()
-    return sums, more
+    return sums, logs
 
 
 def direction(objective, optimizer):
@@ -336,7 +366,7 @@ class Fisher:
     def __init__(self, objective):
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
         self.threads = objective.threads
-        # For these losses H is the Jacobian of the output's activation: delta_L = g(z_L) - y.
+        # H is the Jacobian of the output's activation g, since delta_L = g(z_L) - y for these losses.
         self.output = activations.Activation(objective.loss.traits.natural)
         self.chunks = list(in_order(self.of_forward_pass, objective.chunks, self.threads))
 
@@ -358,7 +388,7 @@ class Fisher:
         return self.transposed_product(tape, u)
 
     def transposed_product(self, tape, u):
-        """scale J^T u, as the gradient is formed from delta_L = u."""
+        """scale J^T u: the gradient for delta_L = u."""
         a_below = [tape.X, *tape.a]
         parts: list[np.ndarray] = []
         for l in range(len(self.net.layers) - 1, self.variables.lowest - 1, -1):
@@ -366,7 +396,7 @@ class Fisher:
             slope: Any = None
             if l < len(self.net.layers) - 1:
                 u = _kernels.delta_below(u, self.net.layers[l + 1].W)
-                if layer.slopes is not None:  # their gradient needs d loss / d a
+                if layer.slopes is not None:  # their gradient is formed from d loss / d a
                     slope = _kernels.slope_gradient(u, tape.z[l], layer._unit.shared)
                 backprop._through_derivative(self.net, tape, l, u)
             if layer.trainable:
@@ -392,7 +422,7 @@ def jacobian_product(net, tape, parts):
         if l == len(net.layers) - 1 or Rz is None:
             Ra = Rz
             continue
-        # Elementwise, or softmax, whose Jacobian is symmetric: the way back is also the way forward.
+        # The Jacobians of activations are symmetric, softmax's too: J v and J^T v are the same.
         backprop._through_derivative(net, tape, l, Rz)
         if part is not None and layer.slopes is not None:
             Rz += np.minimum(tape.z[l], 0) * part[-1]

@@ -19,7 +19,7 @@ The second argument of N is the variance.
 import math
 
 from . import _core
-from ._validate import one_of
+from ._scalars import one_of
 
 # "auto": half width of a first layer's W, times sqrt(n_in); variance of a hidden one's, times n_in. docs/vocabulary.md
 # says why.

@@ -3,7 +3,8 @@
 from . import activations, initializers
 from ._attributes import Closed
 from ._fpmode import in_default_mode
-from ._validate import flag, mask_matrix, parameter_values, real_number, whole_number
+from ._parameters import mask_matrix, parameter_values
+from ._scalars import flag, real_number, whole_number
 
 USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
 

@@ -31,9 +31,9 @@ their y is -1 or +1.
 from collections.abc import Callable
 
 from ._core import LOSSES, Y_DISTRIBUTIONS
-from ._fpmode import CallersTurn
+from ._functions import checked_result, function
 from ._named import Named, bounds, from_name
-from ._validate import function, numbers_like, one_of, real_number, within
+from ._scalars import one_of, real_number, within
 
 NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom)
 
@@ -143,15 +143,11 @@ class Custom(Loss):
 
     def rows(self, y, yhat):
         """The losses (rows,), checked."""
-        with CallersTurn():
-            losses = self.value(y.copy(), yhat)
-        return numbers_like("value(y, yhat)", losses, yhat.shape[:1])
+        return checked_result("value(y, yhat)", yhat.shape[:1], self.value, y.copy(), yhat)
 
     def deltas(self, y, yhat):
         """What delta returns, checked."""
-        with CallersTurn():
-            delta = self.delta(y, yhat)
-        return numbers_like("delta(y, yhat)", delta, yhat.shape)
+        return checked_result("delta(y, yhat)", yhat.shape, self.delta, y, yhat)
 
 
 WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]

@@ -35,8 +35,8 @@ from ._attributes import Closed
 from ._core import Y_DISTRIBUTIONS
 from ._fpmode import CallersTurn, in_default_mode
 from ._monitor import is_ours as is_own_name
+from ._scalars import whole_number
 from ._targets import is_one_hot
-from ._validate import whole_number
 
 # What a metric of this file is called with: y, yhat, sample_weight=None.
 

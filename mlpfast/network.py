@@ -5,11 +5,12 @@ import os
 import numpy as np
 
 from . import _core, activations, initializers
-from ._arrays import inputs
+from ._arrays import inputs, output_array
 from ._attributes import Closed
 from ._config import checked_threads
+from ._core import Data
 from ._fpmode import in_default_mode, in_default_mode_alone
-from ._validate import Data, flag, float_dtype, output_array, real_number, whole_number, within
+from ._scalars import flag, float_dtype, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c

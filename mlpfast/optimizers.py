@@ -1,29 +1,37 @@
 """Optimizers: the rule that turns a gradient into a step. The arithmetic is in csrc/kernels/optimizer.inc.h.
 
 g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is a number or a schedule
-(mlpfast.schedules). The attributes may be changed between calls of fit. All but SGD square g: of numbers above
-2^63, in float64 2^511, they take that, since an infinite square would stop a weight for good.
+(mlpfast.schedules). The attributes may be changed between calls of fit. All but SGD square g: they first limit its
+size to 2^63, in float64 to 2^511, because an infinite square would stop a weight for good.
 """
 
 from collections.abc import Callable
 from operator import attrgetter
 from typing import Any
 
+from . import full_batch
 from ._attributes import Closed
 from ._core import OPTIMIZERS
-from ._validate import MOST, flag, one_of, real_number, whole_number
+from ._loop import Loop
+from ._scalars import MOST, flag, one_of, real_number, whole_number
+from .minibatches import MinibatchLoop
 from .schedules import momentum, rate
 
-# What the core takes; each optimizer sets its own.
+# The core's settings of an optimizer, with the values of those that a class does not have.
 UNUSED = {
     "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "weight_decay": 0.0
 }
 
 
 class Optimizer(Closed):
-    """What all have in common. rule: its name in the core; names: the attributes that may be set; states: what is kept
-    of each parameter."""
+    """What all have in common.
 
+    rule: its name in the core. loop: how a Trainer trains with it. names: the attributes that may be set. states: the
+    names of the arrays that are kept for each parameter. attribute_names: {the core's name: the attribute}, where they
+    differ.
+    """
+
+    loop: Loop = MinibatchLoop()
     names: tuple[str, ...] = ("lr",)
     states: tuple[str, ...] = ()
     rule: str
@@ -32,7 +40,7 @@ class Optimizer(Closed):
     lr: Any
     _values: Callable
     usual_epochs: Any = 1  # of Trainer.fit
-    own_names = {"epsilon": "eps"}  # of what the core calls otherwise
+    attribute_names = {"epsilon": "eps"}
     _elsewhere = {
         "learning_rate": "it is called lr",
         "betas": "they are called beta1 and beta2",
@@ -43,26 +51,26 @@ class Optimizer(Closed):
         super().__init_subclass__()
         row = OPTIMIZERS[cls.rule]
         cls.number = row.number
-        cls.momentum_name = row.moved if row.moved in cls.names else None  # which a schedule of the momentum moves
+        cls.momentum_name = row.moved if row.moved in cls.names else None  # which a schedule may set
         if len(cls.states) != row.states and not (row.bare and not cls.states):
             raise TypeError(f"states of {cls.__name__} must be the core's {row.states}, got {cls.states}")
-        cls._values = staticmethod(attrgetter("__class__", *cls.names))  # a step asks for them every time
+        cls._values = staticmethod(attrgetter("__class__", *cls.names))  # read at every step
 
-    def _own(self):
-        """The settings beside lr, checked, under the core's names."""
+    def _core_settings(self):
+        """The settings other than lr, checked, under the core's names."""
         raise NotImplementedError
 
     def settings(self):
-        """What may be changed, as it stands, and the class."""
+        """The class and the present values of the attributes that may be set."""
         return self._values(self)
 
     def checked(self):
-        """The settings as the core takes them; ValueError or TypeError if one has been set to nonsense."""
+        """The settings as the core takes them; ValueError or TypeError for one that has been set to a wrong value."""
         scheduled = self.checked_momentum(momentum(self.lr))
-        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._own(), **scheduled}
+        return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._core_settings(), **scheduled}
 
     def checked_momentum(self, scheduled):
-        """{its name: what a schedule says}, {} for None; ValueError where the optimizer has none."""
+        """{name of the momentum: value given by a schedule}, {} for None; ValueError if the optimizer has none."""
         if scheduled is None:
             return {}
         if self.momentum_name is None:
@@ -73,11 +81,11 @@ class Optimizer(Closed):
         return {self.momentum_name: scheduled}
 
     def checked_rate(self, lr):
-        """lr, or ValueError where it does not go with the other settings."""
+        """lr; ValueError if the other settings do not allow it."""
         return lr
 
     def usual_rate(self):
-        """Below it a rate goes with the other settings, and with any dtype."""
+        """Every lower rate is allowed by the other settings, and in any dtype."""
         return MOST
 
     def __repr__(self):
@@ -102,7 +110,7 @@ class SGD(Optimizer):
         self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         momentum = real_number("momentum", self.momentum, least=0, below=1)
         nesterov = flag("nesterov", self.nesterov)
         if nesterov and momentum == 0:
@@ -116,8 +124,8 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
-    0 <= beta1, beta2 < 1, eps > 0. Where a schedule moves beta1, 1 - beta1^t has the present one, as in PyTorch. In
-    float32 v is 0 for |g| below 3e-18, so that an eps much smaller than that bounds no step.
+    0 <= beta1, beta2 < 1, eps > 0. If a schedule changes beta1, 1 - beta1^t uses its present value, as in PyTorch. In
+    float32 v is 0 for |g| below 3e-18, so an eps much smaller than that does not bound the step.
     """
 
     rule = "adam"
@@ -128,7 +136,7 @@ class Adam(Optimizer):
         self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         return {
             "beta1": real_number("beta1", self.beta1, least=0, below=1),
             "beta2": real_number("beta2", self.beta2, least=0, below=1),
@@ -150,9 +158,9 @@ class AdamW(Adam):
         self.weight_decay = weight_decay
         super().__init__(lr, beta1, beta2, eps)
 
-    def _own(self):
+    def _core_settings(self):
         self.checked_rate(rate(self.lr))
-        return {**super()._own(), "weight_decay": float(self.weight_decay)}
+        return {**super()._core_settings(), "weight_decay": float(self.weight_decay)}
 
     def checked_rate(self, lr):
         decay = real_number("weight_decay", self.weight_decay, least=0)
@@ -172,7 +180,7 @@ class RMSprop(Optimizer):
     0 <= rho < 1, eps > 0.
     """
 
-    own_names = {"epsilon": "eps", "beta2": "rho"}
+    attribute_names = {"epsilon": "eps", "beta2": "rho"}
     rule = "rmsprop"
     names = ("lr", "rho", "eps")
     states = ("v",)
@@ -181,7 +189,7 @@ class RMSprop(Optimizer):
         self.lr, self.rho, self.eps = lr, rho, eps
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         rho = real_number("rho", self.rho, least=0, below=1)
         return {"beta2": rho, "epsilon": real_number("eps", self.eps, above=0)}
 
@@ -202,20 +210,20 @@ class Adagrad(Optimizer):
         self.lr, self.eps = lr, eps
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         return {"epsilon": real_number("eps", self.eps, above=0)}
 
 
 class FullBatch(Optimizer):
-    """One that takes all examples at once: Trainer(..., batch_size=None). full_batch.py drives it on the core's
-    kernels, by chunks of rows, on threads of its own. It refuses dropout and noise, l1, clipping and max_norm: its
-    gradient must be that of one smooth function. To the core it is the plain SGD, which never runs."""
+    """Takes all examples at once, Trainer(..., batch_size=None): full_batch.py calls the core's kernels for chunks of
+    rows, on Python threads. Dropout, noise, l1, clipping and max_norm are refused: the gradient must be that of one
+    smooth function. The core sees the settings of plain SGD, which never runs."""
 
     rule = SGD.rule
 
     def checked(self):
         self.checked_momentum(momentum(self.lr))
-        return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._own()}
+        return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._core_settings()}
 
 
 class LBFGS(FullBatch):
@@ -225,15 +233,16 @@ class LBFGS(FullBatch):
                                the strong Wolfe conditions
 
     on J = L + penalties of all examples. An epoch of fit is one such iteration; its entry in History is the loss after
-    it. fit ends before its epochs are over where the largest |g| is <= tolerance, J no longer falls by more than
-    rounding, or after max_iterations (None: `epochs` alone decides); that last epoch may have changed nothing, and
-    `message` then holds SciPy's reason. Parameters and epoch numbers survive from one call of fit to the next, the
-    pairs do not: they begin anew, also where a callback changed the parameters. Trainer.step is refused.
+    it. fit ends early when the largest |g| is <= tolerance, when J falls by no more than rounding, or after
+    max_iterations (None: `epochs` alone decides); that last epoch may have changed nothing, and `message` then holds
+    SciPy's reason. Parameters and epoch numbers are kept from one call of fit to the next; the pairs are not, nor are
+    they after a callback has changed the parameters. Trainer.step is refused.
 
     history >= 1, tolerance >= 0. Needs SciPy: pip install "mlpfast[lbfgs]". Its arithmetic is SciPy's: the same bits
     for any number of threads of mlpfast, but not for any build of SciPy.
     """
 
+    loop = full_batch.LBFGSLoop()
     names = ("max_iterations", "history", "tolerance")
     _elsewhere = {"lr": "the line search finds its steps"}
 
@@ -250,7 +259,7 @@ class LBFGS(FullBatch):
         self.message = None  # why the last call of fit ended early
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         if self.max_iterations is not None:
             whole_number("max_iterations", self.max_iterations, least=1)
         whole_number("history", self.history, least=1, most=10_000)
@@ -267,25 +276,26 @@ class NaturalGradient(FullBatch):
     cross_entropy, diag(p (1 - p)) for sigmoid and binary_cross_entropy, I for identity and half_squared_error (a
     Gaussian output); logits count as their softmax or sigmoid. F is the Fisher matrix of the model and the generalised
     Gauss-Newton matrix of L; where z_L is linear in the parameters it is the Hessian, and lr=1, damping=0 is Newton's
-    method. l2 stands for the diagonal with the penalties of the weights, which are in g too. sample_weight weighs the
-    examples in F as in g.
+    method. l2 is the diagonal matrix of the weights' penalties, whose gradient is part of g. sample_weight applies to
+    the examples in F as in g.
 
     The system is solved by conjugate gradients from d = 0 with products F v (Schraudolph 2002): a forward and a
-    backward pass each, on the activations of all examples, which stay in memory. They end where the residual is
+    backward pass each, on the activations of all examples, which stay in memory. They end when the residual is
     <= cg_tolerance |g|, or after cg_iterations. An epoch of fit, or a call of Trainer.step, is one step; the loss in
-    History is the one before it. Nothing is kept between steps. Nothing watches over the loss either: where it rises,
-    raise damping. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
+    History is the one before it. Nothing is kept between steps. A step that raises the loss is not taken back: raise
+    damping then. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
 
     damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
     """
 
+    loop = full_batch.NaturalGradientLoop()
     names = ("lr", "damping", "cg_iterations", "cg_tolerance")
 
     def __init__(self, lr=1.0, damping=0.1, cg_iterations=100, cg_tolerance=1e-6):
         self.lr, self.damping, self.cg_iterations, self.cg_tolerance = lr, damping, cg_iterations, cg_tolerance
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         real_number("damping", self.damping, least=0)
         whole_number("cg_iterations", self.cg_iterations, least=1)
         real_number("cg_tolerance", self.cg_tolerance, least=0, below=1)

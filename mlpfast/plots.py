@@ -8,8 +8,8 @@ import numpy as np
 from . import _kernels, backprop
 from ._arrays import inputs, number_array
 from ._fpmode import in_default_mode
+from ._scalars import real_number
 from ._targets import class_labels
-from ._validate import real_number
 
 
 def pyplot():

@@ -28,7 +28,7 @@ from . import _core
 from ._attributes import Closed
 from ._fpmode import in_default_mode, in_default_mode_alone, on_callers_turn
 from ._monitor import Monitor
-from ._validate import LEAST, one_of, real_number, whole_number
+from ._scalars import LEAST, one_of, real_number, whole_number
 
 PER = "epoch", "step"
 

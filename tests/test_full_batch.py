@@ -14,6 +14,7 @@ import reference
 from mlpfast import (
     LBFGS,
     SGD,
+    Adam,
     Layer,
     NaturalGradient,
     Network,
@@ -26,7 +27,7 @@ from mlpfast import (
     losses,
     schedules,
 )
-from mlpfast._validate import examples as checked_examples
+from mlpfast._examples import examples as checked_examples
 
 CE, BCE, HALF = "cross_entropy", "binary_cross_entropy", "half_squared_error"
 PAIRS = [("softmax", CE), ("identity", CE), ("sigmoid", BCE), ("identity", BCE), ("identity", HALF)]
@@ -221,6 +222,22 @@ def test_lbfgs_goes_by_what_a_callback_changes():
         lbfgs(network(), CE).fit(X, y, epochs=3, callbacks=[swap])
     with pytest.raises(ValueError, match="l1 must be 0 for LBFGS"):
         lbfgs(network(), CE).fit(X, y, epochs=3, callbacks=[lambda t, *_: setattr(t, "l1", 0.1)])
+
+
+def test_a_callback_may_change_between_minibatches_and_all_rows():
+    (X, y), parts = examples(CE), [Adam(0.01), NaturalGradient(), Adam(0.02)]
+    one, other = (Trainer(network(), CE, parts[0], batch_size=None, seed=0) for _ in range(2))
+
+    def change(trainer, epoch, logs):
+        trainer.optimizer = parts[min(epoch + 1, 2)]
+
+    history = one.fit(X, y, epochs=3, callbacks=change)
+    for part, loss in zip(parts, history["loss"], strict=True):
+        other.optimizer = part
+        assert other.fit(X, y)["loss"] == [loss]
+    assert_same(one.network, copies(other.network))
+    with pytest.raises(ValueError, match="step needs an optimizer of minibatches, got LBFGS: use fit"):
+        one.fit(X, y, epochs=2, callbacks=lambda trainer, *_: setattr(trainer, "optimizer", LBFGS()))
 
 
 def test_the_objective_of_a_natural_gradient_epoch_is_that_before_its_step():

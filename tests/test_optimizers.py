@@ -111,7 +111,7 @@ class Plain(optimizers.Optimizer):
         self.lr = lr
         self.checked()
 
-    def _own(self):
+    def _core_settings(self):
         return {}
 
 

@@ -5,6 +5,7 @@ import pytest
 import reference
 
 from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, losses
+from mlpfast._split import training_and_validation
 
 
 def problem(n=100, k=4, seed=0):
@@ -109,7 +110,8 @@ def test_no_row_of_X_is_copied():
     X = X.astype("float32")
     net = Network([6, 4], output="softmax", seed=0)
     trainer = Trainer(net)
-    for part in trainer._data(X, y, None, 0.2, True, {"sample_weight": None, "class_weight": None}, False):
+    weights = {"sample_weight": None, "class_weight": None}
+    for part in training_and_validation(trainer, X, y, weights, None, 0.2, True, False):
         assert np.shares_memory(part.X, X) and part.X.shape == X.shape
 
 

@@ -201,7 +201,7 @@ def test_balanced_is_scikit_learns():
         wanted = utils.compute_class_weight("balanced", classes=np.array([0, 2]), y=y, sample_weight=weight)
     except TypeError:
         pytest.skip("this scikit-learn counts rows without their weights")
-    from mlpfast._validate import class_weights
+    from mlpfast._weights import class_weights
 
     got = class_weights("balanced", y, 3, sample_weight=weight)
     np.testing.assert_allclose(got[[0, 2]], wanted, rtol=1e-12)

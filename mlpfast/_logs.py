@@ -1,0 +1,104 @@
+"""The numbers of an epoch, as the History and callbacks get them, and those of Trainer.evaluate."""
+
+import math
+
+import numpy as np
+
+from . import metrics as known_metrics
+from ._arrays import not_finite
+from ._config import checked_threads
+
+
+class Logs:
+    """Which numbers are computed on data, and on the validation data or None, and how.
+
+    counts: the names of what the core counts beside the loss. on_data, on_validation: {name: function}, the metrics.
+    """
+
+    def __init__(self, trainer, metrics, data, validation=None):
+        self.trainer, self.data, self.validation = trainer, data, validation
+        given = [part for part in (data, validation) if part is not None]
+        n_out, loss = trainer.network.n_out, trainer.loss
+        self.counts = known_metrics.counted(metrics, given, loss) if loss.traits.counts else []
+        others = {
+            name: f for name, f in metrics.items() if not (name in self.counts and known_metrics.is_ours(f))
+        }
+        chosen = known_metrics.for_outputs(others, given, n_out)
+        self.on_data = chosen if validation is None else known_metrics.computable(chosen, data)
+        self.on_validation = chosen
+        known_metrics.check_fit(self.on_data, data, n_out)
+        if validation is not None:
+            known_metrics.check_fit(chosen, validation, n_out)
+
+    def names(self):
+        own = ["loss", *self.counts]
+        names = [*own, *self.on_data, *["objective"] * is_penalised(self.trainer)]
+        return names + [f"val_{name}" for name in [*own, *self.on_validation] if self.validation is not None]
+
+    def of_epoch(self, sums, objective=None):
+        """The numbers of the epoch that has just been counted. sums: as Loop.epoch returns them; objective: J, if the
+        loop has computed it."""
+        trainer, logs = self.trainer, self._means(sums)
+        if objective is not None:
+            logs["objective"] = objective
+        if self.on_data:
+            logs.update(known_metrics.values(self.on_data, self.data, self._outputs(self.data)))
+        if objective is None and is_penalised(trainer):
+            logs["objective"] = logs["loss"] + penalty(trainer)
+        if self.validation is not None:
+            for name, value in self._evaluated(self.validation, self.on_validation, trainer.epoch - 1).items():
+                logs["val_" + name] = value
+        return logs
+
+    def evaluated(self):
+        """The numbers of data with the present parameters."""
+        return self._evaluated(self.data, self.on_data)
+
+    def _evaluated(self, data, metrics, epoch=None):
+        """epoch: of a validation."""
+        trainer = self.trainer
+        yhat = self._outputs(data) if metrics or trainer.loss.traits.is_custom else None
+        means = self._means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
+        if trainer.check_finite and not math.isfinite(means["loss"]):
+            _check_evaluated(means["loss"], data, trainer.network, epoch)
+        return {**means, **known_metrics.values(metrics, data, yhat)}
+
+    def _outputs(self, data):
+        return self.trainer.network._core.outputs(data, checked_threads(self.trainer.threads))
+
+    def _means(self, sums):
+        loss_sum, weight_sum, correct, exact = sums
+        means = {"loss": loss_sum / weight_sum, "accuracy": correct / weight_sum, "exact_match": exact / weight_sum}
+        return {name: means[name] for name in ("loss", *self.counts)}
+
+
+def _check_evaluated(loss, data, network, epoch):
+    """FloatingPointError for a loss that is not finite, which evaluate (epoch None) returns unless X is the reason."""
+    found = not_finite(data, network)
+    if epoch is not None:
+        raise FloatingPointError(
+            f"epoch {epoch}: the validation loss is {loss}; the parameters are those after this epoch. "
+            + (found or "A smaller learning rate may help")
+        )
+    if found:
+        raise FloatingPointError(f"the loss is {loss}, as {found}; check_finite=False returns it")
+
+
+def is_penalised(trainer):
+    return bool(trainer.l1 or trainer.l2 or any(layer.l1 or layer.l2 for layer in _trained_layers(trainer)))
+
+
+def penalty(trainer):
+    """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
+    s = 0.0
+    for layer in _trained_layers(trainer):
+        l1, l2 = trainer.l1 + layer.l1, trainer.l2 + layer.l2
+        if l2:
+            s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
+        if l1:
+            s += l1 * float(np.abs(layer.W, dtype=np.float64).sum())
+    return s
+
+
+def _trained_layers(trainer):
+    return [layer for layer in trainer.network.layers if layer.trainable]

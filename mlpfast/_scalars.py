@@ -1,0 +1,69 @@
+"""Checks of single values: flags, names and numbers. Messages name the argument, what it got and what it needs."""
+
+import math
+import numbers
+
+import numpy as np
+
+LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
+
+
+def flag(name, value):
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def one_of(name, value, names):
+    if not isinstance(value, str):
+        raise TypeError(f"{name} must be a name, got {type(value).__name__}")
+    if value not in names:
+        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+    return value
+
+
+def float_dtype(dtype):
+    """A `dtype` argument, float32 or float64."""
+    try:
+        name = "None" if dtype is None else np.dtype(dtype).name  # NumPy reads None as float64
+    except TypeError:
+        name = str(dtype)
+    return np.dtype(one_of("dtype", name, ("float32", "float64")))
+
+
+def whole_number(name, value, *, least, most=2**63 - 1):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+        raise TypeError(f"{name} must be a whole number, got {value!r}")
+    if not least <= value <= most:
+        bounds = f">= {least}" if value < least else f"<= {most}"
+        raise ValueError(f"{name} must be {bounds}, got {value}")
+    return int(value)
+
+
+def real_number(name, value, *, least=None, above=None, below=None):
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    try:
+        value = float(value)
+    except OverflowError:  # a whole number beyond float64
+        value = math.inf if value > 0 else -math.inf
+    bounds = [
+        (least is None or value >= least, f">= {least}"),
+        (above is None or value > above, f"> {above}"),
+        (below is None or value < below, f"< {below}"),
+        (math.isfinite(value), "finite"),
+    ]
+    for holds, bound in bounds:
+        if not holds:
+            raise ValueError(f"{name} must be {bound}, got {value!r}")
+    return value
+
+
+def within(name, value, dtype):
+    """value; ValueError unless it is 0 or in the range of dtype's normal numbers."""
+    if not value or LEAST <= abs(value) <= MOST:  # a short cut: every step of a schedule asks
+        return value
+    least, most = float(np.finfo(dtype).tiny), float(np.finfo(dtype).max)
+    if value and not least <= abs(value) <= most:
+        raise ValueError(f"{name} must be from {least:.6g} to {most:.6g} for {dtype}, got {value!r}")
+    return value

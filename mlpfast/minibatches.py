@@ -1,0 +1,123 @@
+"""Training by minibatches: a whole epoch, or a step, is one call of the core (csrc/train.c)."""
+
+import numpy as np
+
+from . import _core, schedules
+from ._arrays import CHANGED, not_finite
+from ._config import checked_threads
+from ._loop import Loop
+from ._parameters import arrays_like
+from ._scalars import flag, one_of, within
+
+WEIGHTINGS = ("data", "minibatch")
+
+
+class TrainingRows:
+    """The rows of data that minibatches are made of, and their order. Tells data its mean weight."""
+
+    def __init__(self, trainer, data):
+        self.data = data
+        self.chosen = _rows_with_weight(trainer, data)  # None: all
+        shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
+        n = len(data) if self.chosen is None else len(self.chosen)
+        self.order = np.empty(n, np.int64) if shuffled else None  # one array for all epochs
+
+    def of_epoch(self, seed, epoch):
+        """Their numbers (int64) in the order of that epoch; None for all rows as they stand."""
+        if self.order is None:
+            return self.chosen
+        _core.shuffle(self.order, seed, epoch, self.chosen)
+        return self.order
+
+
+def _rows_with_weight(trainer, data):
+    by_data = one_of("weighting", trainer.weighting, WEIGHTINGS) == "data"
+    if not by_data or data.weights is None or trainer.batch_size is None:
+        return None
+    rows = np.flatnonzero(data.weights)
+    data.mean_weight = data.weight_sum / len(rows)
+    return rows if len(rows) < len(data) else None
+
+
+class MinibatchLoop(Loop):
+    fused = True
+
+    def epoch(self, trainer, rows):
+        data, order = rows.data, rows.of_epoch(trainer._settings()["seed"], trainer.epoch)
+        failure, result = _all_minibatches(trainer, data, order)
+        if failure is not None:
+            at_fault = _rows_of(result["minibatches"], trainer.batch_size, data, order)
+            raise_failure(trainer, failure, result, data, at_fault)
+        return [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")], {}
+
+    def step(self, trainer, data):
+        failure, result = trainer._core.step(data, trainer._settings(), checked_threads(trainer.threads))
+        raise_failure(trainer, failure, result, data)
+        return mean_loss(result)
+
+    def apply(self, trainer, gradients):
+        arrays = arrays_like("gradients", gradients, trainer.network._core.parameters_of_all())
+        _clear_masked(arrays, trainer.network.layers)
+        with trainer._hold:
+            if trainer._core.apply(arrays, trainer._settings(), checked_threads(trainer.threads)) is not None:
+                dtype = trainer.network.dtype
+                raise FloatingPointError(
+                    f"gradients hold NaN or infinity (or a number too large for {dtype}); nothing has changed"
+                )
+
+
+def mean_loss(result):
+    """Of what the core returns; 0.0 where all weights are 0."""
+    return result["loss_sum"] / (result["weight_sum"] or 1.0)
+
+
+def _all_minibatches(trainer, data, order):
+    """Train on each -> (status name, result), as the core gives them."""
+    settings, lr, rates, momenta = trainer._settings(), trainer.optimizer.lr, None, None
+    if getattr(lr, "per", "epoch") == "step":
+        n = len(data) if order is None else len(order)
+        steps = range(trainer.steps, trainer.steps + -(-n // (trainer.batch_size or n)))
+        rates = schedules.rates(lr, steps)
+        trainer.optimizer.checked_rate(within("lr", float(rates.max()), trainer.network.dtype))
+        momenta = schedules.momenta(lr, steps)
+        if momenta is not None:
+            within("momentum", float(momenta.min()), trainer.network.dtype)
+    return trainer._core.epoch(data, order, settings, checked_threads(trainer.threads), rates, momenta)
+
+
+def _rows_of(minibatch, batch_size, data, order):
+    """The numbers of that minibatch's rows, ascending."""
+    n = len(data if order is None else order)
+    size = batch_size or n
+    rows = np.arange(minibatch * size, min((minibatch + 1) * size, n))
+    return rows if order is None else np.sort(order[rows])
+
+
+def _clear_masked(gradients, layers):
+    """Zeros where a layer's mask leaves no weight: clipping measures what is used."""
+    arrays = iter(gradients)
+    for layer in layers:
+        dW, *_ = [next(arrays) for parameter in (layer.W, layer.b, layer.slopes) if parameter is not None]
+        if layer.mask is not None:
+            dW[~layer.mask] = 0
+
+
+def raise_failure(trainer, failure, result, data, rows=None):
+    """FloatingPointError for the failure, None for none, that stopped the core on those rows of data, None for all."""
+    if failure is None:
+        return
+    where = f"epoch {trainer.epoch}, minibatch {result['minibatches']}"
+    if failure == "derivative":
+        raise FloatingPointError(
+            f"{where}: a derivative of a Custom activation or loss is NaN or infinite; the parameters are those "
+            "before this minibatch"
+        )
+    if failure == "loss":
+        raise FloatingPointError(
+            f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "
+            "A smaller learning rate may help"
+        )
+    weight = result["weight_sum"]
+    so_far = f"the loss so far is {result['loss_sum'] / weight:.6g}" if weight else "no loss so far"
+    found = not_finite(data, trainer.network, rows) or CHANGED
+    raise FloatingPointError(f"{where}: {found}; {so_far}; the parameters are those before this minibatch")
