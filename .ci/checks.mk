@@ -124,6 +124,7 @@ $(EVERY_SUITE): suite-%: readme-test
 benchmarks: readme-test
 	$(prelude)
 	venv '$(WORK)/venv'
+	pip install -q cython setuptools threadpoolctl  # the rest of the extra `bench`
 	pytest -q benchmarks --benchmark-disable
 	passed
 

@@ -37,11 +37,12 @@ cdef class Network:
     cdef const char *parameters        # the block of all parameters, and its end
     cdef const char *parameters_end
     cdef int lock                      # guards who trains, and idle
-    cdef list idle                     # Workspaces not in use, at most one for each thread that predicted at the same time
+    cdef list idle                     # Workspaces not in use, at most one for each thread that predicts
     cdef readonly size_t idle_bytes    # their size
 
     cdef hold(self)
     cdef release(self)
+    cdef busy(self)
     cdef bint is_held_elsewhere(self) noexcept
     cpdef begin_training(self)
     cpdef end_training(self)

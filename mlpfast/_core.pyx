@@ -4,8 +4,9 @@
 Arrays that arrive here have been validated (_examples.py); nothing here converts or copies one.
 
 Without a GIL, several Python threads share of a Network its list of idle workspaces and who trains it, which its lock
-guards; a Trainer belongs to the thread that holds its network, and everything else is constant once made. The short ways
-(`predict_few`, `step_ready`) look at the caller's own arrays, whose shapes another thread could change, and are left out.
+guards; a Trainer belongs to the thread that holds its network, and everything else is constant once made. The short
+ways (`predict_few`, `step_ready`) look at the caller's own arrays, whose shapes another thread could change, and are
+left out.
 """
 cimport numpy as cnp
 from cpython.exc cimport PyErr_CheckSignals
@@ -54,7 +55,7 @@ cdef activation_traits(int number):
 
 
 cdef names_of(uint64_t outputs):
-    """Their names, those that are usual first."""
+    """The names of a set of activations, the usual ones first."""
     names = [name for name, traits in ACTIVATIONS.items() if outputs >> <int>traits.number & 1]
     return tuple(sorted(names, key=lambda name: (ACTIVATIONS[name].stops, name == "identity")))
 
@@ -63,7 +64,8 @@ cdef loss_traits(int number):
     cdef mlp_loss_row row = mlp_loss_rows[number]
     traits = [bool(row.traits & bit) for bit in OF_LOSSES.values()]
     natural = names_of(row.natural)[0] if row.natural else None
-    return LossTraits(number, number == MLP_CUSTOM_LOSS, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
+    custom = number == MLP_CUSTOM_LOSS
+    return LossTraits(number, custom, row.y, names_of(row.outputs), natural, row.above, row.below, *traits)
 
 
 cdef optimizer_traits(int number):
@@ -80,7 +82,7 @@ OPTIMIZERS = {mlp_optimizer_rows[i].name.decode(): optimizer_traits(i) for i in 
 
 
 cdef const mlp_kernels *kernels_for(mlp_dtype dtype) noexcept:
-    """For modules that cannot call the C core, which is linked into this one."""
+    """For the other modules: the C core is linked into this one alone."""
     return mlp_kernels_for(dtype)
 
 
@@ -93,7 +95,7 @@ cdef mlp_loss_kind loss_kind(loss) except *:
 
 
 cdef mlp_loss loss_spec(loss, Custom custom) except *:
-    """custom: custom_loss_of(loss), which the caller keeps as long as it uses the result."""
+    """custom: custom_loss_of(loss). The result refers to it without holding it."""
     cdef mlp_loss_kind kind = loss_kind(loss)
     if (kind == MLP_CUSTOM_LOSS) != (custom is not None):
         raise ValueError("loss must keep its name")
@@ -147,7 +149,7 @@ def allow_oversubscription(bint allowed):
 
 
 def peak_flops(dtype, int threads, double seconds):
-    """Floating-point operations a second that many threads reach together with fused multiply-adds alone."""
+    """Floating-point operations a second of that many threads together, with fused multiply-adds alone."""
     cdef mlp_dtype kind = MLP_FLOAT32 if dtype == np.float32 else MLP_FLOAT64
     cdef double rate
     with nogil:
@@ -156,12 +158,12 @@ def peak_flops(dtype, int threads, double seconds):
 
 
 def forks():
-    """How many forks there were from the process that loaded the library to this one."""
+    """The number of forks between the process that loaded the library and this one."""
     return mlp_forks()
 
 
 def threads_for(int asked, double flops):
-    """How many threads are worth having for so many floating-point operations; asked as from checked_threads."""
+    """How many threads to use for that many floating-point operations; asked: from checked_threads."""
     return mlp_team_size(asked, flops)
 
 
@@ -171,7 +173,8 @@ cdef double LEAST = np.finfo(np.float32).tiny
 
 
 def same_objects(tuple a, tuple b):
-    """Whether they hold the very same ones: of the settings of a step, checking which takes longer than a small step."""
+    """Whether both hold the same objects: settings that are those of the last step need no check, which would take
+    longer than a small step."""
     cdef Py_ssize_t i
     if len(a) != len(b):
         return False
@@ -182,12 +185,12 @@ def same_objects(tuple a, tuple b):
 
 
 cdef inline bint is_usual(value, double below) noexcept:
-    """Whether there is nothing to say of a rate or a momentum."""
+    """Whether a rate or a momentum is a float in the usual range, so that it needs no further check."""
     return type(value) is float and LEAST <= <double>value < below
 
 
 def values_at(function, times, double below, checked, bint or_none=False):
-    """[function(t) for each t], what checked(value, t) makes of those that are unusual; or_none: None is not."""
+    """[function(t) for each t]; unusual values go through checked(value, t). or_none: None is usual."""
     values = []
     with CallersTurn():
         for t in times:
@@ -201,11 +204,11 @@ def values_at(function, times, double below, checked, bint or_none=False):
 # ---- Arrays ----
 
 cdef type np_ndarray = np.ndarray
-cdef double FEW_FLOPS = 1e6  # some ten microseconds: not worth letting other Python threads in
+cdef double FEW_FLOPS = 1e6  # some ten microseconds: the GIL is kept
 
 
 cdef bint is_there(cnp.ndarray array) noexcept:
-    """False for a view of an array that `resize(refcheck=False)` has made smaller, or put elsewhere."""
+    """False for a view whose base was made smaller or moved by `resize(refcheck=False)`."""
     cdef PyObject *base = <PyObject *>cnp.PyArray_BASE(array)
     if base == NULL or not isinstance(<object>base, cnp.ndarray):
         return True
@@ -218,10 +221,10 @@ cdef bint is_there(cnp.ndarray array) noexcept:
 
 
 cdef class Data:
-    """Examples as the core reads them; holds the arrays (C-contiguous, checked by _examples.py) as long as it lives.
+    """Examples as the core reads them. Holds the arrays: C-contiguous, checked by _examples.py.
 
-    y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X that each
-    example has, or None for all in their order. origin: _arrays.Origin, for messages.
+    y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X of
+    each example, or None for all in their order. origin: _arrays.Origin, for messages.
     """
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
                   bint one_hot=False, x_rows=None):
@@ -248,7 +251,7 @@ cdef class Data:
 
     @property
     def mean_weight(self):
-        """What the gradient of B rows is divided by B times; 0: by the sum of their weights."""
+        """m: the gradient of B rows is divided by B m; 0: by the sum of their weights."""
         return self.c.mean_weight
 
     @mean_weight.setter
@@ -257,13 +260,15 @@ cdef class Data:
 
     @property
     def inputs(self):
-        """(n, n_in): the examples' rows of X, as they are there or a copy."""
+        """(n, n_in): the examples' rows of X, X itself or a copy."""
         return self.X if self.x_rows is None else self.X[self.x_rows]
 
     @property
     def weight_sum(self):
-        """In float64, one after the other, as the core forms it."""
-        return float(self.c.n) if self.weights is None else float(np.cumsum(self.weights, dtype=np.float64)[len(self.weights) - 1])
+        """The sum in float64, in row order, as the core forms it."""
+        if self.weights is None:
+            return float(self.c.n)
+        return float(np.cumsum(self.weights, dtype=np.float64)[len(self.weights) - 1])
 
     @property
     def truth(self):
@@ -272,7 +277,7 @@ cdef class Data:
 
     @property
     def one_hot(self):
-        """Whether the class, of rows of targets, is that of the largest output."""
+        """Whether rows of targets hold a single 1, so that the predicted class is that of the largest output."""
         return bool(self.c.one_hot)
 
     @one_hot.setter
@@ -283,7 +288,8 @@ cdef class Data:
         return mlp_truth(self.c.labels, self.c.targets, self.c.y, self.c.weights, self.c.one_hot)
 
     cpdef int check(self, Network network) except -1:
-        """ValueError unless this can be read as data of that network: whatever was checked before, this is what is read."""
+        """ValueError unless the core can read this as data of that network. The last check before it does: another
+        thread may have changed an array since the others."""
         cdef cnp.ndarray X = self.X
         suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n_x and address(X) == self.c.X
         suits = suits and is_there(X)
@@ -304,14 +310,19 @@ cdef class Data:
         return 0
 
 
+cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
+    """X without y or weights; its type is still to be set."""
+    return mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0, NULL, 0)
+
+
 # ---- Interrupts ----
 
 cdef inline poll_state polled(list caught, void *data, void *errors):
-    """Of a call that begins now. A literal of the struct would leave a member that it does not name unset."""
+    """The context of a call that begins now. The call names every member: a literal may leave members unset."""
     return poll_state(now(), <void *>caught, data, errors)
 
 
-cdef double POLL_SECONDS = 0.05  # asking means waiting for the GIL; Ctrl-C is to be answered within 0.2 s
+cdef double POLL_SECONDS = 0.05  # each poll takes the GIL; Ctrl-C is answered within 0.2 s
 
 
 cdef double now() noexcept nogil:
@@ -339,7 +350,7 @@ cdef int ask(void *context) noexcept nogil:
 
 
 cdef int raise_status(mlp_status status, list caught) except -1:
-    """Raise what a status means; the non-finite ones are the caller's to name."""
+    """Raise the exception of a status, but for numbers that are not finite: the caller can name them."""
     if caught:  # first: a signal must not be lost where something else stopped the same minibatch
         raise caught[0]
     if status in (MLP_OK, MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE):
@@ -355,7 +366,7 @@ cdef int raise_status(mlp_status status, list caught) except -1:
 
 # ---- Networks ----
 
-cdef size_t IDLE_BYTES = 2**24  # what several threads that predict with one network may leave with it
+cdef size_t IDLE_BYTES = 2**24  # the most that idle workspaces of a network take, if there are several
 
 
 cdef class Workspace:
@@ -380,7 +391,7 @@ cdef int64_t specs_out(list layers) except -1:
 
 
 cdef class Network:
-    """Owner of a network of the core. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
+    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
@@ -396,7 +407,8 @@ cdef class Network:
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = activation_kind(activation)
                 specs[l].alpha, specs[l].shared = activation.alpha, bool(activation.shared)
-                specs[l].has_bias, specs[l].trainable, specs[l].has_mask = layer["bias"], layer["trainable"], layer["mask"]
+                specs[l].has_bias, specs[l].has_mask = layer["bias"], layer["mask"]
+                specs[l].trainable = layer["trainable"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
                 custom = Custom(activation, self.dtype) if specs[l].activation == MLP_CUSTOM_ACTIVATION else None
                 specs[l].custom = mlp_custom_activation(custom_forward, custom_backward, <void *>custom)
@@ -416,7 +428,7 @@ cdef class Network:
         mlp_network_destroy(self.c)
 
     cdef hold(self):
-        """No other thread trains from now on, until as many calls of `release`."""
+        """Keep other threads from training until `release` has been called as often."""
         mlp_lock(&self.lock)
         cdef bint refused = self.in_training() or self.is_held_elsewhere()
         if not refused:
@@ -425,7 +437,7 @@ cdef class Network:
             self.held_since, self.held_by, self.holds = mlp_forks(), mlp_this_thread(), self.holds + 1
         mlp_unlock(&self.lock)
         if refused:
-            raise RuntimeError("network is being trained by another thread")
+            raise self.busy()
 
     cdef release(self):
         mlp_lock(&self.lock)
@@ -433,6 +445,11 @@ cdef class Network:
         if self.holds == 0:
             self.held_since = -1
         mlp_unlock(&self.lock)
+
+    cdef busy(self):
+        inside = self.in_training() and self.trained_by == mlp_this_thread()
+        by = "the call that this one is made from" if inside else "another thread"
+        return RuntimeError(f"network is being trained by {by}")
 
     cdef bint is_held_elsewhere(self) noexcept:
         if self.held_since == -1 or self.held_by == mlp_this_thread():
@@ -446,7 +463,7 @@ cdef class Network:
             self.training_since, self.trained_by = mlp_forks(), mlp_this_thread()
         mlp_unlock(&self.lock)
         if refused:
-            raise RuntimeError("network is being trained by another thread")
+            raise self.busy()
 
     cpdef end_training(self):
         mlp_lock(&self.lock)
@@ -454,7 +471,7 @@ cdef class Network:
         mlp_unlock(&self.lock)
 
     cdef bint in_training(self) noexcept:
-        """In a forked child nobody is at work but the thread that forked."""
+        """Whether a trainer is at work. Of the threads of a parent, a forked child has the one that forked."""
         if self.training_since == -1:
             return False
         return self.training_since == mlp_forks() or self.trained_by == mlp_survivor()
@@ -484,7 +501,7 @@ cdef class Network:
         return view(self, mlp_network_slopes(self.c, layer), (n,), self.dtype)
 
     def parameters_of_all(self):
-        """Views of W, b and slopes of each layer, without those it has not."""
+        """Views of W, b and slopes of each layer, where it has them."""
         each = [p for l in range(len(self.layers)) for p in (self.weights(l), self.bias(l), self.slopes(l))]
         return [p for p in each if p is not None]
 
@@ -520,17 +537,16 @@ cdef class Network:
             mlp_unlock(&self.lock)
 
     def predict_few(self, X, out, double scale, squeeze):
-        """a_L of a few rows, where nothing needs to be converted, explained or interrupted; else None.
+        """a_L of a few rows that need no conversion; else None, and Network.predict does it or says what is wrong.
 
-        For a single row the checks of Network.predict cost ten times the prediction; these ask the same in C.
+        For a single row the checks in Python cost ten times the prediction; these are the same in C.
         """
         cdef bint flat = squeeze is True
         if squeeze is not False and (not flat or self.n_out != 1):
             return None
         if FREE_THREADED or type(X) is not np_ndarray or not is_plain(<cnp.ndarray>X, self.n_in) or self.has_custom:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
-                                      NULL, 0)
+        cdef mlp_data data = rows_alone(<cnp.ndarray>X, scale)
         if self.flops * <double>data.n > FEW_FLOPS or not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         cdef cnp.npy_intp shape[2]
@@ -569,8 +585,8 @@ cdef class Network:
 
     def predict(self, cnp.ndarray out, Data data, int threads, double input_dropout=0, uint64_t seed=0,
                 int64_t sample=-1):
-        """out (n, n_out), or (n,) of one output, = a_L; with sample >= 0 under dropout, as the numbers of that seed and
-        sample have it."""
+        """out (n, n_out), or (n,) of one output, = a_L. sample >= 0: with dropout, whose random numbers are those of
+        that seed and sample."""
         data.check(self)
         if not self.fits(out, data.c.n, cnp.PyArray_NDIM(out) == 1):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
@@ -637,7 +653,7 @@ cdef custom_sums(Custom custom, cnp.ndarray yhat, Data data):
 # ---- Training ----
 
 cdef class Held:
-    """`with Held(network):` no other thread trains it. Not a generator: Ctrl-C cannot come between the two lines of one."""
+    """`with Held(network):` no other thread trains it. Not a generator: Ctrl-C may come between two of its lines."""
     cdef Network network
 
     def __cinit__(self, Network network):
@@ -651,7 +667,7 @@ cdef class Held:
 
 
 cdef class Training(Held):
-    """Nobody else trains it, not even a function that is called meanwhile."""
+    """Like Held, and functions of the caller's that are called meanwhile cannot train it either."""
 
     def __enter__(self):
         self.network.begin_training()
@@ -689,7 +705,7 @@ cdef bint copy_range(int32_t *to, const whole_numbers *y, int64_t n, int64_t n_c
 
 
 cdef bint copy_labels(int32_t *to, cnp.ndarray y, int64_t n, int64_t n_classes) noexcept:
-    """Whether y (n,) is a plain array of class numbers; then to (n,) holds them."""
+    """Whether y (n,) is a plain array of class numbers; if so, they are copied to `to` (n,)."""
     if cnp.PyArray_NDIM(y) != 1 or cnp.PyArray_DIM(y, 0) != n or not cnp.PyArray_ISCARRAY_RO(y):
         return False
     if cnp.PyArray_TYPE(y) == cnp.NPY_INT64:
@@ -700,7 +716,7 @@ cdef bint copy_labels(int32_t *to, cnp.ndarray y, int64_t n, int64_t n_classes) 
 
 
 cdef class Trainer:
-    """Owner of a trainer of the core."""
+    """Owns an mlp_trainer."""
     cdef mlp_trainer *c
     cdef readonly Network network
     cdef mlp_settings settings         # as `use` set it, for step_ready
@@ -721,7 +737,7 @@ cdef class Trainer:
         mlp_trainer_destroy(self.c)
 
     def use(self, mlp_settings settings, double usual_rate, bint moves_momentum):
-        """The settings of step_ready from now on, and what ask_schedule goes by."""
+        """Set what step_ready trains with, and the limits of ask_schedule."""
         self.settings, self.usual_rate, self.moves_momentum = settings, usual_rate, moves_momentum
 
     def ask_schedule(self, schedule, epoch):
@@ -749,7 +765,7 @@ cdef class Trainer:
             mlp_fpmode_leave(before)
 
     cpdef use_rate(self, double lr, momentum):
-        """The same of the rate alone, and of the momentum (of Adam beta1) unless that is None."""
+        """Set the rate of step_ready, and the momentum (of Adam beta1) unless that is None."""
         self.settings.lr = lr
         if momentum is None:
             return
@@ -759,14 +775,14 @@ cdef class Trainer:
             self.settings.momentum = momentum
 
     def prepare(self, mlp_settings settings):
-        """Make the optimizer's state, if it is not there."""
+        """Allocate the optimizer's state if there is none."""
         self.network.begin_training()
         cdef mlp_status status = mlp_trainer_prepare(self.c, &settings)
         self.network.end_training()
         raise_status(status, None)
 
     def read_state(self, int optimizer):
-        """(t, copies: lists with an array for each of the network's parameters) of that optimizer; (0, []) of another."""
+        """(t, copies of its states: for each a list of an array per parameter); (0, []) if another was used."""
         self.network.begin_training()
         try:
             if mlp_trainer_optimizer(self.c) != optimizer:
@@ -777,7 +793,7 @@ cdef class Trainer:
             self.network.end_training()
 
     def write_state(self, mlp_settings settings, int64_t updates, list states):
-        """states as read_state gives them, of the parameters' shapes and dtype; those that are not kept are ignored."""
+        """states: as from read_state, in the parameters' shapes and dtype; those it does not keep are ignored."""
         self.network.begin_training()
         try:
             raise_status(mlp_trainer_prepare(self.c, &settings), None)
@@ -789,7 +805,7 @@ cdef class Trainer:
             self.network.end_training()
 
     def views_of_state(self):
-        """Of memory that goes with the next optimizer: not to be kept."""
+        """Views that are valid until another optimizer is prepared."""
         parameters = self.network.parameters_of_all()
         return [[self.state_of(i, p) for p in parameters] for i in range(mlp_trainer_states(self.c))]
 
@@ -813,21 +829,20 @@ cdef class Trainer:
         mlp_trainer_set_steps(self.c, steps)
 
     def count_step(self):
-        """A step was done outside of the core."""
+        """Count a step that was done outside of the core."""
         mlp_trainer_set_updates(self.c, mlp_trainer_updates(self.c) + 1)
         self.steps += 1
 
     def step_ready(self, X, y, double scale, int threads):
-        """Train on a minibatch that needs no conversion, y being class numbers -> its mean loss, or None.
+        """Train on a minibatch that needs no conversion, with class numbers as y -> its mean loss, or None.
 
-        None, with nothing changed, where anything is out of the ordinary: `step` then does it, or says what is wrong.
+        None, with nothing changed, in all other cases: `step` then does it, or says what is wrong.
         """
         if FREE_THREADED or not self.by_label or type(X) is not np_ndarray or type(y) is not np_ndarray:
             return None
         if not is_plain(<cnp.ndarray>X, self.network.n_in) or cnp.PyArray_DIM(X, 0) == 0:
             return None
-        cdef mlp_data data = mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0,
-                                      NULL, 0)
+        cdef mlp_data data = rows_alone(<cnp.ndarray>X, scale)
         if not type_of(<cnp.ndarray>X, &data.x_type):
             return None
         self.network.begin_training()  # from here on the labels are this call's alone
@@ -850,7 +865,8 @@ cdef class Trainer:
             status = mlp_train_step(self.c, &result, data, &settings, threads, ask, &state)
         cdef mlp_fpmode before = mlp_fpmode_enter_default()
         if status == MLP_OK:
-            result.loss_sum = result.loss_sum / result.weight_sum  # in memory: a register could be divided after the leave
+            # In memory: a register could be divided after the leave.
+            result.loss_sum = result.loss_sum / result.weight_sum
         mlp_fpmode_leave(before)
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum
@@ -902,7 +918,7 @@ cdef class Trainer:
     def gradient(self, Data data, mlp_settings settings, int threads, mlp_gradient_options options, bint guarded=False):
         """Of all rows as one minibatch -> (status name, result, an array like each of the network's parameters).
 
-        guarded: nobody else can use this trainer now.
+        guarded: the caller has begun the training.
         """
         if not guarded:
             with Training(self.network):
@@ -947,12 +963,12 @@ cdef class Trainer:
 
 def gradient_options(double scale=0, int64_t first_row=0, bint undisturbed=False, bint unpenalised=False,
                      bint frozen_too=False):
-    """As the core takes them."""
+    """mlp_gradient_options, which Python holds as a dict."""
     return mlp_gradient_options(scale, first_row, undisturbed, unpenalised, frozen_too)
 
 
 def plain_gradient_settings(double l1=0, double l2=0):
-    """For Trainer.gradient alone: the settings that count, with nothing refused for not being finite."""
+    """The settings that Trainer.gradient looks at, without check_finite."""
     cdef mlp_settings settings
     memset(&settings, 0, sizeof(settings))
     settings.l1, settings.l2 = l1, l2
@@ -969,7 +985,7 @@ cdef status_name(mlp_status status):
 
 # ---- Random numbers ----
 
-cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds between two looks at the signals
+cdef int64_t ORDER_BLOCK = 2**20  # some milliseconds of work between two polls of the signals
 
 
 def shuffle(cnp.ndarray order, uint64_t seed, uint64_t epoch, cnp.ndarray rows=None):

@@ -214,6 +214,6 @@ cdef extern from "kernel_table.h":
         void (*sum_slopes)(void *, int64_t) noexcept
         void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
         void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t, int64_t,
-                    void *) noexcept
+        int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
+                    int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)

@@ -5,8 +5,8 @@ import functools
 
 import numpy as np
 
-from mlpfast._declarations cimport (mlp_fpmode, mlp_fpmode_enter_default, mlp_fpmode_leave, mlp_x87_default, mlp_x87_now,
-                                    mlp_x87_set)
+from mlpfast._declarations cimport (mlp_fpmode, mlp_fpmode_enter_default, mlp_fpmode_leave, mlp_x87_default,
+                                    mlp_x87_now, mlp_x87_set)
 
 cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # the one in force
 
@@ -16,8 +16,8 @@ cdef bint errors_are_silent() except *:
 
 
 cdef class SilentErrors:
-    """`with SilentErrors():` NumPy says nothing of overflow, underflow and invalid operations, whatever the caller has set
-    with numpy.seterr: results are checked where it matters. Within another SilentErrors it does nothing."""
+    """`with SilentErrors():` NumPy says nothing of overflow, underflow and invalid operations, whatever the caller has
+    set with numpy.seterr: results are checked where it matters. Within another SilentErrors it does nothing."""
 
     def __enter__(self):
         if silent_errors.get() is None:
@@ -39,8 +39,8 @@ cdef class SilentErrors:
 
 
 cdef class CallersTurn:
-    """`with CallersTurn():` around a call of the caller's function: it sees the caller's NumPy error state and may change
-    it; afterwards the floating-point mode is the default again, whatever the function did to it."""
+    """`with CallersTurn():` around a call of the caller's function: it sees the caller's NumPy error state and may
+    change it; afterwards the floating-point mode is the default again, whatever the function did to it."""
 
     def __enter__(self):
         self.x87 = mlp_x87_now()
@@ -60,7 +60,7 @@ cdef void enter_default_mode(unsigned short x87) noexcept:
 
 
 cpdef object on_callers_turn(function, argument):
-    """function(argument) within CallersTurn, for callers that are in the default mode: faster where it changes nothing."""
+    """function(argument) within CallersTurn, called in the default mode: faster where nothing is to be changed."""
     if silent_errors.get() is not None:
         with CallersTurn():
             return function(argument)

@@ -97,7 +97,7 @@ def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=N
 
 
 def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint shared):
-    """d J / d alpha of a prelu without the 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
+    """d J / d alpha of a prelu, without the factor 1/B, (n,) or (1,), from d = d loss / d a and z, both (B, n)."""
     cdef cnp.ndarray slope = np.empty(z.shape[1], z.dtype)
     cdef const mlp_kernels *k = kernels_for(dtype_of(z))
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
@@ -111,7 +111,8 @@ def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint shared):
 def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     """(losses (B,), d loss / d out (B, n), shares of the labels that are right (B,)), the first two times the weights.
 
-    out: z_L if loss.traits.of_z, else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L instead.
+    out: z_L if loss.traits.of_z, else a_L; output: the activation of layer L. A custom loss may give d loss / d z_L
+    instead.
     """
     cdef cnp.ndarray delta = np.empty_like(out), losses = np.empty(out.shape[0]), correct = np.zeros(out.shape[0])
     cdef double *loss_of = <double *>address(losses)
@@ -140,8 +141,8 @@ def delta_below(cnp.ndarray delta, cnp.ndarray W):
     cdef int64_t stride = row_stride(W)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
-        k.delta_below(address(below), address(delta), address(W), stride, address(below), identity, W.shape[0], W.shape[1],
-                      all, scratch.memory)
+        k.delta_below(address(below), address(delta), address(W), stride, address(below), identity, W.shape[0],
+                      W.shape[1], all, scratch.memory)
     mlp_fpmode_leave(before)
     return below
 
@@ -176,7 +177,7 @@ def weight_gradient(cnp.ndarray W, mask, cnp.ndarray x, cnp.ndarray delta, doubl
     cdef int64_t stride = row_stride(W)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
     with nogil:
-        k.weight_gradient(address(dW), W.shape[1], parameter, stride, address(x), address(delta), x.shape[0], W.shape[0],
-                          W.shape[1], all, &update, scratch.memory)
+        k.weight_gradient(address(dW), W.shape[1], parameter, stride, address(x), address(delta), x.shape[0],
+                          W.shape[0], W.shape[1], all, &update, scratch.memory)
     mlp_fpmode_leave(before)
     return dW

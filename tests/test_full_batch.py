@@ -801,7 +801,7 @@ def test_one_trainer_at_a_time():
     (X, y), net = examples(CE), network()
     net._core.begin_training()
     for make in (lbfgs, natural):
-        with pytest.raises(RuntimeError, match="trained by another thread"):
+        with pytest.raises(RuntimeError, match="trained by the call that this one is made from"):
             make(net, CE).fit(X, y)
     net._core.end_training()
     Trainer(net, CE, SGD(0.1)).fit(X, y)
