@@ -59,8 +59,8 @@ static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (voi
 
 #endif
 
-// The x87 has a rounding mode of its own, which fesetround sets too. The core does not compute there, but NumPy does with
-// long doubles.
+// The x87 has a rounding mode of its own, which fesetround sets too. The core does not compute there, but NumPy does
+// with long doubles.
 #if defined(__x86_64__)
 
 static inline unsigned short mlp_x87_now(void) {

@@ -93,8 +93,8 @@ typedef struct {
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
                   int64_t n);
 
-    // Block of z (B, n_out) = x (B, n_in) W (n_in, n_out) + b, unless z is NULL, and of a = g(z); b may be NULL; softmax is
-    // applied by softmax_forward once all columns are there, so here it counts as identity.
+    // Block of z (B, n_out) = x (B, n_in) W (n_in, n_out) + b, unless z is NULL, and of a = g(z); b may be NULL;
+    // softmax is applied by softmax_forward once all columns are there, so here it counts as identity.
     void (*dense_forward)(void *a, void *z, const void *x, const void *W, int64_t stride, const void *b, mlp_unit g,
                           int64_t n_in, int64_t n_out, mlp_block block, void *scratch);
 
@@ -121,8 +121,8 @@ typedef struct {
 
     // Block of a parameter (.., cols), and of its gradient g with the same stride, one step from scale * g + penalties.
     void (*apply_gradient)(mlp_parameter p, const void *g, int64_t stride, mlp_block block, const mlp_update *update);
-    // Block of the sum of the rows' gradients of a parameter, with the same stride, becomes the gradient: times scale, plus
-    // penalties, times the mask.
+    // Block of the sum of the rows' gradients of a parameter, with the same stride, becomes the gradient: times scale,
+    // plus penalties, times the mask.
     void (*scale_gradient)(void *g, mlp_parameter p, int64_t stride, mlp_block block, const mlp_update *update);
     // Elements [i0, i1) of sum += those of more.
     void (*add)(void *sum, const void *more, int64_t i0, int64_t i1);
@@ -138,24 +138,23 @@ typedef struct {
     // Elements [j0, j1) of dalpha (n) = sum over rows of d * min(z, 0), for d (B, n) = d loss / d a of a prelu.
     void (*slope_gradient)(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0, int64_t j1);
     void (*sum_slopes)(void *dalpha, int64_t n);  // dalpha[0] = their sum: the gradient of one slope for all units
-    // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian product.
-    // scratch: scratch_bytes(1, n).
+    // Row by row: a (rows, n) = softmax(z); a may be z.   delta = a * (delta - sum_j delta_j a_j), the Jacobian
+    // product. scratch: scratch_bytes(1, n).
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
 
     // Loss and its derivative in one pass over `rows` rows. out (rows, n) holds z_L for the losses that contain
     // the output's activation (MLP_OF_Z; delta becomes d loss / d z_L) and a_L for the others (delta becomes d loss / d
     // a_L);
-    // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and the
-    // weights that multiply both loss and delta.
-    // row_loss (rows) and row_correct (rows) are outputs; of row_correct, the share of a row's labels that are right (see
-    // mlp_result), the weight is no factor. Returns 0 if a loss is not finite.
-    // scratch: scratch_bytes(1, n).
+    // output is that activation. delta may be out, or NULL if only the loss is wanted. truth has the rows' targets, and
+    // the weights that multiply both loss and delta. row_loss (rows) and row_correct (rows) are outputs; of
+    // row_correct, the share of a row's labels that are right (see mlp_result), the weight is no factor. Returns 0 if a
+    // loss is not finite. scratch: scratch_bytes(1, n).
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                 mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 
-    // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0, i1)
-    // of x (.., n) += deviation times standard normal numbers. Each number depends on `key`, its row and its column
+    // Block of out (.., n) = in, each number zero with probability p, else divided by 1 - p; out may be in. Rows [i0,
+    // i1) of x (.., n) += deviation times standard normal numbers. Each number depends on `key`, its row and its column
     // alone.
     void (*dropout)(void *out, const void *in, int64_t n, mlp_block block, double p, const mlp_rng_key *key);
     void (*add_noise)(void *x, int64_t n, int64_t i0, int64_t i1, double deviation, const mlp_rng_key *key);

@@ -31,9 +31,10 @@ typedef enum {
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8 for inputs alone
 
-// An activation of the caller's own, element by element; z, a and delta are (rows, n). Nonzero ends the call that needed
-// it, as mlp_poll does, and nothing of its minibatch has happened. `call` is that call's context. Training calls it for
-// whole minibatches, from the calling thread; mlp_predict and mlp_evaluate for some rows, from several threads at once.
+// An activation of the caller's own, element by element; z, a and delta are (rows, n). Nonzero ends the call that
+// needed it, as mlp_poll does, and nothing of its minibatch has happened. `call` is that call's context. Training calls
+// it for whole minibatches, from the calling thread; mlp_predict and mlp_evaluate for some rows, from several threads
+// at once.
 typedef struct {
     int (*forward)(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n);       // a = g(z); a may be z
     int (*backward)(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n);  // delta *= g'(z)
@@ -49,9 +50,9 @@ typedef struct {
     int one_hot;
 } mlp_truth;
 
-// A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless that is
-// NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Its data need no labels or targets. Called for whole minibatches, in
-// training alone, and answered like mlp_custom_activation.
+// A loss of the caller's own: the weighted losses of rows (rows) from a = a_L (rows, n), and delta (rows, n) unless
+// that is NULL: d loss / d a_L, or, with of_z, d loss / d z_L. Its data need no labels or targets. Called for whole
+// minibatches, in training alone, and answered like mlp_custom_activation.
 typedef struct {
     int (*rows)(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth, int64_t rows,
                 int64_t n);
@@ -108,14 +109,15 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
 void *mlp_network_weights(const mlp_network *net, int layer);  // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer); // numbers from a row of the weights to the next, >= n_out
-// (n_in, n_out) with the stride of the weights, NULL without a mask: ones, until zeros are written where W is to be zero.
+// (n_in, n_out) with the stride of the weights, NULL without a mask: ones, until zeros are written where W is to be
+// zero.
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);     // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);   // (n_out), or one, of MLP_PRELU; else NULL
 int mlp_network_first_not_finite(const mlp_network *net);  // the lowest layer with a parameter that is NaN or infinite, or -1
 size_t mlp_network_bytes(const mlp_network *net);  // of all parameters, which stand in one block from the first weights on
-// In memory laid out as that block, a gradient: the place that is a parameter's, a pointer that mlp_network_weights, _bias or
-// _slopes returned.
+// In memory laid out as that block, a gradient: the place that is a parameter's, a pointer that mlp_network_weights,
+// _bias or _slopes returned.
 void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter);
 
 // ---- Serving: safe from many threads at once, each with its own workspace ----
@@ -155,10 +157,10 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
 typedef struct {
     double loss_sum;     // sum over examples of weight * loss
     double weight_sum;   // sum of the weights; n without weights
-    // Sums over examples of weight * the share of its labels that are right, and of the weights of those with all of them
-    // right. A class, of cross entropies, with labels or with one_hot rows, is one label, right where the largest output is
-    // its own; else each output has one, a side of 0 as a logit. No label is right in a row with a NaN among the outputs.
-    // Both are 0 for losses without classes.
+    // Sums over examples of weight * the share of its labels that are right, and of the weights of those with all of
+    // them right. A class, of cross entropies, with labels or with one_hot rows, is one label, right where the largest
+    // output is its own; else each output has one, a side of 0 as a logit. No label is right in a row with a NaN among
+    // the outputs. Both are 0 for losses without classes.
     double correct, exact;
     int64_t rows;        // examples seen
     int64_t minibatches; // whole minibatches done
@@ -208,14 +210,15 @@ int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // minibatches ever trai
 void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 
 // A permutation of 0..n-1, fixed by seed, epoch (below 2^56) and n: rows (count) = what it has at its positions
-// [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for in
-// any order; they are cheapest in hundreds. Of up to 1,024 rows all are drawn at each call.
+// [first, first + count), 0 <= first, first + count <= n. No table of all rows is made, so that parts may be asked for
+// in any order; they are cheapest in hundreds. Of up to 1,024 rows all are drawn at each call.
 void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t epoch);
 
 // One epoch over the minibatches of data in the given order: (n_order) indices, at most n, or NULL for 0..n-1, and then
-// n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state. rates: the
-// learning rate of each minibatch, or NULL for settings->lr. momenta: the same of the setting that
-// the optimizer lets move (MLP_SGD only where settings->momentum is not 0, so that there are velocities); others ignore them.
+// n_order does not count. The last minibatch may be smaller. Changes the network's parameters and the trainer's state.
+// rates: the learning rate of each minibatch, or NULL for settings->lr. momenta: the same of the setting that the
+// optimizer lets move (MLP_SGD only where settings->momentum is not 0, so that there are velocities); others ignore
+// them.
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta, int threads,
                            mlp_poll poll, void *context);
@@ -234,17 +237,17 @@ typedef struct {
     int frozen_too;     // also of layers that are not trained; they have zeros otherwise
 } mlp_gradient_options;
 
-// gradient (mlp_network_bytes, on a multiple of the real type's size; fastest on a cache line) = d J / d parameters of all
-// rows of data as one minibatch: times the scale, with the penalties, 0 where a mask is. Nothing else changes: the next call
-// has the same numbers for dropout and noise. options may be NULL for zeros. Of the settings l1, l2, chunk_rows, input_dropout,
-// input_noise, seed and check_finite count. MLP_*_NOT_FINITE leave gradient partly written.
+// gradient (mlp_network_bytes, on a multiple of the real type's size; fastest on a cache line) = d J / d parameters of
+// all rows of data as one minibatch: times the scale, with the penalties, 0 where a mask is. Nothing else changes: the
+// next call has the same numbers for dropout and noise. options may be NULL for zeros. Of the settings l1, l2,
+// chunk_rows, input_dropout, input_noise, seed and check_finite count. MLP_*_NOT_FINITE leave gradient partly written.
 mlp_status mlp_gradient(mlp_trainer *trainer, void *gradient, mlp_result *result, const mlp_data *data,
                         const mlp_gradient_options *options, const mlp_settings *settings, int threads, mlp_poll poll,
                         void *context);
 
 // One step from a gradient, which is clipped on the way and does not change: it counts as a minibatch. l1 and l2 do not
-// count, since they are in it. MLP_DERIVATIVE_NOT_FINITE, with check_finite, if it holds NaN or infinity; nothing has changed
-// then.
+// count, since they are in it. MLP_DERIVATIVE_NOT_FINITE, with check_finite, if it holds NaN or infinity; nothing has
+// changed then.
 mlp_status mlp_apply(mlp_trainer *trainer, const void *gradient, const mlp_settings *settings, int threads);
 
 // ---- Random numbers for initial weights: out (count) = numbers [first, first + count) of seed and stream ----

@@ -1,8 +1,8 @@
-// What there is: a row for each activation, loss and optimizer, with its traits. C's enums, switches and checks are made of
-// the rows, and Python reads them when it is imported.
+// What there is: a row for each activation, loss and optimizer, with its traits. C's enums, switches and checks are
+// made of the rows, and Python reads them when it is imported.
 //
-// A number is never used again, not even after its row has gone: files and programs compiled long ago hold it. So a new row
-// takes the next one. What a row's functions are called follows from its name: see the files of kernels/.
+// A number is never used again, not even after its row has gone: files and programs compiled long ago hold it. So a new
+// row takes the next one. What a row's functions are called follows from its name: see the files of kernels/.
 #ifndef MLP_VOCABULARY_H
 #define MLP_VOCABULARY_H
 

@@ -1,7 +1,7 @@
 // Activations g and their derivatives, on (rows, cols) with a row stride. Template parameters: a simd/*.h.
 //
-// A derivative is written in a = g(z) wherever that says enough, so that z need not be kept; in z for the activations of
-// with the trait MLP_IN_Z. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
+// A derivative is written in a = g(z) wherever that says enough, so that z need not be kept; in z for the activations
+// of with the trait MLP_IN_Z. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
 // times zero would come out as NaN; a NaN stays one.
 
 typedef struct {
@@ -83,8 +83,8 @@ SIMD vreal gelu_tanh_derivative(point p) {
 SIMD vreal silu_value(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
 SIMD vreal silu_derivative(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
 
-// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators and
-// denominators are divided by powers of e^z, so that e = e^-|z| is enough.
+// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators
+// and denominators are divided by powers of e^z, so that e = e^-|z| is enough.
 typedef struct {
     vreal t, slope;
 } mish_gate;

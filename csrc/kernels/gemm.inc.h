@@ -181,7 +181,8 @@ static const tile_functions tile_with[MR] = {
 #define BLOCK_COLS (8 * NR)  // of a block whose k takes several KC blocks
 #define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
 
-// The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
+// The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t +
+// 1)).
 typedef struct {
     int64_t i0, rows, tiles;
 } row_tiles;

@@ -1,4 +1,5 @@
-// Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a simd/*.h.
+// Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a
+// simd/*.h.
 //
 // The numbers of row i are made in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the
 // use, the step, the row and the block, give four words each; word k of generator g belongs to column
@@ -53,8 +54,8 @@ static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block 
 }
 
 // Upper-tail normal quantile: z > 0 with P(Z > z) = v < 1/2. Wichura, "Algorithm AS 241: the percentage points of the
-// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of
-// its three ranges is never reached.
+// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last
+// of its three ranges is never reached.
 SIMD vreal normal_upper_quantile(vreal v) {
     static const real a[] = {(real)3.3871327179, (real)50.434271938, (real)159.29113202, (real)59.109374720};
     static const real b[] = {1, (real)17.895169469, (real)78.757757664, (real)67.187563600};

@@ -1,4 +1,5 @@
-// Every activation, loss and optimizer of csrc/vocabulary.h, for the tests: a row that is added there is tested by itself.
+// Every activation, loss and optimizer of csrc/vocabulary.h, for the tests: a row that is added there is tested by
+// itself.
 #ifndef MLP_TEST_EVERY_H
 #define MLP_TEST_EVERY_H
 

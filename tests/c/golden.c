@@ -1,5 +1,5 @@
-// Trains the networks of tests/test_golden.py, from the same numbers, and writes what is hashed: for each network a file
-// with its parameters and predictions.
+// Trains the networks of tests/test_golden.py, from the same numbers, and writes what is hashed: for each network a
+// file with its parameters and predictions.
 //   golden                            prints the instruction sets of this machine
 //   golden ISA THREADS FOLDER         writes FOLDER/NAME-DTYPE
 #include <math.h>

@@ -9,8 +9,8 @@
 #define MOST (MOST_COLS * MOST_ROWS)
 
 // How far a result may be off, in ulp of the largest term of its formula: a little more than test_accuracy finds in
-// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of. Those that
-// have no formula here are compared with each other alone, and in Python with that of reference.py.
+// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of. Those
+// that have no formula here are compared with each other alone, and in Python with that of reference.py.
 static const struct {
     int has_formula;
     double forward, derivative;

@@ -1,5 +1,5 @@
-// Products too large for one block: sums cut into several blocks of k, rows a page apart, parts far from the cache. What
-// a block is made of must not show in a single bit: elements picked at random are compared with their definition.
+// Products too large for one block: sums cut into several blocks of k, rows a page apart, parts far from the cache.
+// What a block is made of must not show in a single bit: elements picked at random are compared with their definition.
 #include "check.h"
 #include "reals.h"
 

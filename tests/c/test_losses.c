@@ -315,15 +315,16 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
 
 // ---- What is not finite ----
 
-// Whether output j of row i must make the loss of that row not finite. Infinitely far on the right side there is no loss.
+// Whether output j of row i must make the loss of that row not finite. Infinitely far on the right side there is no
+// loss.
 static int must_tell(const problem *p, int64_t i, int64_t j, double bad) {
     if (isnan(bad) || !has_two_classes(p->loss.kind)) return 1;
     if (!p->by_label) return bad * target[i][j] < 0;
     return (label[i] == j) == (bad < 0);
 }
 
-// A NaN among the outputs, anywhere, is told, is never right, and leaves the other rows as they are; an infinite loss is
-// told too.
+// A NaN among the outputs, anywhere, is told, is never right, and leaves the other rows as they are; an infinite loss
+// is told too.
 static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     double row_loss[MOST_ROWS], row_correct[MOST_ROWS];
     int tells = must_tell(&p, i, j, bad);

@@ -2,9 +2,9 @@
 // machine can run: right to most_ulp, and the same bits in all.
 //
 // float32: every one of the 2^32 inputs (sigmoid, distribution and density: every third), against libm in double.
-// float64: millions of samples, against libm in long double. The fastest table is measured, the others are compared with
-// it bit for bit; the generic one, which may have to call fma(), on every 61st input. --quick takes every 257th input, or
-// fewer samples.
+// float64: millions of samples, against libm in long double. The fastest table is measured, the others are compared
+// with it bit for bit; the generic one, which may have to call fma(), on every 61st input. --quick takes every 257th
+// input, or fewer samples.
 #include "check.h"
 #include "reals.h"
 

@@ -1,4 +1,5 @@
-// Random numbers: Philox against its published answers, the order of the examples, and the distributions of initial weights.
+// Random numbers: Philox against its published answers, the order of the examples, and the distributions of initial
+// weights.
 #include "check.h"
 #include "reals.h"
 #include "rng.h"
@@ -190,8 +191,8 @@ static double cycles_in(const int64_t *p, int64_t n) {
 
 #define STRIPS 64
 
-// Counts where rows come to stand, by strips of equal length; how far apart the rows of two positions are; and how far from
-// the row that the order before had at that position.
+// Counts where rows come to stand, by strips of equal length; how far apart the rows of two positions are; and how far
+// from the row that the order before had at that position.
 static void count(int64_t n) {
     int64_t length = n / STRIPS, apart[] = {0, 1, 64, n / 2};
     for (int64_t i = 0; i < n; i++) {
