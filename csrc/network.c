@@ -14,8 +14,9 @@
 
 size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
     size_t offset = *used, numbers, bytes;
-    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) || __builtin_mul_overflow(numbers, size, &bytes) ||
-        bytes > PTRDIFF_MAX - LINE || offset > PTRDIFF_MAX - LINE - bytes) {
+    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) ||
+        __builtin_mul_overflow(numbers, size, &bytes) || bytes > PTRDIFF_MAX - LINE ||
+        offset > PTRDIFF_MAX - LINE - bytes) {
         *used = SIZE_MAX;
         return 0;
     }
@@ -41,7 +42,8 @@ static void poison_rest(const mlp_network *net, void *array, int64_t n) {
 }
 
 static void poison_rows(const mlp_network *net, const mlp_layer *layer, void *rows) {
-    size_t size = net->kernels->real_size, used = (size_t)layer->spec.n_out * size, stride = (size_t)layer->stride * size;
+    size_t size = net->kernels->real_size, used = (size_t)layer->spec.n_out * size;
+    size_t stride = (size_t)layer->stride * size;
     for (int64_t i = 0; i < layer->spec.n_in; i++) mlp_poison((char *)rows + (size_t)i * stride + used, stride - used);
     poison_rest(net, rows, layer->spec.n_in * layer->stride);
 }

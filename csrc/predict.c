@@ -37,7 +37,8 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
     thread_buffers b = {0};
     b.pointers = mlp_reserve(&b.bytes, 3 * net->n_layers, 1, sizeof(void *));
-    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk, net->widest_out));
+    int64_t most = net->widest > chunk ? net->widest : chunk;
+    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
     b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
     return b;
@@ -124,7 +125,8 @@ static void run(void *context, mlp_member *me) {
     char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
     mlp_workspace space = workspace_of(j, buffer);
     mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space,
-                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1, .scratch = buffer + j->at.scratch};
+                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1,
+                  .scratch = buffer + j->at.scratch};
     int64_t stride = j->chunk * me->size;
     for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
         if (me->rank == 0 && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
@@ -184,8 +186,9 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     return run_all(&j, NULL, workspace, threads);
 }
 
-mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
-                              int64_t sample, void *workspace, int threads, mlp_poll poll, void *context) {
+mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout,
+                              uint64_t seed, int64_t sample, void *workspace, int threads, mlp_poll poll,
+                              void *context) {
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;

@@ -92,7 +92,9 @@ void mlp_lock(int *lock) {
     int held = mlp_forks() + 1;  // 0: free; any other value was set before a fork and counts as free
     for (;;) {
         int seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
-        if (seen != held && __atomic_compare_exchange_n(lock, &seen, held, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
+        if (seen != held && __atomic_compare_exchange_n(lock, &seen, held, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+            return;
+        }
         sched_yield();
     }
 }
@@ -124,7 +126,7 @@ static void *wait_for_end_of_trial(void *lock) {
 }
 
 // The number of threads, at most `wanted`, of which a team can be started.
-static int threads_to_be_had(int wanted) {
+static int available_threads(int wanted) {
     pthread_t trial[MOST_THREADS];
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     int size = pool_size;
@@ -160,7 +162,7 @@ static int run_together(mlp_team *team, int threads, void (*work)(void *context,
 
 static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
 #ifdef _OPENMP
-    if (threads > 1 && !atomic_load(&works_alone)) threads = threads_to_be_had(threads);
+    if (threads > 1 && !atomic_load(&works_alone)) threads = available_threads(threads);
     if (threads > 1 && !atomic_load(&works_alone)) return run_together(team, threads, work, context);
 #else
     (void)threads;

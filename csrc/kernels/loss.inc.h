@@ -1,9 +1,9 @@
 // Losses: value and derivative of each row in one pass. Template parameters: a simd/*.h; see kernel_table.h for shapes.
 //
 // A loss that contains the output activation (MLP_OF_Z) is given z_L, and its derivative is delta_L:
-//   softmax:  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1), so  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
-//   sigmoid:  loss = log(1 + e^z) - y z,                                 so  d loss / d z   = 1 / (1 + e^{-z}) - y
-//   exp:      loss = e^z - y z,                                          so  d loss / d z   = e^z - y
+//   softmax  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1),  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
+//   sigmoid  loss = log(1 + e^z) - y z,                                 d loss / d z = 1 / (1 + e^{-z}) - y
+//   exp      loss = e^z - y z,                                          d loss / d z = e^z - y
 // The others are given a_L, and their derivative is d loss / d a_L.
 //
 // VL examples are processed at once, one per lane; see columns.inc.h.
@@ -310,8 +310,9 @@ SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weig
     memcpy(&e->label_code, code, sizeof code);
 }
 
-static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                                      mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch) {
+static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out,
+                                      mlp_loss loss, mlp_activation output, const mlp_truth *truth, int64_t rows,
+                                      int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
         examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output,

@@ -153,7 +153,7 @@ SIMD vreal power_of_field(vint field) { return v_from_bits(vi_shl(field, MANTISS
 
 // 2^n may be outside the range of one factor, so it is applied as two. The product with the first is exact, so results
 // are rounded once, also subnormal ones (which the core's floating-point mode then flushes to 0). v_min and v_max
-// return their second operand if it is NaN.
+// return their second operand if either is NaN, so NaN is preserved.
 SIMD vreal v_exp(vreal x) {
     exp_parts e = exp_split(v_max(v_set1(EXP_LOWEST), v_min(v_set1(EXP_HIGHEST), x)), 2 * EXPONENT_BIAS);
     vint half = vi_shr(e.field, 1);

@@ -122,8 +122,8 @@ SIMD parameter_row row_of(const mlp_parameter *p, int64_t at) {
 SIMD vreal masked(vreal x, vreal mask) { return v_select(v_eq(mask, v_zero()), v_zero(), x); }
 
 // Updates `lanes` elements from column j on; part: lanes < VL. states is a compile-time constant at every call site.
-SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part, int lanes,
-                       const int states, optimizer_function *step) {
+SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part,
+                       int lanes, const int states, optimizer_function *step) {
     moved p = {.W = part ? v_load_part(row->W + j, lanes) : v_load(row->W + j)};
     UNROLL for (int i = 0; i < states; i++) {
         p.state[i] = part ? v_load_part(row->state[i] + j, lanes) : v_load(row->state[i] + j);
@@ -143,7 +143,8 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
 }
 
 SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
-                         const update_rule *rule_in, int rows, int64_t cols, const int states, optimizer_function *step) {
+                         const update_rule *rule_in, int rows, int64_t cols, const int states,
+                         optimizer_function *step) {
     const update_rule rule = *rule_in;
     for (int r = 0; r < rows; r++, tile += tile_ld, at += ld) {
         parameter_row row = row_of(to, at);
@@ -174,7 +175,8 @@ static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t
 }
 
 static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_parameter *W, int64_t at, int64_t W_ld,
-                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int64_t cols) {
+                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows,
+                                      int64_t cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
         parameter_row row = row_of(W, at + r * W_ld);
         for (int64_t j = 0; j < cols; j += VL) {
@@ -216,8 +218,8 @@ static SIMD_TARGET void add(void *sum, const void *more, int64_t i0, int64_t i1)
 }
 
 // One sum per row, in increasing j, so that threads can take rows without changing the result.
-static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols,
-                                    double factor) {
+static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1,
+                                    int64_t cols, double factor) {
     for (int64_t i = i0; i < i1; i++) {
         const real *row = (const real *)g + i * stride;
         double sum = 0;
@@ -296,8 +298,8 @@ SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
     return sum;
 }
 
-static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
-                                    const mlp_update *update) {
+static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0,
+                                    int64_t j1, const mlp_update *update) {
     mlp_update unpenalised = *update;
     unpenalised.weight_decay = unpenalised.l1 = unpenalised.l2 = 0;
     update_rule rule = rule_of(&unpenalised);

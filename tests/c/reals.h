@@ -29,7 +29,7 @@ static inline double epsilon(const mlp_kernels *k) { return k->dtype == MLP_FLOA
 static inline double tiniest_normal(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? FLT_MIN : DBL_MIN; }
 static inline const char *dtype_name(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? "float32" : "float64"; }
 
-// Equal in every bit; any NaN equals any other, as their bits are not part of the promise.
+// Equal bits; any NaN equals any other, since their bits are unspecified.
 static inline int same(double a, double b) { return (a != a && b != b) || memcmp(&a, &b, sizeof a) == 0; }
 
 static inline int same_array(const mlp_kernels *k, const void *a, const void *b, int64_t n) {
