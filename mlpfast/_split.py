@@ -1,4 +1,4 @@
-"""The part of the examples that is held out for validation."""
+"""validation_split: which examples are held out."""
 
 import numpy as np
 
@@ -6,12 +6,11 @@ from . import _core
 from ._targets import classes
 from ._validate import Data, weights
 
-HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
+HOLD_OUT = 2**56 - 1  # the largest epoch number of the shuffle's streams, so that no epoch uses the same one
 
 
 def part(data, rows, scale):
-    """The examples of some rows: a slice, which takes none of X, or an increasing array of row numbers, which leaves X
-    where it is."""
+    """The examples of some rows: a slice, or an increasing array of row numbers. X is not copied."""
     arrays = (None if a is None else a[rows] for a in (data.labels, data.targets, data.weights, data.y))
     if data.x_rows is not None:
         return Data(data.X, scale, *arrays, data.one_hot, data.x_rows[rows])
@@ -21,9 +20,9 @@ def part(data, rows, scale):
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
-    """(the examples to train on, those held out), each in the order of the rows, on the same X. Fixed by the seed.
+    """(training examples, held-out examples), each in the order of the rows, sharing X; determined by the seed.
 
-    Rows keep their sample_weight on either side; class_weight counts, and is balanced, among those to train on.
+    Both keep their sample_weight. class_weight applies to the training examples only, and is balanced over them.
     """
     groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
@@ -40,7 +39,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
 
 def _drawn(groups, fraction, seed):
-    """Which rows are held out (n,): of each group its share, to within one row."""
+    """Which rows are held out, a boolean array (n,): the fraction of each group, to within one row."""
     n = len(groups)
     wanted = round(n * fraction)
     if not 0 < wanted < n:
@@ -48,13 +47,13 @@ def _drawn(groups, fraction, seed):
         raise ValueError(f"validation_split={fraction} leaves no row of {n} to {left}")
     quotas = np.bincount(groups) * (wanted / n)
     counts = np.floor(quotas).astype(np.int64)
-    most_missing = np.argsort(counts - quotas, kind="stable")  # the largest remainders get the rows that are left
+    most_missing = np.argsort(counts - quotas, kind="stable")  # the remaining rows go to the largest remainders
     counts[most_missing[: wanted - counts.sum()]] += 1
     order = np.empty(n, np.int64)
     _core.shuffle(order, seed, HOLD_OUT)
     order = order[np.argsort(groups[order], kind="stable")]  # group by group, shuffled within each
     group = groups[order]
-    place = np.arange(n) - np.searchsorted(group, group)  # within its group
+    place = np.arange(n) - np.searchsorted(group, group)  # position within its group
     held_out = np.zeros(n, bool)
     held_out[order[place < counts[group]]] = True
     return held_out
