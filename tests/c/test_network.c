@@ -310,7 +310,7 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
 }
 
 // A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
-static void test_own_loss(void) {
+static void test_custom_loss(void) {
     setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
                  .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
                  .settings = {.lr = 0.1, .check_finite = 1}};
@@ -452,7 +452,7 @@ int main(int argc, char **argv) {
     test_interrupted_serving();
     test_gradients(quick);
     test_gradients_by_label();
-    test_own_loss();
+    test_custom_loss();
     test_bad_losses();
     guarded_destroy(&memory);
     return check_end("test_network");

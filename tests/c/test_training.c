@@ -404,7 +404,7 @@ static const setting custom = {
     .settings = ALL_TERMS,
 };
 
-static void test_own_functions(mlp_dtype dtype) {
+static void test_custom_functions(mlp_dtype dtype) {
     setting with_loss = custom, known = custom;
     for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
     known.loss.kind = MLP_HALF_SQUARED_ERROR;
@@ -532,7 +532,7 @@ static void test_interrupt(int repeats) {
 }
 
 // A custom function stops training at its call number `allowed`.
-static void test_own_functions_give_up(void) {
+static void test_custom_functions_stop(void) {
     setting s = custom;
     s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS,
                         .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
@@ -727,9 +727,9 @@ int main(int argc, char **argv) {
     test_momenta_without_velocities();
     test_every_unit_and_loss();
     test_every_optimizer();
-    test_own_functions(MLP_FLOAT32);
-    test_own_functions(MLP_FLOAT64);
-    test_own_functions_give_up();
+    test_custom_functions(MLP_FLOAT32);
+    test_custom_functions(MLP_FLOAT64);
+    test_custom_functions_stop();
     test_prediction_gives_up();
     test_frozen();
     test_xor();
