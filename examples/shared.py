@@ -1,4 +1,4 @@
-"""What the examples have in common: two options, and the file of a plot."""
+"""Shared by the examples: command-line options and plots."""
 
 import argparse
 
