@@ -157,7 +157,7 @@ coverage: readme-test
 	passed
 
 # On an extension with AddressSanitizer, UBSan, and NaN in what nobody has written to: those that hand arrays to the core.
-ARRAY_TESTS = arrays bad_input full_batch gradients numbers own_functions optimizers regularisation chunks same_bits \
+ARRAY_TESTS = arrays bad_input full_batch gradients numbers custom_functions optimizers regularisation chunks same_bits \
     short_ways training vocabulary weights overflow
 sanitized-python: readme-test
 	$(prelude)

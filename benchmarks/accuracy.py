@@ -14,7 +14,7 @@ from .timing import no_garbage_collection
 
 GOAL, MOST_EPOCHS, LR = 0.975, 20, 0.4
 CASE = Case("MNIST to 97.5 %", (784, 128, 10), 64, 937)
-REST = 0.1  # seconds, so that the threads of the program before are at rest
+REST = 0.1  # seconds, until the threads of the previous program are idle
 
 
 def time_to_accuracy(settings):

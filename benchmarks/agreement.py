@@ -1,4 +1,4 @@
-"""Before anything is timed: do all contenders train the same network?"""
+"""Checks before timing that all contenders train the same network."""
 
 import numpy as np
 
@@ -19,10 +19,11 @@ def first_losses(contender, problem, epochs=2):
 
 
 def agreeing(case, makers, notes):
-    """Those of the makers that can train this case; why the others cannot goes to notes.
+    """The makers that can train this case; notes receives the reasons why others cannot.
 
-    Each trains two short epochs of ten minibatches through the code that is timed. A loss is taken before its update,
-    so those of the second epoch tell the weights after ten steps. Raises AssertionError if one differs from the first.
+    Each trains two short epochs of ten minibatches with the code that is timed. Losses are computed before each update,
+    so those of the second epoch depend on the weights after ten steps. Raises AssertionError if one differs from the
+    first contender's.
     """
     problem = Problem.random(case, STEPS)
     suitable, wanted = [], None

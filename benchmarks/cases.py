@@ -1,6 +1,6 @@
-"""The cases: what is trained in each, its data and first weights, and what the project wants to reach.
+"""The benchmark cases: network, data, initial weights, and targets.
 
-The pytest suite, peers.py and the tests all take them from here.
+Used by the pytest suite, peers.py and the tests.
 """
 
 from dataclasses import dataclass, replace
@@ -15,10 +15,10 @@ LR = 0.01
 
 @dataclass(frozen=True)
 class Case:
-    """A network and how it is trained: minibatches of `batch` examples, `minibatches` of them an epoch.
+    """A network and its training: minibatches of `batch` examples, `minibatches` of them per epoch.
 
-    full_batch: `batch` examples are all there are, and every step takes them as they stand; `minibatches` such steps
-    count as the epoch here, so that they can be one call of a program.
+    full_batch: the data are `batch` examples, and every step uses all of them in place; `minibatches` such steps count
+    as an epoch here, so that a program can do them in one call.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Case:
         pairs = zip(self.sizes[:-2], self.sizes[1:], strict=False)
         hidden = [Layer(*pair, self.activation, bias=self.bias, dropout=dropout) for pair in pairs]
         last = Layer(*self.sizes[-2:], self.output, bias=self.bias)
-        # by name, so that a case trains from the same numbers whatever "auto" becomes
+        # Initializers by name, so that changes of "auto" do not change the cases.
         return Network([*hidden, last], init="he_normal", output_init="xavier_normal", dtype=self.dtype, seed=SEED)
 
 
@@ -71,7 +71,7 @@ CASES = {
     ]
 }
 
-# No row of the table, but they must not be slow either.
+# Not in the table, but checked to be fast as well.
 SHAPES = {
     case.name: case
     for case in [
@@ -85,10 +85,10 @@ SHAPES = {
 
 
 class Problem:
-    """A case with its data: what every contender is given.
+    """A case with its data, given to every contender.
 
     X (n, n_in) of the case's dtype; y (n,) class numbers, for squared_error (n, K) one-hot rows of that dtype.
-    parameters: [(W, b), ...], the first weights; b is None without a bias.
+    parameters: [(W, b), ...], the initial weights; b is None without a bias.
     """
 
     def __init__(self, case, X, labels, lr=LR):
@@ -100,7 +100,7 @@ class Problem:
 
     @classmethod
     def random(cls, case, minibatches=None, lr=LR):
-        """Uniform numbers in [0, 1), as pixels are, and classes drawn by lot: little to learn, so nothing saturates."""
+        """Uniform numbers in [0, 1), like pixels, and random classes: little can be learned, so nothing saturates."""
         case = replace(case, minibatches=minibatches or case.minibatches)
         n = case.batch * (1 if case.full_batch else case.minibatches)
         rng = np.random.default_rng(SEED)
@@ -113,9 +113,9 @@ class Problem:
         return self.case.minibatches if self.case.full_batch else -(-len(self.X) // self.case.batch)
 
     def order(self, epoch):
-        """The order of the examples in that epoch, int64 (n,): the one that Trainer.fit draws from SEED.
+        """The order of the examples in an epoch, int64 (n,), as Trainer.fit draws it from SEED.
 
-        None for a full batch: no program takes anything out of the data.
+        None for a full batch, which is used in place.
         """
         if self.case.full_batch:
             return None
@@ -124,7 +124,7 @@ class Problem:
         return order
 
 
-# ---- What is to be reached ----
+# ---- Targets ----
 
 AT_LEAST, AT_MOST = "at least", "at most"
 

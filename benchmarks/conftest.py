@@ -1,4 +1,4 @@
-"""What both files of the pytest suite need: a run that checks, times, and notes what the time means."""
+"""Fixtures of the pytest suite: checks results, measures times, and notes the work that they are for."""
 
 from functools import cache
 
@@ -14,7 +14,7 @@ def peak(threads, dtype):
 
 @pytest.fixture
 def note(benchmark):
-    """note(threads, flops=..., bytes=..., dtype=...): what a call does, for extra_info."""
+    """note(threads, flops=..., bytes=..., dtype=...): the work of a call, for extra_info."""
 
     def note(threads, *, flops=0, moved=0, dtype="float32"):
         info = benchmark.extra_info

@@ -1,4 +1,4 @@
-"""What tables make of the first weights: errors on held-out rows after the same training from four starts.
+"""Compares initializers on tables: errors on held-out rows after the same training from four initializations.
 
     python -m benchmarks.first_weights [--seeds 5] [--depths 1,2,3,4] [--activation relu] [--tables A,B] [--processes 2]
 
@@ -22,7 +22,7 @@ from . import report
 from .peers import at_least_one, some_of
 
 RELU_KIN = {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
-FORMER = ("he_normal", "xavier_normal")  # of relu's kin, and of outputs and the others, with biases of zero
+FORMER = ("he_normal", "xavier_normal")  # for activations like relu; for outputs and others. Biases were zero
 STARTS = {
     "torch": lambda activation: {"init": "torch"},
     "glorot": lambda activation: {"init": "xavier_uniform"},
@@ -67,7 +67,7 @@ def flags(rng, seed):
 
 
 def reach(X, rng):
-    """How far an arm with these angles between its eight segments reaches."""
+    """The reach of an arm with these angles between its eight segments."""
     angles = np.cumsum(X, axis=1)
     return np.hypot(np.cos(angles).sum(1), np.sin(angles).sum(1))
 
@@ -142,7 +142,7 @@ def errors(job):
             yhat = net.predict(X_test, threads=1).astype(float)
             if classes:
                 wrong, n = np.sum(yhat.argmax(axis=1) != y_test), len(y_test)
-                found[start, epochs, "error"] = (wrong + 0.5) / (n + 1)  # which has a logarithm
+                found[start, epochs, "error"] = (wrong + 0.5) / (n + 1)  # positive, since its logarithm is used
                 likelihood = np.maximum(yhat[np.arange(n), y_test], 1e-7)
                 found[start, epochs, "log loss"] = -np.log(likelihood).mean()
             else:
@@ -150,14 +150,14 @@ def errors(job):
     return found
 
 
-# ---- What came of it
+# ---- Results
 
 KINDS = [("regression, six", SIX, "mse"), ("regression, further", FURTHER, "mse"),
          ("classification", CLASSES, "error"), ("classification", CLASSES, "log loss")]  # fmt: skip
 
 
 def geometric_mean(found, start, epochs, measure, tables, optimizer, depths):
-    """Over tables and depths, of the mean over the seeds; found: {job: what `errors` returns}."""
+    """Geometric means over tables and depths of the mean over seeds; found: {job: result of `errors`}."""
     of_seeds = {}
     for (name, _, depth, used, _), each in found.items():
         if name in tables and used == optimizer and depth in depths:

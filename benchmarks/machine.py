@@ -1,4 +1,4 @@
-"""Where and with what something was measured."""
+"""The machine and the versions of a measurement."""
 
 import datetime
 import platform
@@ -13,7 +13,7 @@ PACKAGES = ["numpy", "torch", "jax", "jaxlib", "scikit-learn", "onnxruntime"]
 
 
 def cpu_model():
-    """As /proc/cpuinfo names it, with family and model, which tell one generation from the next."""
+    """The processor's name in /proc/cpuinfo, with family and model, which identify its generation."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n")[0].splitlines()
     except OSError:

@@ -1,11 +1,11 @@
-"""Training and serving in plain NumPy. Relu and softmax is mlpfast._numpy_mlp.NumpyMLP; here are the lecture's network,
-and NumpyMLP with tanh and Adam.
+"""Training and prediction in plain NumPy: the lecture's network, and mlpfast._numpy_mlp.NumpyMLP (relu, softmax) with
+tanh and Adam.
 
     z_l = a_{l-1} W_l,   a_l = 1 / (1 + exp(-z_l)),   loss = sum of (a_L - y)^2 over a row
     delta_L = 2 (a_L - y) * a_L (1 - a_L),   delta_l = (delta_{l+1} W_{l+1}^T) * a_l (1 - a_l)
     W_l = W_l - lr/B a_{l-1}^T delta_l
 
-Every large array is made once and written in place.
+Large arrays are allocated once and written in place.
 """
 
 import numpy as np
@@ -14,12 +14,12 @@ from mlpfast._numpy_mlp import NumpyMLP
 
 
 class NumpyTanhAdam(NumpyMLP):
-    """Tanh layers under a softmax with cross-entropy, trained by Adam."""
+    """Tanh layers and a softmax output with cross-entropy, trained by Adam."""
 
     beta1, beta2, epsilon = 0.9, 0.999, 1e-8
 
     def __init__(self, parameters, *, batch_size, lr):
-        super().__init__(parameters, batch_size=batch_size, lr=1)  # the gradient comes unscaled
+        super().__init__(parameters, batch_size=batch_size, lr=1)  # lr=1: update() receives the plain gradient
         self.rate, self.t = lr, 0
         self.VW, self.Vb = ([np.zeros((2, *p.shape), p.dtype) for p in kind] for kind in (self.W, self.b))
 
@@ -31,7 +31,7 @@ class NumpyTanhAdam(NumpyMLP):
         np.tanh(z, out=z)
 
     def through_derivative(self, delta, a):
-        np.multiply(a, a, out=a)  # a is not needed again: dW of the layer above is there
+        np.multiply(a, a, out=a)  # overwrites a, which is not needed after dW of the layer above
         np.subtract(1, a, out=a)
         delta *= a
 
@@ -44,7 +44,7 @@ class NumpyTanhAdam(NumpyMLP):
 
 
 class NumpyLecture:
-    """Sigmoid layers without biases under a squared error, trained by plain SGD. weights: [W_1, ...]; copied."""
+    """Sigmoid layers without biases, squared error, trained by plain SGD. weights: [W_1, ...]; copied."""
 
     def __init__(self, weights, *, batch_size, lr):
         self.W = [W.copy() for W in weights]
@@ -57,7 +57,7 @@ class NumpyLecture:
         self.target = np.empty((batch_size, widths[-1]), dtype)
 
     def epoch(self, X, y, order):
-        """Train on X (n, n_in), y (n, K) in that order -> mean loss, each minibatch's before its update."""
+        """Train on X (n, n_in), y (n, K) in `order`; returns the mean loss, of each minibatch before its update."""
         loss = 0.0
         with np.errstate(over="ignore"):  # see sigmoid
             for start in range(0, len(order), self.batch_size):
@@ -69,7 +69,7 @@ class NumpyLecture:
         return loss / len(order)
 
     def step(self, x, y):
-        """Train on one minibatch -> the sum of its losses before the update."""
+        """Train on one minibatch; returns the sum of its losses before the update."""
         B = len(x)
         a = [x]
         for l, W in enumerate(self.W):
@@ -77,7 +77,7 @@ class NumpyLecture:
 
         delta = np.subtract(a[-1], y, out=self.delta[-1][:B])
         loss = float(np.vdot(delta, delta))
-        delta *= 2 * self.lr / B  # here, where it is the smallest
+        delta *= 2 * self.lr / B  # applied here, since delta_L is the smallest array
         for l in reversed(range(len(self.W))):
             slope = np.subtract(1, a[l + 1], out=self.slope[l][:B])
             slope *= a[l + 1]
@@ -90,7 +90,7 @@ class NumpyLecture:
 
 
 def sigmoid(z):
-    """1 / (1 + exp(-z)), in place. Far below zero exp overflows to infinity (a warning), and 1/inf is right."""
+    """1 / (1 + exp(-z)), in place. For large negative z exp overflows to infinity (a warning), and 1/inf is right."""
     np.negative(z, out=z)
     np.exp(z, out=z)
     z += 1
@@ -124,9 +124,9 @@ def twin_of(problem):
 
 
 def predictor(parameters, n):
-    """A function of X (n, n_in) -> softmax over relu layers, in arrays made beforehand: [(W, b), ...]."""
+    """A function of X (n, n_in) that predicts with relu layers and softmax in preallocated arrays; [(W, b), ...]."""
     buffers = [np.empty((n, W.shape[1]), W.dtype) for W, _ in parameters]
-    zeros = [np.zeros_like(z) for z in buffers]  # np.maximum is four times as fast with an array as with a number
+    zeros = [np.zeros_like(z) for z in buffers]  # np.maximum is four times as fast as with a scalar
     last = len(parameters) - 1
 
     def predict(X):

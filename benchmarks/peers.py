@@ -1,4 +1,4 @@
-"""`python -m benchmarks.peers`: mlpfast beside whatever else is installed. See benchmarks/README.md."""
+"""`python -m benchmarks.peers`: mlpfast compared with other installed libraries. See benchmarks/README.md."""
 
 import argparse
 import sys
@@ -27,7 +27,7 @@ SECTIONS = {  # in the order of the report
     "sweep": sweep.sweep,
 }
 
-# --quick: a look at what matters most to a user.
+# --quick: the sections that matter most to users.
 QUICK_SECTIONS = ["training", "variants", "serving", "step call", "accuracy", "threads", "sweep"]
 QUICK_CASES = [name for name in CASES if name != "wide"]  # ten steps of wide take longer than all others together
 
@@ -59,7 +59,7 @@ def parsed(arguments=None):
 
 
 def check_files(parser, options):
-    """What cannot be read or written is an error now, not after twenty minutes."""
+    """Errors for files that cannot be read or written, before measuring for twenty minutes."""
     for name in ("json", "markdown", "plot"):
         target = getattr(options, name)
         if target and target != "-" and not Path(target).resolve().parent.is_dir():
@@ -103,7 +103,7 @@ def listing():
 
 
 def measured(options):
-    """The sections, each printed as soon as it is there."""
+    """The sections, each printed as soon as it is measured."""
     settings = Settings(
         cases=[CASES[name] for name in options.cases],
         rounds=options.rounds or (2 if options.quick else 9),
@@ -120,7 +120,8 @@ def measured(options):
 
 
 def loaded(files):
-    """The sections of several files; of two with the same name the later counts. The machine of the last file."""
+    """The sections of several files, later ones replacing earlier ones of the same name; the machine of the last
+    file."""
     sections = {}
     for file in files:
         found, where = report.from_json(Path(file).read_text(encoding="utf-8"))

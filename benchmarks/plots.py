@@ -7,7 +7,7 @@ from matplotlib import pyplot  # noqa: E402
 
 
 def draw(sections, path):
-    """The training cases into path, the sweep into sweep.png beside it; what was not measured is not drawn."""
+    """Plot the training cases to path and the sweep to sweep.png in the same folder, if they were measured."""
     by_name = {section.name: section for section in sections}
     if "training" in by_name:
         save(bars(by_name["training"]), path)
@@ -21,7 +21,7 @@ def save(figure, path):
 
 
 def bars(section):
-    """For each case a bar per program: how many times as long as mlpfast a step takes, with its us beside."""
+    """For each case a bar per program: the time of a step relative to mlpfast, labelled in us."""
     cases = list(dict.fromkeys(row[0] for row in section.rows))
     programs = list(dict.fromkeys(row[1] for row in section.rows))
     colours = dict(zip(programs, pyplot.get_cmap("tab20").colors, strict=False))

@@ -1,4 +1,4 @@
-"""Results as text, Markdown and JSON, with what the project wants to reach beside what was measured."""
+"""Results as text, Markdown and JSON, compared with the targets."""
 
 import json
 from dataclasses import asdict, dataclass, field
@@ -8,9 +8,9 @@ from .cases import TARGETS
 
 @dataclass
 class Section:
-    """A table. rows: lists of str, int, float or None, as long as columns.
+    """A table. rows: lists of str, int, float or None, with an entry per column.
 
-    figures: {case: {what: number}}, for the targets; raw: everything that was measured, for the JSON file and plots.
+    figures: {case: {what: number}}, compared with targets; raw: all measurements, for the JSON file and plots.
     """
 
     name: str
@@ -70,7 +70,7 @@ def text(section):
 
 
 def markdown(sections, machine):
-    """The whole report; tables only need what is in sections, so it can be rendered again from a JSON file."""
+    """The whole report. It depends only on `sections`, so it can be rendered again from a JSON file."""
     head = ["# Results", "", *(f"- {name}: {value}" for name, value in machine.items())]
     missed = [(section, verdict) for section in sections for verdict in verdicts(section) if not verdict[2]]
     total = sum(len(verdicts(section)) for section in sections)

@@ -1,4 +1,4 @@
-"""Prediction: single rows by the call, many rows as a fraction of the peak; and what a call costs beside its step."""
+"""Prediction: time per call for single rows, fraction of the peak for many rows; and the overhead of Trainer.step."""
 
 from functools import partial
 
@@ -31,7 +31,7 @@ def serving(settings):
 
 
 def agreeing_servers(problem, settings, notes):
-    """All that is installed, once they have given the same answer."""
+    """All installed contenders, after checking that they give the same predictions."""
     functions = contenders.servers(problem, notes, only_mlpfast=settings.only_mlpfast)
     wanted = functions["mlpfast"]().copy()
     for name, function in functions.items():
@@ -41,7 +41,7 @@ def agreeing_servers(problem, settings, notes):
 
 
 def turn(function, measure):
-    """A turn that lets the contender set its threads first."""
+    """A turn in which the contender first sets its threads."""
 
     def run():
         getattr(function, "ready", lambda: None)()
@@ -73,7 +73,7 @@ def one_row(section, case, settings):
 
 
 def c_microseconds(problem, kernels, calls=2000):
-    """Of one call of mlp_predict from C, on one thread."""
+    """The time of a call of mlp_predict from C, on one thread."""
     network = problem.case.network()
     out = np.empty((len(problem.X), network.n_out), network.dtype)
     data = _core.Data(problem.X)
@@ -117,12 +117,12 @@ class StepCalls:
 
 
 def step_call(settings):
-    """What a call of Trainer.step costs over a step of Trainer.fit, both on one thread."""
+    """The overhead of a call of Trainer.step over a step of Trainer.fit, both on one thread."""
     columns = ["case", "us a call of step", "us a step of fit", "us over the C step"]
     section = Section("step call", "Trainer.step on one ready minibatch, one thread", columns)
     for case in settings.chosen(["tiny", "digits", "mnist"]):
         settings.say(f"step call: {case.name}")
-        problem = Problem.random(case, settings.minibatches(case), lr=1e-6)  # one minibatch for ever: learn slowly
+        problem = Problem.random(case, settings.minibatches(case), lr=1e-6)  # small: one minibatch is repeated
         contenders = {"step": StepCalls(problem), "fit": Mlpfast(problem, threads=1)}
         times = race(problem, contenders, settings.rounds, threads=1)
         step = times.us["step"] * problem.steps  # a call is one step, not an epoch

@@ -1,4 +1,4 @@
-"""What a run was asked to do; every section gets it."""
+"""The settings of a benchmark run, given to every section."""
 
 import os
 import sys
@@ -9,7 +9,7 @@ from .cases import CASES
 
 
 def cores():
-    """Those this process may use."""
+    """The processors that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
@@ -25,13 +25,13 @@ class Settings:
     start: float = field(default_factory=time.perf_counter)
 
     def minibatches(self, case):
-        """In a timed epoch of that case."""
+        """The number of minibatches in a timed epoch of that case."""
         return max(4, case.minibatches // 16) if self.quick else case.minibatches
 
     def chosen(self, names):
-        """Those of the named cases that were asked for."""
+        """The named cases that were selected."""
         return [case for case in self.cases if case.name in names]
 
     def say(self, text):
-        """What is going on, for whoever waits."""
+        """Print progress."""
         print(f"[{time.perf_counter() - self.start:5.0f} s] {text}", file=sys.stderr, flush=True)

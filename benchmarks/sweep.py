@@ -1,4 +1,4 @@
-"""Any shape: the fraction of the peak over width and batch, and where it dips."""
+"""The fraction of the peak over width and batch, and where it dips."""
 
 import numpy as np
 
@@ -12,7 +12,7 @@ WIDTHS = [8, 12, 16, 24, 32, 45, 46, 48, 64, 80, 96, 100, 128, 160, 192, 224, 25
 BATCHES = [1, 7, 16, 32, 50, 64, 128, 256, 512, 1024]
 QUICK_WIDTHS, QUICK_BATCHES = [8, 16, 45, 64, 100, 128, 256, 512, 617, 1024], [1, 7, 50, 128]
 DIP = 0.75  # less than this share of both its neighbours in width is a dip
-EPOCH_FLOPS = 4e7  # for each example of a batch, up to a hundred: some 20 ms, beside which the call of fit is nothing
+EPOCH_FLOPS = 4e7  # per example of a batch, up to a hundred: some 20 ms, so that the overhead of fit is negligible
 
 
 def case_of(width, batch):
@@ -46,7 +46,7 @@ def fraction(case, rounds):
 
 
 def dips(widths, fractions):
-    """[(width, fraction)] of those more than a quarter below both their neighbours; the widest has one neighbour."""
+    """[(width, fraction)] of widths more than a quarter below both neighbours; the widest has one neighbour."""
     found = []
     for i in range(1, len(widths)):
         neighbours = fractions[i - 1], *fractions[i + 1 : i + 2]

@@ -1,6 +1,6 @@
-"""Each kernel by itself, on one core, against the same work in NumPy; both write into arrays that are there already.
+"""Each kernel on one core, against the same work in NumPy; both write into existing arrays.
 
-A pair is a group of the report. The sizes are those of 784-256-128-10 with minibatches of 128.
+Each pair is a group of the report. The sizes are those of 784-256-128-10 with minibatches of 128.
 """
 
 import numpy as np
@@ -34,10 +34,10 @@ def same(got, wanted):
 
 @pytest.fixture
 def race(benchmark, note, one_blas_thread):
-    """race(program, group, functions, results, reset, **note): check both, then time the one asked for.
+    """race(program, group, functions, results, reset, **note): checks both programs, then times `program`.
 
-    functions: {program: a call without arguments}; results: {program: the array it leaves}, reset: called, untimed,
-    before every single call, where a kernel works in place.
+    functions: {program: function without arguments}; results: {program: the array it writes}; reset: called, untimed,
+    before each call, for kernels that work in place.
     """
 
     def race(program, group, functions, results, reset=None, **what):
@@ -84,7 +84,7 @@ def numpy_activation(a, z, activation, zeros=0):
 
 
 def numpy_derivative(delta, a, activation, spare):
-    """delta, in place, through g'; spare is an array of the same shape."""
+    """delta *= g'(z) in place; spare is an array of the same shape."""
     if activation == "relu":
         delta *= np.greater(a, 0, out=spare, casting="unsafe")
     elif activation == "sigmoid":
@@ -110,7 +110,7 @@ def shape_for(activation):
 def test_activation_forward(race, activation, dtype, program):
     z = numbers(*shape_for(activation), dtype=dtype)
     a = {name: np.empty_like(z) for name in PROGRAMS}
-    zeros = np.zeros_like(z)  # np.maximum is four times as fast with an array as with a number
+    zeros = np.zeros_like(z)  # np.maximum is four times as fast as with a scalar
     functions = {
         "mlpfast": lambda: kernels.activate_into(a["mlpfast"], z, named(activation)),
         "NumPy": lambda: numpy_activation(a["NumPy"], z, activation, zeros),
@@ -127,7 +127,7 @@ def test_activation_backward(race, activation, dtype, program):
     fresh, spare = numbers(*a.shape, dtype=dtype, seed=1), np.empty_like(a)
     delta = {name: fresh.copy() for name in PROGRAMS}
 
-    def reset():  # else delta shrinks with each call, to numbers that are slow
+    def reset():  # otherwise delta shrinks with each call, to slow subnormal numbers
         for array in delta.values():
             np.copyto(array, fresh)
 
@@ -196,7 +196,7 @@ def test_weight_gradient_and_update(race, momentum, dtype, program):
 @pytest.mark.parametrize("program", PROGRAMS)
 @pytest.mark.parametrize("source", ["float32", "uint8"])
 def test_gather(race, source, program):
-    """A minibatch of rows in any order; uint8 becomes float32 between 0 and 1 on the way."""
+    """A minibatch of rows in any order; uint8 is converted to float32 between 0 and 1."""
     rng = np.random.default_rng(0)
     X = rng.integers(256, size=(8192, N_IN), dtype=np.uint8)
     scale = 1.0 if source == "float32" else 1 / 255

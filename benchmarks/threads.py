@@ -1,4 +1,4 @@
-"""What threads do: more of them, two programs at once, and none at work when there is no work."""
+"""Threads: scaling, two programs at the same time, and idle threads."""
 
 import subprocess
 import sys
@@ -19,7 +19,7 @@ QUICK_CASES = ["tiny", "mnist", "keras"]
 
 
 def counts(settings):
-    """Every case with each number of threads up to the cores, the default choice, and more threads than cores."""
+    """Every case with each number of threads up to the cores, the default, and more threads than cores."""
     fixed = range(1, cores() + 1)
     names = {threads: f"{threads} thread{'s'[: threads > 1]}" for threads in sorted({*fixed, *MANY})}
     columns = ["case", "default, us", *(f"{name}, us" for name in names.values()), "default / best"]
@@ -45,7 +45,7 @@ def counts(settings):
 
 # ---- Two at once ----
 
-CASE, THREADS = CASES["mnist"], 2  # two processes ask for that many each
+CASE, THREADS = CASES["mnist"], 2  # threads of each of two processes
 
 
 def sharing(settings):

@@ -1,4 +1,4 @@
-"""Time, taken so that it can be compared: all programs in turn (A B C A B C ...), each warm before its clock starts."""
+"""Comparable times: all programs in turn (A B C A B C ...), each with a warmup before its clock starts."""
 
 import gc
 import time
@@ -13,18 +13,18 @@ from mlpfast.benchmark import peak_gflops
 from .cases import Case
 from .settings import cores
 
-# Threads that wait for the next call of another library spin for a while (OpenBLAS for some 30 ms); a turn starts with
-# at least this much untimed work of its own, so that they are at rest and the caches hold the turn's own data.
+# Waiting threads of other libraries spin for a while (OpenBLAS for some 30 ms). So a turn starts with at least this
+# much # untimed work: then they are idle, and the caches hold the data of this turn.
 WARM_SECONDS = 0.05
 LEAST_SECONDS = 0.05  # of timed work in a turn
 MOST_CALLS = 20_000   # of single calls timed in a turn
 
 
 class AllCores:
-    """The machine with every core at work.
+    """Keeps all cores busy before measurements.
 
-    A virtual machine that was idle, or busy with one thread, may find its cores on one core of the host, and gets them
-    back only after a second or two of work for all of them. What a program reaches then depends on who ran before it.
+    The cores of a virtual machine that was idle, or busy with one thread, may share one core of the host, and are
+    separated only after a second or two of work on all of them. Otherwise results would depend on the previous program.
     """
 
     FIRST_SECONDS, MOST_SECONDS, ENOUGH = 3, 2, 0.9
@@ -64,7 +64,7 @@ def no_garbage_collection():
 
 
 def run_for(work, seconds):
-    """Call work until that time is over, at least once -> (seconds, calls)."""
+    """Call work until that time has passed, at least once -> (seconds, calls)."""
     start, calls = time.perf_counter(), 0
     while True:
         work()
@@ -95,12 +95,12 @@ def percentiles_of_calls(work, seconds=0.3):
     return np.percentile(ends, [50, 99]) / 1e3
 
 
-# ---- Training steps, in turn with the machine's limit ----
+# ---- Training steps, in turn with the peak rate ----
 
 
 @dataclass
 class Times:
-    """What a race of training contenders gave. us: {name: (rounds,) us a step}; peak: (rounds,) GFLOP/s."""
+    """Results of timing training contenders. us: {name: (rounds,) us per step}; peak: (rounds,) GFLOP/s."""
 
     case: Case
     us: dict
@@ -116,11 +116,11 @@ class Times:
         return float(np.median(self.case.flops() / self.us[name] / 1e3))
 
     def of_peak(self, name):
-        """Round by round, so that a machine that is slower for a while is so for both."""
+        """Per round, so that temporary slowness of the machine affects both."""
         return float(np.median(self.case.flops() / self.us[name] / 1e3 / self.peak))
 
     def ratio(self, name, other):
-        """How many times as long name takes as other, round by round."""
+        """The time of name relative to other, per round."""
         return float(np.median(self.us[name] / self.us[other]))
 
     def raw(self):

@@ -107,7 +107,7 @@ def avx2(settings):
 
 
 def variants(settings):
-    """What else mlpfast can do on the mnist case, as ratios to plain SGD with relu in float32."""
+    """Other settings on the mnist case, as ratios to plain SGD with relu in float32."""
     section = Section("variants", "Variants of mnist", ["variant", "us a step", "times plain SGD"])
     settings.say("variants of mnist")
     case = CASES["mnist"]

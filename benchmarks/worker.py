@@ -1,7 +1,7 @@
-"""What threads.py runs in other processes.
+"""The child processes of threads.py.
 
     train CASE THREADS EPOCHS    prints "ready", waits for a line, trains, prints the seconds it took
-    idle                         trains, then prints the share of a core that doing nothing for a second took
+    idle                         trains, then prints the CPU usage of an idle second, as a fraction of a core
 """
 
 import sys

@@ -1,4 +1,4 @@
-// Which kernels to use: CPU features -> kernel table.
+// Selects the kernel table by CPU features.
 #include "kernel_table.h"
 
 #include <string.h>
@@ -18,7 +18,7 @@ typedef struct {
 
 static int always(void) { return 1; }
 
-// The compiler's run-time library asks CPUID, and XGETBV whether the operating system saves the registers.
+// __builtin_cpu_supports checks CPUID, and by XGETBV that the operating system saves the registers.
 #if defined(__x86_64__)
 static int has_avx2(void) {
     __builtin_cpu_init();

@@ -1,8 +1,8 @@
-// The floating-point mode: rounding, subnormal numbers, traps. No bit may depend on the caller's, nor on the one that a
-// worker was born with: whatever computes enters a mode of the library's, and leaves what it found. There are two:
-//   core     rounds to nearest, takes subnormal numbers for 0 and makes none. For the kernels: on many processors every
-//            operation that meets a subnormal number takes up to a hundred times as long.
-//   default  what a C program begins in, with subnormal numbers: for Python code, functions of the caller's among it
+// The floating-point mode: rounding, subnormal numbers, traps. Results must not depend on the caller's mode or on the
+// mode that a worker thread inherited, so all computing code enters one of two modes and restores the previous one:
+//   core     rounds to nearest and flushes subnormal inputs and results to 0. For the kernels: on many processors an
+//            operation with a subnormal number takes up to a hundred times as long.
+//   default  the initial mode of a C program, with subnormal numbers. For Python code, including users' functions.
 // x86-64 detects tininess after rounding, AArch64 before: a result that rounds up to the smallest normal number is kept
 // on x86-64 and becomes 0 on AArch64.
 #ifndef MLP_FPMODE_H
@@ -19,7 +19,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("ldmxcsr %0" : : "m"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0x1f80; }
 static inline mlp_fpmode mlp_fpmode_core(void) { return 0x1f80 | 0x8000 | 0x0040; }  // with FTZ and DAZ
-// The lowest six bits say what has happened, and are no mode.
+// The lowest six bits are exception flags, not part of the mode.
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return ((mode ^ other) & ~0x3fu) == 0; }
 
 #elif defined(__aarch64__)
@@ -46,7 +46,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
     return mode;
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { fesetenv(&mode); }
-// FE_DFL_ENV may be no address.
+// FE_DFL_ENV may be a special value that cannot be dereferenced, so it is installed and read back.
 static inline mlp_fpmode mlp_fpmode_default(void) {
     mlp_fpmode before = mlp_fpmode_now(), mode;
     fesetenv(FE_DFL_ENV);
@@ -54,13 +54,13 @@ static inline mlp_fpmode mlp_fpmode_default(void) {
     fesetenv(&before);
     return mode;
 }
-static inline mlp_fpmode mlp_fpmode_core(void) { return mlp_fpmode_default(); }  // standard C has no other
+static inline mlp_fpmode mlp_fpmode_core(void) { return mlp_fpmode_default(); }  // standard C cannot flush subnormals
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return (void)mode, (void)other, 0; }
 
 #endif
 
-// The x87 has a rounding mode of its own, which fesetround sets too. The core does not compute there, but NumPy does with
-// long doubles.
+// The x87 unit has a separate rounding mode, which fesetround also sets. The core does not use it, but NumPy's long
+// doubles do.
 #if defined(__x86_64__)
 
 static inline unsigned short mlp_x87_now(void) {
@@ -81,7 +81,7 @@ static inline unsigned short mlp_x87_default(void) { return 0; }
 
 #endif
 
-// Reading the mode takes a few nanoseconds, writing it more: that is done where it is another.
+// Reading the mode takes a few nanoseconds, writing it more, so it is only written if it differs.
 static inline mlp_fpmode mlp_fpmode_change(mlp_fpmode mode) {
     mlp_fpmode before = mlp_fpmode_now();
     if (!mlp_fpmode_is(before, mode)) mlp_fpmode_set(mode);

@@ -1,7 +1,6 @@
 // A minibatch: the rows of X, the labels or targets, and the weights of some examples.
 //
-// Rows that lie one behind the other, in the form that the core computes with, are used where they are. All others are
-// gathered, once.
+// Contiguous rows of the network's dtype are read in place. All others are gathered, once.
 #include "minibatch.h"
 
 #include <string.h>
@@ -30,7 +29,7 @@ mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     mlp_row_bytes of = {{0}};
     if (copies_x(from)) of.bytes[MLP_ROWS_X] = from->net->layers[0].spec.n_in * real;
     if (!from->order) return of;
-    if (data->x_rows) of.bytes[MLP_ROWS_PLACES] = sizeof *data->x_rows;
+    if (data->x_rows) of.bytes[MLP_ROWS_X_INDEX] = sizeof *data->x_rows;
     if (data->labels) of.bytes[MLP_ROWS_LABELS] = sizeof *data->labels;
     if (data->targets) of.bytes[MLP_ROWS_TARGETS] = n_out * real;
     if (data->y) of.bytes[MLP_ROWS_Y] = data->y_bytes;
@@ -38,7 +37,7 @@ mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     return of;
 }
 
-// The data's arrays, as mlp_row_buffers has them.
+// The arrays of mlp_data, indexed like mlp_row_buffers.
 typedef struct {
     const void *array[MLP_ROW_ARRAYS];
 } sources;
@@ -73,7 +72,7 @@ void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first,
     }
 }
 
-// Rows [i0, i1) of `to`: row i is row index[i] of `from`. Single numbers, the usual case, are not worth a call each.
+// Rows [i0, i1) of `to`: row i is row index[i] of `from`. Rows of 4 and 8 bytes, the usual case, avoid calls of memcpy.
 static void copy_rows(char *to, const char *from, size_t bytes, const int64_t *index, int64_t i0, int64_t i1) {
     if (bytes == 4) {
         for (int64_t i = i0; i < i1; i++) memcpy(to + i * 4, from + index[i] * 4, 4);
@@ -91,11 +90,11 @@ int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, in
     if (!copies_x(from) && !checks) return 1;
     const mlp_row_bytes of = mlp_bytes_of_rows(from);
     const sources source = sources_of(data);
-    for (int k = MLP_ROWS_PLACES; index && k < MLP_ROW_ARRAYS; k++) {
+    for (int k = MLP_ROWS_X_INDEX; index && k < MLP_ROW_ARRAYS; k++) {
         if (of.bytes[k]) copy_rows(to->buffers->array[k], source.array[k], (size_t)of.bytes[k], index, i0, i1);
     }
     char *x = of.bytes[MLP_ROWS_X] ? (char *)to->buffers->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
-    if (data->x_rows) index = from->order ? to->buffers->array[MLP_ROWS_PLACES] : data->x_rows + to->first;
+    if (data->x_rows) index = from->order ? to->buffers->array[MLP_ROWS_X_INDEX] : data->x_rows + to->first;
     const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);
     return from->net->kernels->gather(x, X, data->x_type, data->x_scale, index ? index + i0 : NULL, i1 - i0, n_in);
 }

@@ -1,4 +1,4 @@
-// Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is asked for.
+// Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is allocated.
 #include "network.h"
 
 #include <float.h>
@@ -14,8 +14,9 @@
 
 size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
     size_t offset = *used, numbers, bytes;
-    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) || __builtin_mul_overflow(numbers, size, &bytes) ||
-        bytes > PTRDIFF_MAX - LINE || offset > PTRDIFF_MAX - LINE - bytes) {
+    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) ||
+        __builtin_mul_overflow(numbers, size, &bytes) || bytes > PTRDIFF_MAX - LINE ||
+        offset > PTRDIFF_MAX - LINE - bytes) {
         *used = SIZE_MAX;
         return 0;
     }
@@ -34,14 +35,15 @@ void *mlp_aligned_block(size_t bytes) {
 #ifdef MLP_POISON
 void mlp_poison(void *memory, size_t bytes) { memset(memory, 0xFF, bytes); }
 
-// From number n on, to the next cache line.
+// The elements from number n to the end of the cache line.
 static void poison_rest(const mlp_network *net, void *array, int64_t n) {
     size_t bytes = (size_t)n * net->kernels->real_size;
     if (array) mlp_poison((char *)array + bytes, (LINE - bytes % LINE) % LINE);
 }
 
 static void poison_rows(const mlp_network *net, const mlp_layer *layer, void *rows) {
-    size_t size = net->kernels->real_size, used = (size_t)layer->spec.n_out * size, stride = (size_t)layer->stride * size;
+    size_t size = net->kernels->real_size, used = (size_t)layer->spec.n_out * size;
+    size_t stride = (size_t)layer->stride * size;
     for (int64_t i = 0; i < layer->spec.n_in; i++) mlp_poison((char *)rows + (size_t)i * stride + used, stride - used);
     poison_rest(net, rows, layer->spec.n_in * layer->stride);
 }
@@ -63,9 +65,9 @@ void mlp_poison_padding(const mlp_network *net, void *block) {
 #define poison_rows(net, layer, rows) ((void)0)
 #endif
 
-// A row of W that fills a cache line begins a new one: loads then do not cross lines, and threads that own neighbouring
-// columns do not share any. An odd line more where rows would be a multiple of 512 bytes apart: a thread's columns of them
-// would all fall into the same few sets of its caches.
+// Elements from one row of W to the next. Rows of at least a cache line are padded to whole lines, so that vector loads
+// do not cross lines and threads with neighbouring columns do not share one. One line is added if the stride would be a
+// multiple of 512 bytes: a thread's columns of all rows would then map to the same few cache sets.
 static int64_t row_stride(int64_t n_out, size_t real_size) {
     int64_t line = LINE / (int64_t)real_size, lines = (n_out + line - 1) / line;
     return n_out <= line ? n_out : (lines + (lines % 8 == 0)) * line;
@@ -90,7 +92,7 @@ static int64_t slopes_of(const mlp_layer_spec *layer) {
     return !mlp_has(layer->activation, MLP_LEARNS_ALPHA) ? 0 : layer->shared ? 1 : layer->n_out;
 }
 
-// Ones wherever a W that has a mask has a number.
+// Allocates the masks of the layers that have one, filled with ones.
 static mlp_status make_masks(mlp_network *net) {
     size_t bytes = 0, used = 0;
     for (int l = 0; l < net->n_layers; l++) {
@@ -181,7 +183,7 @@ void *mlp_network_in_block(const mlp_network *net, void *block, const void *para
 }
 
 int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n) {
-    int bad = 0;  // without a branch, so that it takes whole vectors
+    int bad = 0;  // no branch in the loop, so that it vectorizes
     if (type == MLP_FLOAT32) {
         for (int64_t i = 0; i < n; i++) bad |= !(fabsf(((const float *)reals)[i]) <= FLT_MAX);
     } else {

@@ -1,4 +1,4 @@
-// What a network is made of; network.c builds it, and all others read it.
+// The structure of a network; network.c creates it.
 #ifndef MLP_NETWORK_H
 #define MLP_NETWORK_H
 
@@ -6,11 +6,11 @@
 
 typedef struct {
     mlp_layer_spec spec;
-    void *W;         // (n_in, n_out), its rows `stride` numbers apart
-    void *mask;      // as W, or NULL
+    void *W;         // (n_in, n_out), rows `stride` elements apart
+    void *mask;      // laid out like W, or NULL
     int64_t stride;
-    void *b;       // (n_out) or NULL
-    void *slopes;  // (n_out) of a prelu, or one if they are all the same; NULL for other activations
+    void *b;         // (n_out) or NULL
+    void *slopes;    // learned slopes of a prelu: (n_out), or (1) if shared; NULL for other activations
 } mlp_layer;
 
 struct mlp_network {
@@ -19,7 +19,7 @@ struct mlp_network {
     int n_layers;
     int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
     void *masks;         // one block, or NULL
-    void *parameters;    // one block that holds every W and b, each on a cache line of its own
+    void *parameters;    // one block with all W, b and slopes, each starting on a cache line
     size_t bytes;
     mlp_layer layers[];
 };
@@ -28,7 +28,7 @@ static inline size_t mlp_size_of(mlp_dtype type) {
     return type == MLP_FLOAT32 ? sizeof(float) : type == MLP_FLOAT64 ? sizeof(double) : 1;
 }
 
-// Row `row` of a matrix with that many columns, and number i of an array of reals.
+// Row `row` of a matrix with `cols` columns.
 static inline const void *mlp_row(const void *matrix, mlp_dtype type, int64_t row, int64_t cols) {
     return (const char *)matrix + (size_t)row * (size_t)cols * mlp_size_of(type);
 }
@@ -36,18 +36,18 @@ static inline void mlp_set_number(void *reals, mlp_dtype type, int64_t i, double
     if (type == MLP_FLOAT32) ((float *)reals)[i] = (float)x;
     else ((double *)reals)[i] = x;
 }
-int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n);  // of n numbers
-// Of a layer's parameters, in a block laid out as they are.
+int mlp_all_finite(const void *reals, mlp_dtype type, int64_t n);
+// Whether all values of a layer are finite, in a block laid out like the parameters.
 int mlp_layer_is_finite(const mlp_network *net, const mlp_layer *layer, const void *block);
 static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
 }
 
-// The parts of one block of memory are laid one after the other: `used` grows by count numbers of that size, rounded
-// up to whole cache lines, and the part's offset is returned. Once something has not fitted, used stays SIZE_MAX.
+// Lays out parts of one block of memory, one after the other: adds count * each * size bytes to `used`, rounded up to
+// whole cache lines, and returns the part's offset. After an overflow, used stays SIZE_MAX.
 size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
 
-// The place of a parameter's numbers in a block laid out as the parameters.
+// Where the values of a parameter are in a block laid out like the parameters.
 static inline void *mlp_in_block(const mlp_network *net, void *block, const void *parameter) {
     return (char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
@@ -56,10 +56,10 @@ static inline const void *mlp_at(const mlp_network *net, const void *block, cons
     return (const char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
 
-void *mlp_aligned_block(size_t bytes);  // zeros, on a cache line; NULL if there is no memory; free() releases it
+void *mlp_aligned_block(size_t bytes);  // zeros, aligned to a cache line; NULL if out of memory; release with free()
 
-// In a build with -DMLP_POISON, for tests, what has not been written to holds NaN: the memory given, and the numbers
-// between the rows and behind the arrays of a block laid out as the parameters. Otherwise these do nothing.
+// With -DMLP_POISON, for tests: fills memory, and the padding of a block laid out like the parameters, with NaN, to
+// detect reads of uninitialised values. Otherwise these do nothing.
 #ifdef MLP_POISON
 void mlp_poison(void *memory, size_t bytes);
 void mlp_poison_padding(const mlp_network *net, void *block);

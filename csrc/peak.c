@@ -1,16 +1,16 @@
-// How fast this machine can be: its rate of fused multiply-adds, in the chosen instruction set.
+// The peak rate of this machine: fused multiply-adds in the chosen instruction set.
 #include "kernel_table.h"
 #include "team.h"
 
-#define ROUND_STEPS 20000  // a round takes some 30 to 60 us: short enough to fit between two interruptions
+#define ROUND_STEPS 20000  // a round takes 30 to 60 us: short enough that some rounds are not interrupted
 
 typedef struct {
     const mlp_kernels *kernels;
     double seconds, best;
-    int done;  // written by rank 0 before a barrier, read by all behind it
+    int done;  // written by rank 0 before a barrier, read by all after it
 } peak_job;
 
-// Rounds on all members at once, until the time is over; the fastest counts.
+// Runs rounds on all members at once until `seconds` have passed; keeps the fastest.
 static void run(void *context, mlp_member *me) {
     peak_job *job = context;
     double begin = mlp_seconds(), end = begin;

@@ -1,14 +1,14 @@
-// Serving and evaluation: the forward pass alone, without allocation, in a workspace of the caller.
+// Prediction and evaluation: the forward pass only, without allocation, in a workspace provided by the caller.
 //
-// Rows are independent, so each thread takes chunks of rows through all layers: no barriers, and the same bits however
-// the rows are cut.
+// Rows are independent, so each thread takes chunks of rows through all layers without barriers, and the result does
+// not depend on how the rows are split.
 #include <stdatomic.h>
 
 #include "fpmode.h"
 #include "step.h"
 
-// The buffers of a thread, as offsets: what a step's workspace points to, the kernels' scratch, gathered inputs, and two
-// that the layers write in turn.
+// Offsets of a thread's buffers: the pointer arrays of its mlp_workspace, the kernels' scratch, gathered inputs, and
+// two buffers that the layers write alternately.
 typedef struct {
     size_t pointers, scratch, input, layer[2], bytes;
 } thread_buffers;
@@ -18,16 +18,16 @@ typedef struct {
     mlp_examples examples;
     void *out;              // (n, n_out); NULL: the loss instead
     int64_t sample;
-    int64_t begin, end;     // the rows it is about
-    double *row_loss, *row_correct;  // of these rows
-    char *buffers;          // of all threads
-    thread_buffers at;      // in a thread's own
-    int64_t chunk;          // rows taken at once
+    int64_t begin, end;     // rows of the current slice
+    double *row_loss, *row_correct;  // of the slice
+    char *buffers;          // for all threads, at.bytes each
+    thread_buffers at;
+    int64_t chunk;          // rows per chunk
 } job;
 
 #define CACHE_LINE 64
 
-// A chunk of eight tiles keeps its activations in the second-level cache and amortises each panel of W.
+// With eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused eight times.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
     int64_t most = 8 * net->kernels->mr, each = n / threads + (n % threads != 0);
     return each < 1 ? 1 : each < most ? each : most;
@@ -37,7 +37,8 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
     thread_buffers b = {0};
     b.pointers = mlp_reserve(&b.bytes, 3 * net->n_layers, 1, sizeof(void *));
-    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(net->widest > chunk ? net->widest : chunk, net->widest_out));
+    int64_t most = net->widest > chunk ? net->widest : chunk;
+    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
     b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
     return b;
@@ -45,8 +46,8 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
 
 #define FEWEST_ROWS 4
 
-// The most threads n rows are spread over; what the workspace has room for. Each row is one thread's: more threads than
-// rows have nothing to do, and a few rows share one reading of W.
+// The largest number of threads used for n rows, which the workspace is sized for. Threads split rows, and rows on the
+// same thread share one pass over W, so each thread gets about FEWEST_ROWS or more.
 static int most_threads(const mlp_network *net, int64_t n, int threads, double *flops) {
     *flops = 0;
     for (int l = 0; l < net->n_layers; l++) {
@@ -57,15 +58,15 @@ static int most_threads(const mlp_network *net, int64_t n, int threads, double *
     return bound < most ? bound : (int)most;
 }
 
-#define SLICE_CHUNKS 256  // of each thread: enough for a team to be worth its start
+#define SLICE_CHUNKS 256  // per thread: enough work to amortise starting a team
 
-// Rows that are evaluated together before their losses are added up, so that memory does not grow with n.
+// Rows evaluated before their losses are summed: memory for the losses of a slice does not grow with n.
 static int64_t slice_rows(int64_t n, int threads, int64_t chunk) {
     int64_t most = SLICE_CHUNKS * chunk * threads;
     return n < most ? n : most;
 }
 
-// The losses of a slice stand first, then the buffers of each thread.
+// Layout of the workspace: the losses of a slice, then the buffers of each thread.
 static size_t lay_out(const thread_buffers *each, int64_t n, int threads, int64_t chunk, size_t *buffers) {
     size_t used = 0;
     mlp_reserve(&used, slice_rows(n, threads, chunk), 2, sizeof(double));
@@ -80,12 +81,11 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     int64_t chunk = chunk_rows(net, n, most);
     thread_buffers each = buffers_of(net, chunk);
     size_t buffers, used = lay_out(&each, n, most, chunk, &buffers);
-    mlp_reserve(&used, 1, 1, CACHE_LINE);  // malloc aligns to less
+    mlp_reserve(&used, 1, 1, CACHE_LINE);  // to align memory from malloc to a cache line
     return used == SIZE_MAX ? 0 : used;
 }
 
-// Where a thread's steps find their arrays: the layers write into two buffers in turn, and own functions and dropout into
-// what they read.
+// A thread's workspace: the layers write alternately into two buffers; dropout and custom activations work in place.
 static mlp_workspace workspace_of(const job *j, char *buffer) {
     const thread_buffers *at = &j->at;
     const mlp_network *net = j->pass.net;
@@ -125,7 +125,8 @@ static void run(void *context, mlp_member *me) {
     char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
     mlp_workspace space = workspace_of(j, buffer);
     mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space,
-                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1, .scratch = buffer + j->at.scratch};
+                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1,
+                  .scratch = buffer + j->at.scratch};
     int64_t stride = j->chunk * me->size;
     for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
         if (me->rank == 0 && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
@@ -134,7 +135,7 @@ static void run(void *context, mlp_member *me) {
     }
 }
 
-// In the order of the rows, however they are cut.
+// Sums in the order of the rows, independent of slices, chunks and threads.
 static void add_up(mlp_result *result, const job *j) {
     const void *weights = j->examples.data->weights;
     mlp_fpmode before = mlp_fpmode_enter_core();
@@ -149,7 +150,7 @@ static void add_up(mlp_result *result, const job *j) {
     mlp_fpmode_leave(before);
 }
 
-// result: of what is evaluated, else NULL.
+// result: the sums of an evaluation, or NULL for predictions.
 static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threads) {
     const mlp_network *net = j->pass.net;
     int64_t n = j->examples.n;
@@ -185,8 +186,9 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     return run_all(&j, NULL, workspace, threads);
 }
 
-mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout, uint64_t seed,
-                              int64_t sample, void *workspace, int threads, mlp_poll poll, void *context) {
+mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout,
+                              uint64_t seed, int64_t sample, void *workspace, int threads, mlp_poll poll,
+                              void *context) {
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;

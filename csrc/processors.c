@@ -1,9 +1,10 @@
-// The CPU quota of a container, which the affinity mask does not show: threads beyond it are stopped in turns.
+// The CPU quota of a container. It is not part of the affinity mask; with more threads than the quota allows, the
+// kernel suspends them for part of each period.
 //
-// /proc/self/cgroup has a line "hierarchy:controllers:path" for each hierarchy. Version 2 names no controllers, and a
-// group's cpu.max holds "quota period" or "max period"; in version 1 the two are files of their own. Every group on the
-// way to the root limits those below it. A container may see the path of its group but only part of the tree: what
-// cannot be read limits nothing, and its own group is then the root.
+// /proc/self/cgroup has a line "hierarchy:controllers:path" for each hierarchy. In cgroup v2 controllers is empty, and
+// cpu.max of a group holds "quota period" or "max period"; in v1 quota and period are separate files. Every ancestor
+// limits the groups below it. A container may be told the path of its group while only part of the tree is mounted:
+// unreadable groups count as unlimited, and its own group is then mounted as the root.
 #include "processors.h"
 
 #include <stdio.h>
@@ -11,7 +12,7 @@
 
 #define LONGEST 4096
 
-// The numbers of a file, at most two -> how many there were.
+// Reads up to two numbers from a file; returns how many it found.
 static int read_numbers(const char *folder, const char *name, double *first, double *second) {
     char path[LONGEST + 32];
     snprintf(path, sizeof path, "%s/%s", folder, name);
@@ -22,7 +23,7 @@ static int read_numbers(const char *folder, const char *name, double *first, dou
     return found;
 }
 
-// Of one group; 0 for none.
+// The quota of one group in processors; 0 for none.
 static double quota_of(const char *folder) {
     double quota = 0, period = 0, rest;
     if (read_numbers(folder, "cpu.max", &quota, &period) != 2 &&
@@ -33,7 +34,7 @@ static double quota_of(const char *folder) {
     return quota > 0 && period > 0 ? quota / period : 0;
 }
 
-// The least of the group and those above it, down to the first `top` characters of its path.
+// The smallest quota of the group and its ancestors, up to the folder of the first `top` characters. Changes `folder`.
 static double least_quota(char *folder, size_t top) {
     double least = 0;
     for (;;) {
@@ -54,7 +55,7 @@ static int names_cpu(const char *controllers) {
     return 0;
 }
 
-// Of one line of /proc/self/cgroup, without its end.
+// The quota that follows from one line of /proc/self/cgroup, without its newline. Changes `line`.
 static double quota_of_line(const char *root, char *line) {
     char *controllers = strchr(line, ':'), *path = controllers ? strchr(controllers + 1, ':') : NULL;
     if (!path) return 0;

@@ -7,7 +7,7 @@
 #include "fpmode.h"
 #include "kernel_table.h"
 
-// The words of a stream, one after another.
+// The 32-bit words of a stream, drawn one after another.
 typedef struct {
     uint64_t seed, stream, position;
     uint64_t pair[2];
@@ -32,8 +32,8 @@ static uint32_t below(uint32_t range, words *from) {
     }
 }
 
-// Of few rows every order can come up, each as often as any other, which the halves of few numbers of a Feistel network
-// do not give.
+// For few rows, a uniformly random permutation by Fisher and Yates: with small halves, the Feistel network of
+// order.inc.h would not give all orders with equal probability.
 static void order_few(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t seed, uint64_t stream) {
     int64_t all[MLP_FEW_ROWS];
     words from = {.seed = seed, .stream = stream};
@@ -81,7 +81,7 @@ void mlp_random_uniform(double *out, int64_t first, int64_t count, uint64_t seed
     }
 }
 
-// Marsaglia's polar method, with the project's own logarithm so that every machine gives the same bits.
+// Marsaglia's polar method, with the core's logarithm, so that every machine gives the same bits.
 static double normal_at(uint64_t i, uint64_t seed, uint64_t stream) {
     for (uint64_t attempt = 0;; attempt++) {
         uint64_t pair[2];

@@ -1,5 +1,5 @@
 // Counter-based random numbers: Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as
-// 1, 2, 3" (SC 2011). The numbers depend on key and counter alone, never on who draws them or in what order.
+// 1, 2, 3" (SC 2011). The numbers depend only on key and counter, not on threads or the order in which they are drawn.
 #ifndef MLP_RNG_H
 #define MLP_RNG_H
 
@@ -24,8 +24,8 @@ static inline void mlp_philox(uint32_t out[4], const uint32_t counter[4], const 
     out[0] = c0, out[1] = c1, out[2] = c2, out[3] = c3;
 }
 
-// Two 64-bit numbers for (seed, stream, position). Streams keep the uses of one seed apart: the highest bits of a
-// stream name the use (MLP_STREAM_*), the others an epoch or a layer.
+// Two 64-bit numbers for (seed, stream, position). Each use of a seed has its own stream: the highest bits of `stream`
+// are the use (MLP_STREAM_*), the others an epoch or a layer.
 static inline void mlp_random_pair(uint64_t out[2], uint64_t seed, uint64_t stream, uint64_t position) {
     uint32_t word[4], key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     uint32_t counter[4] = {(uint32_t)position, (uint32_t)(position >> 32), (uint32_t)stream, (uint32_t)(stream >> 32)};
@@ -37,7 +37,7 @@ static inline void mlp_random_pair(uint64_t out[2], uint64_t seed, uint64_t stre
 #define MLP_STREAM_SHUFFLE (UINT64_C(1) << 56)
 #define MLP_STREAM_UNIFORM (UINT64_C(2) << 56)
 #define MLP_STREAM_NORMAL (UINT64_C(3) << 56)
-#define MLP_STREAM_DROPOUT (UINT32_C(4) << 24)  // 32 bits of their own, see kernels/random.inc.h; plus the layer
+#define MLP_STREAM_DROPOUT (UINT32_C(4) << 24)  // 32-bit streams, see kernels/random.inc.h; plus the layer
 #define MLP_STREAM_NOISE (UINT32_C(5) << 24)
 
 #endif

@@ -1,7 +1,7 @@
-// The phases of a step, in their order, and the walk through them.
+// The phases of a step, in order, and the functions that run them.
 //
-// Each phase splits its output among the members of a team (never the sum inside a product), and a barrier stands where
-// another member's part is read next. No phase allocates.
+// Each phase splits its output among the members of a team (never the sum inside a product), with a barrier before a
+// phase that reads what other members have written. No phase allocates.
 #include "step.h"
 
 #include <math.h>
@@ -15,7 +15,7 @@ static void *at(const mlp_step *s, void *matrix, int64_t row, int64_t cols) {
 
 static const mlp_layer_spec *spec_of(const mlp_step *s, int l) { return &s->net->layers[l].spec; }
 
-// ---- Giving up ----
+// ---- Stopping ----
 
 void mlp_stop(mlp_pass *pass, mlp_status why) {
     int before = atomic_load(&pass->stop);
@@ -23,13 +23,13 @@ void mlp_stop(mlp_pass *pass, mlp_status why) {
     }
 }
 
-#define LONG_STEP_FLOPS 1e9  // some ten milliseconds: worth asking in every phase
+#define LONG_STEP_FLOPS 1e9  // some ten milliseconds: long enough to poll in every phase
 
 int mlp_given_up(const mlp_step *s) {
     mlp_pass *pass = s->pass;
     int is_long = pass->flops_per_row * (double)s->batch.rows > LONG_STEP_FLOPS;
     if (s->leads && is_long && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
-    // Not for the other reasons: the loss that is reported must not depend on who was first.
+    // The other reasons do not skip phases, since the reported loss must not depend on which member saw them first.
     return mlp_interrupted(pass);
 }
 
@@ -39,7 +39,7 @@ static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
     return (mlp_rng_key){s->pass->seed, s->number, stream, s->first_row};
 }
 
-// The same numbers forward and backward. Layer l's output has stream l + 1, the input 0.
+// Forward and backward use the same random numbers. The output of layer l has stream l + 1, the input 0.
 static void drop(const mlp_step *s, int l, void *out, const void *in, mlp_block block) {
     mlp_rng_key key = rng_key_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
     s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &key);
@@ -76,7 +76,7 @@ static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
 
 static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l]; }
 
-// Before dropout.
+// The output of layer l before dropout.
 static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
 
 static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
@@ -95,7 +95,8 @@ static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
     s->kernels->softmax_forward(rows, rows, i1 - i0, n, part.scratch);
 }
 
-// The part of layer l's output that forward_product, or with by_rows forward_softmax, has just written.
+// Dropout on the part of layer l's output that this member has just written: in forward_softmax if by_rows, else in
+// forward_product.
 static void forward_dropout(const mlp_step *s, int l, int by_rows, mlp_part part) {
     int64_t n = spec_of(s, l)->n_out;
     mlp_block block = {0, s->batch.rows, 0, n};
@@ -118,7 +119,7 @@ static void loss_and_delta(const mlp_step *s, mlp_part part) {
 
 static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows, s->pass->chunk_rows); }
 
-// Of each chunk of the rows.
+// The gradient of the slopes for each chunk of the rows.
 static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
     int64_t n = spec_of(s, l)->n_out, length = s->pass->chunk_rows, j0, j1;
     mlp_share(part.number, part.of, n, mlp_line_or(s->kernels, 1), &j0, &j1);
@@ -136,7 +137,7 @@ static void sum_slopes(const mlp_step *s, int l) {
     }
 }
 
-// What the derivative of layer l's activation is written in.
+// The matrix that the derivative of layer l's activation is computed from: z or a.
 static void *kept(const mlp_step *s, int l) {
     return mlp_has(spec_of(s, l)->activation, MLP_IN_Z) ? s->space->z[l] : output_of(s, l);
 }
@@ -149,7 +150,7 @@ static void activation_backward_part(const mlp_step *s, int l, mlp_unit g, mlp_p
     else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
 }
 
-// delta[l - 1] from delta[l], with W_l as it was in the forward pass.
+// delta[l - 1] from delta[l] and W_l, which has not been updated yet.
 static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
     void *below = s->space->delta[l - 1];
@@ -161,7 +162,7 @@ static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Functions of the caller's: rank 0 calls them for all rows, so that what they do cannot depend on the team ----
+// ---- Custom functions: called by rank 0 for all rows, so that results cannot depend on the number of threads ----
 
 static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
     mlp_await_others(s, 0);
@@ -171,10 +172,10 @@ static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
 static int custom_forward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
     return spec->custom.forward(spec->custom.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
-                             spec->n_out);
+                                spec->n_out);
 }
 
-// The loss may be finite where a derivative of the caller's is not.
+// A custom derivative may not be finite although the loss is.
 static void check_custom_delta(const mlp_step *s, int l) {
     int64_t count = s->batch.rows * spec_of(s, l)->n_out;
     if (s->pass->check_finite && !mlp_all_finite(s->space->delta[l], s->net->dtype, count)) {
@@ -184,16 +185,16 @@ static void check_custom_delta(const mlp_step *s, int l) {
 
 static int custom_backward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
-    int failed = spec->custom.backward(spec->custom.self, s->pass->context, s->space->delta[l], s->space->z[l], s->batch.rows,
-                                    spec->n_out);
+    int failed = spec->custom.backward(spec->custom.self, s->pass->context, s->space->delta[l], s->space->z[l],
+                                       s->batch.rows, spec->n_out);
     if (!failed) check_custom_delta(s, l);
     return failed;
 }
 
 static int custom_loss(mlp_step *s, int last) {
     const mlp_custom_loss *custom = &s->pass->loss->custom;
-    int failed = custom->rows(custom->self, s->pass->context, s->space->delta[last], s->space->row_loss, s->space->a[last],
-                           &s->batch.truth, s->batch.rows, spec_of(s, last)->n_out);
+    int failed = custom->rows(custom->self, s->pass->context, s->space->delta[last], s->space->row_loss,
+                              s->space->a[last], &s->batch.truth, s->batch.rows, spec_of(s, last)->n_out);
     int finite = 1;
     for (int64_t i = 0; i < s->batch.rows; i++) {
         s->space->row_correct[i] = 0;
@@ -204,7 +205,7 @@ static int custom_loss(mlp_step *s, int last) {
     return failed;
 }
 
-// ---- The walk ----
+// ---- Gather, forward, loss, backward ----
 
 void mlp_step_gather(mlp_step *s) { gather(s, mlp_my_part(s)); }
 
@@ -232,9 +233,9 @@ void mlp_step_loss(mlp_step *s) {
     loss_and_delta(s, mlp_my_part(s));
 }
 
-// delta[l] holds d loss / d a of layer l and becomes d loss / d z, where the kernel before could not do it on the way:
-// at the output, with whole rows (softmax), by a function of the caller's, or because the slopes' gradient needs d loss
-// / d a.
+// Turns delta[l] from d loss / d a of layer l into d loss / d z, as a separate pass. Needed at the output layer, for
+// softmax (whole rows), for custom activations, and for slopes, whose gradient needs d loss / d a. Elsewhere the
+// delta_below kernel does it in its epilogue.
 static void activation_backward(mlp_step *s, int l, mlp_unit g) {
     if (g.kind == MLP_CUSTOM_ACTIVATION) {
         call_custom(s, custom_backward, l);

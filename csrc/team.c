@@ -1,4 +1,4 @@
-// The only file with OpenMP: parallel region, barrier, and how many threads a job is worth.
+// The only file with OpenMP: the parallel region, barriers, forks, and the choice of the number of threads.
 #define _DEFAULT_SOURCE
 #include "team.h"
 
@@ -23,14 +23,15 @@
 #include <omp.h>
 #endif
 
-// The counters stand on cache lines of their own: arriving members must not disturb the waiting ones.
+// `arrived` and `turn` are on separate cache lines, so that arriving members do not invalidate the line that waiting
+// members poll.
 struct mlp_team {
     _Alignas(64) atomic_int arrived;
     _Alignas(64) atomic_uint turn;
     atomic_int asleep;
-    _Alignas(64) int born;  // mlp_forks() when it began
+    _Alignas(64) int born;  // mlp_forks() when the team began
     mlp_fpmode callers_mode;
-    jmp_buf way_out;        // of the calling thread, once it is an orphan
+    jmp_buf way_out;        // where the calling thread continues in a forked child, see leave_orphaned
 };
 
 #ifdef _OPENMP
@@ -45,22 +46,22 @@ static int openmp_processors(void) { return 1; }
 
 // ---- Forks ----
 
-// Members of all teams of the process that are at work. Who leaves the choice to mlpfast gets what the others leave
-// free.
+// Members of all running teams of the process. A call that leaves the number of threads to mlpfast gets at most the
+// processors that these leave free.
 static atomic_int running;
 
-// A forked child has the thread that forked and no other. LLVM's OpenMP begins anew in it. GCC's keeps a pool of
-// threads for each thread that has run a team, and would wait in the child for ever for those of this one: they are let
-// go before the fork, which costs the parent making them again. Where that cannot be done, within a parallel region,
-// the child works alone, with the same bits.
+// A forked child has only the thread that forked. LLVM's OpenMP starts a new pool there. GCC's libgomp keeps a pool of
+// threads for each thread that has run a team, and in the child would wait for them forever. So the pool of the forking
+// thread is released before the fork, and the parent creates it again later. Within a parallel region it cannot be
+// released; the child then computes on one thread, with the same bits.
 static atomic_int forks, works_alone;
 static _Thread_local int keeps_pool;
-static _Thread_local int pool_size = 1;  // of the calling thread: its last team
+static _Thread_local int pool_size = 1;  // libgomp's pool of the calling thread: the size of its last team
 
 #if !defined(_OPENMP) || defined(__clang__)
 static int release_pool(void) { return 1; }
 #elif __GNUC__ >= 9
-extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // where LLVM's stands in for GCC's
+extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // defined if LLVM's runtime replaces libgomp
 static int release_pool(void) { return __kmpc_global_thread_num || omp_pause_resource_all(omp_pause_hard) == 0; }
 #else
 static int release_pool(void) { return 0; }
@@ -82,48 +83,50 @@ static void in_child(void) {
     if (keeps_pool) atomic_store(&works_alone, 1);
 }
 
-// As the library is loaded: whatever has used the OpenMP runtime, the child needs a pool that is not there.
+// Registered when the library is loaded, since other users of the OpenMP runtime may create a pool as well.
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, NULL, in_child); }
 
 int mlp_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed); }
 
 void mlp_lock(int *lock) {
-    int held = mlp_forks() + 1;  // 0 is free; what another process held is too
+    int held = mlp_forks() + 1;  // 0: free; any other value was set before a fork and counts as free
     for (;;) {
         int seen = __atomic_load_n(lock, __ATOMIC_RELAXED);
-        if (seen != held && __atomic_compare_exchange_n(lock, &seen, held, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) return;
+        if (seen != held && __atomic_compare_exchange_n(lock, &seen, held, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {
+            return;
+        }
         sched_yield();
     }
 }
 
 void mlp_unlock(int *lock) { __atomic_store_n(lock, 0, __ATOMIC_RELEASE); }
 
-// The process was forked while this team was at work, from within it: the others are still in the parent, alone.
+// Whether the process was forked by a member of this running team: the other members exist only in the parent.
 static int is_orphan(const mlp_team *team) { return team->born != mlp_forks(); }
 
-// The calling thread goes back to where the team began. Another one, in a function of the caller's that forked, has
-// nowhere to go: the process ends with its last thread.
+// In a forked child: rank 0 returns to where the team began. Any other rank (a user's function that forked there)
+// cannot return to a caller: its thread ends, and the process with it.
 _Noreturn static void leave_orphaned(const mlp_member *me) {
     if (me->rank == 0) longjmp(me->team->way_out, 1);
     pthread_exit(NULL);
 }
 
-#define MOST_THREADS 256  // absurd numbers do not reach the system
+#define MOST_THREADS 256  // limits absurd requests before they reach the system
 
 // ---- Running a team ----
 
 #ifdef _OPENMP
-// libgomp aborts the process if a thread cannot be created, as under a limit on processes or memory. So as many threads
-// as its pool will grow by are created and joined first, all at once; their cached stacks serve those that follow.
-// Another thread or process can still use up the limit in between.
+// libgomp aborts the process if a thread cannot be created, for example under a limit on processes or memory. So the
+// threads by which its pool will grow are first created here, all at once, and joined; their cached stacks are reused.
+// Another thread or process can still reach the limit in between.
 static void *wait_for_end_of_trial(void *lock) {
     pthread_mutex_lock(lock);
     pthread_mutex_unlock(lock);
     return NULL;
 }
 
-// Of a team of so many, how many can be had.
-static int threads_to_be_had(int wanted) {
+// The number of threads, at most `wanted`, of which a team can be started.
+static int available_threads(int wanted) {
     pthread_t trial[MOST_THREADS];
     pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
     int size = pool_size;
@@ -138,7 +141,7 @@ static void run_member(mlp_member me, void (*work)(void *context, mlp_member *me
     mlp_fpmode before = mlp_fpmode_enter_core();
     if (me.rank == 0) me.team->callers_mode = before;
     work(context, &me);
-    if (is_orphan(me.team)) leave_orphaned(&me);  // the region's end would wait for the others
+    if (is_orphan(me.team)) leave_orphaned(&me);  // the end of the parallel region would wait for the other members
     mlp_fpmode_leave(before);
 }
 
@@ -159,7 +162,7 @@ static int run_together(mlp_team *team, int threads, void (*work)(void *context,
 
 static int run_team(mlp_team *team, int threads, void (*work)(void *context, mlp_member *member), void *context) {
 #ifdef _OPENMP
-    if (threads > 1 && !atomic_load(&works_alone)) threads = threads_to_be_had(threads);
+    if (threads > 1 && !atomic_load(&works_alone)) threads = available_threads(threads);
     if (threads > 1 && !atomic_load(&works_alone)) return run_together(team, threads, work, context);
 #else
     (void)threads;
@@ -179,7 +182,7 @@ int mlp_team_run(int threads, void (*work)(void *context, mlp_member *member), v
     team.born = mlp_forks();
     atomic_fetch_add(&running, threads);
     int ended = run_team(&team, threads, work, context);
-    if (!is_orphan(&team)) atomic_fetch_sub(&running, threads);  // a child counts from zero
+    if (!is_orphan(&team)) atomic_fetch_sub(&running, threads);  // in_child has reset the count
     return ended;
 }
 
@@ -197,16 +200,16 @@ double mlp_seconds(void) {
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-// A phase of a step takes microseconds, so the others are usually here within a short spin. When they are not, there may
-// be more threads than cores: sleeping lets the others run, and where two members share a core while another is idle,
-// waking moves one of them there; yielding does not. To sleep and be woken costs 100 us on a virtual Intel Xeon with AMX;
-// less than 10 us of spinning made steps of 784-128-10 slower there on two threads than on one.
+// A phase of a step takes microseconds, so the other members usually arrive during a short spin. If not, there may be
+// more threads than cores, and sleeping lets the others run. If two members share a core while another core is idle,
+// waking moves one of them there, which sched_yield does not. Sleeping and waking cost 100 us on a virtual Intel Xeon
+// with AMX; there, with less than 10 us of spinning, steps of 784-128-10 were slower on two threads than on one.
 #define SPIN_SECONDS 25e-6
-#define PAUSES 32  // between two looks at the clock: 0.3 us on that machine, 2 us on a Skylake server
+#define PAUSES 32  // per reading of the clock: 0.3 us on that machine, 2 us on a Skylake server
 
-// Whether the others have come.
+// Spins until the barrier opens; returns 0 after SPIN_SECONDS.
 static int spin_until(mlp_team *team, unsigned turn) {
-    double now = 0, end = 0;  // the first look at the clock comes after the first pauses, which mostly are enough
+    double now = 0, end = 0;  // the clock is first read after PAUSES pauses, which usually suffice
     while (now <= end) {
         for (int i = 0; i < PAUSES; i++) {
             if (atomic_load_explicit(&team->turn, memory_order_acquire) == turn) return 1;
@@ -253,15 +256,15 @@ void mlp_team_barrier(mlp_member *member) {
     }
 }
 
-// A barrier costs a member about 0.3 us; a phase must hold several times that for each thread to be worth splitting.
-// 150,000 operations are about 1.5 us of one core with AVX-512.
+// A barrier costs about 0.3 us; splitting a phase pays if each thread has several times that. 150,000 operations take
+// one core about 1.5 us with AVX-512.
 #define FLOPS_PER_THREAD 150e3
 
-// More threads than processors only wait for each other; the tests want them all the same.
+// More threads than processors only wait for each other; tests allow them to cover large teams on small machines.
 static atomic_int oversubscribes;
 void mlp_allow_oversubscription(int allowed) { atomic_store(&oversubscribes, allowed); }
 
-// What the affinity mask and the CPU quota of the control groups leave; a part of a processor is worth a thread.
+// The processors allowed by the affinity mask and by the CPU quota, which is rounded up.
 static int count_processors(void) {
     int n = openmp_processors();
     double quota = ceil(mlp_cpu_quota(""));
@@ -269,8 +272,8 @@ static int count_processors(void) {
     return n > 0 ? n : 1;
 }
 
-// Counted once: libgomp counts in a buffer that all threads share, and a workspace must not be sized by one answer and
-// used by another.
+// Counted once: libgomp counts in a buffer shared by all threads, and a workspace must be sized and used with the same
+// number.
 int mlp_processors(void) {
     static atomic_int counted;
     int n = atomic_load(&counted), none = 0;

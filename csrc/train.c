@@ -1,28 +1,28 @@
-// Training: the walk of one epoch. Read this file first.
+// Training: an epoch, minibatch by minibatch. Read this file first.
 //
 // For each minibatch:  gather -> forward 1..L -> loss and delta_L -> delta of the layers below, L-1..1 (step.c)
 //                      -> update L..1 (update.c).
-// Up to the first update a step can be given up, and then nothing has changed.
+// Before the update a step can be discarded without having changed anything.
 //
-// A team of threads enters once for the epoch. A minibatch of more than one chunk (chunks.h) goes through the layers
-// chunk by chunk: of a small network each member takes whole chunks, all by itself, of a large one all of them share
-// each phase of each chunk. No phase allocates.
+// One team of threads runs the whole epoch. A minibatch of more than one chunk (chunks.h) is processed chunk by chunk:
+// for a small network each member takes whole chunks, for a large one all members share each phase of each chunk. No
+// phase allocates.
 #include <string.h>
 
 #include "update.h"
 
-// What the members of a team share during an epoch. rank 0 alone writes the result.
+// What the members of a team share during an epoch. Only rank 0 writes the result.
 typedef struct {
     mlp_pass pass;
     mlp_examples examples;
     mlp_trainer *trainer;
     const mlp_settings *settings;
-    const double *rates, *momenta;  // of each minibatch, or NULL
+    const double *rates, *momenta;  // per minibatch, or NULL
     int64_t batch_size;
-    void *gradient;       // wanted instead of a step, of a single minibatch; or NULL
+    void *gradient;       // output of mlp_gradient, which takes no step; or NULL
     mlp_gradient_options options;
-    int alone;            // each member takes chunks of its own
-    int whole;            // a minibatch goes through the layers in one piece
+    int alone;            // each member takes whole chunks
+    int whole;            // forward and backward run once for the minibatch, not per chunk
     mlp_result *result;
     double flops_since_poll;
     int steps_since_poll;
@@ -30,20 +30,21 @@ typedef struct {
     int64_t updates_before, steps_before;  // this epoch
 } mlp_epoch;
 
-// A minibatch as a member sees it.
+// A minibatch, as one member sees it.
 typedef struct {
     mlp_epoch *epoch;
     mlp_trainer *trainer;
     mlp_member *me;
-    int64_t first, rows;  // of the examples
-    int64_t number;       // in the epoch
+    int64_t first, rows;  // its examples
+    int64_t number;       // its number in the epoch
     int64_t chunks;
-    mlp_step step;        // of what goes through the layers now
+    mlp_step step;        // the minibatch, or the current chunk
 } minibatch;
 
-// ---- Whether to go on ----
+// ---- Polling ----
 
-// Asking reads a clock. A team always can afford that, beside its barriers; alone, small steps ask only now and then.
+// mlp_poll may read a clock. For a team that costs little beside its barriers; a single thread polls once per
+// POLL_FLOPS or POLL_STEPS.
 #define POLL_FLOPS 1e6
 #define POLL_STEPS 64
 
@@ -56,9 +57,9 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
     if (pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
 }
 
-// ---- Up to delta ----
+// ---- Forward and backward ----
 
-// Rows [first_row, first_row + rows) of the minibatch; nothing has changed after it.
+// Gather, forward, loss and backward for rows [first_row, first_row + rows) of the minibatch.
 static void up_and_down(minibatch *m, int64_t first_row, int64_t rows) {
     mlp_step *s = &m->step;
     mlp_minibatch_at(&s->batch, &m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
@@ -81,7 +82,8 @@ static mlp_chunk_sums sums_of_rows(const mlp_step *s, int64_t first, int64_t row
     return sums;
 }
 
-// The place of sum number i of this member's: of those that share a workspace the first is the gradient itself.
+// Memory for partial sum i of this member's workspace. The first one of workspace 0 is the gradient itself, where the
+// total of all chunks ends up.
 static void *place_of_sum(const minibatch *m, int64_t i) {
     const mlp_trainer *t = m->trainer;
     int64_t workspace = m->step.space - t->workspaces;
@@ -89,8 +91,8 @@ static void *place_of_sum(const minibatch *m, int64_t i) {
     return t->memory_of_sums + (size_t)(workspace * t->capacity.sums + i) * t->net->bytes;
 }
 
-// delta of `chunk` is there, as rows of the step's chunk number `in_step`. What they add to the gradient takes its
-// place in the tree.
+// Adds the gradient of `chunk`, whose delta is computed, to the tree of sums. in_step: the chunk's number within the
+// rows of the step.
 static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t in_step) {
     mlp_step *s = &m->step;
     void *sum = place_of_sum(m, sums->n);
@@ -100,7 +102,7 @@ static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t in_st
     mlp_join_sums(s, sums, m->chunks);
 }
 
-// All members share each phase.
+// All members share each phase of each chunk.
 static void each_chunk(minibatch *m) {
     mlp_step *s = &m->step;
     int64_t length = s->pass->chunk_rows;
@@ -110,15 +112,15 @@ static void each_chunk(minibatch *m) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), in_step = m->epoch->whole ? chunk : 0;
         if (!m->epoch->whole) up_and_down(m, chunk * length, rows);
         mlp_await_others(s, 0);
-        if (mlp_interrupted(s->pass)) return;  // they all see the same: it is not written before the next barrier
+        if (mlp_interrupted(s->pass)) return;  // all members read the same: it is not written before the next barrier
         if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, in_step * length, rows);
         add_chunk(m, &sums, chunk, in_step);
     }
 }
 
-// Each member takes chunks through all layers, and adds up their gradients: it waits for nobody, and finds what it has
-// written in its own caches. For that a gradient must be small, so the network too. What is left to add at the end is
-// shared.
+// Each member takes chunks through all layers and adds their gradients, without barriers and with its data in its own
+// caches; only for networks small enough that the sums of gradients fit there (goes_alone). The partial sums that
+// remain are then added by all members together.
 static void chunks_by_member(minibatch *m) {
     mlp_step *s = &m->step, shared = *s;
     mlp_member alone = {.team = m->me->team, .rank = 0, .size = 1};
@@ -147,11 +149,11 @@ static void chunks_by_member(minibatch *m) {
     }
 }
 
-// ---- The walk ----
+// ---- A minibatch ----
 
-// rank 0 adds up the sums of the chunks, in their order. (Of a step that was given up they mean nothing, and nobody
-// looks at them.)
-static void account(const minibatch *m, int whole) {
+// rank 0 adds the sums of the chunks, in order. done: the minibatch was processed; otherwise only bad_loss is set, for
+// MLP_LOSS_NOT_FINITE.
+static void account(const minibatch *m, int done) {
     mlp_epoch *e = m->epoch;
     mlp_result *result = e->result;
     mlp_chunk_sums all = {0};
@@ -161,7 +163,7 @@ static void account(const minibatch *m, int whole) {
         all.correct += sums->correct;
         all.exact += sums->exact;
     }
-    if (!whole) {
+    if (!done) {
         result->bad_loss = e->weight_sum > 0 ? all.loss / e->weight_sum : all.loss;
         return;
     }
@@ -184,7 +186,7 @@ static mlp_move move_of(const minibatch *m) {
     return move;
 }
 
-// Not through a gradient that is stored.
+// Whether each tile of the gradient is used for the update at once, without storing the gradient.
 static int is_fused(const minibatch *m) {
     return m->chunks == 1 && !m->epoch->gradient && m->epoch->settings->clip_norm == 0;
 }
@@ -206,7 +208,7 @@ static void use_delta(minibatch *m) {
     mlp_apply_gradient(s, m->trainer, gradient, &move);
 }
 
-// Returns whether the minibatch was trained on; if not, nothing has changed.
+// Returns whether the minibatch was processed; if not, no parameter has changed.
 static int one_minibatch(minibatch *m) {
     mlp_epoch *e = m->epoch;
     mlp_step *s = &m->step;
@@ -218,16 +220,16 @@ static int one_minibatch(minibatch *m) {
     else if (e->alone) chunks_by_member(m);
     else each_chunk(m);
 
-    // The one place where all members must agree. stop was last written before the barrier they cross here, and can be
-    // written again only behind the next one.
+    // The only place where all members must agree. stop was last written before this barrier, and is not written again
+    // before the next one.
     mlp_await_others(s, 0);
-    int whole = !mlp_stopped(s->pass);
+    int done = !mlp_stopped(s->pass);
     if (s->leads) {
         if (m->chunks == 1) m->trainer->chunk_sums[0] = sums_of_rows(s, 0, m->rows);
-        account(m, whole);
+        account(m, done);
     }
-    if (whole) use_delta(m);
-    return whole;
+    if (done) use_delta(m);
+    return done;
 }
 
 static void run_epoch(void *context, mlp_member *me) {
@@ -238,11 +240,11 @@ static void run_epoch(void *context, mlp_member *me) {
     m.step = (mlp_step){.pass = &e->pass, .net = net, .kernels = net->kernels, .space = t->workspaces,
                         .examples = &e->examples, .sharing = me, .leads = me->rank == 0,
                         .scratch = t->scratch + (size_t)me->rank * t->scratch_bytes};
-    int whole = 1;
-    for (m.first = 0; whole && m.first < e->examples.n; m.first += m.rows, m.number++) {
+    int done = 1;
+    for (m.first = 0; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
-        whole = one_minibatch(&m);
+        done = one_minibatch(&m);
     }
 }
 
@@ -254,7 +256,8 @@ static mlp_status check_settings(const mlp_settings *s) {
     return mlp_is_optimizer(s->optimizer) ? MLP_OK : MLP_BAD_ARGUMENT;
 }
 
-// Velocities are there, and no step leaves them out, as one with a momentum of 0 would.
+// A schedule of momenta needs velocities, and each momentum positive in the network's dtype: with 0 a step would leave
+// the velocities unchanged.
 static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, const mlp_settings *settings, int64_t n) {
     if (!mlp_states_of(settings)) return MLP_BAD_ARGUMENT;
     for (int64_t i = 0; i < n; i++) {
@@ -282,7 +285,7 @@ static double flops_per_row(const mlp_network *net, int lowest) {
     return flops;
 }
 
-// Functions of the caller's are called for whole minibatches.
+// Custom functions are called for whole minibatches.
 static int has_custom_functions(const mlp_trainer *t) {
     for (int l = 0; l < t->net->n_layers; l++) {
         if (t->net->layers[l].spec.activation == MLP_CUSTOM_ACTIVATION) return 1;
@@ -290,15 +293,15 @@ static int has_custom_functions(const mlp_trainer *t) {
     return t->loss.kind == MLP_CUSTOM_LOSS;
 }
 
-#define SUMS_BYTES (4 << 20)  // they should stay in the caches
-#define CHUNKS_EACH 2         // fewer for each member would leave some idle for long
+#define SUMS_BYTES (4 << 20)  // partial sums of all members, which should stay in the caches
+#define CHUNKS_EACH 2         // with fewer chunks per member, some members would be idle too long
 
 static int goes_alone(const mlp_epoch *e, int64_t chunks, int threads) {
     double bytes = (double)(mlp_most_sums(chunks, 0) * threads) * (double)e->trainer->net->bytes;
     return !e->whole && chunks >= CHUNKS_EACH * threads && bytes <= SUMS_BYTES;
 }
 
-// The way of a minibatch, and the capacity for it.
+// Sets how minibatches are processed (whole, alone); returns the capacity for it.
 static mlp_capacity plan(mlp_epoch *e, int threads) {
     int64_t rows = e->batch_size, chunks = mlp_chunks_in(rows, e->pass.chunk_rows);
     e->whole = has_custom_functions(e->trainer);
@@ -314,7 +317,7 @@ static mlp_capacity plan(mlp_epoch *e, int threads) {
     return capacity;
 }
 
-// Through the n examples of e, which has everything but what follows from its other fields.
+// Runs e over its n examples, after setting the fields of e that follow from the others.
 static mlp_status run(mlp_epoch *e, int threads) {
     mlp_trainer *t = e->trainer;
     mlp_pass *pass = &e->pass;
@@ -359,18 +362,18 @@ static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data
 
 // ---- The public functions ----
 
-mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order, int64_t n_order,
-                           const mlp_settings *settings, const double *rates, const double *momenta, int threads,
-                           mlp_poll poll, void *context) {
+mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                           int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta,
+                           int threads, mlp_poll poll, void *context) {
     return train(t, result, data, order, n_order, t->batch_size, settings, rates, momenta, threads, poll, context);
 }
 
-mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings, int threads,
-                          mlp_poll poll, void *context) {
+mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
+                          int threads, mlp_poll poll, void *context) {
     return train(t, result, data, NULL, 0, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
 }
 
-// Of layers that are not trained.
+// Zeros for layers that are not trained.
 static void clear_frozen(const mlp_network *net, void *gradient) {
     for (int l = 0; l < net->n_layers; l++) {
         const mlp_layer *layer = &net->layers[l];
@@ -427,7 +430,7 @@ static int is_finite(const mlp_network *net, const void *gradient) {
     return finite;
 }
 
-#define FLOPS_OF_A_STEP 20  // for each parameter: its memory takes as long
+#define FLOPS_OF_A_STEP 20  // per parameter: its memory traffic takes as long as that many operations
 
 mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *settings, int threads) {
     mlp_status status = check_settings(settings);

@@ -1,11 +1,11 @@
-// The trainer's memory: workspaces, the optimizer's state, a place for the gradient.
+// The trainer's memory: workspaces, the optimizer's state, the gradient.
 #include "trainer.h"
 
 #include <stdlib.h>
 
 // ---- Workspaces ----
 
-// The next part of the block, or NULL as long as it is only measured.
+// The next part of the block. With block NULL it only adds to `used` and returns NULL.
 static void *next_part(char *block, size_t *used, int64_t count, int64_t each, size_t size) {
     size_t offset = mlp_reserve(used, count, each, size);
     return block ? block + offset : NULL;
@@ -29,8 +29,8 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
     for (int l = 0; l < t->net->n_layers; l++) {
         const mlp_layer *layer = &t->net->layers[l];
         int64_t n = layer->spec.n_out;
-        void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size), *u = NULL, *z = NULL,
-             *slope = NULL;
+        void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size);
+        void *u = NULL, *z = NULL, *slope = NULL;
         if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
         if (layer->slopes) slope = next_part(block, used, capacity->slopes, n, size);
@@ -40,7 +40,8 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
     w->row_correct = next_part(block, used, rows, 1, sizeof(double));
 }
 
-// Lays the block out for that capacity; with block NULL it only measures. *pointers: the bytes in front of the numbers.
+// Lays out the block for a capacity and returns its size; with block NULL it only measures. *pointers: the bytes that
+// precede the numeric arrays.
 static size_t lay_out(mlp_trainer *t, char *block, mlp_capacity capacity, size_t *pointers) {
     const mlp_network *net = t->net;
     size_t used = 0, scratch = 0;
@@ -80,7 +81,8 @@ static mlp_status ensure_workspaces(mlp_trainer *t, mlp_capacity capacity) {
     int grows = bytes > t->bytes;
     char *old = t->block, *block = grows ? mlp_aligned_block(bytes) : old;
     if (!block) return MLP_NO_MEMORY;
-    // A child may be forked in between: what it finds is less capacity than there is, and the old block is freed last.
+    // Another thread may fork at any point: the child then sees a capacity that the memory suffices for, since it is
+    // set to 0 first, and the old block is freed last.
     t->capacity = (mlp_capacity){0};
     lay_out(t, block, capacity, &pointers);
     t->block = block;
@@ -114,7 +116,7 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
     }
     for (int i = 0; i < MLP_MOST_STATES; i++) {
         void *old = t->state[i];
-        if (other) t->state[i] = NULL, free(old);  // in this order: a child that is forked in between must not find it
+        if (other) t->state[i] = NULL, free(old);  // in this order, since another thread may fork in between
         if (fresh[i]) t->state[i] = fresh[i];
     }
     if (other) t->updates = 0;

@@ -6,17 +6,17 @@
 #include "step.h"
 
 typedef struct {
-    double loss, correct, exact;  // over the rows of a chunk
+    double loss, correct, exact;  // summed over the rows of a chunk
 } mlp_chunk_sums;
 
-// What the memory must suffice for.
+// What the trainer's memory must be large enough for.
 typedef struct {
-    int64_t rows;          // in each workspace
+    int64_t rows;          // per workspace
     mlp_row_bytes gathered;
     int workspaces, threads;
-    int64_t chunks;        // of a minibatch
-    int64_t slopes;        // chunks in a workspace: each has a gradient of the slopes of its own
-    int64_t sums;          // of gradients, in each workspace
+    int64_t chunks;        // per minibatch
+    int64_t slopes;        // chunks per workspace, each of which has its gradient of the slopes
+    int64_t sums;          // partial sums of gradients per workspace, see mlp_sums
     int has_gradient, has_squares;
 } mlp_capacity;
 
@@ -27,24 +27,25 @@ struct mlp_trainer {
     int lowest_trainable;
 
     mlp_capacity capacity;
-    size_t bytes;  // of block, which all of these are in
+    size_t bytes;  // size of block, which holds the following arrays
     void *block;
     mlp_workspace *workspaces;
     mlp_chunk_sums *chunk_sums;
-    mlp_sums *sums;     // of each workspace: which there are
-    char *memory_of_sums;  // each laid out as the parameters
-    size_t scratch_bytes;  // for each thread
+    mlp_sums *sums;        // per workspace
+    char *memory_of_sums;  // capacity.sums blocks per workspace, each laid out like the parameters
+    size_t scratch_bytes;  // per thread
     char *scratch;
 
-    mlp_optimizer optimizer;       // whose state it is
-    void *state[MLP_MOST_STATES];  // each laid out as the network's parameters; NULL until they are needed
-    int64_t updates;               // t of the optimizer: since its state began
-    void *gradient;       // of the parameters, laid out as they are; NULL until it is needed
-    double *squares;      // of the gradient: for each layer n_in + 2, of the rows of W, of b and of the slopes; or NULL
-    int64_t steps;        // minibatches ever trained on: dropout and noise differ from one to the next
+    mlp_optimizer optimizer;       // the optimizer that the state belongs to
+    void *state[MLP_MOST_STATES];  // each laid out like the parameters; NULL until needed
+    int64_t updates;               // t of the optimizer: steps since its state was created
+    void *gradient;       // laid out like the parameters; NULL until needed
+    double *squares;      // sums of squares of the gradient, n_in + 2 per layer (rows of W, b, slopes); NULL until used
+    int64_t steps;        // minibatches trained on so far: part of the rng key of dropout and noise
 };
 
-int mlp_states_of(const mlp_settings *settings);  // numbers the optimizer keeps for each parameter
+int mlp_states_of(const mlp_settings *settings);  // state arrays that the optimizer needs per parameter
+// Makes the trainer's memory large enough for `capacity`, without changing parameters or state.
 mlp_status mlp_trainer_ensure(mlp_trainer *trainer, mlp_capacity capacity);
 
 #endif

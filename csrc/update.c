@@ -1,18 +1,17 @@
-// What becomes of delta of a minibatch, in one of two ways that come to the same bits: each tile of the
-// gradient goes from its sums straight into the update; or the gradient is stored, added up from the chunks of the
-// minibatch where it has several, and then used.
+// From delta of a minibatch to updated parameters, in one of two ways with the same bits: fused, where each tile of the
+// gradient goes from registers into the update; or stored, where the gradients of the chunks are added and then
+// applied.
 #include "update.h"
 
 #include <math.h>
 
-// Minimum rows of W per thread in an update: fewer have too few chains of sums to hide the latency of an
-// addition, and take as long. A multiple of mr would leave a layer of 32 rows 28 to one member and 4 to the
-// other.
+// Rows of W are split among threads in units of this many: fewer rows have too few chains to hide the latency of fused
+// multiply-adds, and take as long. A unit of mr would split a layer of 32 rows into 28 and 4.
 #define UPDATE_ROWS 4
 
-// The one place of the 1/B: gradients are means over the minibatch. With the mean weight of all rows of an epoch
-// instead of the minibatch's own, the mean of its gradients, minibatches counted by their rows, is the gradient of the
-// weighted loss of all. If all weights are zero, the loss has no gradient; momentum and penalties still act.
+// The only place where 1/B is computed: gradients are means over the minibatch. With mean_weight, the mean weight over
+// the epoch, the mean of the gradients of all minibatches (weighted by their rows) is the gradient of the weighted loss
+// of all rows. If all weights are zero, the gradient of the loss is 0; momentum and penalties still act.
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows) {
     if (data->mean_weight > 0) return 1 / ((double)rows * data->mean_weight);
     return weight_sum > 0 ? 1 / weight_sum : 0;
@@ -24,7 +23,7 @@ static mlp_update rule_for(const mlp_layer *layer, const mlp_move *move) {
                         settings->l1 + layer->spec.l1, settings->l2 + layer->spec.l2, move->t};
 }
 
-// The gradient alone; settings belong to what is done with it.
+// Without settings, so that the kernels compute the gradient only.
 static mlp_update gradient_rule(const mlp_layer *layer, const mlp_move *move) {
     mlp_update rule = rule_for(layer, move);
     rule.settings = NULL;
@@ -40,14 +39,14 @@ static mlp_parameter with_state(const mlp_trainer *t, void *values, const void *
     return p;
 }
 
-// My block of layer l's W.
+// This member's block of layer l's W.
 static mlp_block my_block(const mlp_step *s, int l) {
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
     return mlp_block_of(s->kernels, mlp_my_part(s), spec->n_in, UPDATE_ROWS, spec->n_out);
 }
 
-// Biases and slopes go with the columns, or, where W is split by rows, to the last member: rank 0 is busy with the
-// loss.
+// Whether this member updates biases and slopes: those of its columns, or, if W is split by rows, all by the last
+// member, since rank 0 also sums the losses.
 static int has_vectors(const mlp_step *s, int l) {
     int by_rows = mlp_by_rows(s->kernels, s->sharing->size, s->net->layers[l].spec.n_out);
     return !by_rows || s->sharing->rank == s->sharing->size - 1;
@@ -57,11 +56,12 @@ static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
     return layer->spec.shared && mine.j1 > 1 ? 1 : mine.j1;
 }
 
-// ---- Straight from the tiles ----
+// ---- Fused ----
 
-#define PREFETCH_BYTES 32768  // a smaller minibatch is in the first-level cache before it can matter
+#define PREFETCH_BYTES 32768  // smaller minibatches are not worth prefetching
 
-// My part of the next minibatch, to be fetched during so many tiles: its rows lie anywhere in memory.
+// This member's part of the next minibatch, to be prefetched during `tiles` tiles, since shuffled rows are scattered in
+// memory.
 static mlp_prefetch prefetch_of(const mlp_step *s, int64_t rows, int64_t tiles) {
     int64_t i0, i1;
     mlp_share(s->sharing->rank, s->sharing->size, rows, 1, &i0, &i1);
@@ -89,7 +89,7 @@ static void update(const mlp_step *s, const mlp_trainer *t, int l, const mlp_mov
     if (layer->b) {
         s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &rule);
     }
-    if (layer->slopes) {  // their gradient is there: one row of it
+    if (layer->slopes) {  // the backward pass has summed their gradient into one row
         s->kernels->update_bias(with_state(t, layer->slopes, NULL), s->space->slope[l], 1, n_out, mine.j0,
                                 end_of_slopes(layer, mine), &rule);
     }
@@ -101,7 +101,7 @@ static const void *rows_at(const mlp_step *s, const void *matrix, int64_t row, i
     return mlp_row(matrix, s->net->dtype, row, cols);
 }
 
-// Of rows [first, first + rows) of s, chunk number `chunk` of them.
+// The gradient of layer l over rows [first, first + rows) of s, which are chunk number `chunk`.
 static void store(const mlp_step *s, int l, void *block, const mlp_update *rule, int64_t chunk, int64_t first,
                   int64_t rows) {
     const mlp_layer *layer = &s->net->layers[l];
@@ -165,12 +165,12 @@ void mlp_finish_gradient(const mlp_step *s, void *gradient, const mlp_move *move
     }
 }
 
-// ---- Clipped by its length ----
+// ---- Clipping by norm ----
 
-// One number for each row of W, then one for b and one for the slopes; those of the next layer follow.
+// Sums of squares per layer: one for each row of W, one for b, one for the slopes.
 static int64_t squares_in(const mlp_layer *layer) { return layer->spec.n_in + 2; }
 
-// Of the gradient times `factor`, a power of two.
+// Sums of squares of layer l's gradient times `factor`, a power of two.
 static void measure_layer(const mlp_step *s, int l, double *squares, const void *gradient, double factor) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.shared ? 1 : n_out, i0, i1;
@@ -209,8 +209,9 @@ static double norm_of(mlp_step *s, double *squares, const void *gradient, double
     return sqrt(sum_of_squares(s, squares));
 }
 
-// What the gradient is multiplied by; every member comes to the same. Squares above 2^1024 would make it 0: such a
-// gradient is measured again, made so small that the squares of 2^33 of the largest numbers can be added up.
+// The factor that clips the gradient to norm `most`; the same on every member. If the squares overflow, the norm is
+// infinite and the factor would be 0, so it is measured again after scaling by `small`: then the sum of 2^33 squares of
+// the largest finite number does not overflow.
 static double shortening(mlp_step *s, double *squares, const void *gradient, double most) {
     const double small = 0x1p-530;
     double norm = norm_of(s, squares, gradient, 1);
@@ -219,12 +220,12 @@ static double shortening(mlp_step *s, double *squares, const void *gradient, dou
     return most / norm_of(s, squares, gradient, small) * small;
 }
 
-// ---- Used ----
+// ---- Applying ----
 
 static void apply(const mlp_step *s, const mlp_trainer *t, int l, const void *gradient, mlp_update rule) {
     const mlp_layer *layer = &s->net->layers[l];
     mlp_block mine = my_block(s, l), vector = {0, has_vectors(s, l), mine.j0, mine.j1};
-    rule.l1 = rule.l2 = 0;  // they are in it
+    rule.l1 = rule.l2 = 0;  // the gradient contains the penalties
     s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), mlp_at(s->net, gradient, layer->W), layer->stride,
                                mine, &rule);
     rule.weight_decay = 0;
@@ -232,7 +233,7 @@ static void apply(const mlp_step *s, const mlp_trainer *t, int l, const void *gr
         s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_at(s->net, gradient, layer->b), 0, vector, &rule);
     }
     vector.j1 = end_of_slopes(layer, mine);
-    if (layer->slopes && vector.j0 < vector.j1) {  // one slope for all is the first member's
+    if (layer->slopes && vector.j0 < vector.j1) {  // a shared slope belongs to the first member's columns
         const void *slopes = mlp_at(s->net, gradient, layer->slopes);
         s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), slopes, 0, vector, &rule);
     }
@@ -268,7 +269,7 @@ void mlp_apply_gradient(mlp_step *s, mlp_trainer *t, const void *gradient, const
     if (most > 0) factor = shortening(s, t->squares, gradient, most);
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
         mlp_update rule = rule_for(&s->net->layers[l], move);
-        rule.scale = factor;  // the other one is in it
+        rule.scale = factor;  // the gradient contains move->scale
         if (s->net->layers[l].spec.trainable) apply(s, t, l, gradient, rule);
     }
     limit_all(s, move->settings);

@@ -1,8 +1,8 @@
-// What there is: a row for each activation, loss and optimizer, with its traits. C's enums, switches and checks are made of
-// the rows, and Python reads them when it is imported.
+// The activations, losses and optimizers: a row for each, with its traits. C's enums, switches and checks are generated
+// from the rows, and Python reads them at import.
 //
-// A number is never used again, not even after its row has gone: files and programs compiled long ago hold it. So a new row
-// takes the next one. What a row's functions are called follows from its name: see the files of kernels/.
+// A number is never reused, even after its row is removed, since files and compiled programs contain it: a new row
+// takes the next number. The names of a row's functions follow from its name, as described below.
 #ifndef MLP_VOCABULARY_H
 #define MLP_VOCABULARY_H
 
@@ -13,14 +13,14 @@
 // ---- Activations: formulas in mlpfast/activations.py; name_value and name_derivative in kernels/activation.inc.h ----
 
 enum {
-    MLP_IN_Z = 1,               // the derivative is written in z, which is kept for it; else in a = g(z)
-    MLP_APART = 2,              // it takes a pass of its own: whole rows, or d loss / d a, are needed first
-    MLP_HAS_ALPHA = 4,          // a parameter, at least as large as the row says
-    MLP_LEARNS_ALPHA = 8,       // for each unit, or one for all: its slopes
-    MLP_RECTIFIER = 16,         // ReLU's kin: a unit with z <= 0 on all examples is dead
-    MLP_SATURATES = 32,         // its derivative becomes flat far out
+    MLP_IN_Z = 1,               // the derivative is computed from z, which is stored; without it from a = g(z)
+    MLP_APART = 2,              // its derivative is a separate pass, which needs whole rows or d loss / d a
+    MLP_HAS_ALPHA = 4,          // has a parameter alpha >= least_alpha
+    MLP_LEARNS_ALPHA = 8,       // alpha is learned: slopes, one per unit or shared by all
+    MLP_RECTIFIER = 16,         // like ReLU: a unit with z <= 0 on all examples is dead
+    MLP_SATURATES = 32,         // the derivative tends to 0 for large |z|
     MLP_STOPS = 64,             // the derivative is 0 everywhere
-    MLP_SHARE = 128,            // of one output: a class is predicted above 1/2
+    MLP_SHARE = 128,            // values in [0, 1]: a single output above 1/2 predicts class 1
 };
 
 // X(number, NAME, name, traits, other members of mlp_activation_row)
@@ -36,7 +36,8 @@ enum {
     X(8, EXP, exp, 0) \
     X(9, SIGN, sign, MLP_SATURATES | MLP_STOPS) \
     X(10, SOFTMAX, softmax, MLP_APART) \
-    X(11, PRELU, prelu, MLP_IN_Z | MLP_APART | MLP_HAS_ALPHA | MLP_LEARNS_ALPHA | MLP_RECTIFIER, .least_alpha = -INFINITY) \
+    X(11, PRELU, prelu, MLP_IN_Z | MLP_APART | MLP_HAS_ALPHA | MLP_LEARNS_ALPHA | MLP_RECTIFIER, \
+      .least_alpha = -INFINITY) \
     X(12, GELU, gelu, MLP_IN_Z | MLP_RECTIFIER) \
     X(13, GELU_TANH, gelu_tanh, MLP_IN_Z | MLP_RECTIFIER) \
     X(14, SILU, silu, MLP_IN_Z | MLP_RECTIFIER) \
@@ -44,16 +45,16 @@ enum {
     X(16, SOFTPLUS, softplus, MLP_IN_Z | MLP_RECTIFIER) \
     X(17, SOFTSIGN, softsign, MLP_IN_Z | MLP_SATURATES) \
     X(18, HARD_SWISH, hard_swish, MLP_IN_Z | MLP_RECTIFIER) \
-    X(19, CUSTOM_ACTIVATION, custom, MLP_IN_Z | MLP_APART) /* functions of the caller's, mlp_custom_activation */
+    X(19, CUSTOM_ACTIVATION, custom, MLP_IN_Z | MLP_APART) /* mlp_custom_activation */
 
 #define MLP_ENUMERATOR(number, NAME, ...) MLP_##NAME = number,
 typedef enum {
     MLP_ACTIVATION_ROWS(MLP_ENUMERATOR)
-    MLP_ACTIVATIONS,  // above every number
+    MLP_ACTIVATIONS,  // larger than every number
 } mlp_activation;
 
 typedef struct {
-    const char *name;  // NULL where there is no row of that number
+    const char *name;  // NULL if no row has this number
     unsigned traits;
     double least_alpha;
 } mlp_activation_row;
@@ -64,14 +65,14 @@ static inline int mlp_has(mlp_activation g, unsigned traits) { return (mlp_activ
 // ---- Losses: formulas in mlpfast/losses.py; functions in kernels/loss.inc.h by the row's form ----
 
 enum {
-    MLP_OF_Z = 1,      // a function of z_L that contains the output's activation; else of a_L
+    MLP_OF_Z = 1,      // a function of z_L that contains the output activation; without it of a_L
     MLP_BY_CLASS = 2,  // takes class numbers
-    MLP_ONE_HOT = 4,   // of several outputs: class numbers become one-hot rows before it sees them
-    MLP_COUNTS = 8,    // counts what is right, since y are classes
+    MLP_ONE_HOT = 4,   // with several outputs, class numbers are converted to one-hot rows for it
+    MLP_COUNTS = 8,    // counts correct predictions, since y are classes
     MLP_SMOOTHS = 16,  // takes label_smoothing
 };
 
-// What y may hold.
+// The values that y may have.
 typedef enum {
     MLP_Y_NUMBERS,        // any
     MLP_Y_NOT_NEGATIVE,
@@ -97,7 +98,7 @@ typedef enum {
     X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = INFINITY) \
     X(6, QUANTILE, quantile, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = 1) \
     X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, 0) \
-    X(8, CUSTOM_LOSS, custom, CUSTOM, MLP_Y_NUMBERS, 0) /* functions of the caller's, mlp_custom_loss */ \
+    X(8, CUSTOM_LOSS, custom, CUSTOM, MLP_Y_NUMBERS, 0) /* mlp_custom_loss */ \
     X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z, \
       .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
     X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS, \
@@ -114,13 +115,15 @@ typedef struct {
     const char *name;
     mlp_y y;
     unsigned traits;
-    uint64_t outputs;     // that it goes with; 0: any
-    uint64_t natural;     // the one g with delta_L = g(z_L) - y, for NaturalGradient: g' is the Hessian; 0: none
-    double above, below;  // its parameter lies between; equal if it has none
+    uint64_t outputs;     // the output activations that it can be used with; 0: any
+    uint64_t natural;     // the g with delta_L = g(z_L) - y, whose g' is the Hessian (for NaturalGradient); 0: none
+    double above, below;  // its parameter is in (above, below); equal if it has none
 } mlp_loss_row;
 extern const mlp_loss_row mlp_loss_rows[MLP_LOSSES];
 
-static inline int mlp_loss_has(mlp_loss_kind loss, unsigned traits) { return (mlp_loss_rows[loss].traits & traits) != 0; }
+static inline int mlp_loss_has(mlp_loss_kind loss, unsigned traits) {
+    return (mlp_loss_rows[loss].traits & traits) != 0;
+}
 static inline int mlp_goes_with(mlp_loss_kind loss, mlp_activation output) {
     uint64_t outputs = mlp_loss_rows[loss].outputs;
     return outputs == 0 || (outputs >> output & 1);
@@ -129,15 +132,15 @@ static inline int mlp_goes_with(mlp_loss_kind loss, mlp_activation output) {
 // ---- Optimizers: formulas in mlpfast/optimizers.py; name_step in kernels/optimizer.inc.h ----
 
 enum {
-    MLP_SQUARES = 1,   // squares the gradient, of which large numbers are therefore cut
-    MLP_CORRECTS = 2,  // divides by 1 - beta^t
-    MLP_BARE = 4,      // keeps no state while momentum is 0
+    MLP_SQUARES = 1,   // squares the gradient, which is therefore clipped to MOST_SQUARED
+    MLP_CORRECTS = 2,  // bias correction by 1 - beta^t
+    MLP_BARE = 4,      // needs no state if momentum is 0
 };
 
-// The setting beside lr that a schedule may move.
+// The setting besides lr that a schedule may change.
 typedef enum { MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1 } mlp_moved;
 
-// X(number, NAME, name, states kept of each parameter, setting moved, traits)
+// X(number, NAME, name, states per parameter, setting that a schedule may change, traits)
 #define MLP_OPTIMIZER_ROWS(X) \
     X(0, SGD, sgd, 1, MLP_MOVES_MOMENTUM, MLP_BARE) \
     X(1, ADAM, adam, 2, MLP_MOVES_BETA1, MLP_SQUARES | MLP_CORRECTS) \
@@ -158,11 +161,13 @@ typedef struct {
 } mlp_optimizer_row;
 extern const mlp_optimizer_row mlp_optimizer_rows[MLP_OPTIMIZERS];
 
-// Whether there is a row of that number.
+// Whether a row has this number.
 static inline int mlp_is_activation(mlp_activation g) {
     return (unsigned)g < MLP_ACTIVATIONS && mlp_activation_rows[g].name != NULL;
 }
-static inline int mlp_is_loss(mlp_loss_kind loss) { return (unsigned)loss < MLP_LOSSES && mlp_loss_rows[loss].name != NULL; }
+static inline int mlp_is_loss(mlp_loss_kind loss) {
+    return (unsigned)loss < MLP_LOSSES && mlp_loss_rows[loss].name != NULL;
+}
 static inline int mlp_is_optimizer(mlp_optimizer o) {
     return (unsigned)o < MLP_OPTIMIZERS && mlp_optimizer_rows[o].name != NULL;
 }

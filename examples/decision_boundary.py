@@ -1,4 +1,4 @@
-"""Where a network draws the line: a circle around another, and two spirals (Lang and Witbrock, 1988).
+"""Decision boundaries: two concentric circles, and two spirals (Lang and Witbrock, 1988).
 
 The number: the accuracy on new points of the spirals.
 """

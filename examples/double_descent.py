@@ -1,16 +1,17 @@
-"""Past the width at which it can just fit every example, a network gets better again (Belkin et al., 2019).
+"""Beyond the width at which it can just fit all examples, a network gets better again (Belkin et al., 2019).
 
 n digits, a fifth of them with a wrong label; a frozen random layer of relu units, and on it a linear layer that
-minimises the squared error. At width = n the fit becomes perfect, and bends itself to the wrong labels at any price:
-the smallest singular value of the features is next to 0. Wider, of all perfect fits the one with the smallest weights
-is taken, which is where gradient descent from zero would arrive after very many steps; here the SVD takes us there.
+minimises the squared error. At width = n the fit becomes perfect and follows the wrong labels with very large weights,
+since the smallest singular value of the features is near 0. For larger widths there are many perfect fits; the SVD
+gives the one with the smallest weights, to which gradient descent from zero would converge after very many steps.
 
 The errors are medians over several draws. The number: the highest test error of all widths over that of the widest.
 """
 
 import os
 
-# Before NumPy is loaded: the threads of its SVD wait for each other at every column, on a busy machine for a minute.
+# Set before NumPy is imported: the threads of its SVD synchronise at every column, which on a busy machine takes
+# minutes.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import numpy as np

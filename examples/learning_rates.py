@@ -20,7 +20,7 @@ epochs = 10 if chosen.quick else 30
 
 
 def loss_after_training(lr):
-    """The training loss; infinity if it went there on the way."""
+    """The training loss; infinity if training diverged."""
     net = mlpfast.Network([64, 64, 10], seed=0)
     trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(lr), batch_size=32, seed=0)
     try:

@@ -1,13 +1,14 @@
-"""How sure is a network? Dropping units while it predicts too, many times over, shows how far its predictions differ:
-Monte Carlo dropout (Gal and Ghahramani, 2016).
+"""Uncertainty of predictions by Monte Carlo dropout (Gal and Ghahramani, 2016): many predictions with random dropout
+show how much they differ.
 
-On a curve through noisy points: the standard deviation of the samples is greater wherever there are no points, of which
-the plain prediction gives no sign. It tells where not to trust the curve, but not by how much it errs, which is more.
+On a curve through noisy points, the standard deviation of the samples is larger where there are no points, which the
+plain prediction does not show. It indicates where the curve cannot be trusted, but underestimates its error.
 
-On digits: a digit that is misread mostly has a greater deviation than one read rightly. The entropy of the plain
-prediction tells them apart as well here, but the plain probabilities are too sure: those of the mean have a lower loss.
+On digits, misclassified ones mostly have a larger deviation than others. Here the entropy of the plain prediction
+separates them as well, but the plain probabilities are overconfident: those of the mean have a lower loss.
 
-The number: how often a misread digit has the greater deviation, of all pairs of one misread and one not; chance is 0.5.
+The number: among all pairs of a misclassified digit and another, the fraction in which the misclassified one has the
+larger deviation; chance is 0.5.
 """
 
 import numpy as np
@@ -17,7 +18,8 @@ import mlpfast
 
 
 def told_apart(u, marked):
-    """How often u is greater where it is marked than where not, of all pairs: the area under the ROC curve."""
+    """The area under the ROC curve: of all pairs of a marked and another entry, the fraction with larger u if
+    marked."""
     return np.mean(1 + np.sign(u[marked][:, None] - u[~marked])) / 2
 
 
@@ -26,7 +28,7 @@ def entropy(p):
 
 
 def digits(seed):
-    """For three kinds of uncertainty: the loss, how well it tells the misread apart, the accuracy on the surest k."""
+    """For three measures of uncertainty: the loss, the area under the ROC curve, the accuracy on the k most certain."""
     net = mlpfast.Network([64, 256, 256, 10], output="softmax", dropout=0.5, seed=seed)
     trainer = mlpfast.Trainer(net, optimizer=mlpfast.Adam(), batch_size=32, seed=seed)
     trainer.fit(X, y, epochs=30 if chosen.quick else 100)

@@ -40,7 +40,7 @@ for name, optimizer in OPTIMIZERS.items():
         print(f"{name} is left out: {error}")
         continue
     histories[name] = history
-    losses = [history["loss"][min(epoch, history.n_epochs - 1)] for epoch in shown]  # L-BFGS may have arrived before
+    losses = [history["loss"][min(epoch, history.n_epochs - 1)] for epoch in shown]  # L-BFGS may converge earlier
     print(f"{name:<17}" + "".join(f"{loss:>9.2g}" for loss in losses) + f"{100 * history['val_accuracy'][-1]:>14.1f} %")
 
 if chosen.plot:

@@ -1,4 +1,4 @@
-"""A network that can learn the digits can as well learn them by heart under random labels (Zhang et al., 2017).
+"""A network that can learn the digits can also memorise them with random labels (Zhang et al., 2017).
 
 So its size alone does not explain why it generalises. The number: the training accuracy on random labels.
 """

@@ -1,6 +1,6 @@
-"""A random layer that never learns, under one that does: the signs of random projections keep the angles between
-images (Charikar, 2002), and a linear layer on many of them tells digits apart. Rosenblatt's perceptron (1958) was
-built so.
+"""A fixed random layer below a trained one: the signs of random projections preserve the angles between images
+(Charikar, 2002), and a linear layer on many of them classifies digits. Rosenblatt's perceptron (1958) had this
+structure.
 
 The number: the test accuracy at the greatest width.
 """

@@ -1,9 +1,9 @@
-"""What keeps a network from learning its examples by heart: 400 digits, a fifth of them with a random label.
+"""Regularisation against memorising the examples: 400 digits, a fifth of them with a random label.
 
-The generalisation gap is the loss on other digits, labelled as badly, minus the loss on those it has seen: without
-anything, with a penalty l2/2 |W|^2 or l1 |W|, with dropout of hidden units, with noise on the inputs, and with early
-stopping, which has to set a fifth of the 400 aside to see when their loss rises. The accuracy is that on the true
-labels of the others.
+The generalisation gap is the loss on other digits with as many wrong labels minus the training loss: without
+regularisation, with a penalty l2/2 |W|^2 or l1 |W|, with dropout of hidden units, with noise on the inputs, and with
+early stopping, which holds out a fifth of the 400 to see when their loss rises. The accuracy is that on the true labels
+of the other digits.
 
 The number: the largest gap of the five, as a share of the gap without any.
 """

@@ -1,4 +1,4 @@
-"""What the examples have in common: two options, and the files of plots."""
+"""Shared by the examples: command-line options and plots."""
 
 import argparse
 

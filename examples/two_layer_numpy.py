@@ -1,4 +1,4 @@
-"""Two layers of sigmoid units under a squared error, without biases: ten lines of NumPy, and mlpfast beside them.
+"""Two layers of sigmoid units with a squared error, without biases: ten lines of NumPy compared with mlpfast.
 
     a = sigmoid(X W_1)    yhat = sigmoid(a W_2)    loss = (1/B) sum of (yhat - y)^2
 
@@ -18,7 +18,7 @@ def sigmoid(z):
 
 
 def numpy_step(X, y, W_1, W_2, lr):
-    """One step of gradient descent, in place -> the loss before it."""
+    """One step of gradient descent, in place; returns the loss before it."""
     a = sigmoid(X @ W_1)
     yhat = sigmoid(a @ W_2)
     delta_2 = 2 * (yhat - y) * yhat * (1 - yhat)

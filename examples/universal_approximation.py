@@ -1,5 +1,5 @@
-"""One hidden layer approximates any continuous function, if it is wide enough (Cybenko, 1989; Hornik, 1991). How wide?
-And would the same number of parameters do better in a deep network (Telgarsky, 2016)?
+"""A wide enough hidden layer approximates any continuous function (Cybenko, 1989; Hornik, 1991). How wide must it be,
+and is a deep network with as many parameters better (Telgarsky, 2016)?
 
 The function: sin(2 pi x) + a small zigzag, on [-1, 1]. The number: the RMS error of the widest network.
 """

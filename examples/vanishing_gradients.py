@@ -1,10 +1,10 @@
-"""What is left of the residual delta on its way down through 20 layers, under three choices of units and first weights.
+"""How the residual delta shrinks through 20 layers, for three choices of activation and initial weights.
 
-Each layer multiplies delta by W^T and by g'. sigmoid' is 1/4 at most, so Xavier's weights, which would keep delta's
-size without it, lose a factor of 4 a layer. Weights from N(0, 1) are large enough to make up for some of that, but they
-drive the units to their limits. ReLU's derivative is 0 or 1, and He's weights make up for the zeros.
+Each layer multiplies delta by W^T and by g'. sigmoid' is at most 1/4, so with Xavier's weights, which by themselves
+keep the size of delta, it loses a factor of 4 per layer. Weights from N(0, 1) compensate for some of that, but saturate
+the units. ReLU's derivative is 0 or 1, and He's weights compensate for the zeros.
 
-The number: how many times more of delta_L comes through to layer 1 with ReLU and He than with sigmoid and Xavier.
+The number: |delta_1| / |delta_L| with ReLU and He, relative to that with sigmoid and Xavier.
 """
 
 import numpy as np

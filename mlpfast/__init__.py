@@ -1,4 +1,4 @@
-"""Multilayer perceptrons on the CPU: trained and served by a C core, under a thin Python layer.
+"""Multilayer perceptrons on the CPU: training and prediction in a C core, with a thin Python layer.
 
     net = mlpfast.Network([64, 128, 10], output="softmax", seed=0)
     mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.1, momentum=0.9), seed=0).fit(X, y, epochs=10)
@@ -45,7 +45,7 @@ __all__ = [
     "initializers", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]
 
-_LATER = ("datasets", "diagnostics", "plots")  # loaded when first used: that is a third of the time to import
+_LATER = ("datasets", "diagnostics", "plots")  # imported on first use: they are a third of the import time
 
 
 def __getattr__(name):

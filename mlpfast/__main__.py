@@ -1,6 +1,6 @@
-"""`python -m mlpfast` trains on the digits, and does the same training in plain NumPy beside it.
+"""`python -m mlpfast` trains on the digits, and compares with the same training in plain NumPy.
 
-`python -m mlpfast info` prints how mlpfast was built and what it uses here, as JSON.
+`python -m mlpfast info` prints the build and run-time configuration as JSON.
 """
 
 import argparse
@@ -70,7 +70,7 @@ def load(options):
 
 
 def race(trainer, twin, data, epochs):
-    """Train both, epoch by epoch in turns -> their seconds for each epoch and the last epoch's losses."""
+    """Train both in alternating epochs -> the seconds of each epoch and the losses of the last one, for both."""
     X, y, X_test, y_test = data
     X_twin = X
     if X.dtype == np.uint8:
@@ -96,7 +96,7 @@ def race(trainer, twin, data, epochs):
 
 def report(seconds, losses, n):
     """Print the speeds and their ratio; True if the two losses agree."""
-    best = [min(times) for times in seconds]  # what else the machine does can only slow an epoch down
+    best = [min(times) for times in seconds]  # the fastest epoch is the least disturbed by other processes
     for i, name in enumerate(("mlpfast", "plain NumPy")):
         speed = f"{n / best[i]:>11,.0f} examples per second in the fastest epoch"
         print(f"{name:<12} {speed}, all {len(seconds[i])} epochs {sum(seconds[i]):.3f} s, last loss {losses[i]:.6f}")
@@ -112,7 +112,7 @@ def train(parser, options):
         data = load(options)
         X, y, X_test, y_test = data
         sizes = [X.shape[1], *options.layers, 10]
-        network = Network(sizes, output="softmax", seed=options.seed, input_scale=1 / 255)  # for uint8 alone
+        network = Network(sizes, output="softmax", seed=options.seed, input_scale=1 / 255)  # only applied to uint8
         trainer = Trainer(
             network,
             optimizer=SGD(lr=options.lr, momentum=options.momentum),
@@ -140,7 +140,7 @@ def train(parser, options):
 
 
 def main(arguments=None):
-    """The command line -> exit code."""
+    """Run the command line; returns the exit code."""
     try:
         parser, options = parsed(arguments)
         if options.command == "info":

@@ -4,14 +4,14 @@ import functools
 
 
 class Closed:
-    """Once it has been made, only attributes that it has can be set; names with an underscore are nobody's concern.
+    """After construction only existing attributes can be set, except names that begin with an underscore.
 
-    This holds for the library's own classes: objects of a class that somebody has derived from one stay open.
+    This applies to the library's classes only: objects of users' subclasses accept any attribute.
     """
 
     _closed = False
     _properties: frozenset[str] = frozenset()
-    _elsewhere: dict[str, str] = {}  # {a name that users try: what stands for it here}
+    _elsewhere: dict[str, str] = {}  # {a name that users try: a hint what to use instead}
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
@@ -21,14 +21,14 @@ class Closed:
             cls.__init__ = _then_closed(cls, cls.__init__)  # type: ignore[method-assign]
 
     def __setattr__(self, name, value):
-        # Not `in vars(self)`: once an object's dict has been asked for, its attributes are slower to read.
+        # hasattr instead of `in vars(self)`: accessing an object's __dict__ makes its attributes slower to read.
         if name[0] != "_" and self._closed and (name in self._properties or not hasattr(self, name)):
             _check(self, name)
         super().__setattr__(name, value)
 
 
 def _then_closed(cls, init):
-    """init, and then the object is closed if it is of cls itself, and so wholly made."""
+    """init, which also closes the object if it is of cls itself: in a subclass, construction is not finished yet."""
 
     @functools.wraps(init)
     def init_and_close(self, *args, **kwargs):
@@ -40,7 +40,7 @@ def _then_closed(cls, init):
 
 
 def _check(self, name):
-    """AttributeError unless it is the name of a property that can be set."""
+    """AttributeError unless name is that of a property with a setter."""
     cls = type(self)
     if name not in self._properties:
         raise AttributeError(f"{cls.__name__} has no attribute {name!r}{_instead(self, name) or _nearest(self, name)}")
@@ -49,7 +49,7 @@ def _check(self, name):
 
 
 def _instead(self, name):
-    """What stands for a name that cannot be set, or ""."""
+    """A hint for a name that cannot be set, or ""."""
     if name in self._elsewhere:
         return f": {self._elsewhere[name]}"
     if name in _parameters(self):
@@ -58,8 +58,8 @@ def _instead(self, name):
 
 
 def _nearest(self, name):
-    """The nearest name to an unknown one, or all names there are."""
-    import difflib  # here, because few need it
+    """A hint with the nearest known name, or with all of them."""
+    import difflib  # here, since it is rarely needed
 
     own = sorted(n for n in {*vars(self), *self._properties} if n[0] != "_")
     names = {n.lower(): n for n in [*_parameters(self), *own]}
@@ -70,7 +70,7 @@ def _nearest(self, name):
 
 
 def _parameters(self):
-    """What the constructor takes."""
+    """The parameters of the constructor."""
     import inspect
 
     return inspect.signature(type(self)).parameters

@@ -1,4 +1,4 @@
-"""Version, threads and what the library was built with."""
+"""Version, number of threads, and build configuration."""
 
 import platform
 import sys
@@ -12,35 +12,34 @@ __version__ = "0.1.0"
 
 MOST_THREADS = 256  # as in csrc/team.c
 
-_most_threads = None  # what set_num_threads was given
+_most_threads = None  # the argument of set_num_threads
 
 
 def get_num_threads():
-    """The largest number of threads a call takes by itself: what set_num_threads was given, else OpenMP's default
-    (OMP_NUM_THREADS, or all processors), but no more than this process may use by its affinity and, in a container, its
-    CPU quota."""
+    """The largest number of threads of a call without `threads`: the limit of set_num_threads, else OpenMP's default
+    (OMP_NUM_THREADS, or all processors), limited by the process's CPU affinity and, in a container, its CPU quota."""
     return _most_threads or _core.max_threads()
 
 
 def set_num_threads(n):
-    """Let calls without a `threads` argument of their own take at most n threads; None restores the default.
+    """Limit calls without a `threads` argument to n threads; None restores the default.
 
-    Small jobs take fewer. The number of threads never changes a result.
+    Small jobs use fewer. The number of threads does not affect results.
     """
     global _most_threads
     _most_threads = None if n is None else whole_number("n", n, least=1, most=MOST_THREADS)
 
 
 def checked_threads(threads):
-    """A `threads` argument as the core takes it: n > 0 is n; None leaves it to the work, up to what set_num_threads was
-    given (a negative number) or to what OpenMP would take (0)."""
+    """A `threads` argument in the core's form: n > 0 is n; None depends on the amount of work, limited by
+    set_num_threads (encoded as a negative number) or by OpenMP's default (0)."""
     if threads is None:
         return -(_most_threads or 0)
     return whole_number("threads", threads, least=1, most=MOST_THREADS)
 
 
 def show_config(mode="stdout"):
-    """Print how mlpfast was built and what it uses here; with mode="dicts" return it as a dict instead."""
+    """Print the build and run-time configuration; with mode="dicts" return it as a dict instead."""
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
     config = {
@@ -57,6 +56,6 @@ def show_config(mode="stdout"):
     }
     if mode == "dicts":
         return config
-    import json  # here, because importing mlpfast should cost next to nothing
+    import json  # here, to keep the import of mlpfast fast
 
     print(json.dumps(config, indent=2))

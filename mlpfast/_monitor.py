@@ -1,10 +1,10 @@
-"""Following one number of the logs: which way is it to go, and does it still improve?"""
+"""Monitors a number of the logs: the direction that is better, the best value so far, patience."""
 
 import math
 
 from ._scalars import one_of, real_number, whole_number
 
-# The names of the library's own numbers, each also with "val_", and what is better; top_1, top_2, ... shall rise.
+# Built-in numbers of the logs, each also with "val_": whether min or max is better; for top_1, top_2, ... it is max.
 DIRECTIONS = {
     "loss": "min", "objective": "min", "mae": "min", "mse": "min",
     "accuracy": "max", "exact_match": "max", "r2": "max",
@@ -14,7 +14,7 @@ WITH_DIRECTION = f"{', '.join(DIRECTIONS)} and top_k, also with val_"  # for mes
 
 
 def direction(name):
-    """"min" or "max", what is better of the number of that name in the logs; None where the name does not tell."""
+    """"min" or "max", whichever is better for that name in the logs; None for unknown names."""
     name = name.removeprefix("val_")
     if name.startswith("top_") and name[4:].isdecimal():
         return "max"
@@ -22,12 +22,12 @@ def direction(name):
 
 
 def is_ours(name):
-    """Whether a number of that name in the logs is, or may become, the library's own."""
+    """Whether a name in the logs is reserved for built-in numbers."""
     return name.startswith("val_") or name in WITHOUT_DIRECTION or direction(name) is not None
 
 
 def check_names(there, argument, names):
-    """ValueError if one of the names that an argument asks for is not among those of the logs."""
+    """ValueError if one of the names, given in `argument`, is not in the logs."""
     for name in names:
         if name in there:
             continue
@@ -40,13 +40,13 @@ def check_names(there, argument, names):
 
 
 def number_of(logs, argument, name):
-    """logs[name], which an argument asks for."""
+    """logs[name]; ValueError naming `argument` if it is missing."""
     check_names(logs, argument, [name])
     return logs[name]
 
 
 class Monitor:
-    """The best value so far of `monitor` (None: "val_loss", or else "loss"), and for how many epochs it has stood."""
+    """The best value so far of `monitor` (None: "val_loss" if present, else "loss"), and the epochs since then."""
 
     def __init__(self, monitor, patience, min_delta, mode):
         if not (monitor is None or isinstance(monitor, str)):
@@ -61,7 +61,7 @@ class Monitor:
         return self.monitor or ("val_loss" if "val_loss" in logs else "loss")
 
     def rises(self, name):
-        """Whether larger is better; ValueError if nobody has said so."""
+        """Whether larger is better; ValueError if neither mode nor the name determines it."""
         better = self.mode or direction(name)
         if better is None:
             raise ValueError(
@@ -71,8 +71,8 @@ class Monitor:
         return better == "max"
 
     def check(self, names):
-        """ValueError if the logs, which will have those names (None: any), will not have what is monitored, or if
-        nobody has said what is better."""
+        """ValueError if the monitored name is not among `names`, those of the logs (None: unknown), or if its direction
+        is unknown."""
         self.rises(self.monitor or "loss")
         if names is not None:
             check_names(names, "monitor", [self.name_in(names)])
@@ -81,18 +81,18 @@ class Monitor:
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
 
     def observe(self, logs):
-        """Take notice of an epoch's numbers -> whether this one is the best so far, by more than min_delta."""
+        """Record the numbers of an epoch; returns whether it is the best so far, by more than min_delta."""
         name = self.name_in(logs)
         value = number_of(logs, "monitor", name)
         better = value > self.best + self.min_delta if self.rises(name) else value < self.best - self.min_delta
-        better = better or (math.isnan(self.best) and not math.isnan(value))  # the first; NaN never is
+        better = better or (math.isnan(self.best) and not math.isnan(value))  # the first value; never NaN
         if better:
             self.best = value
         self.waited = 0 if better else self.waited + 1
         return better
 
     def ran_out(self):
-        """Whether patience has come to its end; it then starts anew."""
+        """Whether there was no improvement for `patience` epochs; if so, the count restarts."""
         if self.waited < self.patience:
             return False
         self.waited = 0
@@ -100,7 +100,7 @@ class Monitor:
 
 
 def goal(name, value):
-    """(whether it shall rise, the number to reach) of a goal: a number, or a pair such as (">=", 0.95)."""
+    """(whether larger is better, the number to reach) from a goal: a number, or a pair such as (">=", 0.95)."""
     argument = f"stop_at[{name!r}]"
     if isinstance(value, (tuple, list)):
         if len(value) != 2 or value[0] not in (">=", "<="):

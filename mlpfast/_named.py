@@ -1,4 +1,4 @@
-"""What activations and losses have in common."""
+"""The base class of activations and losses."""
 
 import math
 from typing import Any
@@ -8,9 +8,9 @@ from ._scalars import one_of
 
 
 class Named(Closed):
-    """Known to the core by its name, and fixed once it is made, since a network or a Trainer has been told what it is.
+    """Identified in the core by its name. Immutable, since networks and Trainers copy its settings to the core.
 
-    known: {name: its row in the core's vocabulary}. parameters: the attributes that a constructor of its own takes.
+    known: {name: its row in the core's vocabulary}. parameters: the arguments of a subclass's constructor.
     """
 
     known: dict[str, Any] = {}
@@ -36,14 +36,14 @@ class Named(Closed):
 
 
 def bounds(least, most=math.inf):
-    """Limits of the core's as real_number takes them: None for one that is infinite."""
+    """Limits from the core in the form of real_number: None for an infinite one."""
     return [None if math.isinf(limit) else limit for limit in (least, most)]
 
 
 def from_name(argument, value, base, names, classes, example):
-    """value, a name or an object of base, as an object.
+    """An object from value, a name or an object of base.
 
-    classes: {name: the class it stands for}, for the names that stand for more than base(name).
+    classes: {name: class} for names whose object is not just base(name).
     """
     if isinstance(value, base):
         if type(value) is base:

@@ -1,19 +1,19 @@
-"""The same training in plain NumPy: what mlpfast is timed against, and its equations.
+"""The same training in plain NumPy, which mlpfast is timed against.
 
     z_l = a_{l-1} W_l + b_l,   a_l = max(z_l, 0),   yhat = softmax(z_L)
     delta_L = yhat - y,        delta_l = (delta_{l+1} W_{l+1}^T) * (z_l > 0)
     V = momentum V + lr/B a_{l-1}^T delta_l,   W_l = W_l - V,   b_l likewise with the sum of delta_l's rows
 
-It is meant to be fast: every large array is made once and written in place.
+Optimized for speed: large arrays are allocated once and written in place.
 """
 
 import numpy as np
 
 
 class NumpyMLP:
-    """ReLU layers under a softmax with cross-entropy, trained by SGD with momentum.
+    """ReLU layers and a softmax output with cross-entropy, trained by SGD with momentum.
 
-    parameters: [W_1, b_1, W_2, b_2, ...] as Network.parameters has them; they are copied.
+    parameters: [W_1, b_1, W_2, b_2, ...] as in Network.parameters; they are copied.
     """
 
     def __init__(self, parameters, *, batch_size, lr, momentum=0.0):
@@ -26,20 +26,20 @@ class NumpyMLP:
         self.a = [np.empty((batch_size, n), dtype) for n in widths]
         self.delta = [np.empty((batch_size, n), dtype) for n in widths[1:]]
         self.rows = np.arange(batch_size)
-        self.zeros = np.zeros((batch_size, max(widths)), dtype)  # np.maximum is four times as fast with an array
+        self.zeros = np.zeros((batch_size, max(widths)), dtype)  # np.maximum is four times as fast as with a scalar
 
     def epoch(self, X, y, order):
-        """Train on X (n, n_in), y (n,) in that order -> mean loss, each minibatch's before its update."""
+        """Train on X (n, n_in), y (n,) in `order`; returns the mean loss, of each minibatch before its update."""
         loss = 0.0
         for start in range(0, len(order), self.batch_size):
             index = order[start : start + self.batch_size]
             x = self.a[0][: len(index)]
-            np.take(X, index, axis=0, out=x, mode="clip")  # mode="raise" would copy once more
+            np.take(X, index, axis=0, out=x, mode="clip")  # mode="raise" would make another copy
             loss += self.step(x, y[index])
         return loss / len(order)
 
     def step(self, x, y):
-        """Train on one minibatch -> the sum of its losses before the update."""
+        """Train on one minibatch; returns the sum of its losses before the update."""
         B = len(x)
         a = self.forward(x)
         z = a[-1]
@@ -52,7 +52,7 @@ class NumpyMLP:
 
         delta = yhat
         delta[self.rows[:B], y] -= 1
-        delta *= self.lr / B  # here, where it is the smallest
+        delta *= self.lr / B  # applied here, since delta_L is the smallest array
         for l in reversed(range(len(self.W))):
             dW, db = np.matmul(a[l].T, delta, out=self.dW[l]), delta.sum(axis=0)
             if l > 0:

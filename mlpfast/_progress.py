@@ -1,12 +1,12 @@
-"""How fit shows where it is."""
+"""The progress bar of fit."""
 
 import time
 
-LAST = ("objective", "lr", "momentum")  # of the numbers shown
+LAST = ("objective", "lr", "momentum")  # shown after all others
 
 
 class Progress:
-    """A tqdm bar over the epochs; a line per epoch where tqdm is missing; nothing unless wanted."""
+    """A tqdm bar over the epochs, or without tqdm a line per epoch; nothing if not wanted."""
 
     def __init__(self, wanted, epochs):
         self.wanted, self.epochs, self.done, self.bar = wanted, epochs, 0, None
@@ -18,12 +18,13 @@ class Progress:
                 from tqdm.auto import tqdm
             except ImportError:
                 return self
-            form = "{n_fmt}/{total_fmt}|{bar}|{elapsed}<{remaining}{postfix}"  # short: 80 columns shall hold numbers
+            # Short, so that numbers fit into 80 columns.
+            form = "{n_fmt}/{total_fmt}|{bar}|{elapsed}<{remaining}{postfix}"
             self.bar = tqdm(total=self.epochs, bar_format=form)
         return self
 
     def show(self, logs):
-        """One more epoch is done, with these numbers."""
+        """Show that another epoch is done, with its numbers."""
         self.done += 1
         if not self.wanted:  # an epoch may take microseconds
             return
@@ -36,7 +37,7 @@ class Progress:
             print(f"epoch {self.done}/{self.epochs}  {self.time()}  {text}", flush=True)
 
     def that_fit(self, numbers):
-        """As many of them as the bar has columns for, none of them cut; at least one."""
+        """As many of the numbers as fit into the bar's columns uncut, at least one."""
         columns = getattr(self.bar, "ncols", None)  # None: not a terminal
         if columns is not None:
             columns -= len(f"{self.epochs}/{self.epochs}|#|0:00:00<0:00:00, ")
@@ -45,7 +46,7 @@ class Progress:
         return ", ".join(numbers)
 
     def time(self):
-        """How long the rest will take if its epochs take as long as those so far; at the end, how long all took."""
+        """The estimated remaining time, from the mean time of an epoch so far; at the end the total time."""
         seconds, left = time.monotonic() - self.start, self.epochs - self.done
         return f"{clock(seconds * left / self.done)} left" if left else f"{clock(seconds)} in all"
 
@@ -55,7 +56,7 @@ class Progress:
 
 
 def in_order(names):
-    """Those that matter first: the loss, then accuracy and metrics, of the validation data before the data's own."""
+    """The names in the order of display: loss, accuracy, metrics, each with the validation's first; LAST at the end."""
     kinds = dict.fromkeys(name.removeprefix("val_") for name in names)
     pairs = [name for kind in kinds for name in (f"val_{kind}", kind) if name in names]
     return sorted(pairs, key=lambda name: name.removeprefix("val_") in LAST)

@@ -1,7 +1,7 @@
-"""Work on many items, shared with helping threads of Python's for as long as it lasts.
+"""A map over items on temporary Python threads.
 
-concurrent.futures would do for all but the rare: an executor waits for ever for a thread that dies at its birth for
-want of memory, and in a process that a signal handler has forked, and refuses to work at the end of the interpreter.
+concurrent.futures fails in rare cases: an executor waits forever for a thread that could not start for lack of memory,
+or in a child forked by a signal handler, and it refuses work during interpreter shutdown.
 """
 
 import _thread
@@ -11,13 +11,13 @@ from typing import Any
 from . import _core
 from ._fpmode import in_default_mode
 
-AT_A_TIME = 8  # items for each thread, whose results are all in memory
+AT_A_TIME = 8  # items per thread and round: their results are in memory at the same time
 
 
 def in_order(function, items, threads):
-    """function(item) of each, in their order; an exception is that of the first item that has one.
+    """Yields function(item) for each item in order; of several exceptions, raises that of the first item.
 
-    The calling thread works too. Where the system refuses helpers it works with fewer, and alone in a forked child.
+    The calling thread works too. If threads cannot be started it uses fewer, and in a forked child none.
     """
     threads = min(threads, len(items))
     if threads <= 1:
@@ -30,10 +30,10 @@ def in_order(function, items, threads):
 class _Shared:
     def __init__(self, function, items, helpers):
         self.function, self.items = function, items
-        self.left = list(reversed(range(len(items))))  # pop takes the first of them, and no two threads the same
+        self.left = list(reversed(range(len(items))))  # pop() is atomic and returns the first remaining item
         self.done: list[Any] = [None] * len(items)  # (result,) or an exception
         self.helping = [False] * helpers
-        self.bell = _thread.allocate_lock()  # open when a helper has ended
+        self.bell = _thread.allocate_lock()  # released when a helper has finished
         self.bell.acquire()
         self.forks = _core.forks()
 
@@ -47,18 +47,18 @@ class _Shared:
         for k, done in enumerate(self.done):
             if isinstance(done, Exception):
                 raise done
-            # One that had no helper after all, who may be in the process that this one was forked from.
+            # None: a helper took the item, but exists only in the parent process.
             yield self.function(self.items[k]) if done is None else done[0]
 
     def call_helpers(self):
         for number in range(len(self.helping)):
             try:
                 _thread.start_new_thread(self.help, (number,))
-            except RuntimeError:  # the system has no more
+            except RuntimeError:  # no more threads available
                 return
 
     def await_helpers(self):
-        """No thread is left at work, whatever happens to this one."""
+        """Wait until no helper is running, even if this thread is interrupted."""
         try:
             while self.is_helped():
                 self.bell.acquire(timeout=0.05)
@@ -76,17 +76,17 @@ class _Shared:
             self.work()
         finally:
             self.helping[number] = False
-            with contextlib.suppress(RuntimeError):  # open already
+            with contextlib.suppress(RuntimeError):  # already released
                 self.bell.release()
 
     def work(self):
         while self.left:
             try:
                 k = self.left.pop()
-            except IndexError:  # another was faster
+            except IndexError:  # another thread took the last item
                 return
             try:
                 self.done[k] = (self.function(self.items[k]),)
             except Exception as error:
                 self.done[k] = error
-                self.left.clear()  # those before it have been begun
+                self.left.clear()  # all earlier items have been started

@@ -10,7 +10,7 @@ from ._scalars import flag, real_number
 from ._targets import classes
 from ._weights import weights
 
-HOLD_OUT = 2**56 - 1  # the last number of an epoch that the shuffle's streams have room for
+HOLD_OUT = 2**56 - 1  # the largest epoch number of the shuffle's streams, so that no epoch uses the same one
 
 
 def training_and_validation(trainer, X, y, weights, validation_data, validation_split, stratify, keep_y):
@@ -45,10 +45,9 @@ def _validation(validation_data, network, loss, keep_y) -> Data | None:
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):
-    """(the examples to train on, those held out), each in the order of the rows, on the same X. Fixed by the seed.
+    """(training examples, held-out examples), each in the order of the rows, sharing X; determined by the seed.
 
-    Rows keep their sample_weight in both parts; class_weight applies, and "balanced" counts, only among those to train
-    on.
+    Both keep their sample_weight. class_weight applies to the training examples only, and is balanced over them.
     """
     groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
@@ -62,7 +61,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
 
 def _drawn(groups, fraction, seed):
-    """Which rows are held out (n,): of each group its share, to within one row."""
+    """Which rows are held out, a boolean array (n,): the fraction of each group, to within one row."""
     n = len(groups)
     wanted = round(n * fraction)
     if not 0 < wanted < n:
@@ -70,13 +69,13 @@ def _drawn(groups, fraction, seed):
         raise ValueError(f"validation_split={fraction} leaves no row of {n} to {left}")
     quotas = np.bincount(groups) * (wanted / n)
     counts = np.floor(quotas).astype(np.int64)
-    most_missing = np.argsort(counts - quotas, kind="stable")  # the largest remainders get the rows that are left
+    most_missing = np.argsort(counts - quotas, kind="stable")  # the remaining rows go to the largest remainders
     counts[most_missing[: wanted - counts.sum()]] += 1
     order = np.empty(n, np.int64)
     _core.shuffle(order, seed, HOLD_OUT)
     order = order[np.argsort(groups[order], kind="stable")]  # group by group, shuffled within each
     group = groups[order]
-    place = np.arange(n) - np.searchsorted(group, group)  # within its group
+    place = np.arange(n) - np.searchsorted(group, group)  # position within its group
     held_out = np.zeros(n, bool)
     held_out[order[place < counts[group]]] = True
     return held_out

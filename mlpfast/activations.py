@@ -1,6 +1,6 @@
 """Activations a = g(z); csrc/kernels/activation.inc.h computes them and their derivatives.
 
-A name stands for the usual parameter; an object carries another.
+Names use the default parameter; objects set another.
 
     identity      z
     relu          max(z, 0), derivative 0 at 0                                       Nair and Hinton (2010)
@@ -8,7 +8,7 @@ A name stands for the usual parameter; an object carries another.
     prelu         the same with learned alpha;  PReLU(alpha=0.25, shared=False)      He et al. (2015)
     elu           z if z > 0, else alpha (e^z - 1);  ELU(alpha=1.0), alpha >= 0      Clevert et al. (2016)
     selu          1.0507 (z if z > 0, else 1.6733 (e^z - 1))                         Klambauer et al. (2017)
-    gelu          z Phi(z), Phi the distribution of the standard normal              Hendrycks and Gimpel (2016)
+    gelu          z Phi(z), Phi the standard normal distribution function            Hendrycks and Gimpel (2016)
     gelu_tanh     z/2 (1 + tanh(sqrt(2/pi) (z + 0.044715 z^3)))                      the same paper
     silu          z sigmoid(z); "swish" is another name for it                       Elfwing et al. (2018)
     mish          z tanh(log(1 + e^z))                                               Misra (2020)
@@ -21,7 +21,7 @@ A name stands for the usual parameter; an object carries another.
     exp           e^z
     sign          -1, 0 or 1: the threshold unit; its derivative is 0 everywhere     McCulloch and Pitts (1943)
     softmax       e^z_j / sum_k e^z_k, over a row; its derivative is the full Jacobian
-    Custom(forward, derivative)                                                      functions of your own
+    Custom(forward, derivative)                                                      your own Python functions
 """
 
 from collections.abc import Callable
@@ -35,7 +35,7 @@ NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 
 
 class Activation(Named):
-    """An activation by name, with its parameter. Two are equal if they compute the same."""
+    """An activation by name, with its parameter. Two are equal if name and parameters are."""
 
     known = ACTIVATIONS
     alpha, shared = 0.0, False
@@ -75,9 +75,9 @@ class ELU(Activation):
 
 
 class PReLU(Activation):
-    """z if z > 0, else alpha z, with alpha learned: one for each unit, or shared by all units of the layer.
+    """z if z > 0, else alpha z, with alpha learned: one slope per unit, or one shared by all units of the layer.
 
-    alpha is where they start; Layer.slopes holds them as they are. They are not penalised by l1 and l2.
+    alpha is the initial value; Layer.slopes holds the current ones. l1 and l2 do not penalise them.
     """
 
     parameters = ("alpha", "shared")
@@ -87,15 +87,15 @@ class PReLU(Activation):
 
 
 class Custom(Activation):
-    """g(z) and g'(z) as Python functions: forward(z) and derivative(z), element by element on an array z (rows, units)
-    of the network's dtype, which they may keep or change. Both return an array of z's shape.
+    """g(z) and g'(z) as Python functions: forward(z) and derivative(z), elementwise on an array z (rows, units) of the
+    network's dtype, which they may keep or change. Both return an array of z's shape.
 
         Network([4, 16, 3], activation=Custom(lambda z: np.sin(z), lambda z: np.cos(z)))
 
     The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
-    the functions for whole minibatches; predict and evaluate for some rows at a time, from several threads. An
-    exception they raise ends the call, and the network is as it was after the last whole minibatch. The same bits on
-    any machine, and for any split of the rows, are theirs to keep.
+    the functions for whole minibatches; predict and evaluate call them for some rows at a time, from several threads.
+    An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
+    on every machine and for any split of the rows only if the functions have.
     """
 
     parameters = ("forward", "derivative")
@@ -123,6 +123,6 @@ WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if 
 
 
 def checked(name, value):
-    """value, a name or an object, as an Activation; `name` is the argument's for the messages."""
+    """An Activation from value, a name or an object; `name`: the argument's name, for messages."""
     value = OTHER_NAMES.get(value, value) if isinstance(value, str) else value
     return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)")

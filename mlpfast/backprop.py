@@ -1,13 +1,13 @@
-"""Backpropagation, layer by layer: the page that reads as the equations, on the kernels of the training step.
+"""Backpropagation, layer by layer, written like the equations and computed by the kernels of the training step.
 
     forward    z_l = a_{l-1} W_l + b_l,   a_l = g_l(z_l),   a_0 = X
     residuals  delta_L = d loss / d z_L,  delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l)     one row per example
     gradients  dJ/dW_l = (1/B) a_{l-1}^T delta_l + l2 W_l + l1 sign(W_l),   dJ/db_l = (1/B) sum of delta_l's rows
     inputs     d loss / dX = delta_1 W_1^T                                                   one row per example
 
-forward and residuals are written out below; `gradients` are those of the training step itself, which a step of Trainer
-on the same minibatch uses, bit for bit. The 1/B stands in them alone.
-Lists run over the layers: [0] belongs to layer 1, [-1] to layer L.
+forward and residuals are computed below layer by layer; `gradients` calls the core, and gives the bits that a step of
+Trainer on the same minibatch uses. Only the gradients contain the factor 1/B.
+Lists have an entry per layer: [0] belongs to layer 1, [-1] to layer L.
 """
 
 from typing import NamedTuple
@@ -24,7 +24,7 @@ from ._weights import checked_mean_weight
 
 
 class Tape(NamedTuple):
-    """What a forward pass leaves behind: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
+    """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
 
     X: np.ndarray
     z: list
@@ -59,7 +59,7 @@ def residuals(net, X, y, loss):
 def _deltas(net, tape, data, loss):
     last = len(net.layers) - 1
     delta = _loss_and_delta(net, tape, data, loss)[1]
-    if loss.through_output:  # it is d loss / d a_L
+    if loss.through_output:  # delta is d loss / d a_L
         _through_derivative(net, tape, last, delta)
     deltas = [delta]
     for l in range(last, 0, -1):
@@ -74,7 +74,7 @@ def _loss_and_delta(net, tape, data, loss):
 
 
 def _through_derivative(net, tape, l, delta):
-    """delta, d loss / d a of layer l, becomes d loss / d z in place."""
+    """Turn delta from d loss / d a of layer l into d loss / d z, in place."""
     unit = net.layers[l]._unit
     kept = tape.z[l] if unit.traits.in_z else tape.a[l]  # what g' is written in
     _kernels.through_derivative(delta, kept, unit, net.layers[l].slopes)
@@ -82,17 +82,17 @@ def _through_derivative(net, tape, l, delta):
 
 @in_default_mode
 def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None, inputs=False):
-    """[(dJ/dW_1, dJ/db_1), ...]: W's and b's shapes; db is None for a layer without a bias. For a layer with a prelu
-    the gradient of its slopes is third: (dW, db, dslopes).
+    """[(dJ/dW_1, dJ/db_1), ...] in the shapes of W and b; db is None for a layer without a bias. For a layer with a
+    prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
-    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), with
-    mean_weight 1 / (B mean_weight): see Trainer.step. Where all weights are 0, the data have no gradient.
+    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), or
+    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0.
 
-    inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i of it is the gradient of that
-        row's loss, times its weight, with respect to x_i as it was given; input_scale is a factor of it for uint8 X.
-        Neither 1/B nor mean_weight nor the penalties are in it. backprop knows no dropout and no noise. Of a Custom
-        loss that joins rows, row i is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
-        give a Custom loss whose value is yhat_k.
+    inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
+        loss, times its weight, with respect to x_i as given (for uint8 X it contains the factor input_scale), without
+        1/B, mean_weight and penalties. For a Custom loss that depends on several rows together, it is the gradient of
+        the sum of all losses. For d yhat_k / dX, the slope of an output, use a Custom loss whose value is yhat_k.
+    Dropout and noise are not applied.
     """
     inputs, loss = flag("inputs", inputs), losses.checked(loss, net)
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
@@ -110,7 +110,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
 
 
 def _input_gradient(net, data, loss):
-    """d loss / dX = delta_1 W_1^T, of X as it was given."""
+    """d loss / dX = delta_1 W_1^T, with respect to X as given."""
     delta = _deltas(net, _forward(net, data.X), data, loss)[0]
     dX = _kernels.delta_below(delta, net.layers[0].W)
     if data.X.dtype == np.uint8:
@@ -120,12 +120,12 @@ def _input_gradient(net, data, loss):
 
 @in_default_mode
 def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
-    """The largest relative error of `gradients` against central differences over every parameter, in float64; with
-    inputs=True over every number of X too.
+    """The largest relative error of `gradients` against central differences over all parameters, in float64; with
+    inputs=True over all elements of X too.
 
-    The differences (L(w + h) - L(w - h)) / 2h are taken on a float64 copy of the network, h = step * max(1, |w|). An
-    error is relative to the larger of the two values, but at least to 1e-3 of the largest gradient in its array:
-    below that the differences hold mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
+    The differences (L(w + h) - L(w - h)) / 2h use a float64 copy of the network and h = step * max(1, |w|). An error is
+    relative to the larger of the two values, but to no less than 1e-3 of the largest gradient in its array, since
+    smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
     """
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(net)
@@ -139,7 +139,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
         loss_sum, weight_sum, *_ = copy._core.evaluate(data, loss, 1)
         return loss_sum / weight_sum
 
-    def row_losses():  # those of other rows than the one that moves cancel without rounding
+    def row_losses():  # per row, so that rows that do not change cancel exactly in the difference
         return _loss_and_delta(copy, _forward(copy, data.X), data, loss)[0]
 
     pairs = []
@@ -162,7 +162,7 @@ def _numeric_gradient(layer, parameter, mean_loss, step):
 
 
 def _central_differences(array, J, step):
-    """d sum J / d array; J() sees what stands in array."""
+    """d sum J / d array; J() reads the current contents of array."""
     numeric = np.empty(array.shape)
     for index in np.ndindex(array.shape):
         w = array[index]

@@ -1,4 +1,4 @@
-"""The limit that speeds are measured against."""
+"""The peak arithmetic rate of the machine, as a limit for measured speeds."""
 
 import time
 
@@ -8,18 +8,18 @@ from ._scalars import float_dtype, real_number, whole_number
 
 
 def peak_gflops(threads=None, dtype="float32", *, seconds=0.05):
-    """The most GFLOP/s (10^9 floating-point operations a second) this machine reaches with fused multiply-adds alone.
+    """The peak rate of this machine in GFLOP/s (10^9 floating-point operations per second) for fused multiply-adds.
 
-    threads: running at once, never more than there are processors; None takes as many as get_num_threads().
+    threads: number of threads, at most that of processors; None: get_num_threads().
     dtype: "float32" or "float64". The instruction set is the one in use (see show_config).
-    seconds: how long to try; the best of many rounds of some 50 us counts.
+    seconds: duration of the measurement, whose result is the best of many rounds of about 50 us.
 
-    A multiply-add counts as two operations. A layer's product of (B, n_in) with (n_in, n_out) is 2 B n_in n_out.
+    A multiply-add counts as two operations: a product of (B, n_in) with (n_in, n_out) has 2 B n_in n_out.
     """
     threads = get_num_threads() if threads is None else whole_number("threads", threads, least=1, most=MOST_THREADS)
     dtype = float_dtype(dtype)
     end = time.perf_counter() + real_number("seconds", seconds, above=0)
     best = 0.0
-    while (left := end - time.perf_counter()) > 0 or best == 0:  # in pieces, so that Ctrl-C is answered
+    while (left := end - time.perf_counter()) > 0 or best == 0:  # in short calls, to respond to Ctrl-C
         best = max(best, _core.peak_flops(dtype, threads, min(max(left, 0), 0.1)))
     return best / 1e9

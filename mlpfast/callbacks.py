@@ -1,16 +1,17 @@
 """Callbacks of Trainer.fit: functions, or objects with any of these methods.
 
     on_epoch_begin(trainer, epoch)      before an epoch; epochs count from 0, over all calls of fit
-    on_epoch_end(trainer, epoch, logs)  after it and its validation; True ends the training. A function counts as this
-    on_fit_end(trainer)                 once fit has done its epochs or a callback has ended it; not after an exception
+    on_epoch_end(trainer, epoch, logs)  after an epoch and its validation; returning True ends the training
+    on_fit_end(trainer)                 when fit ends after its epochs or by a callback, but not by an exception
 
-An object with none of them that is no function either, or with a method whose name is nearly one of them or looks as if
-fit called it (on_train_end), is refused before the first epoch.
+A function is called as on_epoch_end. An object with none of these methods, or with a method whose name is similar to
+one of them or to those of other libraries (on_train_end), is refused before the first epoch.
 
-logs is the epoch's {name: number}; what a callback adds to it goes into the History, and later callbacks see it.
-trainer.history already holds the epoch. A callback may change trainer.optimizer.lr and the like, and the parameters.
-An exception passes through fit: the network stays as it is at that moment, and the Trainer can go on.
-Where nobody but mlpfast adds to the logs, a name they will not have is refused before the first epoch.
+logs is the epoch's {name: number}; entries that a callback adds go into the History and are seen by later callbacks.
+trainer.history already contains the epoch. A callback may change settings such as trainer.optimizer.lr, and parameters.
+An exception in a callback ends fit; the network keeps its current state, and the Trainer can be used further.
+If only built-in callbacks add to the logs, a monitored name that the logs will not have is refused before the first
+epoch.
 """
 
 import functools
@@ -23,12 +24,12 @@ from ._scalars import flag, real_number
 
 METHODS = {"on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)"}
 
-# Classes of callbacks whose methods were looked at: that takes longer than a small epoch.
+# Classes of callbacks whose method names have been checked: checking takes longer than a small epoch.
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 
 
 def methods_of(callback):
-    """The methods of a callback, in the order of METHODS, a function that does nothing for each it has not."""
+    """The methods of a callback in the order of METHODS, with a no-op for each missing one."""
     if isinstance(callback, type):
         raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
     _refuse_near_misses(callback, getattr(callback, "__dict__", ()))
@@ -55,14 +56,15 @@ def _known():
 
 @functools.lru_cache(maxsize=1000)
 def _looks_like_ours(name):
-    """Whether a method of that name is meant to be one of METHODS: on_epoch_ends, on_train_end, epoch_end."""
+    """Whether a method name was probably meant as one of METHODS: on_epoch_ends, on_train_end, epoch_end."""
     if name in METHODS:
         return False
-    words = {word for method in METHODS for word in method.split("_")[1:]} | {"train", "batch"}  # and those of others
+    words = {word for method in METHODS for word in method.split("_")[1:]}
+    words |= {"train", "batch"}  # used by other libraries
     first, *more = name.split("_")
     if first == "on" and words.intersection(more):
         return True
-    import difflib  # here, because few need it
+    import difflib  # here, since it is rarely needed
 
     return bool(difflib.get_close_matches(_plain(name), map(_plain, METHODS), n=1, cutoff=0.9))
 
@@ -76,17 +78,17 @@ def _nothing(*_):
 
 
 class EarlyStopping(Closed):
-    """Ends the training once `monitor` has not improved by more than min_delta for `patience` epochs in a row.
+    """Ends the training when `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
-    restore_best: at the end of fit, whatever ended it but an exception, the parameters go back to those after the best
-        epoch. The optimizer's state does not.
-    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
-        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
+    restore_best: at the end of fit, unless by an exception, the parameters are restored to those after the best epoch.
+        The optimizer's state is not.
+    mode: "min" or "max", whichever is better. None: "min" for loss, objective, mae and mse, "max" for accuracy,
+        exact_match, top_k and r2, also with "val_". For other names it must be given.
 
-    .best and .best_epoch say what and when it was, .stopped_epoch the epoch it ended (None so far). Epochs count from 0
-    over all calls of fit, as Trainer.epoch does: history["loss"][best_epoch] is that epoch's if fit was called once.
-    Fit called again with the same object goes on from there; with another Trainer it starts anew, and so does a pickled
-    one, which keeps what it has found until then.
+    .best is the best value, .best_epoch its epoch, .stopped_epoch the epoch after which it ended the training, or None.
+    Epochs count from 0 over all calls of fit, like Trainer.epoch: if fit was called once, history["loss"][best_epoch]
+    is the loss of the best epoch. Another call of fit with the same Trainer continues the count; with another Trainer
+    it restarts. A pickled copy keeps the results, and restarts with its next fit.
     Prechelt (1998), "Early stopping - but when?".
     """
 
@@ -133,8 +135,8 @@ class EarlyStopping(Closed):
 
 
 class LearningRateLogger(Closed):
-    """Adds "lr" to the logs: the rate the epoch began with. Where a schedule moves the momentum (of Adam and AdamW
-    beta1), that is added as "momentum"."""
+    """Adds "lr" to the logs, the learning rate at the beginning of the epoch, and "momentum" if a schedule changes the
+    momentum (for Adam and AdamW beta1)."""
 
     def __init__(self):
         self._logs = {}
@@ -150,11 +152,11 @@ class LearningRateLogger(Closed):
 
 
 class StopAt(Closed):
-    """Ends the training once all goals are reached; fit(stop_at=goals) is short for it.
+    """Ends the training when all goals are reached; fit(stop_at=goals) is a shorthand.
 
-    goals: {name in the logs: number}, or a number, which is meant for "loss". Losses, objective, mae and mse shall fall
-        to their goals; accuracy, exact_match, top_k and r2 rise. For any other name it must be said, by a pair:
-        {"f1": (">=", 0.95)}, or "<=".
+    goals: {name in the logs: number}, or a number, which is for "loss". Losses, objective, mae and mse reach a goal
+        from above, accuracy, exact_match, top_k and r2 from below. Other names need a pair: {"f1": (">=", 0.95)}, or
+        "<=".
     """
 
     def __init__(self, goals):
@@ -166,7 +168,7 @@ class StopAt(Closed):
         self.check(None)
 
     def check(self, names):
-        """ValueError for a goal that cannot be reached in logs of those names (None: any)."""
+        """ValueError for a goal whose name is not among `names`, those of the logs (None: unknown)."""
         for name, value in self.goals.items():
             goal(name, value)
         if names is not None:

@@ -1,4 +1,4 @@
-"""Data to start with: the digits that ship with the package, and readers for IDX files such as MNIST's."""
+"""Example data: the digits included in the package, and readers for IDX files such as MNIST's."""
 
 import gzip
 import math
@@ -27,14 +27,14 @@ _DEFLATE_MAX_RATIO = 1032  # RFC 1951: at best 258 bytes come from a pair of one
 def load_digits(*, split=False):
     """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set.
 
-    Rows and their order are those of ``sklearn.datasets.load_digits``, whose values go from 0 to 16;
-    here they are divided by 16. The data is CC BY 4.0, see data/README.md.
+    Rows and their order are those of ``sklearn.datasets.load_digits``, with values divided by 16, from 0 to 1. The data
+    is CC BY 4.0, see data/README.md.
 
     Parameters
     ----------
     split : bool, keyword only
-        Whether to split the rows, always in the same way and without shuffling: the first 1,437 for
-        training, the last 360 for testing.
+        Whether to split the rows, without shuffling: the first 1,437 for training, the last 360 for
+        testing.
 
     Returns
     -------
@@ -55,9 +55,9 @@ def load_digits(*, split=False):
 def load_mnist(folder):
     """Read the four IDX files of MNIST, or of a set in the same format such as Fashion-MNIST.
 
-    Each of train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-    t10k-labels-idx1-ubyte may end in .gz, and may be spelled with a dot as in train-images.idx3-ubyte.
-    For files of other names, or with other classes, as EMNIST's, there is load_idx_pair.
+    Their names are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+    t10k-labels-idx1-ubyte, each also with .gz, or with a dot as in train-images.idx3-ubyte.
+    Use load_idx_pair for files with other names or classes, such as EMNIST's.
 
     Parameters
     ----------
@@ -73,10 +73,9 @@ def load_mnist(folder):
     Raises
     ------
     FileNotFoundError
-        A file is missing; the message says which names were looked for.
+        A file is missing; the message lists the names that were tried.
     ValueError
-        A file is damaged, or is not what its name says: rank, type, image size, number of labels, a label
-        above 9.
+        A file is damaged, or has a wrong rank, type, image size or number of labels, or a label above 9.
     """
     X_train, y_train = _load_mnist_part(folder, "train")
     X_test, y_test = _load_mnist_part(folder, "t10k")
@@ -112,10 +111,10 @@ def _find(folder, stem, kind):
 
 
 def load_idx_pair(images, labels):
-    """Read the images and the labels of a set in MNIST's format, whatever the files are called and the classes are.
+    """Read the images and the labels of a set in MNIST's format, with any file names and classes.
 
-    EMNIST's images lie on their side: X.reshape(-1, 28, 28).swapaxes(1, 2) shows them upright. The labels of its
-    "letters" begin at 1.
+    EMNIST's images are transposed: X.reshape(-1, 28, 28).swapaxes(1, 2) turns them upright. The labels of its "letters"
+    begin at 1.
 
     Parameters
     ----------
@@ -130,7 +129,7 @@ def load_idx_pair(images, labels):
     Raises
     ------
     ValueError
-        A file is damaged, has another rank or type, or there is not one label for each image.
+        A file is damaged, has another rank or type, or the numbers of images and labels differ.
     OSError
         A file cannot be opened or read.
     """
@@ -147,7 +146,7 @@ def load_idx_pair(images, labels):
 
 
 def load_idx(path):
-    """Read one array from an IDX file, gzipped or not (its first bytes tell, not its name).
+    """Read one array from an IDX file, gzipped or not (detected from its first bytes).
 
     The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit
     integer, then the values in C order, big-endian: http://yann.lecun.com/exdb/mnist/.
@@ -164,8 +163,8 @@ def load_idx(path):
     Raises
     ------
     ValueError
-        The file is not IDX, is shorter or longer than its header says, or is a damaged gzip file. The
-        sizes are checked before memory is asked for, and no more is unpacked than the header announces.
+        The file is not IDX, is shorter or longer than its header says, or is a damaged gzip file. Sizes are
+        checked before memory is allocated, and no more is unpacked than the header announces.
     OSError
         The file cannot be opened or read.
     """
@@ -181,7 +180,7 @@ def load_idx(path):
 
 
 def _read_idx(file, path, n_available):
-    """Read an array from an open file that can hold n_available bytes at the most."""
+    """Read an array from an open file with at most n_available bytes."""
     magic = file.read(4)
     if len(magic) < 4:
         raise ValueError(f"{path}: truncated, got {len(magic)} byte(s) of the 4 that an IDX file starts with")
@@ -201,7 +200,7 @@ def _read_idx(file, path, n_available):
     dtype = np.dtype(_IDX_TYPES[code])
     n_bytes = math.prod(shape) * dtype.itemsize
     needs = f"dimensions {shape} of {dtype} need {n_bytes} bytes"
-    # NumPy's own limit: one dimension of 0 does not excuse the others.
+    # NumPy's limit, which ignores dimensions of 0.
     if math.prod(max(n, 1) for n in shape) * dtype.itemsize > sys.maxsize:
         raise ValueError(f"{path}: {needs}, more than memory can address")
     n_data = n_available - 4 - len(header)
@@ -218,7 +217,7 @@ def _read_idx(file, path, n_available):
 
 
 def _read_into(file, array):
-    """Fill the array's memory from the file; return how many bytes there were."""
+    """Fill the array's memory from the file; returns the number of bytes read."""
     memory = memoryview(array.reshape(-1).view(np.uint8))
     n_read = 0
     while n_read < len(memory):

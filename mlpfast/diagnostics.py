@@ -1,27 +1,27 @@
-"""How the gradient fares on its way down: sizes of a, z, delta and dW in each layer, and units that no longer learn.
+"""Gradient flow: sizes of a, z, delta and dW in each layer, saturated and dead units.
 
     flow = gradient_flow(net, X, y, "cross_entropy")
     print(flow)                                     # a table, and a verdict: vanishing, exploding or healthy
     watch = GradientFlow(X, y, every=5)             # the same as a callback of Trainer.fit, kept in watch.reports
 
-delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) multiplies L - 1 matrices: its size changes by a factor a layer, and so
-geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
+delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) is a product of L - l matrices: its size changes by a factor per layer,
+and so geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
 
-Of all activations, sigmoid, tanh, softsign and hard_sigmoid can saturate, and sign is so everywhere (MLP_SATURATES in
-csrc/vocabulary.h): an entry of a is saturated where g' is at most FLAT = 5 % of the largest g'. Of the ReLU family and
-selu (MLP_RECTIFIER) a unit is dead on X if it is never active there, z <= 0 on all rows.
+sigmoid, tanh, softsign, hard_sigmoid and sign can saturate (MLP_SATURATES in csrc/vocabulary.h): an entry of a is
+saturated if g' is at most FLAT = 5 % of the largest g', for sign always. A unit of the ReLU family (MLP_RECTIFIER) is
+dead on X if z <= 0 on all rows.
 
 The verdict compares the first trainable layer f with the last layer L,
 
     ratio = |delta_f| / |delta_L|,   |delta_l| = sqrt(n_l) * RMS of delta_l
 
-and is "vanishing" below VANISHING = 1/100, "exploding" above EXPLODING = 100. Lengths and not RMS: weights started with
-He's rule keep the length of delta from layer to layer whatever the widths, while the RMS falls from a narrow layer to
-a wide one below it. 100, since all layers share one learning rate: one that suits the last layer moves the first a
-hundredth as far, or a hundred times too far. A factor of 1/4 a layer, the most that sigmoid's derivative allows, gets
-there in 4 layers, one of 0.9 in 44; a random walk of healthy layers does not: 40 networks of 50 layers of 64 relu
-units had ratios from 0.12 to 3.5. Numbers that are not finite are "exploding". Where delta_L is zero everywhere nothing
-is left to learn: the ratio is NaN and the verdict "healthy".
+and is "vanishing" below VANISHING = 1/100, "exploding" above EXPLODING = 100. It uses lengths instead of RMS, since
+He's initialization keeps the length of delta from layer to layer for any widths, while the RMS falls from a narrow
+layer to a wide one below it. The limit is 100, since all layers share one learning rate: if it suits the last layer,
+the steps of the first are a hundred times too small or too large. A factor of 1/4 per layer, the largest possible
+derivative of sigmoid, reaches it in 4 layers, a factor of 0.9 in 44; random variation of healthy layers does not: 40
+networks of 50 layers of 64 relu units had ratios from 0.12 to 3.5. Numbers that are not finite are "exploding". If
+delta_L is zero everywhere, nothing is left to learn: the ratio is NaN and the verdict "healthy".
 """
 
 from typing import NamedTuple
@@ -36,13 +36,13 @@ from ._scalars import whole_number
 
 VANISHING, EXPLODING = 1e-2, 1e2
 
-FLAT = 0.05  # a unit is saturated where g'(z) is at most this share of the largest g'
+FLAT = 0.05  # an entry is saturated if g'(z) is at most this fraction of the largest g'
 
 
 class LayerFlow(NamedTuple):
-    """One layer on all of X. a, z, delta, dW: root mean squares, of delta without the 1/B and of dW with it and without
-    penalties. saturated: a share of the entries of a; dead: a share of the units, of which relu's have no gradient at
-    all, the others of its family a small one. NaN where the activation knows no such thing."""
+    """One layer on all of X. a, z, delta, dW: root mean squares; delta is without 1/B, dW with it and without
+    penalties. saturated: fraction of the entries of a. dead: fraction of the units; dead relu units have no gradient,
+    those of similar activations a small one. NaN for activations that do not saturate or die."""
 
     shape: tuple
     activation: str
@@ -55,8 +55,8 @@ class LayerFlow(NamedTuple):
 
 
 class Report:
-    """layers: a LayerFlow for each. ratio: |delta_f| / |delta_L|, first being the index of f; per_layer: its (L - f)-th
-    root, the factor of one layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
+    """layers: a LayerFlow per layer. ratio: |delta_f| / |delta_L|, with f = layers[first]. per_layer: its (L - f)-th
+    root, the factor per layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
 
     thresholds = VANISHING, EXPLODING
 
@@ -86,7 +86,7 @@ class Report:
         return "\n".join([*lines, self.reason()])
 
     def reason(self):
-        """The verdict, and the numbers it rests on, as one line."""
+        """The verdict and the numbers it is based on, as one line."""
         low, high = self.thresholds
         ratio = f"|delta_{self.first + 1}| / |delta_{len(self.layers)}| = {self.ratio:.3g}"
         return (f"{self.verdict}: {ratio}, a factor of {self.per_layer:.3g} a layer; "
@@ -102,8 +102,8 @@ def _share(value):
 
 @in_default_mode
 def gradient_flow(net, X, y, loss):
-    """Report on one pass up and down with X (n, n_in); y and loss as in Trainer. A few hundred rows tell enough; the
-    network is not changed. Dropout and noise of the input are left out."""
+    """A Report on one forward and backward pass with X (n, n_in); y and loss as in Trainer. A few hundred rows suffice.
+    The network is not changed. Dropout and input noise are not applied."""
     loss = losses.checked(loss, net)
     data = examples(X, y, net, loss)
     tape = backprop._forward(net, data.X)
@@ -127,7 +127,7 @@ def _layer_flow(layer, a_below, z, a, delta):
 
 
 def _share_saturated(unit, z):
-    """The share of the entries of z where g' is flat; its largest value is looked for around 0."""
+    """The fraction of the entries of z where g' is flat; the largest g' is searched in [-4, 4]."""
     largest = np.abs(_derivative(unit, np.linspace(-4, 4, 1025)[None])).max()
     return float((np.abs(_derivative(unit, z.astype(np.float64))) <= FLAT * largest).mean())
 
@@ -143,9 +143,9 @@ def _rms(array):
 
 
 class GradientFlow(Closed):
-    """A callback of Trainer.fit: gradient_flow on X, y after every so many epochs, with the trainer's loss.
+    """A callback of Trainer.fit: gradient_flow on X, y after every `every` epochs, with the trainer's loss.
 
-    reports: the Reports so far; epochs: the numbers of the epochs, from 0, that they were made after.
+    reports: the Reports so far; epochs: the numbers, from 0, of their epochs.
     """
 
     def __init__(self, X, y, *, every=1):

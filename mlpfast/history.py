@@ -1,15 +1,15 @@
-"""What happened in each epoch."""
+"""The numbers of each epoch."""
 
 import math
 
 
 class History(dict):
-    """A dict of lists, one entry per epoch: "loss", and as they apply "accuracy", "exact_match", "objective", metrics,
-    "val_loss", "val_accuracy", metrics of the validation data as "val_...", and what callbacks add.
+    """A dict of lists with one entry per epoch: "loss"; where they apply "accuracy", "exact_match", "objective",
+    metrics, "val_loss", "val_accuracy" and metrics of the validation data as "val_..."; and what callbacks add.
 
-    "loss" (L), and of the losses with classes "accuracy" and "exact_match", are means over the epoch's minibatches,
-    each before its own update and under dropout and noise. All else is of the network at the epoch's end. With
-    penalties, "objective" is J = L + (l2/2) sum W^2 + l1 sum |W| over the weights that are trained.
+    "loss" (L), and for losses with classes "accuracy" and "exact_match", are means over the epoch's minibatches, each
+    computed before its own update, with dropout and noise. All others are computed with the network at the end of the
+    epoch. With penalties, "objective" is J = L + (l2/2) sum W^2 + l1 sum |W| over the trainable weights.
     """
 
     def append(self, logs):
@@ -17,10 +17,10 @@ class History(dict):
         done = self.n_epochs
         for name, value in logs.items():
             values = self.setdefault(name, [])
-            values += [math.nan] * (done - len(values)) + [value]  # NaN for the epochs that did not have it
+            values += [math.nan] * (done - len(values)) + [value]  # NaN for earlier epochs without it
 
     def add_to_last(self, logs):
-        """Take from logs the names that the last epoch does not have yet."""
+        """Add to the last epoch those of logs that it does not have yet."""
         done = self.n_epochs
         for name, value in logs.items():
             values = self.setdefault(name, [])
@@ -28,12 +28,12 @@ class History(dict):
                 values += [math.nan] * (done - 1 - len(values)) + [value]
 
     def plot(self, path=None, ax=None):
-        """Draw the losses over the epochs, and beside them the metrics on an axis of their own -> matplotlib's Axes.
+        """Plot the losses over the epochs, and metrics on a second axis; returns matplotlib's Axes.
 
-        path: a file to write it to, in the format of its ending. ax: the Axes to draw into; None makes a figure.
+        path: a file to write, whose suffix is the format. ax: the Axes to draw into; None creates a figure.
         Needs matplotlib: pip install "mlpfast[plots]". Learning rates and momenta are not drawn.
         """
-        from .plots import plot_history  # here, because few need it
+        from .plots import plot_history  # here, since it is rarely needed
 
         return plot_history(self, path, ax)
 

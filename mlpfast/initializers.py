@@ -1,6 +1,6 @@
-"""Initial parameters, from counter-based random numbers: the same seed gives the same ones on every machine.
+"""Initial parameters from counter-based random numbers: a seed gives the same ones on every machine.
 
-Of weights W (n_in, n_out), and of biases b (n_out,), which have n_in and n_out of their W:
+For weights W (n_in, n_out), and for biases b (n_out,) with the n_in and n_out of their W:
 
     xavier_normal   N(0, 2 / (n_in + n_out))            Glorot and Bengio (2010)
     xavier_uniform  U(-r, r), r^2 = 6 / (n_in + n_out)
@@ -9,9 +9,9 @@ Of weights W (n_in, n_out), and of biases b (n_out,), which have n_in and n_out 
     lecun_normal    N(0, 1 / n_in)                      LeCun et al. (1998)
     normal          N(0, 1)
     uniform         U(-r, r), r^2 = 1 / n_in            the common heuristic named in Glorot and Bengio (2010)
-    torch           the same, and biases too            torch.nn.Linear
+    torch           the same, for biases too            torch.nn.Linear
     zeros           0
-    auto            what `automatic` says; biases of weights with another rule are zero, but for torch
+    auto            weights: see `automatic`. biases: by the rule of the weights, for "auto" and "torch"; otherwise 0
 
 The second argument of N is the variance.
 """
@@ -21,18 +21,18 @@ import math
 from . import _core
 from ._scalars import one_of
 
-# "auto": half width of a first layer's W, times sqrt(n_in); variance of a hidden one's, times n_in. docs/vocabulary.md
-# says why.
+# "auto": (half width of W of the first layer, times sqrt(n_in); variance of W of a hidden layer, times n_in).
+# docs/vocabulary.md has the reasons.
 OTHERS = 1.0, 1.0
 BY_ACTIVATION = {
     **dict.fromkeys(["relu", "leaky_relu", "prelu"], (0.5, 1.5)),
     **dict.fromkeys(["gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"], (1.0, 2.0)),
     **dict.fromkeys(["sigmoid", "hard_sigmoid"], (2.0, 16.0)),
 }
-LEAST = 1 / 12  # of a first layer: what MNIST's 784 pixels, most of them black, need
+LEAST = 1 / 12  # least half width of a first layer, which MNIST's 784 mostly black pixels need
 
-BLOCK = 2**16  # random numbers
-BIASES = 2**32  # plus the layer: their stream, where that of its weights is the layer
+BLOCK = 2**16  # random numbers generated at a time
+BIASES = 2**32  # stream of a layer's biases: BIASES + layer number; of its weights: the layer number
 
 # name -> (distribution, its standard deviation or half width)
 RULES = {
@@ -49,12 +49,12 @@ RULES = {
 
 
 def checked(name, init):
-    """The initializer's name, or ValueError; `name` is the argument's for the messages."""
+    """The initializer's name, or ValueError; `name`: the argument's name, for messages."""
     return one_of(name, init, (*RULES, "auto"))
 
 
 def automatic(activation, place, n_in, n_out):
-    """(half width of W, half width of b): what "auto" draws uniformly; place is "first", "hidden" or "output"."""
+    """(half width of W, half width of b) of the uniform distributions of "auto"; place: "first", "hidden", "output"."""
     first, hidden = BY_ACTIVATION.get(activation, OTHERS)
     if place == "first":
         return min(max(first / math.sqrt(n_in), LEAST), math.sqrt(6 / n_in)), 1 / math.sqrt(n_in)
@@ -64,7 +64,8 @@ def automatic(activation, place, n_in, n_out):
 
 
 def rules(layer, init, bias_init, place):
-    """((distribution, size) of W, the same of b) of a Layer; init and bias_init are its network's, for its "auto"."""
+    """((distribution, size) of W, the same of b) for a Layer; its "auto" is replaced by the network's init,
+    bias_init."""
 
     def named(name):
         distribution, size = RULES[name]
@@ -80,7 +81,7 @@ def rules(layer, init, bias_init, place):
 
 
 def fill(W, b, rules, seed, layer):
-    """Overwrite W (n_in, n_out) and b (n_out,), or None, by these rules, fixed by seed and the layer's number."""
+    """Initialise W (n_in, n_out) and b (n_out,) or None by these rules, determined by seed and layer number."""
     _draw(W, rules[0], seed, layer)
     if b is not None:
         _draw(b[None], rules[1], seed, BIASES + layer)
@@ -92,7 +93,7 @@ def _draw(matrix, rule, seed, stream):
     if size == 0:
         matrix[...] = 0
         return
-    some = max(1, BLOCK // n_cols)  # rows at a time: they are float64, and W may be large
+    some = max(1, BLOCK // n_cols)  # a few rows at a time, since the random numbers are float64 and W may be large
     for row in range(0, n_rows, some):
         rows = matrix[row : row + some]
         if distribution == "normal":

@@ -13,23 +13,22 @@ class Layer(Closed):
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
     activation: a name or an object of mlpfast.activations.
-    init, bias_init: names of mlpfast.initializers, for W and b. What is "auto" is left to the Network.
-    bias=False leaves b out. trainable=False keeps the parameters as they are.
+    init, bias_init: names of mlpfast.initializers, for W and b; "auto" uses the Network's.
+    bias=False: no b. trainable=False: training does not change the parameters.
     dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
-        al. (2014). predict and evaluate know nothing of it. Not for the last layer.
+        al. (2014). Not applied by predict and evaluate, and not allowed for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
-    mask: a boolean matrix (n_in, n_out), or a scipy.sparse one: where it is False, or has no entry, W is zero and stays
-        zero under every optimizer. (Layer.W = ... keeps to it; what W[...] = ... writes there is zero after a
-        step.)
+    mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
+        zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
-    W, b (and slopes, for a prelu) exist once the layer is part of a Network; they are NumPy views of the parameters the
-    core trains, and writing to them changes the network. b is None without a bias. Rows of W may be padded to whole
-    cache lines (see W.strides), and then W.reshape(-1) and W.ravel() are copies. Everything else is fixed from then on.
+    W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of the core's
+    parameters: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache
+    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. All other attributes cannot be changed any more.
     """
 
     _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
-    bias_init = "auto"  # of Layers that were pickled before they had one
-    _owner = None  # of the parameters, once there is one: (_core.Network, number of the layer in it)
+    bias_init = "auto"  # default for Layers pickled by versions without it
+    _owner = None  # (_core.Network, number of the layer in it), once it is part of a network
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class Layer(Closed):
         return super().__reduce_ex__(protocol)
 
     def _attach(self, core, index):
-        # In one go: another thread may be making a network of this Layer too.
+        # setdefault is atomic: another thread may be creating a network with this Layer too.
         if self.__dict__.setdefault("_owner", (core, index))[0] is not core:
             raise ValueError("a Layer is already part of another network: make a new Layer")
 
@@ -109,7 +108,7 @@ class Layer(Closed):
 
     @property
     def slopes(self):
-        """The learned slopes of a prelu, (n_out,) or (1,) if they are shared: a view as W is. None for the others."""
+        """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations."""
         core, index = self._attached()
         return core.slopes(index)
 
@@ -127,7 +126,7 @@ class Layer(Closed):
 
     @property
     def parameters(self):
-        """[W, b, slopes], without those that the layer has not."""
+        """[W, b, slopes], without those that the layer does not have."""
         return [p for p in (self.W, self.b, self.slopes) if p is not None]
 
     @property
@@ -136,7 +135,7 @@ class Layer(Closed):
         return self.n_in * self.n_out + (self.n_out if self.bias else 0) + slopes
 
     def _settings(self):
-        """What a copy of this layer is made from."""
+        """The arguments for a copy of this layer: (args, kwargs)."""
         names = ("init", "bias_init", "bias", "dropout", "trainable", "l1", "l2", "mask")
         return (self.n_in, self.n_out, self.activation), {name: getattr(self, name) for name in names}
 
@@ -146,7 +145,7 @@ class Layer(Closed):
         return {**settings, "activation": self._unit, "mask": self.mask is not None}
 
     def _notes(self):
-        """What a summary should not hide."""
+        """Unusual settings, for Network.summary."""
         notes = [] if self.trainable else ["frozen"]
         notes += [f"{name} {getattr(self, name):g}" for name in ("dropout", "l1", "l2") if getattr(self, name)]
         return notes if self.mask is None else [*notes, f"{self.mask.sum():,} of {self.mask.size:,} weights"]

@@ -1,7 +1,7 @@
-"""The losses of one example, y its target and yhat = a_L its prediction; csrc/kernels/loss.inc.h computes them.
+"""Losses of an example with target y and prediction yhat = a_L; csrc/kernels/loss.inc.h computes them.
 
-A name stands for the usual parameter; an object carries another. r = yhat - y, sums run over the outputs. "Any" output
-is any but sign, whose derivative lets nothing be learned.
+Names use the default parameter; objects set another. r = yhat - y; sums are over the outputs. "Any" output activation
+excludes sign, whose derivative is 0.
 
     cross_entropy         -sum y log yhat                         output softmax, or identity for logits
                           CrossEntropy(label_smoothing=e): y becomes (1 - e) y + e / K       Szegedy et al. (2016)
@@ -22,10 +22,10 @@ is any but sign, whose derivative lets nothing be learned.
                           with class numbers max(0, 1 + max_{j != y} z_j - z_y), output identity
                                                                                              Crammer and Singer (2001)
 
-    Custom(value, delta)  functions of your own                   any output
+    Custom(value, delta)  your own Python functions               any output
 
-Where identity stands for logits, softmax, sigmoid or exp is part of the loss. perceptron and hinge are losses of z_L;
-their y is -1 or +1.
+With output identity, cross_entropy, binary_cross_entropy and poisson apply softmax, sigmoid and exp as part of the
+loss. perceptron and hinge are functions of z_L; their y is -1 or +1.
 """
 
 from collections.abc import Callable
@@ -62,12 +62,12 @@ class Loss(Named):
 
     @property
     def takes_z(self):
-        """Whether it contains the output's activation, and so is a function of z_L."""
+        """Whether it is a function of z_L, since it contains the output activation."""
         return self.traits.of_z
 
     @property
     def through_output(self):
-        """Whether its derivative, d loss / d a_L, still has to go through the output's activation."""
+        """Whether its derivative is d loss / d a_L, which has to be multiplied by g'(z_L)."""
         return not self.takes_z
 
 
@@ -111,21 +111,20 @@ class Custom(Loss):
     """A loss and its derivative as Python functions of arrays: value(y, yhat), the losses (rows,), and delta(y, yhat)
     (rows, n_out).
 
-    yhat (rows, n_out) = a_L is of the network's dtype. y has the values and the dtype that fit was given, any numbers:
-    (rows, k) for any k, or (rows,) if it had one dimension and the network has several outputs; with one output that is
-    (rows, 1), like yhat. Both functions may keep or change their arrays. Sample weights are applied to what they
-    return.
+    yhat (rows, n_out) = a_L is of the network's dtype. y has the values and dtype given to fit, any numbers: (rows, k)
+    for any k, or (rows,) if it had one dimension and the network has several outputs; with one output it is (rows, 1),
+    like yhat. Both functions may keep or change their arrays. Sample weights are applied to the results.
 
-    rows are those of a whole minibatch in fit and step, and all there are elsewhere: in LBFGS, evaluate, the
-    validation, backprop. So a loss may join rows, as ranking or Cox's does. Its value on data is then that of all rows
-    together and no mean over minibatches; val_loss is such a value, and EarlyStopping follows it.
+    rows are those of a whole minibatch in fit and step, and all rows elsewhere: in LBFGS, evaluate, validation and
+    backprop. So a loss may depend on several rows together, as ranking losses and Cox's do. Its value on data is then
+    that of all rows together instead of a mean over minibatches, also for val_loss.
 
-    of: "yhat", if delta is d loss / d yhat, which then goes through the output's activation; "z", if it is the residual
-        d loss / d z_L itself, such as yhat - y for softmax and the cross entropy.
+    of: "yhat" if delta is d loss / d yhat, which is then multiplied by the derivative of the output activation; "z" if
+        it is d loss / d z_L, such as yhat - y for softmax and cross entropy.
 
         Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
 
-    What activations.Custom says of threads, exceptions and bits holds here too.
+    Threads, exceptions and bits: as for activations.Custom.
     """
 
     parameters = ("value", "delta", "of")
@@ -146,7 +145,7 @@ class Custom(Loss):
         return checked_result("value(y, yhat)", yhat.shape[:1], self.value, y.copy(), yhat)
 
     def deltas(self, y, yhat):
-        """What delta returns, checked."""
+        """The result of delta (rows, n_out), checked."""
         return checked_result("delta(y, yhat)", yhat.shape, self.delta, y, yhat)
 
 
@@ -154,7 +153,7 @@ WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind i
 
 
 def checked(loss, network):
-    """loss, a name or an object, as a Loss; ValueError if it is unknown or makes no sense with the network's output."""
+    """A Loss from loss, a name or an object; ValueError if it is unknown or does not fit the output activation."""
     loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)")
     for name in loss.parameters:
         if isinstance(getattr(loss, name), float):
@@ -178,7 +177,7 @@ def checked(loss, network):
 
 
 def check_learns(loss, network):
-    """ValueError if no gradient of a checked loss gets past the output."""
+    """ValueError if the output activation makes every gradient of a checked loss zero."""
     output = network.layers[-1]._unit
     if loss.through_output and output.traits.stops:
         others = ", ".join(repr(name) for name, row in LOSSES.items() if output.name in row.outputs)

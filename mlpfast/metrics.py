@@ -1,29 +1,28 @@
-"""Metrics beside the loss, from the targets y and the predictions yhat = a_L (n, K), in float64.
+"""Metrics from the targets y and the predictions yhat = a_L (n, K), in float64.
 
-    accuracy    share of the rows whose largest output is the class          class numbers or rows of K >= 2
-                share of the labels of a row that are right, each output     rows of 0 and 1, or of -1 and 1, that are
-                parted at 1/2 or, where y holds -1, at 0                     not one-hot; one output
-    exact_match share of the rows whose labels are all right                 as for accuracy
-    top_3, ...  share of the rows whose class is among the 3 largest         class numbers or rows of K >= 2
+    accuracy    fraction of rows whose largest output is the class           class numbers or rows of K >= 2
+                fraction of a row's labels that are right, with outputs      rows of 0 and 1, or of -1 and 1, that are
+                classified at 1/2, or at 0 if y contains -1                  not one-hot; one output
+    exact_match fraction of rows whose labels are all right                  as for accuracy
+    top_3, ...  fraction of rows whose class is among the 3 largest          class numbers or rows of K >= 2
     mae         mean of |yhat - y|                                           numbers of yhat's shape
     mse         mean of (yhat - y)^2                                         numbers of yhat's shape
     r2          1 - sum (yhat - y)^2 / sum (y - mean y)^2, mean over the K   numbers of yhat's shape
 
-Names in Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. A row with a NaN
-among its outputs is never right. Rows are one-hot where each has a single 1, and is 0 or -1 elsewhere: all that are
-given in a call of fit, those of the validation too.
+The names are for Trainer.fit and evaluate; TopK(3) is "top_3". Of equal outputs the first counts as larger. A row with
+NaN among its outputs is never right. y is one-hot if each row has a single 1, and 0 or -1 elsewhere, in all data of a
+call of fit, validation data included.
 
-For cross_entropy, binary_cross_entropy, hinge and perceptron, fit and evaluate give "accuracy" without being asked, and
-"exact_match" beside it where rows are not one-hot; binary_cross_entropy parts y at 1/2, and logits are parted at 0.
+For cross_entropy, binary_cross_entropy, hinge and perceptron, fit and evaluate always give "accuracy", and if rows are
+not one-hot also "exact_match"; binary_cross_entropy classifies y at 1/2, and logits at 0.
 
-A function of (y, yhat) -> number is a metric too, called by its `name` or else its __name__, which must not be one of
-the library's own names in the logs ("loss", "lr", "val_...") or of these metrics. y has the values and the
-dtype that were given, and the order of the rows: (n,) class numbers, or what a Custom loss of several outputs was given
-so, else (n, K). yhat (n, n_out) is of the network's dtype.
+A function (y, yhat) -> number is a metric too. Its name is its attribute `name` or its __name__, which must differ from
+built-in names in the logs ("loss", "lr", "val_...") and of metrics. y has the values and dtype as given, in the order
+of the rows: (n,) for class numbers, or if a Custom loss with several outputs was given one dimension, else (n, K). yhat
+(n, n_out) has the network's dtype.
 
-Metrics are means over the rows, weighted by sample_weight and class_weight where there are any: a function with a
-parameter sample_weight, as scikit-learn's have, is given those (n,) by that name, and one without is refused with
-weights.
+Metrics are means over the rows, weighted by sample_weight and class_weight if given. A function with a parameter
+sample_weight, like scikit-learn's, is called with the weights (n,); with weights, other functions are refused.
 """
 
 import inspect
@@ -38,27 +37,27 @@ from ._monitor import is_ours as is_own_name
 from ._scalars import whole_number
 from ._targets import is_one_hot
 
-# What a metric of this file is called with: y, yhat, sample_weight=None.
+# All metrics of this file have the parameters y, yhat, sample_weight=None.
 
 
 @in_default_mode
 def accuracy(y, yhat, sample_weight=None):
-    """Share of the rows whose largest output is the class; with one output, and of rows (n, K) of 0 and 1, or of -1 and
-    1, that are not one-hot, the share of labels on the right side of the middle between the two."""
+    """Fraction of rows whose largest output is the class. With one output, or if y are rows (n, K) of 0 and 1, or of -1
+    and 1, that are not one-hot: fraction of labels on the right side of the middle between the two."""
     return Share("accuracy", _lower_class("accuracy", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
 @in_default_mode
 def exact_match(y, yhat, sample_weight=None):
-    """Share of the rows whose labels are all right: where a row has one label, the same as accuracy."""
+    """Fraction of rows whose labels are all right: with one label per row, the same as accuracy."""
     return Share("exact_match", _lower_class("exact_match", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
 class Share:
-    """accuracy or exact_match of data whose labels are known.
+    """accuracy or exact_match for data whose form of labels is known.
 
-    low: None where the largest output is the class; else each output is one of two, and the lower one is called that, 0
-    or -1.
+    low: None if the largest output is the class. Otherwise each output is one of two classes, of which the lower is
+    `low`, 0 or -1.
     """
 
     def __init__(self, name, low):
@@ -92,7 +91,7 @@ _MIXED = "got class numbers and rows (n, K) that are not one-hot"
 
 
 def _lower_of_two(name, y):
-    """0 or -1, the other class than 1 of y (n,) or (n, 1); 0 where all are 1."""
+    """0 or -1, the class of y (n,) or (n, 1) other than 1; 0 if all are 1."""
     low = -1 if (np.asarray(y) == -1).any() else 0
     if np.size(y) != len(y) or not np.isin(y, (low, 1)).all():
         raise ValueError(f"metrics: {name!r} needs classes as y, with one output 0 and 1, or -1 and 1")
@@ -100,7 +99,7 @@ def _lower_of_two(name, y):
 
 
 class TopK(Closed):
-    """Share of the rows whose class is among the k largest outputs."""
+    """Fraction of rows whose class is among the k largest outputs."""
 
     def __init__(self, k):
         self.k = whole_number("k", k, least=1)
@@ -130,16 +129,16 @@ def mse(y, yhat, sample_weight=None):
 
 @in_default_mode
 def r2(y, yhat, sample_weight=None):
-    """1 - sum (yhat - y)^2 / sum (y - mean y)^2, the mean over the columns.
+    """Mean over the columns of 1 - sum (yhat - y)^2 / sum (y - mean y)^2.
 
-    A column whose y is constant counts as 1 if it is predicted exactly, else as 0.
+    For a column with constant y it is 1 if predicted exactly, else 0.
     """
     y, yhat = _numbers("r2", y, yhat)
     w = np.ones((len(y), 1)) if sample_weight is None else np.asarray(sample_weight, np.float64)[:, None]
     missed = (w * np.square(yhat - y)).sum(axis=0)
     total = (w * np.square(y - (w * y).sum(axis=0) / w.sum())).sum(axis=0)
     seen = y[w[:, 0] > 0]
-    constant = (seen == seen[:1]).all(axis=0)  # the total of such may be rounding errors
+    constant = (seen == seen[:1]).all(axis=0)  # compared exactly, since `total` may be a rounding error
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
 
 
@@ -148,7 +147,7 @@ SHARES = ("accuracy", "exact_match")
 
 
 def checked(metrics):
-    """{name: function of (y, yhat)} from names and functions, one or several."""
+    """{name: function of (y, yhat)} from a name or function, or several."""
     if isinstance(metrics, str) or callable(metrics):
         metrics = (metrics,)
     try:
@@ -170,14 +169,14 @@ def checked(metrics):
 
 
 def for_outputs(metrics, given, n_out):
-    """The same for networks of that many outputs: accuracy and exact_match go by the labels of all the data given."""
+    """Checked metrics for n_out outputs, with accuracy and exact_match adapted to the labels of all data given."""
     ours, ys = [name for name in SHARES if metrics.get(name) is BY_NAME[name]], [data.truth for data in given]
     return {**metrics, **{name: Share(name, _lower_class(name, ys, n_out)) for name in ours}}
 
 
 def counted(metrics, given, loss):
-    """Names of what the core counts of such data, for a loss with classes, among the metrics asked for or not; the data
-    are told whether their rows are one-hot, all or none."""
+    """Names of the metrics that the core counts for a loss with classes, requested or not. Sets one_hot of all data:
+    all or none of their rows are."""
     rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
     one_label = loss.traits.y == Y_DISTRIBUTIONS or all(map(is_one_hot, rows))
     if not one_label and any(data.labels is not None for data in given):
@@ -188,17 +187,17 @@ def counted(metrics, given, loss):
 
 
 def computable(metrics, data):
-    """Those that can be computed on data: where it has weights, those that take them."""
+    """The metrics that can be computed on data: if it has weights, those that accept them."""
     return {name: f for name, f in metrics.items() if data.weights is None or is_ours(f) or _takes_weights(f)}
 
 
 def check_fit(metrics, data, n_out):
-    """Refuse what cannot be computed for such data before there are predictions."""
+    """Errors for metrics that cannot be computed on data, before any predictions are made."""
     for name, function in metrics.items():
         if is_ours(function):
             y = data.truth
             if isinstance(function, (TopK, Share)) and y.ndim == 1:
-                _classes(name, y, n_out)  # all of them
+                _classes(name, y, n_out)  # checks all rows, the call below only the first
             function(y[:1], np.zeros((1, n_out)))
             continue
         if data.weights is not None and not _takes_weights(function):
@@ -214,7 +213,7 @@ def values(metrics, data, yhat):
         weights = {} if data.weights is None else {"sample_weight": data.weights}
         if is_ours(function):
             result = function(data.truth, yhat, **weights)
-        else:  # it may keep or change what it is given
+        else:  # copies, since it may keep or change its arguments
             weights = {name: array.copy() for name, array in weights.items()}
             with CallersTurn():
                 result = function(data.y.copy(), yhat.copy(), **weights)
@@ -242,7 +241,7 @@ def _name_of(function):
 
 
 def need_y(metrics):
-    """Whether one of them is the caller's, who wants y as it was given."""
+    """Whether a metric is a user's function, which is called with y as given."""
     return not all(map(is_ours, metrics.values()))
 
 
@@ -251,7 +250,7 @@ def is_ours(function):
 
 
 def _signature(function):
-    """None if there is none, as of some functions written in C. That of a wrapper is its own."""
+    """The signature, of a wrapper its own; None if unavailable, as for some functions written in C."""
     try:
         return inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
@@ -265,7 +264,7 @@ def _takes_weights(function):
 
 
 def _check_call(name, function, data):
-    """ValueError if it cannot be called as it will be."""
+    """ValueError if its signature does not accept the arguments that it will be called with."""
     signature = _signature(function)
     if signature is None:
         return

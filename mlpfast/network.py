@@ -1,4 +1,4 @@
-"""A network: layers in a row, their parameters in one block of the C core."""
+"""A network: a sequence of layers, with their parameters in one block of the C core."""
 
 import os
 
@@ -21,16 +21,16 @@ class Network(Closed):
     """A multilayer perceptron: a_l = g_l(a_{l-1} W_l + b_l), a_0 = X, prediction a_L.
 
     sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.
-    activation, output: of the hidden layers and of the last one, when widths are given.
-    dtype: "float32" or "float64", of parameters and arithmetic.
-    init, output_init, bias_init: names of mlpfast.initializers, for W of all layers, for W of the last one if it is to
-        have another, and for b. Layers that name their own keep them.
-    seed: fixes the initial parameters; None takes a fresh one, kept in .seed.
-    input_scale: inputs of dtype uint8 (images) are multiplied by it as they are read, so that input_scale=1/255 needs
-        no float copy of the images. Floats are taken as they are; where it is not 1, other dtypes are a TypeError.
-    dropout: of the hidden layers, when widths are given; see Layer.
-    input_dropout, input_noise: in training each input is zero with this probability (and divided by 1 - it otherwise),
-        after normal numbers of this standard deviation were added.
+    activation, output: activations of the hidden layers and of the last one, with widths.
+    dtype: "float32" or "float64", for parameters and arithmetic.
+    init, output_init, bias_init: names of mlpfast.initializers for W of all layers, for W of the last one (None: init),
+        and for b. Layers with an init or bias_init other than "auto" use theirs.
+    seed: determines the initial parameters; None draws one, kept in .seed.
+    input_scale: uint8 inputs (images) are multiplied by it as they are read, so that input_scale=1/255 needs no float
+        copy of the images. Floats are not scaled; if it is not 1, other dtypes are a TypeError.
+    dropout: of the hidden layers, with widths; see Layer.
+    input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
+        then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
     """
 
     @in_default_mode
@@ -74,7 +74,7 @@ class Network(Closed):
             if layer.mask is not None:
                 self._core.mask(index)[...] = layer.mask
                 self._core.weights(index)[~layer.mask] = 0
-        for index, layer in enumerate(self.layers):  # last: an error leaves the Layers free
+        for index, layer in enumerate(self.layers):  # at the end, so that an error leaves the Layers unattached
             try:
                 layer._attach(self._core, index)
             except ValueError:
@@ -112,23 +112,23 @@ class Network(Closed):
 
     @property
     def parameters(self):
-        """Views [W_1, b_1, W_2, b_2, ...]; layers without a bias have no b, and a prelu's slopes follow its b."""
+        """Views [W_1, b_1, W_2, b_2, ...]; without b for layers without a bias; the slopes of a prelu follow its b."""
         return self._core.parameters_of_all()
 
     def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None, squeeze=False):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
-        X of float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first.
-        squeeze: True gives (n,) for the single output of a network, also where it is one row, so that y - yhat of a y
-            (n,) is not broadcast to (n, n). A network of several outputs refuses it.
-        out: a C-contiguous array of the result's shape, (n, n_out) or with squeeze (n,), and the network's dtype to
-            write into; it is returned.
-        threads: that many, but never more than there are processors; None lets the amount of work decide. Neither
-            it nor the way rows are split into calls changes a bit.
-        dropout: True draws `samples` predictions with dropout as in training, and returns their mean and their standard
+        C-contiguous X of float32, float64 or uint8 is read in place; other numbers are converted first.
+        squeeze: True returns (n,), only for networks of one output, so that y - yhat of a y (n,) is not broadcast to
+            (n, n).
+        out: an array to write the result into and return: C-contiguous, of the network's dtype and the result's shape,
+            (n, n_out) or with squeeze (n,).
+        threads: number of threads, at most that of processors; None: chosen by the amount of work. The result has the
+            same bits for any threads and any split of rows into calls.
+        dropout: True draws `samples` predictions with dropout as in training, and returns their mean and standard
             deviation, both (n, n_out), or with squeeze (n,), in float64: Monte Carlo dropout, Gal and Ghahramani
-            (2016). seed fixes the draws; None takes a fresh one. out does not go with it.
-        Safe from many Python threads at once, unless another trains the network meanwhile.
+            (2016). seed determines the random numbers; None draws one. out must be None.
+        Safe to call from many Python threads at once, unless another thread trains the network.
         Raises ValueError or TypeError if X, out or squeeze do not fit.
         """
         if dropout is False:
@@ -189,7 +189,7 @@ class Network(Closed):
         }
 
     def summary(self):
-        """A table of the layers, as text."""
+        """A text table of the layers."""
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
         for number, layer in enumerate(self.layers, 1):
             shape = f"{layer.n_in} -> {layer.n_out}"
@@ -231,7 +231,7 @@ def seed_or_fresh(seed):
 
 
 def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
-    """The Layers, from widths with these settings, or as they were given; inits: of the hidden ones, of the last."""
+    """The Layers given, or Layers of given widths with these settings; inits: (of hidden layers, of the last)."""
     activations.checked("activation", activation)
     activations.checked("output", output)
     try:
@@ -239,7 +239,7 @@ def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
     except TypeError:
         raise TypeError(f"sizes_or_layers must be a list of widths or of Layers, got {sizes_or_layers!r}") from None
     by_layers = any(isinstance(item, Layer) for item in items)
-    if len(items) > MOST_LAYERS + (not by_layers):  # widths are one more
+    if len(items) > MOST_LAYERS + (not by_layers):  # L layers have L + 1 widths
         raise ValueError(f"sizes_or_layers must describe at most {MOST_LAYERS} layers, got {len(items)} entries")
     if by_layers:
         for name, given, usual in (("activation", activation, "relu"), ("output", output, "identity"),

@@ -1,4 +1,4 @@
-"""Pictures of training, residuals, gradient flow and decisions, with matplotlib: pip install "mlpfast[plots]".
+"""Plots of training, residuals, gradient flow and decision boundaries, with matplotlib: pip install "mlpfast[plots]".
 
 Each function draws into ax, or into a new figure, and returns the Axes.
 """
@@ -13,7 +13,7 @@ from ._targets import class_labels
 
 
 def pyplot():
-    """matplotlib.pyplot, imported when first asked for."""
+    """matplotlib.pyplot, imported on first use."""
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -27,8 +27,8 @@ def _axes(ax):
 
 @in_default_mode
 def residuals(net, X, y, loss, ax=None, *, bins=50):
-    """The distribution of |delta_l| over examples and units: a histogram on a logarithmic axis for each layer. Zeros,
-    which have no place there, are in the legend. Arguments as in backprop.residuals."""
+    """The distribution of |delta_l| over examples and units: a histogram per layer on a logarithmic axis, with the
+    share of zeros in the legend. Arguments as in backprop.residuals."""
     sizes = [np.abs(delta).ravel() for delta in backprop.residuals(net, X, y, loss)]
     positive = [size[np.isfinite(size) & (size > 0)].astype(np.float64) for size in sizes]
     if not any(map(len, positive)):
@@ -48,8 +48,8 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
 
 @in_default_mode
 def gradient_flow(report, ax=None):
-    """RMS of delta and dW in each layer of a diagnostics.Report, and as the title its verdict, which goes by |delta|: a
-    wide layer may have a lower RMS and the same length."""
+    """RMS of delta and dW in each layer of a diagnostics.Report, with its verdict as the title. The verdict is based on
+    |delta|: with the same length, a wide layer has a lower RMS."""
     ax = _axes(ax)
     numbers = range(1, len(report.layers) + 1)
     for name, label in (("delta", r"$\delta$"), ("dW", "dW")):
@@ -62,9 +62,9 @@ def gradient_flow(report, ax=None):
 
 @in_default_mode
 def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
-    """What a network of two inputs decides around X (n, 2), and the points by their class y: class numbers (n,) or
-    one-hot rows; with one output two classes, the lower one 0 or -1, whose predictions are parted at threshold: None is
-    1/2 for a sigmoid and 0 for other activations."""
+    """The class that a network of two inputs predicts around X (n, 2), and the points of X coloured by their class y:
+    class numbers (n,) or one-hot rows. With one output there are two classes, 0 and 1 or -1 and 1, and predictions
+    above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations."""
     if net.n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
     X = _kernels.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
@@ -132,7 +132,7 @@ def plot_history(history, path=None, ax=None):
 
 
 def _figure(interactive):
-    """A new figure and its Axes; only one that is to be shown belongs to pyplot, which would keep it."""
+    """A new figure and its Axes; only an interactive one is registered with pyplot, which keeps its figures."""
     try:
         if interactive:
             from matplotlib import pyplot
@@ -146,7 +146,7 @@ def _figure(interactive):
 
 
 def _draw(ax, history, names, first_color):
-    """A line for each name; epochs count from 1, as people do."""
+    """A line per name; epochs are labelled from 1."""
     return [
         ax.plot(range(1, len(history[name]) + 1), history[name], f"C{first_color + i}", label=name)[0]
         for i, name in enumerate(names)

@@ -1,22 +1,22 @@
-"""Learning rates, and momenta, that change with time. A schedule is given in the place of an optimizer's lr:
+"""Schedules of the learning rate and momentum, given as an optimizer's lr:
 
     SGD(lr=schedules.Cosine(0.1, total=20))
 
-t counts from 0: whole epochs with per="epoch", where the rate is set before each epoch, or minibatches with per="step",
-those of Trainer.step included. The Trainer counts, so that fit called again goes on.
+t counts from 0: epochs with per="epoch", so that the rate is constant within an epoch, or minibatches with per="step",
+including those of Trainer.step. The Trainer counts, so that another call of fit continues.
 
     Constant(lr)                    lr
     Exponential(lr, k)              lr exp(-k t)
     InverseTime(lr, k)              lr / (1 + k t)
     Step(lr, factor, every)         lr factor^floor(t / every)
     Cosine(lr, total)               half a cosine from lr down to lowest
-    OneCycle(highest, total)        half a cosine up to highest, and one down; the momentum may go the other way
-    Warmup(steps, then)             a straight line up to then, any of the others
-    ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for a while
+    OneCycle(highest, total)        half a cosine up to highest, and one down; optionally the momentum down and up
+    Warmup(steps, then)             linear up to the first rate of `then`, another schedule
+    ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for some epochs
 
-Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule; if it has
-observe(logs), that is called with the numbers of each epoch. If it has momentum_at(t), that is the momentum (of Adam
-and AdamW beta1): a number between 0 and 1, or None for every t, which leaves the optimizer's own.
+Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule. An optional
+method observe(logs) is called with the numbers of each epoch. An optional method momentum_at(t) returns the momentum
+(for Adam and AdamW beta1): a number between 0 and 1, or for every t None, which keeps the optimizer's setting.
 """
 
 import math
@@ -39,7 +39,7 @@ def is_schedule(lr):
 
 @in_default_mode_alone
 def rate(lr, epochs=0, steps=0):
-    """An optimizer's lr as a number: itself, or what the schedule says after so many epochs or steps."""
+    """An optimizer's lr as a number: itself, or the rate of the schedule after that many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
     per, t = _time(lr, epochs, steps)
@@ -48,7 +48,7 @@ def rate(lr, epochs=0, steps=0):
 
 @in_default_mode_alone
 def momentum(lr, epochs=0, steps=0):
-    """What an optimizer's lr says of its momentum after so many epochs or steps; None: the optimizer's own stays."""
+    """The momentum of an optimizer's schedule after that many epochs or steps; None: the optimizer's setting."""
     if not is_schedule(lr):
         return None
     per, t = _time(lr, epochs, steps)
@@ -58,13 +58,13 @@ def momentum(lr, epochs=0, steps=0):
 
 @in_default_mode_alone
 def rates(lr, steps):
-    """The rates of a schedule that counts steps after each of those, float64 (n,)."""
+    """The rates of a schedule with per="step" at each of `steps`, float64 (n,)."""
     return np.array(_core.values_at(lr.at, steps, math.inf, _rate_at_step))
 
 
 @in_default_mode_alone
 def momenta(lr, steps):
-    """Its momenta, float64 (n,), or None."""
+    """The momenta of a schedule with per="step" at each of `steps`, float64 (n,), or None."""
     values = _core.values_at(lr.momentum_at, steps, 1, _momentum_at_step, True) if hasattr(lr, "momentum_at") else []
     missing = values.count(None)
     if missing == len(values):
@@ -76,14 +76,14 @@ def momenta(lr, steps):
 
 @in_default_mode
 def checked(schedule, rate, momentum, t):
-    """The two as it gave them at t, if they are a rate and a momentum or None."""
+    """(rate, momentum), as returned by a schedule at t, checked."""
     per = one_of("lr.per", schedule.per, PER)
     return _checked_rate(rate, per, t), _checked_momentum(momentum, per, t)
 
 
 def _checked_rate(value, per, t):
     value = real_number(f"lr at {per} {t}", value, least=0)
-    return value if value >= LEAST else 0.0  # a rate that decays for ever must not end in an error
+    return value if value >= LEAST else 0.0  # a decaying rate becomes 0 instead of an error
 
 
 def _checked_momentum(value, per, t):
@@ -104,7 +104,7 @@ def _time(lr, epochs, steps):
 
 
 class Schedule(Closed):
-    """What the schedules share."""
+    """The base class of schedules."""
 
     def __init__(self, per):
         self.per = one_of("per", per, PER)
@@ -115,7 +115,7 @@ class Schedule(Closed):
 
 
 class Constant(Schedule):
-    """lr, whatever t is."""
+    """lr, for all t."""
 
     def __init__(self, lr, *, per="epoch"):
         self.lr = real_number("lr", lr, above=0)
@@ -180,14 +180,15 @@ class Cosine(Schedule):
 
 
 class OneCycle(Schedule):
-    """From first up to highest during the share rise of the total, then down to last, and last from then on.
+    """From first up to highest during the fraction `rise` of the total, then down to last, which it keeps.
 
-    Both ways are half cosines; the top is at t = rise total - 1, the end at t = total - 1, as in PyTorch's OneCycleLR.
+    Both parts are half cosines; the maximum is at t = rise total - 1, the end at t = total - 1, as in PyTorch's
+    OneCycleLR.
     first: None is highest / 25. last: None is first / 10000.
-    momentum: (lowest, highest), 0 < lowest <= highest < 1: it goes the other way, from its highest down to lowest while
-        the rate rises, and back up, along the same half cosines. It stands for SGD's momentum, also where that is 0,
-        and for the beta1 of Adam and AdamW; other optimizers have none, and refuse it. None leaves the optimizer's
-        own, where PyTorch takes (0.85, 0.95).
+    momentum: (lowest, highest), 0 < lowest <= highest < 1: the momentum falls from highest to lowest while the rate
+        rises, and returns while the rate falls, along the same half cosines. It replaces SGD's momentum, also if that
+        is 0, and beta1 of Adam and AdamW; other optimizers refuse it. None keeps the optimizer's setting (PyTorch's
+        default is (0.85, 0.95)).
     Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
     """
 
@@ -217,11 +218,10 @@ class OneCycle(Schedule):
 
 
 class Warmup(Schedule):
-    """then.at(0) (t + 1) / (steps + 1) for t < steps, then.at(t - steps) from there on; t counts as `then` does.
+    """then.at(0) (t + 1) / (steps + 1) for t < steps, and then.at(t - steps) afterwards; t counts as for `then`.
 
-    A momentum of `then` waits at its first number meanwhile, and so does the patience of a ReduceOnPlateau: it goes by
-    the epochs after the first `steps` that it is shown.
-    Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
+    During the warmup, a momentum of `then` keeps its first value, and a ReduceOnPlateau with per="epoch" does not
+    observe the logs. Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
     """
 
     def __init__(self, steps, then):
@@ -251,13 +251,13 @@ class Warmup(Schedule):
 
 
 class ReduceOnPlateau(Schedule):
-    """lr, times factor whenever `monitor` has not improved by more than min_delta for `patience` epochs in a row, but
-    never below lowest.
+    """lr, multiplied by factor whenever `monitor` has not improved by more than min_delta for `patience` epochs in a
+    row, but never below lowest.
 
-    monitor: a name of the logs; None takes "val_loss" if there is validation data, else "loss".
-    mode: "min" or "max", what is better. None goes by the name: loss, objective, mae and mse shall fall; accuracy,
-        exact_match, top_k and r2 rise; also with "val_". For any other name it must be given.
-    It goes by epochs, and keeps its state: each Trainer needs one of its own. PyTorch counts patience one higher.
+    monitor: a name of the logs; None: "val_loss" if there is validation data, else "loss".
+    mode: "min" or "max", whichever is better. None: "min" for loss, objective, mae and mse, "max" for accuracy,
+        exact_match, top_k and r2, also with "val_". For other names it must be given.
+    It has a state: do not share it between Trainers. PyTorch reduces after patience + 1 epochs.
     """
 
     per = "epoch"
@@ -274,7 +274,7 @@ class ReduceOnPlateau(Schedule):
         self._monitor.check(names)
 
     def observe(self, logs):
-        """Take notice of an epoch's numbers."""
+        """Record the numbers of an epoch."""
         self._monitor.observe(logs)
         if self._monitor.ran_out():
             self._rate = max(self._rate * self.factor, self.lowest)
@@ -285,7 +285,7 @@ class ReduceOnPlateau(Schedule):
 
 
 def check(lr, names):
-    """ValueError if a schedule wants to know a number that is not among those of the epochs (None: any)."""
+    """ValueError if a schedule monitors a name that is not among `names`, those of the logs (None: unknown)."""
     if isinstance(lr, Warmup):
         check(lr.then, names)
     elif isinstance(lr, ReduceOnPlateau):
@@ -293,13 +293,13 @@ def check(lr, names):
 
 
 def observe(lr, logs):
-    """Show a schedule that wants to know the numbers of an epoch."""
+    """Pass the numbers of an epoch to a schedule that observes them."""
     if hasattr(lr, "observe"):
         on_callers_turn(lr.observe, logs)
 
 
 def _lowest_and_highest(name, pair):
-    """Two numbers between 0 and 1."""
+    """A pair 0 < lowest <= highest < 1, checked."""
     try:
         lowest, highest = pair
     except (TypeError, ValueError):

@@ -1,13 +1,13 @@
 import os
 from pathlib import Path
 
-# Before mlpfast is imported: a test that asks for seven threads shall get them, on two processors too.
+# Set before mlpfast is imported, so that tests get the number of threads they ask for, also on two processors.
 os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")
 
 import hypothesis
 import pytest
 
-# The same examples on every run and machine; none of them is timed.
+# The same hypothesis examples on every run and machine, without deadlines.
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fixed")
 

@@ -1,4 +1,4 @@
-"""The NumPy float64 twin of every kernel and of the whole network: the equations of the design, and nothing else.
+"""The NumPy float64 reference of every kernel and of the whole network, written like the equations.
 
 A network is a list of (W, b, activation), b None for a layer without a bias. Labels are one-hot here.
 """
@@ -35,7 +35,7 @@ def fisher_yates(n, words):
     rows, drawn, position = list(range(n)), [], 0
     for i in range(n - 1, 0, -1):
         low = -1
-        while low < 2**32 % (i + 1):  # else some numbers would come up once more than others
+        while low < 2**32 % (i + 1):  # rejected, or some numbers would be more likely
             if not drawn:
                 drawn, position = words(position), position + 1
             j, low = divmod(drawn.pop() * (i + 1), 2**32)
@@ -194,7 +194,7 @@ class Settings(NamedTuple):
     output: str
 
 
-# What it is a function of, its terms (B, K), and their derivatives; of out (z or yhat), y and Settings.
+# loss: ("z" or "yhat", terms (B, K), their derivatives), functions of out (z or yhat), y and Settings.
 LOSSES = {
     "cross_entropy": (  # output softmax, or identity: logits
         "z", lambda z, y, s: -smoothed(y, s, y.shape[1]) * log_softmax(z),

@@ -1,7 +1,7 @@
-"""A caller's arrays, whatever they look like: what a plain copy gives, or an error that names them; nothing beyond.
+"""Array arguments in any layout, dtype and class give the same as a plain copy, or an error that names them.
 
-Every array argument is given in looks that hypothesis draws, and compared with its plain copy: C-contiguous, native, of
-the dtype it is converted to.
+hypothesis draws the layouts. A plain copy is C-contiguous, in native byte order and of the dtype that the argument is
+converted to.
 """
 
 import mmap
@@ -34,7 +34,7 @@ def bits(arrays):
 
 
 class Named(np.ndarray):
-    """A subclass with an attribute, and ideas of its own about arithmetic."""
+    """A subclass with an additional attribute and overridden arithmetic."""
 
     def __array_finalize__(self, source):
         self.name = getattr(source, "name", "?")
@@ -46,7 +46,7 @@ class Named(np.ndarray):
 
 
 class Wrapped:
-    """No array, but it knows how to become one."""
+    """Not an array, but convertible to one."""
 
     def __init__(self, array):
         self._array = array
@@ -85,7 +85,7 @@ def mapped(array):
 
 
 def zero_stride(array):
-    """All rows are the first one, which is there only once."""
+    """All rows share the memory of the first."""
     return np.broadcast_to(array[:1], array.shape)
 
 
@@ -112,7 +112,7 @@ ROWS = st.sampled_from([1, 2, 3, 9, 17, 40])
 
 
 def plain(look, dtype):
-    """The same values as the core reads them."""
+    """The same values in the form that the core reads."""
     array = np.asarray(look)
     return np.array(array, "uint8" if array.dtype == np.uint8 else dtype, order="C")
 
@@ -171,7 +171,7 @@ def refused(parts, call, *args, **kwargs):
 
 
 def trained(loss, y, *, output, n_out=N_OUT, dtype="float32", n=9, **weights):
-    """Everything that comes from these y's, or from these weights."""
+    """All results of training with these y, or with these weights."""
     X, net = numbers((n, N_IN), dtype), network(dtype, output, n_out)
     trainer = Trainer(net, loss, SGD(0.1, momentum=0.5), batch_size=4, seed=0)
     alone = {} if "class_weight" in weights else weights
@@ -335,7 +335,7 @@ def test_a_network_is_made_once():
 
 
 def test_what_has_changed_since_it_was_checked_is_not_read():
-    """The binding looks once more at what the core is going to read."""
+    """The binding checks again the arrays that the core is going to read."""
     net, X = network(), numbers((50, N_IN), "float32")
     for data in (_core.Data(X[:, :-1].copy()), _core.Data(X, targets=np.zeros((50, N_OUT + 1), "float32")),
                  _core.Data(X, labels=np.zeros(50, np.int64)), _core.Data(X, weights=np.zeros(50)),
@@ -492,7 +492,7 @@ def test_a_change_at_any_moment_is_refused_or_comes_too_late(call, change):
 
 
 def test_x_changed_meanwhile_leaves_the_labels_alone():
-    """X is read in place: its numbers may be old or new, and every label is still where it was."""
+    """X is read in place: it may have old or new values, but every label must be unchanged."""
     X, y = np.ones((3000, N_IN), np.float32), np.arange(3000) % N_OUT
     stop = threading.Event()
 
@@ -519,7 +519,7 @@ WIDE, MANY = 2**15, 2**16 + 4096  # 2^31 numbers and 2^27 more
 
 @pytest.fixture(scope="module")
 def huge():
-    """uint8 (MANY, WIDE): memory that is not there until it is written to, with three rows that are."""
+    """uint8 (MANY, WIDE), whose memory is not allocated until written, with three nonzero rows."""
     if mlpfast.show_config("dicts")["isa"] == "generic":
         pytest.skip("2^31 numbers take minutes in plain C; rows are found by the same lines for every instruction set")
     if sys.platform != "linux" or sys.maxsize < 2**32:
@@ -552,7 +552,7 @@ def test_predict_beyond_2_to_the_31(huge):
 
 
 def test_fit_beyond_2_to_the_31(huge):
-    """Without a bias a minibatch of zeros changes nothing: training on those with other rows gives the same bits."""
+    """Without a bias, zero rows have no gradient: training on them with other rows gives the same bits."""
     nets, y = [wide_network(), wide_network()], np.linspace(-1, 1, MANY)
     trainers = [Trainer(net, "half_squared_error", SGD(1e-4), batch_size=64, seed=5) for net in nets]
     trainers[0].fit(huge, y)
@@ -568,7 +568,7 @@ def test_fit_beyond_2_to_the_31(huge):
 
 
 def test_a_sparse_file(tmp_path):
-    """A mapping with holes, read where it lies."""
+    """A memory-mapped file with holes, read in place."""
     path = tmp_path / "X"
     path.touch()
     os.truncate(path, 2**22 * N_IN)
@@ -582,7 +582,7 @@ def test_a_sparse_file(tmp_path):
 
 @pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "natural_gradient"])
 def test_an_array_that_a_callback_shrinks(optimizer):
-    """Its memory is gone: the next epoch must not read it."""
+    """Its memory is freed, so the next epoch must not read it."""
     if optimizer == "lbfgs":
         pytest.importorskip("scipy")
     X = np.ones((4000, 4), np.float32)

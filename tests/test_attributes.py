@@ -1,4 +1,4 @@
-"""Attributes that an object of the library does not have cannot be set."""
+"""Setting an attribute that an object of the library does not have is an error."""
 
 import copy
 import inspect
@@ -141,7 +141,7 @@ class MyStopping(callbacks.EarlyStopping):
         return super().on_epoch_end(trainer, epoch, logs)
 
 
-def test_classes_of_ones_own_may_have_attributes_of_their_own():
+def test_users_subclasses_accept_any_attribute():
     net, optimizer, stopping = MyNetwork([4, 3], seed=0), MyAdam(0.1), MyStopping("loss")
     net.purpose, loss = "a test", MyLoss(2)
     Trainer(net, loss, optimizer, seed=0).fit(np.eye(4), np.ones((4, 3)), callbacks=stopping)

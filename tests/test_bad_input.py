@@ -1,4 +1,4 @@
-"""What does not fit is refused: the message names the argument, what it got and what it needs, and nothing changes."""
+"""Invalid arguments are refused: the message names the argument, what it got and what it needs, and nothing changes."""
 
 import os
 import pickle
@@ -42,7 +42,7 @@ def example_data(n=6, dtype="float32"):
 
 @pytest.fixture
 def net():
-    """A network whose parameters must be the same bits after the test."""
+    """A network whose parameters must have the same bits after the test."""
     net = make_network()
     before = [p.tobytes() for p in net.parameters]
     yield net
@@ -723,7 +723,7 @@ assert all(np.isfinite(p).all() for p in net.parameters)
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
 def test_all_threads_leave_an_epoch_that_stops(threads, tmp_path):
-    """A thread that misses the stop waits for the others for ever; in a process of its own, so that it can be ended."""
+    """In a process of its own, since a thread that misses the stop makes the others wait forever."""
     command = [sys.executable, "-c", NOT_FINITE_MANY_TIMES, str(threads)]
     run = subprocess.run(command, env=dict(os.environ), cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert run.returncode == 0, run.stderr
@@ -733,7 +733,7 @@ def test_all_threads_leave_an_epoch_that_stops(threads, tmp_path):
 
 
 def in_every_layout(plain):
-    """The same numbers (n, 4) in other layouts."""
+    """The same values (n, 4) in different memory layouts."""
     wide = np.zeros((2 * len(plain), 12), plain.dtype)
     wide[::2, 1:9:2] = plain
     unaligned = np.zeros(plain.nbytes + 1, np.uint8)[1:].view(plain.dtype).reshape(plain.shape)
@@ -885,7 +885,7 @@ def test_what_in_x_is_no_number_is_named(bad, what):
 
 
 def test_generators_are_refused_with_what_is_supported(net):
-    """Minibatches one after the other, as other libraries take them."""
+    """Generators of minibatches, as other libraries accept them."""
     class Loader:
         def __iter__(self):
             yield X, Y

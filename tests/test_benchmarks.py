@@ -1,4 +1,4 @@
-"""The benchmark suite itself: do its programs do the same work, and does it report what was measured?
+"""The benchmark suite: its programs do the same work, and it reports what was measured.
 
 No test asserts a time.
 """
@@ -18,7 +18,7 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def load_benchmarks():
-    """The package `benchmarks` beside tests/, without its parent on sys.path: mlpfast stays the installed one."""
+    """The package `benchmarks` without adding its parent to sys.path, so that the installed mlpfast is imported."""
     folder = ROOT / "benchmarks"
     spec = importlib.util.spec_from_file_location(
         "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
@@ -296,7 +296,7 @@ def test_bad_options(capsys, arguments, named):
 
 
 def test_the_command_finds_the_installed_package():
-    """From the project's root, where a folder named mlpfast holds the source alone."""
+    """From the project root, where the folder mlpfast contains only sources."""
     done = subprocess.run(
         [sys.executable, "-m", "benchmarks.peers", "--list"], cwd=ROOT, capture_output=True, text=True, timeout=120
     )

@@ -1,4 +1,4 @@
-"""EarlyStopping, LearningRateLogger, StopAt, and the protocol they follow."""
+"""EarlyStopping, LearningRateLogger, StopAt, and the callback protocol."""
 
 import pickle
 
@@ -24,7 +24,7 @@ def bits(net):
 
 
 class Says:
-    """Puts numbers into the logs, one for each epoch, and keeps the parameters of each."""
+    """Adds numbers to the logs, one per epoch, and stores the parameters after each epoch."""
 
     def __init__(self, values, name="score"):
         self.values, self.name, self.parameters = list(values), name, []
@@ -83,7 +83,7 @@ def test_early_stopping_knows_what_shall_rise(monitor, epochs):
 # ---- which way a number is to go
 
 
-def test_every_number_of_the_librarys_own_has_a_direction():
+def test_every_built_in_number_has_a_direction():
     named = {name: _monitor.direction(name) for name in [*metrics.BY_NAME, "loss", "objective", "top_1", "top_12"]}
     assert {name for name, way in named.items() if way == "min"} == {"loss", "objective", "mae", "mse"}
     assert {name for name, way in named.items() if way == "max"} >= {"accuracy", "r2", "top_1", "top_12"}
@@ -117,10 +117,10 @@ def test_the_best_epoch_of_a_function_that_shall_rise_comes_back():
         trainer.fit(X, y, validation_data=(X, y), metrics=f1, callbacks=[EarlyStopping("val_f1")])
 
 
-@pytest.mark.parametrize("with_own", [False, True])
+@pytest.mark.parametrize("with_custom", [False, True])
 @pytest.mark.parametrize("kind", ["stopping", "plateau", "goal"])
-def test_what_was_pickled_without_a_direction_is_refused_before_an_epoch(kind, with_own):
-    """As one that was made when directions were still guessed."""
+def test_what_was_pickled_without_a_direction_is_refused_before_an_epoch(kind, with_custom):
+    """Like one pickled by a version that guessed directions."""
     trainer, stopping, stop = trainer_with(), EarlyStopping(), StopAt(0.1)
     if kind == "plateau":
         trainer.optimizer.lr = schedules.Warmup(1, schedules.ReduceOnPlateau(0.1))
@@ -128,7 +128,7 @@ def test_what_was_pickled_without_a_direction_is_refused_before_an_epoch(kind, w
     stopping._settings = ("f1", 5, 0.0, None)
     stopping._monitor.monitor = "f1"
     stop.goals = {"f1": 0.5}
-    given = {"stopping": [stopping], "plateau": [], "goal": [stop]}[kind] + [lambda *_: None] * with_own
+    given = {"stopping": [stopping], "plateau": [], "goal": [stop]}[kind] + [lambda *_: None] * with_custom
     before = bits(trainer.network)
     with pytest.raises(ValueError, match="have a direction of their own"):
         trainer.fit(*problem(), metrics=f1, callbacks=[pickle.loads(pickle.dumps(c)) if c is stopping else c
@@ -423,7 +423,7 @@ def test_an_object_without_any_known_method_is_refused_with_the_list(callback):
 
 @pytest.mark.parametrize("name", ["plot", "reset", "save_epoch", "on_plateau", "on_improvement", "log_epoch_end", "fit",
                                   "end", "epochs", "_on_epoch_ends", "predict"])
-def test_other_methods_are_the_callbacks_own_business(name):
+def test_other_methods_are_allowed(name):
     callback = with_method(name, calls=True)
     assert trainer_with().fit(*problem(), callbacks=callback).n_epochs == 1
     callback.on_train_end = False  # no method

@@ -1,4 +1,4 @@
-"""Minibatches of several chunks: each thread takes whole chunks through a small network, with the usual bits."""
+"""Minibatches of several chunks: each thread processes whole chunks of a small network, with the same bits."""
 
 import numpy as np
 import pytest
@@ -46,11 +46,11 @@ def test_chunks_by_any_threads_have_the_same_bits(settings, dtype):
         return net.parameters, history
 
     wanted, history = trained(1)
-    for threads in (2, 3, 7):  # 7 have no two chunks each: they share each phase
+    for threads in (2, 3, 7):  # with 7 there are fewer than two chunks per thread: they share each phase
         parameters, other = trained(threads)
         assert_same_bits(parameters, wanted)
         assert other == history
-    phases, other = trained(2, clip_norm=1e30)  # the gradient is measured, and stays
+    phases, other = trained(2, clip_norm=1e30)  # the norm is computed, and nothing is clipped
     assert_same_bits(phases, wanted)
     assert other == history
 
@@ -58,7 +58,7 @@ def test_chunks_by_any_threads_have_the_same_bits(settings, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("settings", [dict(), dict(optimizer=Adam(lr=0.01)), dict(clip_norm=1.0)], ids=str)
 def test_masked_weights_are_plus_zero_whatever_was_written_there(settings, dtype):
-    """-0 times the mask, of parts or of their sum, would be the one or the other."""
+    """Multiplying by the mask could give -0 or +0, depending on how the sum was formed."""
     X, _, _ = problem(dtype, 4 * CHUNK)
     mask = np.random.default_rng(0).random((9, 6)) < 0.5
     found = []

@@ -12,7 +12,7 @@ PACK = {"plain": bytes, "gzip": gzip.compress}
 
 
 def idx(array, code=0x08, dims=None):
-    """The bytes of an IDX file; dims, when given, are written instead of the array's own."""
+    """The bytes of an IDX file; dims, if given, are written instead of the array's shape."""
     dims = array.shape if dims is None else dims
     data = array.astype(array.dtype.newbyteorder(">")).tobytes()
     return bytes([0, 0, code, len(dims)]) + struct.pack(f">{len(dims)}I", *dims) + data
@@ -23,7 +23,7 @@ LABELS = np.array([3, 1, 4, 1, 5], np.uint8)
 
 @pytest.fixture(params=PACK)
 def write(request, tmp_path):
-    """A function that writes bytes, gzipped or not, to a file whose name does not say which."""
+    """A function that writes bytes, gzipped or not, to a file whose name does not show it."""
 
     def write(data):
         path = tmp_path / "some-idx"

@@ -1,4 +1,4 @@
-"""The sizes of what flows through a network, the verdict on it, and the plots of both."""
+"""Gradient flow: sizes in each layer, the verdict, the callback and the plots."""
 
 import math
 import subprocess
@@ -71,7 +71,7 @@ def shares(activation, z):
     ("sigmoid", math.log(0.98734 / 0.01266)), ("tanh", math.atanh(0.974679)), ("softsign", 3.47213), ("hard_sigmoid", 3)
 ])
 def test_saturated_is_a_flat_derivative(activation, edge):
-    """The edges where g' is 5 % of the largest, by hand; hard_sigmoid's are its corners."""
+    """Limits computed by hand: where g' is 5 % of the largest; for hard_sigmoid its corners."""
     inside, outside = edge - 1e-3, edge + 1e-3
     assert shares(activation, [[inside, -inside, 0, outside], [-outside, 99, -99, 0]])[0] == 0.5
 
@@ -104,7 +104,7 @@ def test_verdicts(activation, init, verdict):
 
 
 def test_the_ratio_is_known_where_layers_scale():
-    """Orthogonal layers times c: |delta| grows by c a layer, whatever the widths do to its RMS."""
+    """Orthogonal layers times c: |delta| grows by c per layer for any widths, unlike its RMS."""
     Q = np.linalg.qr(np.random.default_rng(0).normal(size=(8, 8)))[0]
     for c, verdict in [(0.5, "healthy"), (0.2, "vanishing"), (5.0, "exploding")]:
         net = Network([8, 8, 8, 8, 2], activation="identity", dtype="float64", seed=0)
@@ -229,7 +229,7 @@ def test_gradient_flow_is_drawn_as_lines_of_delta_and_dW(plots):
     ("softmax", 2, [[1, 0], [0, 1], [0, 1], [0, 1]]),
 ], ids=["sigmoid", "identity", "softmax", "one-hot"])
 def test_the_boundary_lies_where_the_network_parts(plots, output, n_out, y):
-    """x_1 > 0 is class 1, by hand."""
+    """A network with x_1 > 0 as class 1, set by hand."""
     net = Network([2, n_out], output=output, seed=0)
     net.layers[0].W[...] = [[1.0] if n_out == 1 else [-1.0, 1.0], [0.0] * n_out]
     X = np.array([[-1, 0], [1, 0], [1, 1], [0.5, 0.5]])
@@ -243,7 +243,7 @@ def test_the_boundary_lies_where_the_network_parts(plots, output, n_out, y):
     assert left.vertices[:, 0].min() < -1 and right.vertices[:, 0].max() > 1  # with a margin
 
 
-def test_a_threshold_of_ones_own(plots):
+def test_a_given_threshold(plots):
     logistic = activations.Custom(lambda z: 1 / (1 + np.exp(-z)), lambda z: np.exp(-z) / (1 + np.exp(-z)) ** 2)
     net = Network([Layer(2, 1, logistic)], seed=0)
     net.layers[0].W[...] = [[1.0], [0.0]]

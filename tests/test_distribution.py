@@ -1,4 +1,4 @@
-"""What is packed: the source distribution takes every file of the tests, and the licence names what is in it."""
+"""The source distribution contains every file of the tests, and the licence names its contents."""
 
 from importlib import metadata
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What README.md and docs/ show must work: their programs run, and print what stands below them."""
+"""The programs in README.md and docs/ run, and print the output shown below them."""
 
 import re
 from pathlib import Path

@@ -1,5 +1,5 @@
-"""NumPy's error state is the caller's: valid calls do not fail under numpy.seterr(all="raise"), what cannot be
-represented is named, and functions of the caller's see the state that he has set."""
+"""NumPy's error state: valid calls do not fail under numpy.seterr(all="raise"), numbers that cannot be represented are
+named in an error, and users' functions run in the state that the caller has set."""
 
 import threading
 
@@ -36,7 +36,7 @@ def strict():
 
 
 def tiny(shape, dtype="float64"):
-    """Numbers of the usual size among such as no float32 can hold, or hardly."""
+    """Numbers of normal size, with some that float32 cannot represent or only as subnormal."""
     with np.errstate(all="ignore"):
         numbers = np.random.default_rng(0).normal(size=shape).astype(dtype)
         numbers.flat[::3] = np.array(TINY[dtype], dtype)
@@ -213,7 +213,8 @@ ERROR = losses.Custom(lambda y, yhat: see() or ((yhat - y) ** 2).sum(axis=1), la
 
 @pytest.fixture
 def call():
-    """The caller's state; nothing of what has seen it may have seen another, and it is the same afterwards."""
+    """Calls under the caller's error state: all users' functions must see that state, and it must be the same
+    afterwards."""
     SEEN.clear()
 
     def handler(*_):
@@ -287,7 +288,7 @@ def test_what_he_sets_in_a_callback_stays():
 
 
 def test_his_errors_are_his():
-    """What a function of his raises under his state passes through, and the network is as it was."""
+    """An exception raised by a user's function under that state is passed on, and the network is unchanged."""
     net = network("identity", activation=activations.Custom(lambda z: np.float32(1e30) * z * np.float32(1e30), np.cos))
     for call in (lambda: net.predict(np.ones((1, 4), np.float32)), lambda: net.predict(np.ones((900, 4)), threads=2),
                  lambda: Trainer(net, "squared_error").step(np.ones((2, 4)), np.ones((2, 3)))):

@@ -1,4 +1,4 @@
-"""Every example runs, in its quick form, and the number it prints is what its docstring promises."""
+"""Every example runs with --quick, and the number it prints is within the bounds of its docstring."""
 
 import functools
 import os
@@ -38,7 +38,7 @@ def run(name, *arguments, cwd):
 
 @functools.cache
 def quick(name):
-    """The finished process, and the files it left."""
+    """The finished process, and the files it has written."""
     with tempfile.TemporaryDirectory() as folder:
         return run(name, "--quick", cwd=folder), os.listdir(folder)
 
@@ -103,7 +103,7 @@ def test_regularisation_has_six_ways_and_all_help():
 
 
 def losses_of(lines):
-    """{optimizer: its losses} of the table that examples/optimizers.py prints."""
+    """{optimizer: losses} from the table that examples/optimizers.py prints."""
     rows = [line for line in lines[1:-1] if line.endswith("%")]
     return {line[:17].strip(): [*map(float, line[17:-2].split())][:-1] for line in rows}
 

@@ -1,4 +1,4 @@
-"""A forked child trains and predicts, on threads of its own, with the parent's bits; neither hangs."""
+"""A forked child trains and predicts on its own threads with the parent's bits, and neither process hangs."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 
 def run(*command, seconds):
-    """The program's output; whatever hangs in it, children too, ends with it."""
+    """The output of a program, which is killed with its children if it hangs."""
     elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                start_new_session=True, cwd=elsewhere)
@@ -83,7 +83,8 @@ assert os.waitpid(children[0], 0)[1] == 0, "the child went wrong"
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_signal_handler_may_fork_while_it_trains(threads):
-    """On several threads the child's call cannot go on, since they are the parent's; it says so, and does not hang."""
+    """On several threads the child's call cannot continue, since the threads are the parent's: it raises, without
+    hanging."""
     if not show_config("dicts")["openmp"]:
         threads = 1
     run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
@@ -134,7 +135,7 @@ assert os.waitpid(children[0], 0)[1] == 0, "the child went wrong"
 
 @pytest.mark.parametrize("optimizer", ["LBFGS()", "NaturalGradient(cg_iterations=3)"])
 def test_a_signal_handler_may_fork_while_chunks_are_shared(optimizer):
-    """The child works on them alone."""
+    """The child computes all chunks on its own."""
     pytest.importorskip("scipy")
     run("-c", FORK_IN_A_SHARED_PASS.replace("OPTIMIZER", optimizer), seconds=120)
 
@@ -173,7 +174,7 @@ def test_forks_while_others_predict_with_the_same_network():
 
 
 def test_only_a_trainer_of_this_process_occupies_a_network():
-    """In a child forked while another thread was training, nobody is."""
+    """In a child forked while another thread was training, the network is free."""
     net = Network([3, 2], seed=0)
     thread = threading.Thread(target=net._core.begin_training)  # which is not there in the child
     thread.start()

@@ -1,4 +1,5 @@
-"""The caller's floating-point mode, rounding or subnormal numbers, changes no bit, and is the same after each call."""
+"""The caller's floating-point mode (rounding, subnormal numbers) does not affect results, and is restored by each
+call."""
 
 import ctypes
 import hashlib
@@ -66,7 +67,7 @@ EXACT = RNG.normal(size=(33, 16))  # rounded to float32 as it is written
 
 
 def everything(threads):
-    """{what: digest} of what can be computed, each in a few lines."""
+    """{name: digest} of every public computation."""
     def digest(*results):
         parts = [r.tobytes() if isinstance(r, np.ndarray) else repr(r).encode() for r in results]
         return hashlib.sha256(b"|".join(parts)).hexdigest()
@@ -106,7 +107,8 @@ def everything(threads):
 
 
 def in_mode(helper, mode, function):
-    """function() in a thread of its own, whose workers are born in that mode -> its result, the mode after it."""
+    """function() in a new thread, whose workers are created in that mode; returns its result and the mode
+    afterwards."""
     results = []
 
     def run():
@@ -229,7 +231,7 @@ void modes_of_a_team(unsigned long *out, int n) {
 
 @pytest.mark.parametrize("first", ["step", "short step", "fit", "predict"])
 def test_threads_that_are_born_in_a_call_have_the_callers_mode(helper, first, tmp_path):
-    """Other libraries use them too, where they share the OpenMP runtime."""
+    """Other libraries use these threads too, if they share the OpenMP runtime."""
     source, library = tmp_path / "team.c", tmp_path / "team.so"
     source.write_text(OPENMP)
     csrc = Path(__file__).resolve().parents[1] / "csrc"
@@ -288,7 +290,7 @@ def test_a_metric_that_sets_another_mode(helper, mode):
 
 @pytest.mark.parametrize("mode", MODES)
 def test_these_modes_do_change_what_numpy_computes(helper, mode):
-    """Else the tests above would pass without doing anything."""
+    """Otherwise the tests above would pass without effect."""
     values = np.array([2.0, -2.0, 1e-300])
 
     def results():

@@ -1,4 +1,5 @@
-"""LBFGS beside SciPy on the NumPy twin and scikit-learn; NaturalGradient beside dense Fisher matrices."""
+"""LBFGS compared with SciPy on the NumPy reference and with scikit-learn; NaturalGradient with dense Fisher
+matrices."""
 
 import contextlib
 import itertools
@@ -43,7 +44,7 @@ def examples(loss, n=40, n_out=3, seed=0):
 
 
 def network(output="softmax", hidden="tanh", dtype="float64", n_out=3):
-    """Whatever is particular: a mask, a layer without a bias, a prelu, penalties of its own."""
+    """With special cases: a mask, a layer without a bias, a prelu, penalties of a layer."""
     mask = np.random.default_rng(1).random((5, 7)) < 0.7
     net = Network([Layer(5, 7, hidden, mask=mask, l2=0.02), Layer(7, 6, activations.PReLU(0.3), bias=False),
                    Layer(6, n_out, output)], dtype=dtype, seed=3)
@@ -400,12 +401,12 @@ def _starts(net):
 
 
 def direction(F):
-    """Some v; 0 for masked weights, as all gradients are."""
+    """A random v; 0 for masked weights, like all gradients."""
     return np.random.default_rng(4).normal(size=len(F)) * (F.diagonal() != 0)
 
 
 def product(trainer, X, y, v, weights=None):
-    """(F v, g) as the module computes them."""
+    """(F v, g) as computed by the module."""
     data = checked_examples(X, y, trainer.network, trainer.loss, sample_weight=weights)
     objective = full_batch.Objective(trainer, data)
     _, g = objective.value_and_gradient()
@@ -524,7 +525,7 @@ def test_the_same_bits_on_any_number_of_threads(make, dtype, monkeypatch):
 
 
 def threads_at_work(trainer, X, y, monkeypatch, expected=1):
-    """The thread of each chunk of one epoch; the first chunks wait for each other, until so many threads are there."""
+    """The thread of each chunk of one epoch; the first chunks wait until the requested number of threads is running."""
     seen, gradient, all_there = [], full_batch.Objective.gradient, threading.Barrier(expected, timeout=60)
     number = itertools.count()
 
@@ -553,7 +554,7 @@ def test_large_chunks_are_shared_among_threads(make, monkeypatch):
 @pytest.mark.parametrize("make, hidden, loss", [
     (lbfgs, "tanh", "custom"), (lbfgs, "custom", HALF), (natural, "custom", HALF),
 ])
-def test_own_functions_are_called_in_the_callers_thread(make, hidden, loss, monkeypatch):
+def test_custom_functions_are_called_in_the_callers_thread(make, hidden, loss, monkeypatch):
     monkeypatch.setattr(_core, "threads_for", lambda *_: 4)
     seen = set()
 
@@ -585,14 +586,15 @@ def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
 
 
 def fork_into(children):
-    """children: gets what os.fork returns."""
+    """children: receives the results of os.fork."""
     children.append(os.fork())
     signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
 
 
 @contextlib.contextmanager
 def goes_well_in_both(children):
-    """The body calls fork_into(children) once, and must raise neither here nor in the child, who ends with it."""
+    """The body calls fork_into(children) once. It must not raise in the parent or in the child, which exits after
+    it."""
     try:
         yield
     except BaseException:
@@ -623,7 +625,7 @@ def test_a_process_forked_by_a_callback_goes_on(monkeypatch):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
 def test_a_process_forked_while_a_helper_works_goes_on():
-    """As a signal handler may: what the helper had begun is done again in the child, which waits for nobody."""
+    """Forked by a signal handler: the child repeats what the helper had begun, and waits for nothing."""
     caller, begun, forked, children = threading.get_ident(), threading.Event(), threading.Event(), []
 
     def work(i):
@@ -664,7 +666,7 @@ def test_results_and_errors_come_in_the_order_of_the_items(threads):
 
 
 def test_an_interrupt_waits_for_the_helpers(monkeypatch):
-    """It comes to the calling thread while the other is at work."""
+    """The interrupt reaches the calling thread while another is working."""
     caller, begun, came, ended = threading.get_ident(), threading.Event(), threading.Event(), []
 
     def work(i):

@@ -1,8 +1,8 @@
-"""Four networks whose bits are known: golden.txt has the SHA-256 of their parameters and predictions.
+"""Four networks with known bits: golden.txt has the SHA-256 of their parameters and predictions.
 
-The same hashes whatever the threads, the split of the rows, the instruction set, the compiler and the run. `make -C
-tests/c golden` trains them without Python, also where Python does not run: under clang, and for NEON in an emulator.
-A change that means to change the bits writes the file anew: python tests/test_golden.py > tests/golden.txt
+The hashes are the same for any threads, split of the rows, instruction set, compiler and run. `make -C tests/c golden`
+trains them without Python, also where Python does not run: under clang, and for NEON in an emulator. After an intended
+change of the bits, write the file again: python tests/test_golden.py > tests/golden.txt
 """
 
 import functools
@@ -86,7 +86,7 @@ def golden():
 
 
 def lines(threads=None):
-    """What golden.txt should hold, in the form of sha256sum."""
+    """The expected contents of golden.txt, in the format of sha256sum."""
     nets = {case: trained(case, threads) for case in CASES}
     return "".join(f"{hashed(net, net.predict(X, threads=threads))}  {case}\n" for case, (net, X) in nets.items())
 
@@ -107,7 +107,7 @@ def test_splits_of_the_rows(case, threads):
 
 @pytest.mark.parametrize("isa", _core.isa_available())
 def test_instruction_sets_in_a_process_of_their_own(isa):
-    """Which is also a second run."""
+    """This is also a second run."""
     run = subprocess.run(
         [sys.executable, __file__], env={**os.environ, "MLPFAST_ISA": isa}, capture_output=True, text=True, check=True
     )

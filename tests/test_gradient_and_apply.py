@@ -1,4 +1,4 @@
-"""Trainer.gradient and Trainer.apply: a step in two halves, with the bits of the fused step; chunks and their tree."""
+"""Trainer.gradient and Trainer.apply give the bits of the fused step; chunks and their tree."""
 
 import threading
 
@@ -77,7 +77,7 @@ def test_a_step_is_a_gradient_and_its_application(optimizer, settings, dtype):
 
 @pytest.mark.parametrize("chunk_rows", [7, 1024])
 def test_a_custom_loss_is_called_once_for_all_rows(chunk_rows):
-    """It joins rows: the deviation from the mean of the minibatch."""
+    """The loss depends on several rows together: the deviation from the mean of the minibatch."""
     X, _, _ = problem()
     seen = []
 
@@ -121,7 +121,7 @@ def test_the_gradient_is_that_of_backprop_with_zeros_for_what_is_not_trained():
 
 
 def tree(parts):
-    """As csrc/chunks.h has it: neighbours are added, level by level; an odd last one moves up."""
+    """As in csrc/chunks.h: neighbours are added, level by level; an odd last node moves up."""
     while len(parts) > 1:
         pairs = [[a + b for a, b in zip(*pair, strict=True)] for pair in zip(parts[::2], parts[1::2], strict=False)]
         parts = pairs + parts[2 * len(pairs) :]
@@ -147,7 +147,7 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
 
 @pytest.mark.parametrize("rows", [32, 64, 256])
 def test_parts_of_a_minibatch_are_accumulated_to_its_bits(rows):
-    """Parts of chunk_rows times a power of two rows, with the dropout of their place."""
+    """Parts of chunk_rows times a power of two rows, with dropout by their first_row."""
     X, y, _ = problem(512)
     nets = [Network([9, 18, 4], output="softmax", dropout=0.2, input_noise=0.1, seed=1) for _ in range(2)]
     whole, parts = (Trainer(net, optimizer=Adam(), seed=5, chunk_rows=16, clip_norm=0.1) for net in nets)

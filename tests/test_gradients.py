@@ -1,4 +1,4 @@
-"""Backpropagation against central differences, against the NumPy twin, against a lecture's slide and PyTorch."""
+"""Backpropagation against central differences, the NumPy reference, a lecture's example and PyTorch."""
 
 import functools
 import itertools
@@ -10,7 +10,7 @@ import reference
 from mlpfast import Layer, Network, _kernels, activations, backprop, losses, set_num_threads
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "tanh", "softmax"]
-PAIRS = [  # every loss with every output it may stand behind
+PAIRS = [  # every loss with every output activation that fits it
     *itertools.product(["cross_entropy"], ["softmax", "identity"]),
     *itertools.product(["binary_cross_entropy"], ["sigmoid", "identity"]),
     *itertools.product(["half_squared_error", "squared_error"], ACTIVATIONS),
@@ -42,7 +42,7 @@ def far_from_kinks(net, X):
 
 @functools.cache
 def example(hidden, output, loss, depth):
-    """A float64 network with its data: no relu near its kink, and a gradient in every parameter array."""
+    """A float64 network and data: no relu near its kink, and a nonzero gradient in every parameter array."""
     for seed in range(100):
         rng = np.random.default_rng(seed)
         net = Network(SIZES[-1 - depth :], activation=hidden, output=output, dtype="float64", seed=seed)
@@ -70,7 +70,7 @@ def central_differences(layers, parameter, J, h=1e-5):
 
 
 def assert_same_gradients(got, wanted, tolerance):
-    """Errors are measured against the largest number in the array, which must not be zero."""
+    """Errors are relative to the largest number in the array, which must not be zero."""
     for g, w in zip(got, wanted, strict=True):
         assert g.shape == w.shape
         size = np.abs(w).max()
@@ -92,7 +92,7 @@ def test_gradients_are_central_differences(hidden, output, loss, depth):
 
 @every_combination
 def test_gradients_of_the_inputs_are_central_differences(hidden, output, loss, depth):
-    """Of the sum of the weighted losses: a row has neither the 1/B nor the other rows in its gradient."""
+    """Of the sum of the weighted losses: the gradient of a row depends on neither 1/B nor other rows."""
     net, X, y = example(hidden, output, loss, depth)
     X, weights = X.copy(), np.array([1.0, 2.5, 0.0, 0.7])
 
@@ -367,7 +367,7 @@ def test_gradients_are_those_of_pytorch(hidden, output, loss):
     activations.Custom(np.sin, np.cos),
 ], ids=str)
 def test_what_the_page_shows_is_what_the_core_does(hidden, dtype):
-    """The residuals of the page, a_below^T delta and its sum over the rows are the core's gradients, bit for bit."""
+    """a_below^T delta and its sum over the rows, from backprop.residuals, are the core's gradients bit for bit."""
     rng = np.random.default_rng(0)
     X, y = rng.normal(size=(50, 9)).astype(dtype), rng.integers(4, size=50)
     mask = rng.random((20, 13)) < 0.7

@@ -1,4 +1,4 @@
-"""Ctrl-C during training: KeyboardInterrupt, the parameters after a whole minibatch, and everything goes on."""
+"""Ctrl-C during training: KeyboardInterrupt, parameters as after a whole minibatch, and training can continue."""
 
 import os
 import signal
@@ -27,7 +27,7 @@ def data():
 
 @pytest.fixture
 def interrupt_soon():
-    """A function that sends this process SIGINT a moment later, and a handler that makes it KeyboardInterrupt."""
+    """A function that sends SIGINT to this process after a delay, with a handler that raises KeyboardInterrupt."""
     timers = []
 
     def soon(seconds=0.03):
@@ -59,7 +59,7 @@ def alarm():
 
 
 class AtEpochBegin:
-    """A callback that starts a clock when the C core is about to be entered."""
+    """A callback that starts a clock directly before the C core is called."""
 
     def __init__(self, start, *args):
         self.start, self.args = start, args
@@ -78,7 +78,7 @@ def same(net, other):
 
 
 def steps_until_same(trainer, net, X, y):
-    """How many minibatches of one row trainer has to do from here until its network equals net."""
+    """The number of minibatches of one row that trainer has to take until its network equals net."""
     for k in range(len(X) + 1):
         if same(trainer.network, net):
             return k

@@ -1,4 +1,4 @@
-"""`python -m mlpfast` as a person runs it: another process, another folder."""
+"""`python -m mlpfast`, run in a separate process and another folder."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""Memory: refused allocations and sizes are a MemoryError and nothing else, and nothing is lost over many rounds."""
+"""Memory: failed allocations and too large sizes raise MemoryError without other effects, and nothing leaks."""
 
 import gc
 import os
@@ -39,7 +39,7 @@ def test_a_layer_that_was_refused_can_be_used():
 
 
 def test_more_rows_than_memory():
-    """Rows that lie on top of each other: 2^46 of them take no memory before they are copied."""
+    """Rows with stride 0: 2^46 of them need no memory until they are copied."""
     net = Network([4, 3], output="softmax", seed=0)
     before = [p.tobytes() for p in net.parameters]
     X, y = np.broadcast_to(np.ones((1, 4), np.float32), (2**46, 4)), np.broadcast_to(np.int64(1), 2**46)
@@ -55,7 +55,7 @@ def test_more_rows_than_memory():
 
 
 def test_first_weights_are_drawn_in_little_memory():
-    """tracemalloc sees NumPy's arrays, and not the parameters, which the core allocates: 16 MB."""
+    """tracemalloc measures NumPy's arrays, but not the parameters (16 MB), which the core allocates."""
     tracemalloc.start()
     try:
         Network([2000, 2000], seed=0)
@@ -74,7 +74,7 @@ def test_what_evaluate_leaves_with_the_network_does_not_grow_with_the_rows():
 
 
 def test_what_many_threads_leave_with_the_network_is_bounded():
-    """Each has a workspace of 5 MB, at the same time: all wait for each other in the middle of a prediction."""
+    """Each thread has a workspace of 5 MB at the same time: all wait for each other within a prediction."""
     together = threading.Barrier(8, timeout=60)
     unit = activations.Custom(lambda z: together.wait() + z, np.ones_like)
     net, X = Network([Layer(80_000, 1, unit)], seed=0), np.zeros((16, 80_000))
@@ -228,8 +228,8 @@ def shim(tmp_path_factory):
 
 
 def usual_allocator():
-    """Valgrind wants PYTHONMALLOC=malloc. Then the smallest blocks may fail too, where NumPy forgets its exception, and
-    memory comes to be in pieces."""
+    """Valgrind runs need PYTHONMALLOC=malloc. Then the smallest blocks may fail too, for which NumPy does not set an
+    exception, and memory is fragmented."""
     return {name: value for name, value in os.environ.items() if name != "PYTHONMALLOC"}
 
 
@@ -240,7 +240,7 @@ BINDING = ["_core.", "_custom.", "_fpmode.", "_kernels."]
 @pytest.mark.skipif(sysconfig.get_config_var("WITH_PYMALLOC") is None, reason="another interpreter")
 @pytest.mark.parametrize("libraries", [BINDING, [*BINDING, "_multiarray_umath."]], ids=["mlpfast", "and NumPy"])
 def test_every_allocation_may_fail(libraries, shim, tmp_path):
-    """First those of mlpfast's own library, then NumPy's too: its arrays, and what it needs to convert them."""
+    """First allocations of mlpfast's library, then also NumPy's: its arrays, and memory for conversions."""
     env = {**usual_allocator(), "LD_PRELOAD": str(shim), "MLPFAST_OVERSUBSCRIBE": "1"}
     command = [sys.executable, "-c", SURVIVOR, STRESS, *libraries]
     run = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, timeout=120)
@@ -261,7 +261,7 @@ def test_ten_thousand_lives_leave_nothing_behind(tmp_path):
 
 
 def test_a_network_goes_when_its_last_reference_goes():
-    """No cycles: memory is given back at once, not when the collector comes by."""
+    """There are no reference cycles: memory is freed at once, without the garbage collector."""
     gc.collect()
     gc.disable()
     try:

@@ -345,7 +345,7 @@ def test_what_cannot_be_called_is_refused_before_an_epoch(metric, weighted, part
 
 @pytest.mark.parametrize("part", [0, 1])
 def test_accuracy_goes_by_the_classes_of_all_the_data(part):
-    """The upper class alone does not tell what the other one is called."""
+    """The upper class alone does not determine whether the lower is 0 or -1."""
     X, _ = problem("squared_error")
     y = np.where(X[:, 0] > 0.3, 1.0, -1.0)
     upper, trainer = (X[y == 1], y[y == 1]), trainer_for("squared_error", 1)
@@ -468,7 +468,7 @@ def test_y_cannot_be_changed_from_outside():
 
 
 def network_of_rows(output="identity"):
-    """Without relu, whose outputs may be just 0, on neither side."""
+    """Without relu, whose outputs may be exactly 0, on the boundary."""
     return Network([4, 6, 3], activation="tanh", output=output, dtype="float64", seed=1)
 
 

@@ -1,4 +1,4 @@
-"""Numbers at the edges: NaN stays in its row, logits of 1e30 give no NaN, and what nobody wrote is never read."""
+"""Extreme numbers: NaN affects only its row, logits of 1e30 give no NaN, and uninitialised memory is never read."""
 
 import platform
 
@@ -57,7 +57,7 @@ OUTPUTS = ["identity", "softmax", "sigmoid", "exp", "softplus", "tanh"]
 
 
 def logits(size, dtype):
-    """Every combination of -size, 0 and size on three outputs."""
+    """All combinations of -size, 0 and size on three outputs."""
     return np.array(np.meshgrid(*[[-size, 0, size]] * 3), dtype).reshape(3, -1).T
 
 
@@ -68,7 +68,7 @@ def network_of_logits(output, dtype):
 
 
 def truths(loss, n):
-    """What y may be for that loss: labels, one-hot or signs, and probabilities."""
+    """All forms of y for that loss: labels, one-hot or signs, and probabilities."""
     row = _core.LOSSES[getattr(loss, "name", loss)]
     if row.by_class:
         yield np.arange(n) % 3
@@ -139,7 +139,7 @@ def test_activations_and_derivatives_of_large_numbers_are_no_nan(activation, siz
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_subnormal_numbers_are_zero(dtype, threads):
-    """In X and in W, as results, and on the explicit path; the smallest normal number is a number."""
+    """In X and in W, as results, and in backprop; the smallest normal number is kept."""
     tiny, smallest = np.finfo(dtype).tiny, np.finfo(dtype).smallest_subnormal
     sizes = np.array([smallest, tiny / 2, tiny, 3 * tiny], dtype)
     X = np.tile(np.concatenate([sizes, -sizes])[:, None], (40, 1))
@@ -182,7 +182,7 @@ def test_functions_of_the_callers_have_subnormal_numbers(call):
 
 
 def behind(array):
-    """The numbers between the rows of a parameter or a state."""
+    """The padding between the rows of a parameter or state."""
     if array.ndim == 1 or array.strides[0] == array.shape[1] * array.itemsize:
         return np.empty(0, array.dtype)
     gap = array.strides[0] // array.itemsize - array.shape[1]
@@ -196,7 +196,7 @@ def behind(array):
     {}, dict(clip_norm=0.01), dict(max_norm=0.5), dict(clip_value=1e-3, l1=1e-3, l2=1e-2),
 ], ids=str)
 def test_what_stands_between_the_rows_never_shows(limits, optimizer, dtype):
-    """NaN in the padding of W, its mask and its states: the same bits as with zeros there."""
+    """NaN in the padding of W, mask and states gives the same bits as zeros."""
     results = []
     for filling in (0, np.nan):
         rng = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""The optimizers: bit for bit the lines of their docstrings in NumPy, and PyTorch's; their state, read and set."""
+"""The optimizers: bit for bit the formulas of their docstrings in NumPy, and PyTorch's; reading and setting state."""
 
 import pickle
 
@@ -41,7 +41,7 @@ def examples(n=24, seed=0):
 
 
 class InNumPy:
-    """The update rules as they stand in the docstrings, each operation rounded in the parameter's dtype."""
+    """The update rules of the docstrings, each operation rounded to the dtype of the parameters."""
 
     def __init__(self, optimizer, shapes, dtype):
         self.o, self.t, self.r = optimizer, 0, np.dtype(dtype).type
@@ -81,7 +81,7 @@ class InNumPy:
 
 
 def power(x, n):
-    """x^n by squaring, as csrc/kernels/optimizer.inc.h has it."""
+    """x^n by squaring, as in csrc/kernels/optimizer.inc.h."""
     result = 1.0
     while n:
         result, x, n = result * x if n % 2 else result, x * x, n // 2
@@ -103,7 +103,7 @@ def test_numbers_states_and_names_are_the_cores():
 
 
 class Plain(optimizers.Optimizer):
-    """One setting and no more."""
+    """An optimizer with a single setting."""
 
     rule, number = "sgd", 0
 
@@ -190,7 +190,7 @@ def test_a_state_read_and_set_goes_on_where_it_was(optimizer):
 
 
 def test_a_state_holds_all_that_training_goes_on_from():
-    """Dropout, noise, the order of the examples and both kinds of schedules."""
+    """Including dropout, noise, the order of the examples and both kinds of schedules."""
     X, y = examples(50)
 
     def trainer(net=None, per="step"):
@@ -312,7 +312,7 @@ def shortened(grads, most):
 @pytest.mark.parametrize("threads", [2, 3, 7])
 @pytest.mark.parametrize("shared", [True, False])
 def test_slopes_of_wide_layers_are_shortened_too(shared, threads):
-    """Where columns are split among threads, one slope for all belongs to the first of them alone."""
+    """If columns are split among threads, a shared slope belongs to the first thread only."""
     rng = np.random.default_rng(0)
     X, y, results = rng.normal(size=(64, 64)), np.ones((64, 1)), []
     for count in (1, threads):
@@ -395,7 +395,8 @@ def test_no_unit_has_longer_weights_than_max_norm(dtype):
 
 
 def test_limits_are_those_of_the_layers_that_are_trained():
-    """Both ways to clip, then max_norm: frozen weights neither count nor change, penalties of layers do."""
+    """Both kinds of clipping, then max_norm: frozen weights neither contribute nor change, penalties of layers
+    contribute."""
     X, y = examples()
     y = np.eye(4)[y]
     layers = [Layer(7, 6, "tanh"), Layer(6, 6, "tanh", trainable=False), Layer(6, 4, l1=0.05, l2=0.1)]
@@ -519,9 +520,9 @@ def test_the_state_of_a_dead_unit_becomes_zero():
     for optimizer in (SGD(lr=1e-3, momentum=0.9), Adam(lr=1e-5)):
         layer.W[...] = [[1, -1], [1, -1]]
         trainer = Trainer(net, "half_squared_error", optimizer)
-        trainer.step(-np.ones((3, 2)), np.ones(3))  # the second unit lives
+        trainer.step(-np.ones((3, 2)), np.ones(3))  # the second unit is active
         layer.W[...] = -1
         for _ in range(1200):
-            trainer.step(np.ones((3, 2)), np.ones(3))  # and now none does
+            trainer.step(np.ones((3, 2)), np.ones(3))  # now no unit is active
         decayed = trainer.state[optimizer.states[0]][0]  # of the first W
         assert not decayed.any()

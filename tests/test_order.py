@@ -1,4 +1,5 @@
-"""The order of the examples: that of the equations, fixed by seed and epoch. Statistics: tests/c/test_random.c."""
+"""The order of the examples equals the reference, and is determined by seed and epoch. Statistics:
+tests/c/test_random.c."""
 
 import numpy as np
 import pytest

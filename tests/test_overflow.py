@@ -1,4 +1,4 @@
-"""Numbers near the end of the range: a step is right, or an error says what has happened."""
+"""Numbers near overflow: a step is right, or an error says what overflowed."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,7 @@ HUGE = {"float32": 1e25, "float64": 1e200}  # whose squares are infinite
 
 
 def pulled(size):
-    """A loss whose gradient has that size everywhere, and a value that is always finite."""
+    """A loss with a gradient of that size everywhere, and a value that is always finite."""
     return losses.Custom(lambda y, yhat: np.zeros(len(yhat)), lambda y, yhat: np.full(yhat.shape, size, yhat.dtype))
 
 
@@ -27,8 +27,8 @@ X = np.ones((4, 1))
 @both_types
 @pytest.mark.parametrize("optimizer", [Adam(), AdamW(weight_decay=0.1), RMSprop(0.01), Adagrad(0.01)], ids=str)
 def test_a_huge_gradient_is_a_step_of_the_usual_length(optimizer, dtype):
-    """These rules do not depend on the scale of g, so the steps are those of g = 1; Adagrad's no longer shrink once
-    its sum of squares is full."""
+    """These rules are independent of the scale of g, so the steps are those of g = 1; Adagrad's no longer shrink after
+    its sum of squares has reached the largest number."""
     nets = [line(dtype), line(dtype)]
     for net, size in zip(nets, (1.0, HUGE[dtype]), strict=True):
         trainer = Trainer(net, pulled(size), optimizer)
@@ -73,7 +73,7 @@ def test_max_norm_of_huge_weights(n_out, dtype):
 @pytest.mark.parametrize("dtype, lr, X", [("float32", 1e30, 1e10), ("float64", 1e200, 1e120)])
 @pytest.mark.parametrize("layers", [1, 2])
 def test_parameters_that_the_last_update_made_infinite(layers, dtype, lr, X):
-    """The loss before the update was finite, and nothing comes after it."""
+    """The loss before the update was finite, and no minibatch follows."""
     X, y = np.full((3, 2), X, dtype), np.ones((3, 1), dtype)
 
     def trainer(**settings):
@@ -115,7 +115,7 @@ def test_clipped_huge_gradients_are_the_same_bits_on_threads(dtype):
 
 @both_types
 def test_gradients_of_the_usual_size_are_not_touched(dtype):
-    """2^63 and 2^511 themselves go through as they are."""
+    """2^63 and 2^511 themselves are not clipped."""
     size = {"float32": 2.0**62, "float64": 2.0**510}[dtype]
     net = line(dtype)
     assert backprop.gradients(net, X, np.zeros(4), pulled(size))[0][0][0, 0] == size

@@ -1,4 +1,4 @@
-"""History.plot, where matplotlib is installed; and what it says where it is not."""
+"""History.plot, with matplotlib and without."""
 
 import sys
 

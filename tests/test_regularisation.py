@@ -1,5 +1,6 @@
-"""Dropout, noise on the input, penalties of a layer, masks: what they do to a step, and that they do it the same way
-everywhere."""
+"""Dropout, input noise, penalties of a layer, masks: their effect on a step, with the same bits for any threads and
+instruction set.
+"""
 
 import pickle
 import statistics
@@ -23,13 +24,13 @@ def words(seed, step, stream, rows, cols):
 
 
 def kept(seed, step, layer, shape, p):
-    """What dropout multiplies the outputs of that layer (-1: the input) by."""
+    """The factors by which dropout multiplies the outputs of that layer (-1: the input)."""
     drawn = words(seed, step, (4 << 24) + layer + 1, *shape)
     return np.where(drawn < int((1 - p) * 2**32), 1 / (1 - p), 0)
 
 
 def test_philox_is_that_of_the_paper():
-    """The known answers of the authors' Random123 library."""
+    """The known answers of the authors' library Random123."""
     assert philox((0, 0, 0, 0), (0, 0)) == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
     full = 0xFFFFFFFF
     assert philox([full] * 4, [full] * 2) == [0x408F276D, 0x41C83B0E, 0xA20BC7C6, 0x6D5451FD]
@@ -85,7 +86,7 @@ def test_dropout_of_the_input():
 
 
 def noise_of(dtype, rows=200, cols=130, deviation=1.0):
-    """The noise itself: a linear network on zeros, whose gradient is the sum of its inputs."""
+    """The noise: a linear network on zeros, whose gradient is the sum of its inputs."""
     net = Network([Layer(cols, 1, bias=False, init="zeros")], dtype=dtype, input_noise=deviation)
     out, trainer = np.empty((rows, cols)), Trainer(net, LOSS, SGD(1.0), seed=3)
     for i in range(rows):  # one row at a time: step i has row 0 of draw i
@@ -123,7 +124,8 @@ EVERY_HIDDEN = sorted(set(activations.NAMES) - {"sign"}) + [
 @pytest.mark.parametrize("hidden", EVERY_HIDDEN, ids=str)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_step_with_all_of_it_is_the_gradient_of_its_objective(hidden, threads):
-    """By central differences over every parameter; the same draws each time, since they go by the steps before."""
+    """Central differences over all parameters, with the same random numbers each time, since these depend on the steps
+    before."""
     rng = np.random.default_rng(8)
     X, y, weights = rng.normal(size=(9, 5)), rng.normal(size=(9, 4)), rng.uniform(0.2, 3, size=9)
     mask = rng.random((7, 6)) < 0.7

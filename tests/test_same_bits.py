@@ -1,4 +1,4 @@
-"""Version, data, seed and settings fix every bit: whatever the threads, the split into calls, the run or the ISA."""
+"""Version, data, seed and settings determine every bit, for any threads, split into calls, run and instruction set."""
 
 import hashlib
 import json
@@ -176,7 +176,8 @@ def test_prediction_is_the_forward_pass_of_backprop():
 @pytest.mark.parametrize("bad", ["X", "loss"])
 @pytest.mark.parametrize("threads", [1, 2, 3, 8])
 def test_the_error_depends_on_no_thread(threads, bad):
-    """A narrow network goes by rows, without a barrier between the gathering of one member and the loss of another."""
+    """A narrow network is split by rows, so there is no barrier between the gather of one member and the loss of
+    another."""
     said = set()
     for _ in range(20):
         net = Network([2] * 12 + [3], output="identity", seed=0)
@@ -336,7 +337,7 @@ print(json.dumps({name: [parameters(case, n) for n in threads] for name, case in
 
 
 def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_threads(tmp_path):
-    """Large layers too: products in several blocks, operands that are copied, rows of weights that are padded."""
+    """Also large layers: several KC blocks, packed operands, padded rows of weights."""
     config = mlpfast.show_config("dicts")
     if config["isa"] != config["isa_available"][0]:
         pytest.skip("runs under the fastest instruction set, and starts the others itself")

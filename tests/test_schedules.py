@@ -1,4 +1,4 @@
-"""Learning rates and momenta: their values, PyTorch's where it has the same, and when training uses them."""
+"""Schedules: values of rates and momenta, compared with PyTorch where possible, and when training uses them."""
 
 import math
 import pickle
@@ -165,7 +165,7 @@ def test_a_rate_that_decays_for_ever_becomes_zero():
 
 
 class Times:
-    """A schedule that notes when it was asked."""
+    """A schedule that records the times it was called with."""
 
     def __init__(self, per, lr=0.1):
         self.per, self.lr, self.asked = per, lr, set()
@@ -603,7 +603,7 @@ def test_an_optimizer_without_momentum_refuses_one(make):
 
 
 class Momenta:
-    """A schedule of the user's own, of a constant rate."""
+    """A user's schedule with a constant rate and momenta."""
 
     def __init__(self, values, per="step"):
         self.values, self.per = values, per
@@ -644,7 +644,7 @@ def test_a_momentum_that_turns_bad_is_refused(values, message):
 
 
 class Rates:
-    """A schedule of the user's own that remembers when it was asked."""
+    """A user's schedule that records the times it was called with."""
 
     per = "step"
 

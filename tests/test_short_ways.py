@@ -1,4 +1,5 @@
-"""predict of a few rows and step on a ready minibatch skip the general checks: the same answers, the same errors."""
+"""The fast paths of predict (few rows) and step (ready minibatch) give the same results and errors as the general
+ones."""
 
 import copy
 import os
@@ -17,7 +18,7 @@ N_IN, N_OUT = 9, 4
 
 
 def scale_for(X):
-    """Of bytes, unless X is of whole numbers that are none, which a network with one would refuse."""
+    """An input_scale for bytes, 1 for other integers, which a network with a scale refuses."""
     return 1.0 if X is not None and np.asarray(X).dtype.kind in "bi" else 0.5
 
 
@@ -33,7 +34,7 @@ def by_the_long_way(net, X, **kwargs):
     return net.predict(X, threads=1, **kwargs)
 
 
-# Whatever an array looks like, the short way gives what the long way gives: by itself or by leaving it alone.
+# For any array, the fast path gives the result of the general path, itself or by falling back to it.
 LOOKS = {
     "as it is": lambda x: x,
     "float64": lambda x: x.astype("float64"),
@@ -257,7 +258,7 @@ def test_a_bad_setting_is_forgotten_once_it_is_right_again():
 
 
 def test_a_refused_step_brings_no_settings_into_the_running_one():
-    """The learning rate is changed while another thread is inside a long step."""
+    """The learning rate is changed while another thread is within a long step."""
     slow, alone = Network([400, 400, 400], seed=0), Network([400, 400, 400], seed=0)
     X, y = np.random.default_rng(0).random((3000, 400), np.float32), np.zeros(3000, int)
     trainer = Trainer(slow, optimizer=SGD(lr=1e-3), threads=1)

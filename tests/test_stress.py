@@ -1,4 +1,4 @@
-"""A little of what tests/stress/ does at length."""
+"""Short runs of the programs in tests/stress/."""
 
 import os
 import signal
@@ -51,7 +51,7 @@ def test_many_callers_at_once():
 
 
 def test_subnormal_numbers_of_every_kind(capsys):
-    """That the program runs; how long it may take is checked where nothing else is at work."""
+    """Checks only that the program runs; its time is checked on an idle machine."""
     subnormals.main(quick=True)
     printed = capsys.readouterr().out
     kinds = [f"{name}, {kind}" for name, *_, sizes in subnormals.cases(1.0) for kind in ["usual", *sizes]]
@@ -69,7 +69,7 @@ def test_ten_times_slower_on_subnormal_numbers_is_too_slow(capsys, monkeypatch):
 
 @pytest.mark.parametrize("call", ["fit", "step", "lbfgs", "natural_gradient"])
 def test_one_network_is_trained_by_one_thread_at_a_time(call):
-    """The other is told so, and has changed nothing."""
+    """The other thread gets an error, and has changed nothing."""
     X, y = callers.X, callers.Y
     net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
     inside, go_on = threading.Event(), threading.Event()
@@ -148,14 +148,14 @@ def test_a_layer_goes_to_one_of_two_networks_made_at_once(monkeypatch):
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL")
 def test_free_threading_stays(tmp_path):
-    """Python takes the GIL back where an extension does not say that it can do without."""
+    """Python enables the GIL when an extension does not declare that it works without."""
     program = "import sys, mlpfast; assert not sys._is_gil_enabled()"
     env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
     subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=env)
 
 
 def test_a_fit_has_its_network_also_between_its_epochs():
-    """Whoever else trains it or asks for the state is told so, and the fit goes on as if nobody had."""
+    """Other threads that train it or read its state get an error, and the fit is not affected."""
     X, y = callers.X, callers.Y
     net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
     mine, other, said = Trainer(net, seed=0), Trainer(net, seed=1), []

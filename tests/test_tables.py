@@ -1,4 +1,4 @@
-"""Tables and columns of pandas and polars: the numbers in them, or a message with the column and the first row."""
+"""Tables and columns of pandas and polars: they give their numbers, or an error with the column and the first row."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ Y = [0, 1, 2, 0]
 
 
 class Kind:
-    """A dtype that is none of NumPy's."""
+    """A dtype that is not one of NumPy."""
 
     def __init__(self, numpy_dtype):
         self.numpy_dtype = np.dtype(numpy_dtype)
@@ -21,7 +21,7 @@ class Kind:
 
 
 class Column:
-    """As much of a column as is needed, for where there is neither pandas nor polars."""
+    """A minimal column, for environments without pandas and polars."""
 
     def __init__(self, values):
         self._missing = np.array([value is None for value in values])

@@ -1,4 +1,4 @@
-"""How many threads a call takes: OMP_NUM_THREADS, the affinity mask, and in a container its CPU quota, are the most."""
+"""The number of threads of a call is limited by OMP_NUM_THREADS, the affinity mask and a container's CPU quota."""
 
 import json
 import os
@@ -26,7 +26,7 @@ print(json.dumps([config["processors"], config["threads"], len(os.listdir("/proc
 
 
 def counts(*arguments, **variables):
-    """In a new process: (processors, the most threads, threads that were there in the end)."""
+    """In a new process: (processors, maximum number of threads, number of threads used)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
     elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
     run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
@@ -58,8 +58,8 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
 
 
 def possible_groups():
-    """(where a control group could be made, {file: what makes its quota one processor}): below this process's own, or
-    below those above that."""
+    """(folder where a control group can be created, {file: contents for a quota of one processor}): below this
+    process's group, or below an ancestor."""
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, path = line.split(":", 2)
@@ -137,6 +137,6 @@ assert mlpfast.Network([100, 500, 500, 7], seed=0).predict(X, threads=1).tobytes
 
 @linux_with_threads
 def test_where_the_system_refuses_threads_there_are_fewer():
-    """OpenMP itself would end the process."""
+    """OpenMP would end the process."""
     env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MLPFAST_OVERSUBSCRIBE": "1"}
     subprocess.run([sys.executable, "-c", REFUSED], env=env, check=True, timeout=120, cwd="/")

@@ -1,4 +1,4 @@
-"""Training as a user sees it: what is learned, what History says, and what a Trainer keeps between calls."""
+"""Training through the public API: what is learned, the History, and what a Trainer keeps between calls."""
 
 import copy
 import io
@@ -16,7 +16,7 @@ from mlpfast import SGD, Adam, Layer, Network, Trainer, _progress, activations, 
 from mlpfast.datasets import load_digits, load_mnist
 from mlpfast.schedules import Cosine
 
-LOSSES = {  # loss -> an output it may stand behind
+LOSSES = {  # loss: an output activation that fits it
     "cross_entropy": "softmax",
     "binary_cross_entropy": "sigmoid",
     "half_squared_error": "tanh",
@@ -227,7 +227,7 @@ def test_one_output_takes_targets_of_one_or_two_dimensions(loss):
 
 
 def rows_updated(trainer, X, y):
-    """Each example moves its own row of W towards y by lr / (size of its minibatch): how far did each go?"""
+    """Each example moves its own row of W towards y by lr / (size of its minibatch): returns these distances."""
     W = trainer.network.layers[0].W
     W[...] = 0
     trainer.fit(X, y)
@@ -331,7 +331,7 @@ def test_weight_two_is_a_row_twice_and_weight_zero_is_no_row(loss):
 
 
 def test_sample_weights_follow_their_rows_through_the_shuffle():
-    """Rows of weight zero carry wrong labels; what is learned must not know them."""
+    """Rows of weight zero have wrong labels, which must not affect training."""
     X, y = problem("cross_entropy", n=200)
     labels = y.argmax(axis=1)
     weight = np.ones(200)
@@ -531,7 +531,7 @@ def test_auto_goes_by_place_activation_and_inputs(activation, n_in, least):
 
 
 def test_auto_has_these_numbers():
-    """They are the same on every machine, and in every version that does not say otherwise."""
+    """They are the same on every machine and in every version, unless the changelog says otherwise."""
     net = Network([2, 2, 1], dtype="float64", seed=1)
     np.testing.assert_allclose(net.layers[0].W, [[0.01399304, 0.35041169], [0.20250536, 0.30237208]], atol=5e-9)
     np.testing.assert_allclose(net.layers[0].b, [-0.06407849, 0.18108941], atol=5e-9)
@@ -560,7 +560,7 @@ def test_torch_is_that_of_nn_linear_for_weights_and_biases():
     ("auto", None, "torch"), ("torch", "xavier_normal", "auto"), ("normal", "torch", "auto"), ("zeros", "auto", "auto"),
 ])
 def test_a_network_names_them_for_layers_that_do_not(init, output_init, bias_init):
-    """Widths, Layers that say nothing and Layers that say all start alike."""
+    """Widths, Layers without init and Layers with init start with the same parameters."""
     named = dict(init=init, output_init=output_init, bias_init=bias_init)
     net = Network([30, 20, 10, 5], activation="tanh", seed=1, **named)
     shapes = [(30, 20, "tanh"), (20, 10, "tanh"), (10, 5)]

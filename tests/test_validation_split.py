@@ -1,4 +1,4 @@
-"""validation_split, and the objective J beside the loss."""
+"""validation_split, and the objective J."""
 
 import numpy as np
 import pytest
@@ -21,7 +21,7 @@ def trainer_for(loss="cross_entropy", *, seed=0, k=4, dtype="float64", **kwargs)
 
 
 class Sees:
-    """A metric that keeps the targets of the validation data."""
+    """A metric that stores the targets of the validation data."""
 
     name = "sees"
 
@@ -34,7 +34,7 @@ class Sees:
 
 
 def held_out(trainer, X, y, epochs=1, **kwargs):
-    """The row numbers held out, found by giving each row a target of its own."""
+    """The row numbers held out, found by giving each row a different target."""
     sees = Sees()
     numbered = np.arange(len(X)) / 1000.0
     Trainer(Network([6, 1], seed=0), "squared_error", SGD(lr=1e-6), seed=trainer.seed).fit(
@@ -62,7 +62,7 @@ def test_the_split_is_that_of_the_data_given_in_two_parts():
 @pytest.mark.parametrize("optimizer", [LBFGS(), NaturalGradient(cg_iterations=4)], ids=["lbfgs", "natural"])
 @pytest.mark.parametrize("own", [False, True])
 def test_the_split_of_all_rows_at_once(optimizer, own):
-    """In chunks, and with a Custom loss, which gets its rows of y."""
+    """In chunks, and with a Custom loss, which is called with the rows of y."""
     pytest.importorskip("scipy")
     if own and isinstance(optimizer, NaturalGradient):
         pytest.skip("it takes canonical pairs alone")

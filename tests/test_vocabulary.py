@@ -1,5 +1,5 @@
-"""Every activation and every loss: against the NumPy twin, central differences, PyTorch and scikit-learn; fused and
-explicit; and far out, where formulas overflow."""
+"""Every activation and loss against the NumPy reference, central differences, PyTorch and scikit-learn; fused and
+explicit; and for arguments where formulas overflow."""
 
 import pickle
 
@@ -128,7 +128,7 @@ def test_an_output_of_it_has_gradients_of_central_differences(activation):
 
 
 def torch_function(torch, g, slopes):
-    """PyTorch's own; where it has none, the test is skipped."""
+    """PyTorch's function; if there is none, the test is skipped."""
     f = torch.nn.functional
     known = {
         "identity": lambda z: z, "leaky_relu": lambda z: f.leaky_relu(z, g.alpha),
@@ -259,7 +259,7 @@ def test_two_classes_may_be_called_0_and_1_or_minus_1_and_plus_1(loss):
 
 
 def test_the_perceptron_learns_from_nothing():
-    """Rosenblatt's rule from zero weights: W changes by y x for an example on the wrong side, and on the boundary."""
+    """Rosenblatt's rule from zero weights: W changes by y x for an example on the wrong side or on the boundary."""
     net = Network([Layer(2, 1, "sign", init="zeros")], dtype="float64")
     trainer = Trainer(net, "perceptron", SGD(lr=1.0), batch_size=1, shuffle=False)
     X, y = np.array([[2.0, 1.0], [1.0, 3.0], [-1.0, -2.0], [-2.0, 0.5]]), np.array([1, 1, -1, -1])

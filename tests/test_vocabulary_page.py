@@ -1,4 +1,4 @@
-"""docs/vocabulary.md names everything there is, and tests that exist."""
+"""docs/vocabulary.md lists every activation, loss and optimizer, and the tests that it names exist."""
 
 import re
 from pathlib import Path
@@ -12,7 +12,7 @@ PAGE = (TESTS.parent / "docs" / "vocabulary.md").read_text(encoding="utf-8")
 
 
 def first_cells(title):
-    """What stands in backticks in the first cells of that section's table."""
+    """The names in backticks in the first cells of that section's table."""
     section = PAGE.split(f"\n## {title}")[1].split("\n## ")[0]
     cells = re.findall(r"^\| (.*?) \|", section, re.M)
     return {name.split("(")[0] for cell in cells for name in re.findall("`(.*?)`", cell)}

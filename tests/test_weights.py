@@ -1,4 +1,4 @@
-"""What a weight of an example means: for a minibatch, for an epoch, and where there is none."""
+"""Sample weights: for a minibatch, for an epoch, rows of weight 0, and class weights."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ def network(dtype="float64", **settings):
 
 
 def mean_of(weight, dtype="float64"):
-    """S / N, as the rule has it: the sum in row order, in float64, of the weights in the network's dtype."""
+    """S / N: the sum in row order, in float64, of the weights in the dtype of the network."""
     weight = np.asarray(weight, dtype)
     return float(np.cumsum(weight, dtype=np.float64)[-1]) / np.count_nonzero(weight)
 
@@ -38,7 +38,7 @@ def assert_same(net, other):
 
 @pytest.mark.parametrize("batch_size", [None, 256, 64, 32])
 def test_balanced_classes_are_even_in_minibatches_of_any_size(batch_size):
-    """A constant input and one positive row in 200: the balanced loss is least at p = 1/2."""
+    """A constant input and one positive row in 200: the balanced loss is minimal at p = 1/2."""
     X, y = np.zeros((20_000, 1)), (np.arange(20_000) % 200 == 7).astype(int)
     net = Network([1, 1], output="sigmoid", dtype="float64", seed=0)
     rate = 2.0 if batch_size is None else schedules.InverseTime(0.02, 0.3)

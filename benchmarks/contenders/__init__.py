@@ -1,19 +1,19 @@
-"""The programs that are compared, a file for each library. All get a Problem and do the same steps.
+"""The programs that are compared, a file per library. All receive a Problem and do the same steps.
 
 A training contender has
-    name              as the tables show it
-    library           "JAX" for all its forms, for targets that name one; None where none does
-    ready(order)      untimed: brings the epoch's order (int64 (n,), or None: each step takes all examples as they
-                      stand) into its own form, sets its threads
-    epoch()           timed: trains on all minibatches of that order -> mean loss, each before its update; all work is
-                      done when it returns
-    weights()         [(W, b), ...] as NumPy arrays, as Problem.parameters has them
-A serving contender is a name and a function without arguments that predicts problem.X with the first weights.
+    name              its name in the tables
+    library           "JAX" for all its forms, for targets that name one; otherwise None
+    ready(order)      untimed: converts the epoch's order (int64 (n,), or None: each step uses all examples in place) to
+                      its own form, sets its threads
+    epoch()           timed: trains on all minibatches of that order; returns the mean loss, each before its
+                      update; all work is finished when it returns
+    weights()         [(W, b), ...] as NumPy arrays, like Problem.parameters
+A serving contender is a name and a function without arguments that predicts problem.X with the initial weights.
 """
 
 import importlib
 
-# Left out by --quick: they take long to compile, or double what another contender shows.
+# Left out by --quick: they take long to compile, or are similar to another contender.
 SLOW = ["TorchFused", "TorchFusedOneThread", "TorchCompiled", "TorchCompiledOneThread"]
 TRAINING = {  # module of benchmarks.contenders -> the classes in it
     "ours": ["Mlpfast"],
@@ -26,7 +26,7 @@ SERVING = ["ours", "with_numpy", "with_torch", "with_jax", "with_sklearn", "with
 
 
 class Unsuitable(Exception):
-    """This contender cannot do this work; the message says why."""
+    """A contender does not support this case; the message says why."""
 
 
 def _modules(names, notes):
@@ -44,7 +44,7 @@ def note(notes, text):
 
 
 def makers(settings, notes):
-    """Functions of a Problem that make a training contender, for what is installed; what is not goes to notes."""
+    """Functions that create a training contender from a Problem, for installed libraries; notes lists the others."""
     names = ["ours"] if settings.only_mlpfast else TRAINING
     classes = [getattr(module, c) for name, module in _modules(names, notes) for c in TRAINING[name]]
     if settings.quick and not settings.only_mlpfast:

@@ -13,10 +13,10 @@ OPTIMIZERS = {"sgd": SGD, "adam": Adam}
 
 
 class Mlpfast:
-    """Trainer.fit: checking the arguments, drawing the order and gathering are part of its time.
+    """Trainer.fit; its time includes argument checks, drawing the order, and gathering.
 
-    threads: that many; None lets mlpfast choose. X replaces the problem's, loss and optimizer the case's; settings are
-    the Trainer's.
+    threads: None: chosen by mlpfast. X replaces that of the problem, loss and optimizer those of the case; settings are
+    arguments of the Trainer.
     """
 
     name, library = "mlpfast", None
@@ -48,7 +48,8 @@ class Mlpfast:
 
 
 def use_all_cores():
-    """torch.set_num_threads(1) reaches every library on the same OpenMP runtime; this takes mlpfast out of it."""
+    """Makes mlpfast independent of torch.set_num_threads(1), which affects all libraries with the same OpenMP
+    runtime."""
     set_num_threads(cores())
 
 

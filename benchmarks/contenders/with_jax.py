@@ -61,7 +61,7 @@ class JaxEpoch:
             raise ValueError("problem: a scan needs minibatches of one size")
         self.X, self.y = jnp.asarray(problem.X), jnp.asarray(problem.y)
         self.program = self.jitted()
-        for _ in range(2):  # the first time compiles, on weights that are thrown away
+        for _ in range(2):  # the first pass compiles; its weights are discarded
             self.state = first_state(self.case, problem.parameters)
             if not hasattr(self, "order"):
                 self.ready(problem.order(0))

@@ -1,4 +1,4 @@
-"""Plain NumPy; its BLAS library takes as many threads as it likes."""
+"""Plain NumPy; its BLAS library chooses its number of threads."""
 
 from functools import partial
 

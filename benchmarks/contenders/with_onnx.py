@@ -1,4 +1,4 @@
-"""ONNX Runtime, which serves only; the model is built with the `onnx` package."""
+"""ONNX Runtime, for prediction only; the model is built with the `onnx` package."""
 
 from functools import partial
 
@@ -25,7 +25,7 @@ def model_of(problem):
 
 def server(problem, threads):
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads  # 0: as many as it likes
+    options.intra_op_num_threads = threads  # 0: ONNX Runtime's default
     session = onnxruntime.InferenceSession(model_of(problem), options, providers=["CPUExecutionProvider"])
 
     def predict(inputs):

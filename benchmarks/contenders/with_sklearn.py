@@ -20,11 +20,11 @@ def classifier(problem):
     )  # fmt: skip
     X, y = problem.X[: case.batch], problem.labels[: case.batch]
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of a minibatch larger than the data, which is one row when serving
+        warnings.simplefilter("ignore")  # minibatch larger than the data, which is one row for prediction
         made.partial_fit(X, y, classes=np.arange(case.sizes[-1]))  # makes the arrays that are filled here
     for W, b, (first_W, first_b) in zip(made.coefs_, made.intercepts_, problem.parameters, strict=True):
         W[...], b[...] = first_W, first_b
-    del made._optimizer  # which has made a step
+    del made._optimizer  # since it has already made a step
     return made
 
 

@@ -93,11 +93,11 @@ class TorchCompiled(Torch):
         if problem.case.optimizer != "sgd":
             self.form = TorchFused.form
         super().__init__(problem)
-        if type(self) is TorchCompiled:  # the first of its problem: forget those before
+        if type(self) is TorchCompiled:  # the first contender of a problem: clear compiled code of earlier ones
             torch._dynamo.reset()
         torch.set_num_threads(self.threads)
         self.loss = torch.compile(self.loss, dynamic=False)
-        try:  # compiles, and leaves the weights alone
+        try:  # compiles without changing the weights
             self.loss(self.X[: self.batch], self.y[: self.batch]).backward()
         except Exception as error:  # whatever its compiler raises
             raise Unsuitable(f"torch.compile failed: {str(error).strip().splitlines()[0]}") from error

@@ -2,7 +2,7 @@
 #define ISA generic
 #define REAL_BITS 32
 
-// Four rows of two scalars: fma() is a call where the compiler may not assume the instruction.
+// Four rows of two scalars. A small tile, since fma() is a function call unless the target has the instruction.
 #define MR 4
 #define NR_VECS 2
 

@@ -1,11 +1,11 @@
 // Activations g and their derivatives, on (rows, cols) with a row stride. Template parameters: a simd/*.h.
 //
-// A derivative is written in a = g(z) wherever that says enough, so that z need not be kept; in z for the activations of
-// with the trait MLP_IN_Z. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where infinity
-// times zero would come out as NaN; a NaN stays one.
+// A derivative is a function of a = g(z) where a determines it, so that z need not be stored; for activations with the
+// trait MLP_IN_Z it is a function of z. Formulas and sources are in mlpfast/activations.py. Arguments are bounded where
+// infinity times zero would give NaN; NaN is preserved.
 
 typedef struct {
-    vreal z, a, alpha;  // a function of z may use z and alpha; a derivative a or z (see above), and alpha
+    vreal z, a, alpha;  // name_value may use z and alpha; name_derivative a or z (see above), and alpha
 } point;
 typedef vreal point_function(point p);
 
@@ -17,8 +17,8 @@ SIMD vreal identity_derivative(point p) {
 
 // ---- Rectifiers ----
 
-SIMD vreal relu_value(point p) { return v_max(v_zero(), p.z); }  // the second operand wins for NaN
-// y, or NaN where x is.
+SIMD vreal relu_value(point p) { return v_max(v_zero(), p.z); }  // v_max returns its second operand for NaN
+// y, but NaN where x is NaN.
 SIMD vreal unless_nan(vreal x, vreal y) { return v_select(v_eq(x, x), y, x); }
 // below where x <= 0, above elsewhere, NaN for NaN.
 SIMD vreal either(vreal x, vreal below, vreal above) {
@@ -51,7 +51,7 @@ SIMD vreal selu_derivative(point p) {
 
 // ---- z times a gate ----
 
-#define GATE_CLOSED ((real)1000)  // every gate here is 0 or 1 beyond
+#define GATE_CLOSED ((real)1000)  // for |z| above, every gate here is exactly 0 or 1
 
 SIMD vreal bounded(vreal x, real limit) { return v_max(v_set1(-limit), v_min(v_set1(limit), x)); }
 SIMD vreal below_only(vreal z) { return v_max(v_set1(-GATE_CLOSED), z); }
@@ -74,7 +74,9 @@ SIMD vreal gate_slope(vreal z, vreal u, vreal du) {
     sigmoid_parts g = sigmoid_split(u);
     return v_fma(v_mul(z, v_mul(g.s, g.rest)), du, g.s);
 }
-SIMD vreal gelu_tanh_value(point p) { return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED)))); }
+SIMD vreal gelu_tanh_value(point p) {
+    return v_mul(below_only(p.z), v_sigmoid(gelu_tanh_u(bounded(p.z, GATE_CLOSED))));
+}
 SIMD vreal gelu_tanh_derivative(point p) {
     vreal z = bounded(p.z, GATE_CLOSED);
     return gate_slope(z, gelu_tanh_u(z), v_fma(v_mul(z, z), v_set1(3 * GELU_TANH_3), v_set1(GELU_TANH_1)));
@@ -83,8 +85,8 @@ SIMD vreal gelu_tanh_derivative(point p) {
 SIMD vreal silu_value(point p) { return v_mul(below_only(p.z), v_sigmoid(p.z)); }
 SIMD vreal silu_derivative(point p) { return gate_slope(bounded(p.z, GATE_CLOSED), p.z, v_set1(1)); }
 
-// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators and
-// denominators are divided by powers of e^z, so that e = e^-|z| is enough.
+// t = tanh(log(1 + e^z)) = n / (n + 2), n = e^z (e^z + 2), and t' = 4 e^z (1 + e^z) / (n + 2)^2. For z > 0 numerators
+// and denominators are divided by powers of e^z, so that only e = e^-|z| <= 1 is computed.
 typedef struct {
     vreal t, slope;
 } mish_gate;
@@ -103,9 +105,9 @@ SIMD vreal mish_derivative(point p) {
     return v_fma(bounded(p.z, GATE_CLOSED), g.slope, g.t);
 }
 
-// (z + 3) / 6 from 0 to 1; the ends belong to the constant parts.
+// (z + 3) / 6 limited to [0, 1]. At z = -3 and z = 3 the derivative is that of the constant parts.
 SIMD vreal hard_gate(vreal z) {
-    vreal line = v_mul(v_add(z, v_set1(3)), v_set1((real)1 / 6));  // exact at the corners
+    vreal line = v_mul(v_add(z, v_set1(3)), v_set1((real)1 / 6));  // exact at z = -3 and 3
     return v_max(v_zero(), v_min(v_set1(1), line));
 }
 SIMD vreal hard_sigmoid_value(point p) { return hard_gate(p.z); }
@@ -120,7 +122,7 @@ SIMD vreal hard_swish_derivative(point p) {
     return unless_nan(p.z, v_select(v_lt(v_set1(-3), p.z), up_to_3, v_zero()));
 }
 
-// ---- The others ----
+// ---- Other activations ----
 
 SIMD vreal sigmoid_value(point p) { return v_sigmoid(p.z); }
 SIMD vreal sigmoid_derivative(point p) { return v_mul(p.a, v_sub(v_set1(1), p.a)); }
@@ -150,7 +152,7 @@ SIMD vreal softsign_derivative(point p) {
     return v_div(v_set1(1), v_mul(below, below));
 }
 
-// These need whole rows or the caller, see softmax_forward and mlp_custom_activation; here they count as identity.
+// Softmax needs whole rows (softmax_forward) and a custom activation is called from step.c; here both are the identity.
 #define softmax_value identity_value
 #define softmax_derivative identity_derivative
 #define custom_value identity_value
@@ -158,13 +160,13 @@ SIMD vreal softsign_derivative(point p) {
 
 // ---- Over rows ----
 
-// alpha of columns j..: `each`, the one for all, unless the columns have slopes of their own.
+// alpha of the columns from j on: `each` for all of them, unless every column has its own slope.
 SIMD vreal alpha_at(const real *slopes, vreal each, int64_t j, int lanes) {
     return slopes ? v_load_part(slopes + j, lanes) : each;
 }
 SIMD vreal alpha_of_all(mlp_unit g) { return v_set1(g.shared ? *(const real *)g.slopes : (real)g.alpha); }
 
-// slopes is the constant NULL for all activations that learn none.
+// slopes is a compile-time NULL for activations without learned slopes.
 SIMD void map_rows(real *out, int64_t out_ld, const real *z, int64_t z_ld, int64_t rows, int64_t cols, vreal alpha,
                    const real *slopes, point_function *g) {
     for (; rows > 0; rows--, out += out_ld, z += z_ld) {
@@ -214,7 +216,7 @@ SIMD void slope_rows(real *out, int64_t out_ld, const real *delta, int64_t delta
     }
 }
 
-// out (rows, cols) = delta * g'(z), from what is kept: a = g(z), or z.
+// out (rows, cols) = delta * g'(z), computed from kept: z with MLP_IN_Z, else a = g(z).
 static SIMD_TARGET void times_derivative(real *out, int64_t out_ld, const real *delta, int64_t delta_ld,
                                            const real *kept, int64_t kept_ld, mlp_unit g, int64_t rows, int64_t cols) {
     const real *slopes = g.shared ? NULL : g.slopes;
@@ -239,7 +241,7 @@ static SIMD_TARGET void activation_backward(void *delta, const void *kept, mlp_u
     times_derivative(delta, n, delta, n, kept, n, g, rows, n);
 }
 
-// The first becomes the sum of all, formed in increasing order.
+// dalpha[0] = the sum of all, in increasing order.
 static SIMD_TARGET void sum_slopes(void *dalpha, int64_t n) {
     real *each = dalpha;
     double sum = 0;
@@ -255,7 +257,7 @@ SIMD vreal slopes_of_block(const real *d, const real *z, int64_t rows, int64_t n
     return sum;
 }
 
-// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in blocks, each in increasing row order.
+// dalpha_j = sum over rows of d_ij min(z_ij, 0), for d = d loss / d a, in KC blocks, each in increasing row order.
 static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *z, int64_t B, int64_t n, int64_t j0,
                                        int64_t j1) {
     for (int64_t j = j0; j < j1; j += VL) {

@@ -1,17 +1,18 @@
-// What goes along a row, for VL rows at once, each in a lane of its own. Template parameters: a simd/*.h.
+// Reductions along rows (maximum, sum, softmax), for VL rows at once, one row per lane. Template parameters: a
+// simd/*.h.
 //
-// A largest number, or a sum, goes down the columns here: column j is one vector that holds number j of VL rows. A sum is
-// formed in blocks of SUM_BLOCK columns, each one chain of additions in increasing j, and then the blocks are added in
-// their order: the same everywhere, whatever VL is, and exact enough for a million columns.
+// Rows are transposed: column j is one vector with element j of VL rows. A sum is formed in blocks of SUM_BLOCK
+// columns, each one chain of additions in increasing j, and then the blocks are added in order: the same bits for every
+// VL, and accurate enough for a million columns.
 #define SUM_BLOCK 256
 
-// How many of the VL numbers from j on exist in a row of n.
+// How many of the VL elements from j on lie within a row of n.
 SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (int)(n - j); }
 
 // ---- Rows to columns, and back ----
 
-// One round of a perfect shuffle: the lanes of n vectors, n a power of two, as one pack of cards that is cut in half.
-// The bits of each card's place, read as a number, turn left by one.
+// One perfect shuffle of the lanes of n vectors, n a power of two: their two halves are interleaved, which rotates the
+// binary index of each element left by one bit.
 SIMD void shuffle(vreal *row, const int n) {
     vreal next[VL > 8 ? VL : 8];
     UNROLL for (int r = 0; r < n / 2; r++) {
@@ -21,13 +22,13 @@ SIMD void shuffle(vreal *row, const int n) {
     UNROLL for (int r = 0; r < n; r++) row[r] = next[r];
 }
 
-// VL rows of VL numbers, transposed: log2(VL) rounds.
+// Transposes VL rows of VL elements by log2(VL) shuffles.
 SIMD void transpose(vreal *row) {
     UNROLL for (int half = VL / 2; half > 0; half /= 2) shuffle(row, VL);
 }
 
-// VL rows of n = 1, 2, 4 or 8 numbers, one behind the other, fill just n vectors. log2(VL) rounds bring number j of row
-// i, at place i n + j, to j VL + i, and log2(n) more bring it back.
+// VL contiguous rows of n = 1, 2, 4 or 8 elements fill exactly n vectors. log2(VL) shuffles move element j of row i
+// from index i n + j to j VL + i, and log2(n) more move it back.
 SIMD void shuffle_narrow(real *to, const real *from, const int n, const int rounds) {
     vreal row[8];
     UNROLL for (int r = 0; r < n; r++) row[r] = v_load(from + r * VL);
@@ -57,7 +58,7 @@ SIMD int narrow_to_rows(real *rows, const real *columns, int64_t n) {
     }
 }
 
-// columns (n, VL) from count <= VL rows of n numbers, each at a place of its own; the lanes without a row are zero.
+// columns (n, VL) from count <= VL rows of n elements, given by pointers; lanes without a row are zero.
 SIMD void load_columns(real *columns, const real *const *row, int64_t n, int count) {
     for (int64_t j = 0; j < n; j += VL) {
         int lanes = lanes_at(j, n);
@@ -68,7 +69,7 @@ SIMD void load_columns(real *columns, const real *const *row, int64_t n, int cou
     }
 }
 
-// The same from rows that follow each other.
+// The same from contiguous rows.
 SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
     if (count == VL && narrow_to_columns(columns, rows, n)) return;
     const real *row[VL] = {0};

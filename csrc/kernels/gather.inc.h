@@ -1,6 +1,6 @@
-// The minibatch: rows of X by index, converted to real. Template parameters: a simd/*.h.
+// Gathers the rows of a minibatch from X by index and converts them to real. Template parameters: a simd/*.h.
 //
-// x * 0 is 0 for every finite x and NaN for the others: a running sum of it tells whether all were finite.
+// x * 0 is 0 for finite x and NaN otherwise, so its running sum is 0 only if all values were finite.
 
 SIMD vreal convert(const void *X, mlp_dtype type, int64_t at, vreal scale) {
     if (type == MLP_FLOAT32) return v_from_float((const float *)X + at);
@@ -14,14 +14,14 @@ SIMD real convert_one(const void *X, mlp_dtype type, int64_t at, real scale) {
     return (real)((const uint8_t *)X)[at] * scale;
 }
 
-#define OWN_TYPE (REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64)  // what is read in place
+#define REAL_TYPE (REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64)
 
-// type and stores are constants wherever this is inlined.
+// type and stores are compile-time constants at every call site.
 SIMD int gather_rows(real *out, const int stores, const void *X, const mlp_dtype type, real scale, const int64_t *index,
                      int64_t rows, int64_t n) {
     vreal zero = v_zero(), poison = zero;
     real rest_poison = 0;
-    if (!index) n *= rows, rows = 1;  // they lie one behind the other
+    if (!index) n *= rows, rows = 1;  // contiguous rows are one long row
     for (int64_t i = 0; i < rows; i++) {
         int64_t at = (index ? index[i] : i) * n, to = i * n, j = 0;
         for (; j + VL <= n; j += VL) {
@@ -43,7 +43,7 @@ SIMD int gather_rows(real *out, const int stores, const void *X, const mlp_dtype
 
 static SIMD_TARGET int gather(void *out, const void *X, mlp_dtype type, double scale, const int64_t *index,
                               int64_t rows, int64_t n) {
-    if (!out && type == OWN_TYPE) return gather_rows(NULL, 0, X, OWN_TYPE, 1, index, rows, n);
+    if (!out && type == REAL_TYPE) return gather_rows(NULL, 0, X, REAL_TYPE, 1, index, rows, n);
     if (!out) return gather_rows(NULL, 0, X, type, (real)scale, index, rows, n);
     if (type == MLP_FLOAT32) return gather_rows(out, 1, X, MLP_FLOAT32, 1, index, rows, n);
     if (type == MLP_FLOAT64) return gather_rows(out, 1, X, MLP_FLOAT64, 1, index, rows, n);

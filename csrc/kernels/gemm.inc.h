@@ -2,36 +2,36 @@
 //
 // Template parameters: MR (accumulator rows), NR_VECS (accumulator vectors a row), and a simd/*.h.
 //
-// All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of MR x NR
-// accumulators that stay in registers. p is cut into KC blocks (MLP_KC): each is ONE chain of fused multiply-adds in
-// increasing p, the first from init, the others from zero, and the blocks are added in their order. So the bits of an
-// element depend neither on the tile it falls in, nor on the block, nor on the instruction set; short chains also round
-// less than a long one. A finished tile passes through the first-level cache into its epilogue: activation, g', or the
+// All three are out[i][j] = init[j] + sum over p of a[i][p] * b[p][j], computed in tiles of MR x NR accumulators that
+// stay in registers. p is split into KC blocks (MLP_KC): each is ONE chain of fused multiply-adds in increasing p, the
+// first starting from init, the others from zero, and the blocks are added in order. So the bits of an element are
+// independent of its tile, of the block of output and of the instruction set; several short chains also have less
+// rounding error than one long chain. A finished tile passes through the L1 cache to its epilogue: activation, g', or
 // update.
 //
-// From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Around the tiles lie two kinds of
-// blocks (Goto and van de Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008): a panel of
-// b, NR wide, serves all tiles of a block of rows of a, small enough for the second-level cache.
+// From the inside out: tile_of, one_tile, tiles_of_panel, product_block, product. Blocking follows Goto and van de
+// Geijn, "Anatomy of high-performance matrix multiplication", ACM TOMS 34(3), 2008: a panel of b, NR wide, is used by
+// all tiles of a block of rows of a that fits into the L2 cache.
 //
-// b is read in place, unless it must be transposed, exceeds the cache, or its strides alias there: then the first tile
-// packs it into a panel for the others.
+// b is read in place, unless it must be transposed, exceeds the cache, or its strides alias there: then it is packed
+// into a panel, by transpose_panel or by the first tile for the later ones.
 
 #define NR (NR_VECS * VL)
-#define WIDE_VECS 4  // a tile of few rows has too few chains to hide the latency of an addition: it gets wider
+#define WIDE_VECS 4  // tiles of few rows are wider, to have enough chains to hide the latency of fused multiply-adds
 #define FEW_ROWS ((SIMD_REGISTERS - WIDE_VECS - 1) / WIDE_VECS)
 #define WIDE_COLS (WIDE_VECS * VL)
-#define ROW_VECS (SIMD_REGISTERS / 2)  // for a single row: an even longer piece of a row of b
+#define ROW_VECS (SIMD_REGISTERS / 2)  // a tile of a single row is wider still
 #define ROW_COLS (ROW_VECS * VL)
 #define LINE_REALS (64 / (int)sizeof(real))  // in a cache line
 
-// Half of a second-level cache of 1 MB, which today's servers have at least, is for a block of a.
+// A block of a takes half of an L2 cache of 1 MB, which current server processors have at least.
 #define BLOCK_A (512 * 1024 / (int)sizeof(real))
-#define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are not in the cache any more when they are needed
-#define PREFETCH_STEPS 64  // prefetch distance in steps of b: the latency of the third-level cache is some 300 cycles
+#define FAR (256 * 1024 / (int)sizeof(real))  // larger blocks of b or W are evicted before they are needed again
+#define PREFETCH_STEPS 64  // prefetch distance in steps of b, for an L3 latency of some 300 cycles
 
 _Static_assert(NR_VECS == 2, "tile_edges handles one or two vectors at the right edge");
 _Static_assert(MR * NR_VECS + NR_VECS + 1 <= SIMD_REGISTERS, "accumulators, a row of b, one of a");
-_Static_assert(FEW_ROWS * WIDE_COLS <= MR * NR && ROW_COLS <= MR * NR, "a tile has memory for the sums");
+_Static_assert(FEW_ROWS * WIDE_COLS <= MR * NR && ROW_COLS <= MR * NR, "the sums of wide tiles fit into MR x NR");
 
 typedef struct {
     const real *a;  // a[i][p] at a + i * a_row + p * a_step; one of the two strides is 1
@@ -40,14 +40,14 @@ typedef struct {
     int64_t b_step, b_col;
     const real *init;  // init[j], or NULL for zeros
     int64_t k;
-    int adds;    // 1: the sums of the earlier KC blocks are in memory, and are added to
-    real *pack;  // NULL, or a panel (k, NR) that b is packed into on the way
+    int adds;    // 1: add to the sums of the earlier KC blocks, which are in memory
+    real *pack;  // a panel (k, NR) that the tile packs b into while it computes, or NULL
 } operands;
 
-// The epilogue of a tile: sums (rows, cols), with row stride ld, belong at row i, column j of the output.
+// The epilogue of a tile: processes sums (rows, cols), with row stride ld, of the output at row i, column j.
 typedef void epilogue_function(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows, int cols);
 
-// The commonest epilogue, W = W - lr * g, works in registers: at k = 64 the way through the cache costs six percent.
+// The most common epilogue, W = W - lr * g, works in registers: at k = 64, storing the tile first costs six percent.
 typedef struct {
     real *W;  // (.., ld)
     int64_t ld;
@@ -59,8 +59,8 @@ typedef struct {
     const void *job;
     const real *reads[1 + MLP_MOST_STATES];  // arrays with row stride ld that apply reads at row i, column j; or NULL
     int64_t ld;
-    int far;                    // prefetch them before the sums begin
-    const plain_update *plain;  // instead of apply where a tile is whole; or NULL
+    int far;                    // prefetch `reads` of a tile before its sums are computed
+    const plain_update *plain;  // for tiles of NR columns, instead of apply; or NULL
     mlp_prefetch *prefetch;     // or NULL
 } epilogue;
 
@@ -71,17 +71,18 @@ SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int pena
     v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
 }
 
-// The inner loop. rows, vecs and part are constants wherever this is inlined: part tells that only `last` lanes of the
-// last vector exist in memory. a, b and init point at the tile's first row and column.
+// The inner loop. rows, vecs and part are compile-time constants at every call site; with part, only `last` lanes of
+// the last vector exist in memory. a, b and init point to the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
                   const plain_update *plain) {
-    const int ld = vecs > NR_VECS ? WIDE_COLS : NR;  // of sums; a constant too
+    const int ld = vecs > NR_VECS ? WIDE_COLS : NR;  // row stride of sums, a compile-time constant too
     vreal sum[MR][ROW_VECS], w[ROW_VECS];
-    // Rows in threes behind one pointer: x86 addresses base + stride and base + 2 stride without further registers.
+    // One pointer per three rows: x86 addressing modes reach base + stride and base + 2 stride without more registers.
     const real *a[(MR + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
     UNROLL for (int v = 0; v < vecs; v++) {
-        w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
+        const real *init = o.init + v * VL;
+        w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(init, last) : v_load(init);
     }
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
@@ -138,7 +139,7 @@ SIMD void tile_edges(const int rows, real *sums, const operands *o, int cols) {
     }
 }
 
-// One function for every number of rows, so that the rows of any matrix split into tiles of nearly equal height.
+// One function per number of rows, so that any matrix can be split into tiles whose heights differ by at most one.
 typedef struct {
     void (*sums)(real *sums, const operands *o, int cols);
     void (*update)(real *W, const operands *o, const plain_update *plain);
@@ -178,10 +179,11 @@ static const tile_functions tile_with[MR] = {
 
 // ---- Blocks ----
 
-#define BLOCK_COLS (8 * NR)  // of a block whose k takes several KC blocks
-#define LEAST_TILES 4               // rows of tiles that a panel of b serves at least
+#define BLOCK_COLS (8 * NR)  // columns of a block if there are several KC blocks, whose sums it must store in between
+#define LEAST_TILES 4        // packing b pays if at least that many tiles use the panel
 
-// The rows of a block cut into tiles whose heights differ by one at most: tile t is rows [tile_row(t), tile_row(t + 1)).
+// The rows of a block, split into tiles whose heights differ by at most one: tile t is rows tile_row(t) to
+// tile_row(t + 1) - 1.
 typedef struct {
     int64_t i0, rows, tiles;
 } row_tiles;
@@ -199,7 +201,7 @@ SIMD int64_t most_tiles(int64_t k) {
     return tiles < LEAST_TILES ? LEAST_TILES : tiles;
 }
 
-// Reals for each part of the scratch, where no dimension of a product is above `most`; none shrinks as it grows.
+// Sizes of the parts of the scratch, in reals, for products with no dimension above `most`; monotonic in `most`.
 SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * NR; }
 SIMD int64_t scratch_sums(int64_t most) {
     return most <= MLP_KC ? 0 : most_tiles(MLP_KC / 2) * MR * BLOCK_COLS;
@@ -213,10 +215,10 @@ static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 
-// Rows a page apart map to the same set of the first-level cache and evict each other.
+// Rows a multiple of 4096 bytes apart map to the same set of the L1 cache and evict each other.
 SIMD int aliases(int64_t stride) { return stride * (int64_t)sizeof(real) % 4096 == 0; }
 
-// steps x VL of a panel from VL columns of b, each contiguous; rows counts those that exist, the others become zeros.
+// Writes (steps, VL) of a panel from VL contiguous columns of b, of which the first `rows` exist; the rest is zeros.
 SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, int steps, int far) {
     vreal row[VL];
     UNROLL for (int r = 0; r < VL; r++) {
@@ -230,7 +232,7 @@ SIMD void transpose_square(real *panel, const real *b, int64_t b_col, int rows, 
     }
 }
 
-// panel (k, NR) = cols columns of b, then zeros.
+// panel (k, NR) = the next `cols` columns of b, padded with zeros.
 static SIMD_TARGET void transpose_panel(real *panel, const real *b, int64_t b_col, int64_t k, int cols, int far) {
     for (int j = 0; j < NR; j += VL, panel += VL, b += VL * b_col) {
         int rows = cols - j < VL ? cols - j : VL;
@@ -244,7 +246,7 @@ static SIMD_TARGET void transpose_panel(real *panel, const real *b, int64_t b_co
     }
 }
 
-// Copies the block of a to where its strides do not alias.
+// Copies the block of a to scratch memory with a stride that does not alias.
 static SIMD_TARGET void copy_block(real *to, operands *o, const row_tiles *cut) {
     int by_rows = o->a_step == 1;
     int64_t lines = by_rows ? cut->rows : o->k, length = by_rows ? o->k : cut->rows;
@@ -270,7 +272,7 @@ SIMD void prefetch_tile(const epilogue *tail, int64_t i, int64_t j, int rows, in
     }
 }
 
-// Prefetches a tile's share of the next minibatch: all lines at once would stall the loads of the product.
+// Prefetches part of the next minibatch, a few lines per tile: all at once would delay the loads of the product.
 static void prefetch_rows(mlp_prefetch *prefetch) {
     for (int line = 0; line < prefetch->lines && prefetch->row < prefetch->rows; line++) {
         int64_t at = prefetch->index ? prefetch->index[prefetch->row] : prefetch->row;
@@ -281,7 +283,7 @@ static void prefetch_rows(mlp_prefetch *prefetch) {
     }
 }
 
-// The tile whose first row is i and whose first column is j.
+// Computes the tile at row i, column j, and runs its epilogue.
 SIMD void one_tile(const operands *o, real *sums, int64_t i, int64_t j, int rows, int cols, const epilogue *tail) {
     const tile_functions *tile = &tile_with[rows - 1];
     if (tail && tail->plain && cols == NR && !o->adds) {
@@ -311,10 +313,10 @@ static SIMD_TARGET void tiles_of_panel(operands o, const row_tiles *cut, int64_t
 
 SIMD int panel_cols(int64_t j, int64_t end, int64_t width) { return end - j < width ? (int)(end - j) : (int)width; }
 
-// Columns [j0, j1) of a block of rows, one KC block of the sums; the last one goes through the epilogue.
+// Columns [j0, j1) of a block of rows, for one KC block. tail: the epilogue, after the last KC block; else NULL.
 static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t j0, int64_t j1,
                                       const block_scratch *scratch, const epilogue *tail) {
-    real *sums = o.adds || !tail ? scratch->sums : NULL;  // NULL: from registers into the epilogue
+    real *sums = o.adds || !tail ? scratch->sums : NULL;  // NULL: a single KC block needs no sums in memory
     int transposed = o.b_col != 1, few = cut->rows <= FEW_ROWS && !transposed;
     int far = o.k * (j1 - j0) > FAR, packs = cut->tiles >= LEAST_TILES && (far || aliases(o.b_step));
     int many = j1 - j0 > 2 * NR && cut->tiles > 1;
@@ -372,7 +374,7 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
 
 typedef struct {
     real *out;         // (.., ld)
-    real *z;           // forward: the sums themselves, or NULL
+    real *z;           // forward: stores the pre-activations, or NULL
     const real *kept;  // backward: see MLP_IN_Z
     int64_t ld;
     mlp_unit g;
@@ -418,7 +420,7 @@ static SIMD_TARGET void delta_below(void *out, const void *delta, const void *W,
     product(&o, block, scratch, &tail);
 }
 
-// ---- The gradient x^T delta: W is updated from it tile by tile, or it is stored ----
+// ---- The weight gradient x^T delta: fused with the update tile by tile, or stored ----
 
 typedef struct {
     const update_rule *rule;
@@ -436,10 +438,12 @@ static SIMD_TARGET void update_epilogue(const void *job, const real *sums, int64
 static SIMD_TARGET void gradient_epilogue(const void *job, const real *sums, int64_t ld, int64_t i, int64_t j, int rows,
                                         int cols) {
     const update_job *to = job;
-    gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows, cols);
+    gradient_rows(to->dW + i * to->dW_ld + j, to->dW_ld, &to->W, i * to->ld + j, to->ld, sums, ld, to->rule, rows,
+                  cols);
 }
 
-// Where n_out is far less than a vector, lanes go along n_in instead: delta^T x, whose tiles are then transposed.
+// If n_out is much smaller than a vector, delta^T x is computed instead, with lanes along n_in, and its tiles are
+// transposed.
 SIMD int goes_transposed(int64_t n_out, const mlp_block *block) {
     int64_t rows = block->i1 - block->i0, vecs = (rows + VL - 1) / VL;
     return 2 * n_out <= VL && 2 * n_out * vecs <= rows && block->j0 == 0 && block->j1 == n_out;
@@ -453,7 +457,7 @@ typedef struct {
 static SIMD_TARGET void transposed_epilogue(const void *job, const real *sums, int64_t ld, int64_t j, int64_t i,
                                             int cols, int rows) {
     const transposed_job *to = job;
-    real transposed[MR * NR + VL];  // (rows, cols); whole vectors are read
+    real transposed[MR * NR + VL];  // (rows, cols); VL more, since `apply` reads whole vectors
     for (int r = 0; r < rows; r++) {
         for (int c = 0; c < cols; c++) transposed[r * cols + c] = sums[c * ld + r];
     }
@@ -465,7 +469,8 @@ static SIMD_TARGET void transposed_product(const update_job *to, epilogue_functi
                                            void *scratch) {
     operands o = {.a = delta, .a_row = 1, .a_step = to->n_out, .b = x, .b_step = n_in, .b_col = 1, .k = B};
     transposed_job transposed = {apply, to};
-    // prefetch->lines is for tiles of MR along n_in; here they have the width that product_block chooses.
+    // prefetch->lines assumes tiles of MR rows of W; here a tile covers as many as the width that product_block
+    // chooses.
     int64_t width = to->n_out == 1 ? ROW_COLS : to->n_out <= FEW_ROWS ? WIDE_COLS : NR;
     if (prefetch) prefetch->lines *= (int)((width + MR - 1) / MR);
     epilogue tail = {.apply = transposed_epilogue, .job = &transposed, .prefetch = prefetch};

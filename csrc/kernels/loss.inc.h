@@ -1,30 +1,31 @@
 // Losses: value and derivative of each row in one pass. Template parameters: a simd/*.h; see kernel_table.h for shapes.
 //
-// A loss that contains the output's activation (MLP_OF_Z) gets z_L, and its derivative is the residual itself:
-//   softmax:  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1), so  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
-//   sigmoid:  loss = log(1 + e^z) - y z,                                 so  d loss / d z   = 1 / (1 + e^{-z}) - y
-//   exp:      loss = e^z - y z,                                          so  d loss / d z   = e^z - y
-// The others get a_L, and their derivative is with respect to a_L.
+// A loss that contains the output activation (MLP_OF_Z) is given z_L, and its derivative is delta_L:
+//   softmax  loss = log sum_k e^{z_k} - sum_j y_j z_j  (sum_j y_j = 1),  d loss / d z_j = e^{z_j} / sum_k e^{z_k} - y_j
+//   sigmoid  loss = log(1 + e^z) - y z,                                 d loss / d z = 1 / (1 + e^{-z}) - y
+//   exp      loss = e^z - y z,                                          d loss / d z = e^z - y
+// The others are given a_L, and their derivative is d loss / d a_L.
 //
-// VL examples are worked on at once, each in a lane of its own; see columns.inc.h.
+// VL examples are processed at once, one per lane; see columns.inc.h.
 
 #include <string.h>
 
 typedef struct {
-    int count;            // of examples, at most VL
-    int64_t n;
-    real *z, *y;          // (n, VL): columns of z_L or a_L, which become those of delta; and of the targets
-    const int32_t *label; // of each example, or NULL where y counts
-    vreal label_code;     // the same, as class_code has it
-    int one_hot;          // of the rows of y, see mlp_data
-    vreal weight;         // multiplies delta
+    int count;            // number of examples, at most VL
+    int64_t n;            // outputs
+    real *z;              // (n, VL): columns of z_L or a_L, overwritten by those of delta
+    real *y;              // (n, VL): columns of the targets
+    const int32_t *label; // (count) class numbers, or NULL if y holds the targets
+    vreal label_code;     // class_code of the labels
+    int one_hot;          // as in mlp_data
+    vreal weight;         // sample weights, which multiply delta
     mlp_loss loss;
     mlp_activation output;
 } examples;
 
 typedef struct {
-    real loss[VL], wrong[VL];  // wrong: how many labels are; NaN where an output is
-    double labels;             // of an example: its class, or a side for each output; 0 where y are no classes
+    real loss[VL], wrong[VL];  // wrong: number of wrong labels of an example; NaN if one of its outputs is NaN
+    double labels;             // labels per example: 1 (its class) or n (one per output); 0 if y are not classes
 } outcome;
 
 #if REAL_BITS == 32
@@ -33,11 +34,11 @@ typedef uint32_t lane_bits;
 typedef uint64_t lane_bits;
 #endif
 
-// Class j < 2^30 as a number that is neither subnormal nor NaN, so that v_eq tells all of them apart. (Rows of more
-// classes, VL at once, would take over 64 GB of scratch.)
+// Class j < 2^30 as a real number that is neither subnormal nor NaN, so that v_eq distinguishes all classes. (More
+// classes would need over 64 GB of scratch for VL rows.)
 SIMD vreal class_code(int64_t j) { return v_from_bits(vi_set1(ONE_BITS + (lane_bits)j)); }
 
-// In each lane the code of the first largest number, as numpy.argmax has it.
+// In each lane the class code of the largest value, the first one of equals, like numpy.argmax.
 SIMD vreal first_max(const real *columns, int64_t n) {
     vreal most = v_load(columns), where = class_code(0);
     for (int64_t j = 1; j < n; j++) {
@@ -49,27 +50,27 @@ SIMD vreal first_max(const real *columns, int64_t n) {
     return where;
 }
 
-// column_max passes over a NaN, which the sum of a softmax then shows; elsewhere nothing else would.
+// column_max ignores NaN; a softmax detects it in its sum. Losses without such a sum use this.
 SIMD vreal column_max_or_nan(const real *columns, int64_t n) {
     vreal most = v_load(columns);
     for (int64_t j = 1; j < n; j++) most = unless_nan(most, v_max(most, v_load(columns + j * VL)));
     return most;
 }
 
-// One label for each example, its class. outputs: NaN where one of the outputs is, which is never right.
+// One label per example, its class. outputs: NaN in lanes with a NaN among the outputs, which never count as right.
 SIMD void compare_classes(outcome *to, vreal predicted, vreal wanted, vreal outputs) {
     to->labels = 1;
     v_store(to->wrong, unless_nan(outputs, v_select(v_eq(predicted, wanted), v_zero(), v_set1(1))));
 }
 
-// What the targets add to the loss: their sum, and sum_j y_j (z_j - most).
+// The sums over targets that cross entropy needs: *mass = sum_j y_j, *dot = sum_j y_j (z_j - most).
 SIMD void weigh_targets(const examples *e, vreal most, vreal *mass, vreal *dot) {
     *mass = *dot = v_zero();
     for (int64_t first = 0; first < e->n; first += SUM_BLOCK) {
         vreal part = v_zero(), part_dot = v_zero();
         for (int64_t j = first * VL; j < block_end(first, e->n) * VL; j += VL) {
             vreal y = v_load(e->y + j);
-            vreal below = v_sub(v_load(e->z + j), most);  // minus infinity, where the distance overflows
+            vreal below = v_sub(v_load(e->z + j), most);  // -infinity if the difference overflows
             part = v_add(part, y);
             part_dot = v_fma(y, v_select(v_eq(y, v_zero()), v_zero(), below), part_dot);
         }
@@ -88,7 +89,7 @@ SIMD void weigh_labels(const examples *e, vreal most, vreal *mass, vreal *dot) {
 }
 
 // loss = log(s) sum_j y_j - sum_j y_j (z_j - m),  m = max z,  s = sum_j e^{z_j - m}.
-// Smoothed labels, y' = (1 - e) y + e / K (Szegedy et al. 2016), are never formed.
+// Label smoothing, y' = (1 - e) y + e / K (Szegedy et al. 2016), is applied to the two sums, so y' is not stored.
 SIMD void cross_entropy_rows(const examples *e, int wants_delta, outcome *to) {
     vreal most = column_max(e->z, e->n), mass, dot;
     real smoothing = (real)e->loss.label_smoothing, each = smoothing / (real)e->n, share = 1 - smoothing;
@@ -133,23 +134,23 @@ SIMD void hinge_rows(const examples *e, int wants_delta, outcome *to) {
     for (int64_t j = 0; j < e->n * VL; j += VL) v_store(e->z + j, v_zero());
     for (int i = 0; i < e->count; i++) {
         real over = 1 + (of_rival[i] - of_label[i]);
-        to->loss[i] = over <= 0 ? 0 : over;  // NaN stays
+        to->loss[i] = over <= 0 ? 0 : over;  // NaN is preserved
         if (over <= 0) continue;
         e->z[rival[i] * VL + i] = 1;
         e->z[e->label[i] * VL + i] = -1;
     }
 }
 
-// ---- Losses that are a sum of one term for each output ----
+// ---- Losses that are a sum of one term per output ----
 
 typedef struct {
-    vreal out, y;  // out: z, or yhat = a
+    vreal out, y;  // out: z_L or a_L
     vreal parameter, smoothing;
     mlp_activation output;
 } pair;
 typedef vreal term_function(pair p, vreal *slope);  // the term, and its derivative with respect to out
 
-// max(z, 0) - y z + log(1 + e^{-|z|}), which neither overflows nor cancels.
+// max(z, 0) - y z + log(1 + e^{-|z|}), which avoids overflow and cancellation.
 SIMD vreal binary_cross_entropy_term(pair p, vreal *slope) {
     vreal y = v_fma(p.smoothing, v_sub(v_set1((real)0.5), p.y), p.y), tail = v_log1p_unit(exp_down(minus_size(p.out)));
     *slope = v_sub(v_sigmoid(p.out), y);
@@ -187,7 +188,7 @@ SIMD vreal quantile_term(pair p, vreal *slope) {
     return v_mul(r, v_select(v_lt(zero, r), above, below));
 }
 
-// |r| + log(1 + e^{-2|r|}) - log 2; near zero, where that cancels, log(1 + m^2 / (2 (1 + m))) with m = e^{-|r|} - 1.
+// |r| + log(1 + e^{-2|r|}) - log 2; near zero, where this cancels, log(1 + m^2 / (2 (1 + m))) with m = e^{-|r|} - 1.
 SIMD vreal log_cosh_term(pair p, vreal *slope) {
     vreal r = v_sub(p.out, p.y), down = minus_size(r), m = expm1_down(down);
     vreal twice_exp = v_fma(v_set1(2), m, v_set1(2));
@@ -197,8 +198,9 @@ SIMD vreal log_cosh_term(pair p, vreal *slope) {
     return v_select(v_lt(v_set1((real)-0.5), down), near, far);
 }
 
-// yhat - y log yhat, the negative log likelihood but for log y!. exp, or logits of exp: e^z - y z.
-// softplus: s - y log s, s = log(1 + e^z); far below zero s = e^z, so that log s = z and s' / s = 1.
+// yhat - y log yhat, the negative log likelihood without the constant log y!. Output exp or identity (log rates):
+// e^z - y z. Output softplus: s - y log s, s = log(1 + e^z); below SOFTPLUS_IS_EXP s = e^z up to rounding, so that
+// log s = z and s' / s = 1.
 #define SOFTPLUS_IS_EXP ((real)-40)
 SIMD vreal poisson_term(pair p, vreal *slope) {
     if (p.output != MLP_SOFTPLUS) {
@@ -213,7 +215,8 @@ SIMD vreal poisson_term(pair p, vreal *slope) {
     return v_sub(rate, v_mul(p.y, log_rate));
 }
 
-// max(0, -y z): Rosenblatt's error margin. On the boundary the example still counts as wrong, so that zero weights learn.
+// max(0, -y z): Rosenblatt's perceptron criterion. At y z = 0 the derivative is -y, so that training can start from
+// zero weights.
 SIMD vreal perceptron_term(pair p, vreal *slope) {
     vreal minus_margin = v_sub(v_zero(), v_mul(p.y, p.out));
     *slope = v_select(v_lt(minus_margin, v_zero()), v_zero(), v_sub(v_zero(), p.y));
@@ -248,7 +251,7 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
     to->labels = cut == cut ? (double)e->n : 0;
 }
 
-// Where y is cut into two classes; NaN where there are none.
+// The threshold between the two classes of y; NaN if y are not classes.
 #define CUT(y, traits) (real)((traits) & MLP_COUNTS ? (y) == MLP_Y_PROBABILITIES ? 0.5 : 0 : NAN)
 #define SUM_OF_TERMS(number, name, cut) \
     case number: sum_terms(e, to, name##_term, cut); break;
@@ -287,13 +290,13 @@ SIMD void value_and_derivative(const examples *e, int wants_delta, outcome *to) 
     }
 }
 
-// The share of example i's labels that are right.
+// The fraction of example i's labels that are predicted right.
 SIMD double share_right(const outcome *o, int i) {
     double wrong = (double)o->wrong[i];
     return wrong < o->labels ? (o->labels - wrong) / o->labels : 0;
 }
 
-// Examples from number i0 on: their labels or their targets' columns, and their weights.
+// Loads labels or columns of targets, and the weights, of the examples from number i0 on.
 SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weight) {
     lane_bits code[VL] = {0};
     for (int i = 0; i < e->count; i++) weight[i] = truth->weights ? ((const real *)truth->weights)[i0 + i] : 1;
@@ -307,8 +310,9 @@ SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weig
     memcpy(&e->label_code, code, sizeof code);
 }
 
-static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
-                                      mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch) {
+static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row_correct, const void *out,
+                                      mlp_loss loss, mlp_activation output, const mlp_truth *truth, int64_t rows,
+                                      int64_t n, void *scratch) {
     int finite = 1;
     for (int64_t i0 = 0; i0 < rows && n > 0; i0 += VL) {
         examples e = {.count = lanes_at(i0, rows), .n = n, .z = scratch, .loss = loss, .output = output,
@@ -325,7 +329,7 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
             double value = (double)weight[i] * (double)o.loss[i];
             row_loss[i0 + i] = value;
             row_correct[i0 + i] = share_right(&o, i);
-            if (!(value - value == 0)) finite = 0;  // NaN for NaN and infinities
+            if (!(value - value == 0)) finite = 0;  // the difference is NaN if value is NaN or infinite
         }
     }
     return finite;

@@ -1,15 +1,15 @@
-// exp, log, tanh and their relatives, written in the operations of a simd/*.h alone: no libm, no branches, and every
-// rounding spelled out, so that all instruction sets and compilers give the same bits. Template parameters: REAL_BITS,
-// UNROLL (a pragma).
+// exp, log, tanh and related functions, built from the vector operations of simd/*.h only: no libm, no branches, and
+// every rounding explicit, so that all instruction sets and compilers give the same bits. Template parameters:
+// REAL_BITS, UNROLL (a pragma).
 //
 // Largest errors in ulp, float32 over all inputs and float64 over samples; tests/c/test_math.c measures them:
 //   exp 0.9   log 0.9   log1p_unit 1.0   tanh 2.0   sigmoid 1.7   expm1_down 1.5   normal_cdf 3.7   normal_pdf 2.3
 //
-// Where the polynomials come from: each is the minimax polynomial of the relative error of the whole function on the
-// interval given, from Remez' exchange algorithm with 50 decimal digits (float64's exp_poly, of exp(x) - 1, and normal_poly:
-// nearly, from Lawson's weighted least squares). Its coefficients were rounded to `real` from the lowest on, and after
-// each rounding the higher ones were fitted again; the error given is that of the rounded polynomial in exact
-// arithmetic. An ulp is 2^-23 or 2^-52 relative to a power of two.
+// Source of the polynomials: each minimizes the maximum relative error of the whole function on the stated interval
+// (Remez exchange algorithm, 50 decimal digits). Exceptions are float64's exp_poly, which approximates exp(x) - 1, and
+// normal_poly: both are near-minimax, by Lawson's weighted least squares. Coefficients were rounded to `real` one by
+// one from the lowest degree up, refitting the higher ones after each rounding; the stated error is that of the rounded
+// polynomial in exact arithmetic. One ulp is 2^-23 or 2^-52 relative to a power of two.
 
 #include <math.h>
 
@@ -23,7 +23,7 @@
 #define MIN_NORMAL 0x1p-126f
 #define TWO_POW_MANTISSA 0x1p23f
 
-// ln 2 to 24 bits, and the rest to 24 bits.
+// ln 2 = LN2_HIGH + LN2_LOW, each rounded to 24 bits.
 #define LN2_HIGH 0x1.62e43p-1f
 #define LN2_LOW -0x1.05c61p-29f
 #define LOG2_E 0x1.715476p+0f
@@ -38,12 +38,13 @@
 #define EXPM1_LOWEST -20.0f
 #define NORMAL_MOST 14.5f
 
-// (exp(r) - 1) / r on |r| <= 0.3469, a little more than ln 2 / 2; the first term is fixed. Error of exp 2^-28.2.
+// (exp(r) - 1) / r on |r| <= 0.3469, slightly more than ln 2 / 2; the first coefficient is fixed. Error of exp 2^-28.2.
 static const real exp_poly[] = {1.0f, 0.49999994f, 0.16666517f, 0.041668106f, 0.008369138f, 0.0013836671f};
 // (log(1 + f) - f) / f^2 on -1/4 <= f <= 1/2. Error of the logarithm 2^-27.5.
 static const real log_poly[] = {-0.5f,        0.33333462f,  -0.25000194f, 0.19990395f,  -0.16642736f,
                                 0.14475346f, -0.13204864f, 0.10578406f,  -0.04592913f};
-// (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 14.5, see normal_of. Error 2^-25.7, that of the first term.
+// (w + K) M(w) in q = (w - K) / (w + K), 0 <= w <= 14.5, see normal_of. Error 2^-25.7, from rounding the first
+// coefficient.
 static const real normal_poly[] = {0.75528514f,   -0.6078966f,    0.38713646f,   -0.18652223f,
                                    0.06040847f,  -0.007533938f, -0.0035314201f, 0.0015902141f,
                                    0.00021253362f, -0.0001452062f, -1.899576e-05f};
@@ -58,7 +59,7 @@ static const real normal_poly[] = {0.75528514f,   -0.6078966f,    0.38713646f,  
 #define MIN_NORMAL 0x1p-1022
 #define TWO_POW_MANTISSA 0x1p52
 
-// ln 2 to 53 bits, and the rest to 53 bits.
+// ln 2 = LN2_HIGH + LN2_LOW, each rounded to 53 bits.
 #define LN2_HIGH 0x1.62e42fefa39efp-1
 #define LN2_LOW 0x1.abc9e3b39803fp-56
 #define LOG2_E 0x1.71547652b82fep+0
@@ -73,7 +74,7 @@ static const real normal_poly[] = {0.75528514f,   -0.6078966f,    0.38713646f,  
 #define EXPM1_LOWEST -40.0
 #define NORMAL_MOST 39.0
 
-// (exp(r) - 1) / r on |r| <= 0.3469, a little more than ln 2 / 2; the first term is fixed. Error 2^-61.6.
+// (exp(r) - 1) / r on |r| <= 0.3469, slightly more than ln 2 / 2; the first coefficient is fixed. Error 2^-61.6.
 static const real exp_poly[] = {1.0,
                                 0.5,
                                 0.16666666666666677,
@@ -106,7 +107,8 @@ static const real normal_poly[] = {
 #define NORMAL_K ((real)4)
 #define ONE_OVER_SQRT_2_PI ((real)0.39894228040143267793994605993438)
 
-// c[0] + c[1] x + ... by Horner's rule: the fewest instructions, and independent vectors hide its latency.
+// c[0] + c[1] x + ... by Horner's rule, which takes the fewest instructions; the callers' independent vectors hide its
+// latency. POLY_AFTER skips the lowest coefficients.
 #define POLY(x, c) POLY_AFTER(x, c, 0)
 #define POLY_AFTER(x, c, left_out) poly(x, (c) + (left_out), (int)(sizeof(c) / sizeof *(c)) - (left_out))
 SIMD vreal poly(vreal x, const real *c, int terms) {
@@ -121,14 +123,14 @@ SIMD vreal minus_size(vreal x) { return v_from_bits(vi_or(v_bits(x), sign_bit())
 
 // ---- exp ----
 
-// x = r + n ln 2 with |r| <= ln 2 / 2, n an integer, so that exp(x) = exp(r) 2^n. field has n + bias in its low bits.
+// x = r + n ln 2 with |r| <= ln 2 / 2 and n an integer, so exp(x) = exp(r) 2^n. The low bits of field are n + bias.
 typedef struct {
     vreal r, high, low;  // r = high + low, rounded
     vint field;
 } exp_parts;
 
-// x times log2 e is rounded to an integer by adding a number so large that its last place counts units. n LN2_HIGH is
-// subtracted without error: what is left is small, but a multiple of the last place of x or of LN2_HIGH.
+// x log2 e is rounded to an integer by adding 1.5 * 2^MANTISSA_BITS (+ bias), whose ulp is 1. Subtracting n LN2_HIGH is
+// exact: the difference is small and a multiple of the ulp of x or of LN2_HIGH.
 SIMD exp_parts exp_split(vreal x, int bias) {
     vreal rounder = v_set1((real)1.5 * TWO_POW_MANTISSA + (real)bias);
     vreal rounded = v_fma(x, v_set1(LOG2_E), rounder);
@@ -141,32 +143,32 @@ SIMD exp_parts exp_split(vreal x, int bias) {
 // (exp(r) - 1) / r, and exp(r) from it.
 SIMD vreal exp_slope(vreal r) { return POLY(r, exp_poly); }
 SIMD vreal exp_small(vreal r) { return v_fma(exp_slope(r), r, v_set1(1)); }
-// exp(r) - 1 as r + r^2 (...), with hardly more than the rounding of the last addition.
+// exp(r) - 1 as r + r^2 (...): the error is little more than the rounding of the last addition.
 SIMD vreal exp_minus_1_small(exp_parts e) {
     return v_add(e.high, v_fma(v_mul(e.r, e.r), POLY_AFTER(e.r, exp_poly, 1), e.low));
 }
 
-// The power of two with the exponent field in the low bits; those above it are shifted out.
+// The power of two whose exponent field is the low bits of `field`; the shift drops the bits above.
 SIMD vreal power_of_field(vint field) { return v_from_bits(vi_shl(field, MANTISSA_BITS)); }
 
-// 2^n is too large or too small for one factor. The product with the first half of it is exact, so that results are
-// rounded once, subnormal ones too (which the core's floating-point mode then takes for 0). min and max return a NaN in
-// their second operand.
+// 2^n may be outside the range of one factor, so it is applied as two. The product with the first is exact, so results
+// are rounded once, also subnormal ones (which the core's floating-point mode then flushes to 0). v_min and v_max
+// return their second operand if either is NaN, so NaN is preserved.
 SIMD vreal v_exp(vreal x) {
     exp_parts e = exp_split(v_max(v_set1(EXP_LOWEST), v_min(v_set1(EXP_HIGHEST), x)), 2 * EXPONENT_BIAS);
     vint half = vi_shr(e.field, 1);
     return v_mul(v_mul(exp_small(e.r), power_of_field(half)), power_of_field(vi_sub(e.field, half)));
 }
 
-// exp(x) for x <= 0, the same bits with less work: here 2^(n + 64) is always a normal number.
+// exp(x) for x <= 0: the same bits as v_exp with less work, since 2^(n + 64) is always a normal number.
 SIMD exp_parts exp_down_split(vreal x) { return exp_split(v_max(v_set1(EXP_LOWEST), x), EXPONENT_BIAS + 64); }
 SIMD vreal exp_down_join(exp_parts e) {
     return v_mul(v_mul(exp_small(e.r), power_of_field(e.field)), v_set1((real)0x1p-64));
 }
 SIMD vreal exp_down(vreal x) { return exp_down_join(exp_down_split(x)); }
 
-// With t = exp(-|x|) nothing overflows. q = t / (1 + t) is the answer below zero, but t - t q is closer: the smaller t,
-// the less the rounding of 1 + t matters to it.
+// t = exp(-|x|) cannot overflow. For x < 0 sigmoid(x) = q = t / (1 + t), but t - t q is more accurate: the rounding
+// error of 1 + t enters it times t.
 typedef struct {
     vreal s, rest;  // sigmoid(x), 1 - sigmoid(x)
 } sigmoid_parts;
@@ -182,13 +184,13 @@ SIMD vreal v_sign(vreal x) {
     vreal one = v_select(v_lt(v_zero(), x), v_set1(1), v_zero());
     return v_select(v_lt(x, v_zero()), v_set1(-1), one);
 }
-// size sign(x) for size > 0; of a NaN some sign.
+// size * sign(x) for size > 0; for NaN the sign is that of its sign bit.
 SIMD vreal v_signed(vreal size, vreal x) {
     vreal other = v_from_bits(vi_or(v_bits(size), vi_and(v_bits(x), sign_bit())));
     return v_select(v_eq(x, v_zero()), v_zero(), other);
 }
 
-// exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1), whose second part is rounded only where it is -1 in all but name.
+// exp(x) - 1 for x <= 0: 2^n (exp(r) - 1) + (2^n - 1). The second term is exact unless it is within an ulp of -1.
 SIMD vreal expm1_down(vreal x) {
     exp_parts e = exp_split(v_max(v_set1(EXPM1_LOWEST), x), EXPONENT_BIAS);
     vreal power = power_of_field(e.field);
@@ -201,10 +203,10 @@ typedef struct {
     vreal cdf, pdf;  // Phi(z) and phi(z) = exp(-z^2 / 2) / sqrt(2 pi)
 } normal;
 
-// Below zero Phi(-w) = exp(-w^2 / 2) M(w), where (w + K) M(w), K = NORMAL_K, is a smooth function of t = 1 / (w + K):
-// the idea of Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < infinity",
-// Math. Comp. 36 (1981). What is lost when w^2, w + K and t are rounded would show, in the exponential and in
-// q = 1 - 2 K t, whose error is that of t times 2 K: it is put back to first order.
+// For w >= 0, Phi(-w) = exp(-w^2 / 2) M(w), where (w + K) M(w), K = NORMAL_K, is a smooth function of t = 1 / (w + K):
+// Shepherd and Laframboise, "Chebyshev approximation of (1 + 2x) exp(x^2) erfc(x) in 0 <= x < infinity", Math. Comp. 36
+// (1981). The rounding errors of w^2 (in the exponential), w + K and t (in q = 1 - 2 K t, which multiplies them by 2 K)
+// would be visible, so they are computed and corrected to first order.
 SIMD normal normal_of(vreal z) {
     vreal zero = v_zero(), one = v_set1(1), minus_half = v_set1((real)-0.5);
     vreal minus_w = v_max(v_set1(-NORMAL_MOST), minus_size(z)), square = v_mul(minus_w, minus_w);
@@ -224,7 +226,7 @@ SIMD normal normal_of(vreal z) {
 // ---- tanh ----
 
 // (1 - t) / (1 + t), t = exp(-2 |x|) = 2^n exp(r). Numerator and denominator are rounded once each, as
-// (1 -+ 2^n) -+ 2^n (exp(r) - 1): near zero, where n is 0, nothing cancels.
+// (1 -+ 2^n) -+ 2^n (exp(r) - 1). Near zero n = 0, so the numerator is -(exp(r) - 1) without cancellation.
 SIMD vreal v_tanh(vreal x) {
     vint sign = vi_and(v_bits(x), sign_bit());
     vreal one = v_set1(1), minus_size_of_x = v_max(v_set1(-TANH_ONE), minus_size(x));
@@ -237,19 +239,19 @@ SIMD vreal v_tanh(vreal x) {
 
 // ---- log ----
 
-// e ln 2 + log(1 + f) for -1/4 <= f <= 1/2, the smallest terms first.
+// e ln 2 + log(1 + f) for -1/4 <= f <= 1/2, summed from the smallest terms up.
 SIMD vreal log_join(vreal e, vreal f) {
     vreal rest = v_fma(POLY(f, log_poly), v_mul(f, f), v_mul(e, v_set1(LN2_LOW)));
     return v_fma(e, v_set1(LN2_HIGH), v_add(f, rest));
 }
 
-// x = 2^e m, 3/4 <= m < 3/2. Adding 1/4 of a binade to the bits makes the exponent field that of the right e.
+// x = 2^e m, 3/4 <= m < 3/2. Adding ONE_BITS - THREE_QUARTERS_BITS to the bits of x makes its exponent field e + bias.
 SIMD vreal v_log(vreal x) {
     vreal zero = v_zero(), infinity = v_set1((real)INFINITY);
     vmask subnormal = v_lt(x, v_set1(MIN_NORMAL));
     vreal scaled = v_select(subnormal, v_mul(x, v_set1(TWO_POW_MANTISSA)), x);
     vint bits = vi_add(v_bits(scaled), vi_set1(ONE_BITS - THREE_QUARTERS_BITS));
-    // An integer k < 2^MANTISSA_BITS becomes a number as the low bits of 2^MANTISSA_BITS + k.
+    // Integer to real: k < 2^MANTISSA_BITS as the low bits of the real number 2^MANTISSA_BITS + k.
     vreal field = v_from_bits(vi_or(vi_shr(bits, MANTISSA_BITS), v_bits(v_set1(TWO_POW_MANTISSA))));
     real offset = TWO_POW_MANTISSA + EXPONENT_BIAS;
     vreal e = v_sub(field, v_select(subnormal, v_set1(offset + MANTISSA_BITS), v_set1(offset)));
@@ -259,7 +261,8 @@ SIMD vreal v_log(vreal x) {
     return v_select(v_lt(zero, x), result, special);
 }
 
-// log(1 + x) for 0 <= x <= 1. 1 + x is not formed, since it would lose x: f = x, or exactly (x - 1) / 2 with e = 1.
+// log(1 + x) for 0 <= x <= 1. Rounding 1 + x would lose low bits of x, so f is taken from x: f = x with e = 0, or
+// f = (x - 1) / 2, which is exact, with e = 1.
 SIMD vreal v_log1p_unit(vreal x) {
     vreal half = v_set1((real)0.5);
     vmask low = v_lt(x, half);

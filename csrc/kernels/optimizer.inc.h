@@ -1,22 +1,23 @@
-// From a finished tile of sums to the gradient, and from the gradient to the parameters. Template parameters: a
+// The gradient from a finished tile of sums, and the parameter update from the gradient. Template parameters: a
 // simd/*.h.
 //
 //   g = scale * sum + l2 W + l1 sign(W)          sign(0) = 0: the subgradient 0 at 0
 //
-// and then the optimizer's rule. Products and sums are rounded one by one, not fused, so that the same lines in NumPy
-// give the same bits.
+// and then the optimizer's rule. Products and sums are rounded separately (no fused multiply-adds), so the same
+// formulas in NumPy give the same bits.
 
 #include <float.h>
 
 typedef struct {
-    real scale, l1, l2, clip;  // 0 for none of the last three
+    real scale, l1, l2, clip;  // l1, l2, clip: 0 for none
     mlp_optimizer optimizer;
     int nesterov;
     real lr, momentum, beta1, rest1, beta2, rest2, epsilon;  // rest = 1 - beta
-    real kept, step, correction;  // 1 - lr weight_decay; MLP_CORRECTS: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
+    real kept;                 // 1 - lr weight_decay
+    real step, correction;     // with MLP_CORRECTS: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 } update_rule;
 
-// x^n by squaring: the same bits everywhere, which pow does not promise.
+// x^n by squaring: the same bits on every platform, which pow does not guarantee.
 SIMD double whole_power(double x, int64_t n) {
     double power = 1;
     for (; n > 0; n >>= 1, x *= x) {
@@ -25,15 +26,16 @@ SIMD double whole_power(double x, int64_t n) {
     return power;
 }
 
-// Of larger gradients the optimizers that square them take this: an infinite square would stop a weight for good. 2^63, or
-// 2^511 in float64, is below the root of the largest number, MOST, with room for the roundings of a mean.
+// Optimizers that square the gradient (MLP_SQUARES) clip it to MOST_SQUARED: with an infinite square in its state a
+// weight would never move again. 2^63, or 2^511 in float64, is the largest power of two whose square, rounding of the
+// running mean included, stays below MOST, the largest finite number.
 #define MOST_SQUARED (REAL_BITS == 32 ? (real)0x1p63f : (real)0x1p511)
 #define MOST (REAL_BITS == 32 ? (real)FLT_MAX : (real)DBL_MAX)
 
 SIMD update_rule rule_of(const mlp_update *u) {
     const mlp_settings *s = u->settings;
     update_rule rule = {.scale = (real)u->scale, .l1 = (real)u->l1, .l2 = (real)u->l2};
-    if (!s) return rule;  // the gradient alone
+    if (!s) return rule;  // only the gradient is computed
     unsigned traits = mlp_optimizer_rows[s->optimizer].traits;
     rule.clip = (real)s->clip_value, rule.optimizer = s->optimizer;
     if (traits & MLP_SQUARES && (rule.clip == 0 || rule.clip > MOST_SQUARED)) rule.clip = MOST_SQUARED;
@@ -42,8 +44,8 @@ SIMD update_rule rule_of(const mlp_update *u) {
     rule.beta2 = (real)s->beta2, rule.rest2 = (real)(1 - s->beta2), rule.epsilon = (real)s->epsilon;
     rule.kept = (real)(1 - u->lr * u->weight_decay);
     if (traits & MLP_CORRECTS) {
-        // Where beta1 changes from step to step, the weights in m sum to 1 minus the product of all of them so far. Like
-        // PyTorch this takes the power of the present one; both tend to 1.
+        // If a schedule changes beta1, the exact correction is 1 minus the product of all beta1 so far. Like PyTorch,
+        // this uses the t-th power of the current beta1; both tend to 1.
         rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->t)));
         rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->t)));
     }
@@ -78,7 +80,7 @@ SIMD moved sgd_step(moved p, vreal g, const update_rule *rule) {
 
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2         Kingma and Ba (2015), algorithm 1
 //   W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
-// weight_decay: before, W = W - lr weight_decay W                       Loshchilov and Hutter (2019), AdamW
+// weight_decay: first W = W - lr weight_decay W                         Loshchilov and Hutter (2019), AdamW
 SIMD moved adam_step(moved p, vreal g, const update_rule *rule) {
     vreal m = p.state[0] = v_add(v_mul(v_set1(rule->beta1), p.state[0]), v_mul(v_set1(rule->rest1), g));
     vreal v = p.state[1] = v_add(v_mul(v_set1(rule->beta2), p.state[1]), v_mul(v_set1(rule->rest2), v_mul(g, g)));
@@ -96,14 +98,15 @@ SIMD moved rmsprop_step(moved p, vreal g, const update_rule *rule) {
 
 //   v = v + g^2,  W = W - lr g / (sqrt(v) + epsilon)                    Duchi, Hazan and Singer (2011)
 SIMD moved adagrad_step(moved p, vreal g, const update_rule *rule) {
-    vreal v = p.state[0] = v_min(v_set1(MOST), v_add(p.state[0], v_mul(g, g)));  // as MOST_SQUARED; NaN stays
+    // The sum is limited for the reason given at MOST_SQUARED; NaN is preserved.
+    vreal v = p.state[0] = v_min(v_set1(MOST), v_add(p.state[0], v_mul(g, g)));
     p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
     return p;
 }
 
 // ---- Over rows ----
 
-// Pointers into a parameter, its state and its mask.
+// Pointers to one position in a parameter, its state and its mask.
 typedef struct {
     real *W, *state[MLP_MOST_STATES];
     const real *mask;
@@ -115,12 +118,12 @@ SIMD parameter_row row_of(const mlp_parameter *p, int64_t at) {
     return row;
 }
 
-// x where there is a connection, else 0; times the mask it might be -0, and one or the other by the order of sums.
+// x where the mask is not 0, else +0. A multiplication could give -0 or +0, depending on how x was summed.
 SIMD vreal masked(vreal x, vreal mask) { return v_select(v_eq(mask, v_zero()), v_zero(), x); }
 
-// `lanes` numbers from column j on; part tells that they are fewer than VL. states is a constant wherever this is inlined.
-SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part, int lanes,
-                       const int states, optimizer_function *step) {
+// Updates `lanes` elements from column j on; part: lanes < VL. states is a compile-time constant at every call site.
+SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const update_rule *rule, const int part,
+                       int lanes, const int states, optimizer_function *step) {
     moved p = {.W = part ? v_load_part(row->W + j, lanes) : v_load(row->W + j)};
     UNROLL for (int i = 0; i < states; i++) {
         p.state[i] = part ? v_load_part(row->state[i] + j, lanes) : v_load(row->state[i] + j);
@@ -130,7 +133,7 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
     vreal mask = row->mask ? v_load_part(row->mask + j, lanes) : v_zero();
     if (row->mask) g = masked(g, mask);
     p = step(p, g, rule);
-    if (row->mask) p.W = masked(p.W, mask);  // the caller may have written there
+    if (row->mask) p.W = masked(p.W, mask);  // the caller may have written nonzero weights there
     if (part) v_store_part(row->W + j, lanes, p.W);
     else v_store(row->W + j, p.W);
     UNROLL for (int i = 0; i < states; i++) {
@@ -140,7 +143,8 @@ SIMD void update_lanes(const parameter_row *row, int64_t j, vreal sum, const upd
 }
 
 SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
-                         const update_rule *rule_in, int rows, int64_t cols, const int states, optimizer_function *step) {
+                         const update_rule *rule_in, int rows, int64_t cols, const int states,
+                         optimizer_function *step) {
     const update_rule rule = *rule_in;
     for (int r = 0; r < rows; r++, tile += tile_ld, at += ld) {
         parameter_row row = row_of(to, at);
@@ -151,7 +155,8 @@ SIMD void update_rows_by(const mlp_parameter *to, int64_t at, int64_t ld, const 
     }
 }
 
-// (rows, cols) of a parameter from number `at` on, row stride ld, from the sums in tile (rows, cols), row stride tile_ld.
+// Updates a (rows, cols) part of a parameter, from element `at` on with row stride ld, from the sums in tile (rows,
+// cols) with row stride tile_ld.
 static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t ld, const real *tile, int64_t tile_ld,
                                     const update_rule *rule, int rows, int64_t cols) {
     switch (rule->optimizer) {
@@ -170,7 +175,8 @@ static SIMD_TARGET void update_rows(const mlp_parameter *to, int64_t at, int64_t
 }
 
 static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_parameter *W, int64_t at, int64_t W_ld,
-                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows, int64_t cols) {
+                                      const real *tile, int64_t tile_ld, const update_rule *rule, int rows,
+                                      int64_t cols) {
     for (int r = 0; r < rows; r++, tile += tile_ld) {
         parameter_row row = row_of(W, at + r * W_ld);
         for (int64_t j = 0; j < cols; j += VL) {
@@ -182,7 +188,7 @@ static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_paramet
     }
 }
 
-// ---- From a gradient that is stored ----
+// ---- Stored gradients ----
 
 static SIMD_TARGET void apply_gradient(mlp_parameter p, const void *g, int64_t stride, mlp_block block,
                                        const mlp_update *update) {
@@ -211,9 +217,9 @@ static SIMD_TARGET void add(void *sum, const void *more, int64_t i0, int64_t i1)
     }
 }
 
-// In increasing order: rows may be shared out among threads.
-static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1, int64_t cols,
-                                    double factor) {
+// One sum per row, in increasing j, so that threads can take rows without changing the result.
+static SIMD_TARGET void sum_squares(double *squares, const void *g, int64_t stride, int64_t i0, int64_t i1,
+                                    int64_t cols, double factor) {
     for (int64_t i = i0; i < i1; i++) {
         const real *row = (const real *)g + i * stride;
         double sum = 0;
@@ -242,8 +248,8 @@ SIMD int has_infinity(vreal v) {
     return found;
 }
 
-// Squares that overflow would make the factor 0: such columns are measured again, made so small that the squares of 2^31
-// of the largest numbers can be added up.
+// If the squares overflow, the norm is infinite and the factor would be 0. Such columns are measured again after
+// scaling by SMALL, so that the sum of 2^31 squares of the largest finite number does not overflow.
 #define SMALL (REAL_BITS == 32 ? (real)0x1p-96f : (real)0x1p-530)
 
 static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int64_t j0, int64_t j1, double most) {
@@ -263,10 +269,10 @@ static SIMD_TARGET void limit_columns(void *W, int64_t stride, int64_t n_in, int
     }
 }
 
-// ---- Biases: the sum of delta's rows, in blocks ----
+// ---- Bias gradients: the sum over delta's rows, in KC blocks ----
 
-// Row i of a block goes to chain i mod SUM_CHAINS, each chain in increasing order, and then the chains are added in theirs.
-// One chain alone would wait for each addition: as long as the whole product of a narrow layer.
+// Row i of a block is added to chain i mod SUM_CHAINS, in increasing i; then the chains are added in order. A single
+// chain would be bound by the latency of addition and take as long as the whole product of a narrow layer.
 #define SUM_CHAINS 4
 
 SIMD vreal sum_of_block(const real *delta, int64_t rows, int64_t n_out, int lanes) {
@@ -292,8 +298,8 @@ SIMD vreal column_sum(const real *delta, int64_t B, int64_t n_out, int lanes) {
     return sum;
 }
 
-static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0, int64_t j1,
-                                    const mlp_update *update) {
+static SIMD_TARGET void update_bias(mlp_parameter b, const void *delta, int64_t B, int64_t n_out, int64_t j0,
+                                    int64_t j1, const mlp_update *update) {
     mlp_update unpenalised = *update;
     unpenalised.weight_decay = unpenalised.l1 = unpenalised.l2 = 0;
     update_rule rule = rule_of(&unpenalised);

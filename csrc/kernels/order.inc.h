@@ -1,24 +1,24 @@
-// The order of the examples: which row stands at a position, computed for each position by itself, in integers alone.
+// The order of the examples: the row at each position, computed independently for each position in integer arithmetic.
 //
-// A position p = right 2^left_bits + left goes through a Feistel network whose two halves are numbers below 2^left_bits
-// and below right_count: in turn each half has added to it a keyed hash of the other, modulo its count. That is a
-// permutation of 0 .. 2^left_bits right_count - 1, and where it leads beyond n - 1 it is applied again until it does not:
-// a permutation of 0 .. n-1. Few positions, a share below sqrt(2 / n), walk. Black and Rogaway, "Ciphers with
-// arbitrary finite domains" (CT-RSA 2002): the generalized Feistel network, and cycle walking; Mitchell, Stokes, Frank and
-// Holmes, "Bandwidth-optimal random shuffling for GPUs" (2021), use the like to shuffle.
+// A position p = right 2^left_bits + left passes through a generalized Feistel network with halves left < 2^left_bits
+// and right < right_count: alternately a keyed hash of one half is added to the other, modulo its range. This permutes
+// 0 .. 2^left_bits right_count - 1. Cycle walking restricts it to 0 .. n-1: a result of n or more is permuted again,
+// until it is below n. Fewer than a fraction sqrt(2 / n) of the positions need that. Sources: Black and Rogaway,
+// "Ciphers with arbitrary finite domains" (CT-RSA 2002), for both; Mitchell, Stokes, Frank and Holmes,
+// "Bandwidth-optimal random shuffling for GPUs" (2021), for shuffling by them.
 //
-// Four rounds of each half. What goes last as rounds are added, and as n grows, is that rows of neighbouring positions
-// depend on each other: chi^2 of their distance, in standard deviations above its mean, over 3e7 positions,
+// Four rounds per half. The dependence between rows at neighbouring positions is the last statistical defect to vanish
+// with more rounds and larger n: chi^2 of their distance, in standard deviations above its mean, over 3e7 positions:
 //     rounds of both halves    5      6     7     8
 //     1,025 rows (32 x 33)   450     11   0.2  -1.7
 //     2,049 rows (64 x 33)   697     15   2.8  -0.5
-// and after eight 1.7 over 5e8 positions (488,000 orders) of 1,025 rows. Which rows share a minibatch is even after four.
-// Of up to MLP_FEW_ROWS rows the order is drawn otherwise.
+// and with eight 1.7 over 5e8 positions (488,000 orders) of 1,025 rows. Which rows share a minibatch is already uniform
+// after four. For up to MLP_FEW_ROWS rows rng.c draws the order directly.
 
-#define ORDERED 256  // positions at a time
+#define ORDERED 256  // positions per batch
 
-// Its upper bits are the good ones: the multiply-shift hash of Dietzfelbinger et al. (1997) with a random odd factor, of a
-// number whose bits have been mixed.
+// The multiply-shift hash of Dietzfelbinger et al. (1997) with a random odd factor, after mixing the bits of x. Callers
+// use its upper bits, which depend on all bits of x.
 SIMD uint32_t keyed_hash(uint32_t x, const uint32_t key[2]) {
     x = (x ^ key[0]) * MLP_PHILOX_0;
     return (x ^ x >> 15) * key[1];
@@ -30,7 +30,7 @@ SIMD uint32_t left_after(uint32_t left, uint32_t right, const uint32_t key[2], i
 
 SIMD uint32_t right_after(uint32_t right, uint32_t left, const uint32_t key[2], uint32_t right_count) {
     uint32_t sum = right + (uint32_t)((uint64_t)keyed_hash(left, key) * right_count >> 32), less = sum - right_count;
-    return less < sum ? less : sum;  // the other has wrapped around
+    return less < sum ? less : sum;  // modulo right_count: if sum < right_count, the subtraction wrapped around
 }
 
 static SIMD_TARGET int64_t walk_on(int64_t row, const mlp_permutation *p) {
@@ -48,11 +48,11 @@ static SIMD_TARGET int64_t walk_on(int64_t row, const mlp_permutation *p) {
 
 static SIMD_TARGET void order(int64_t *rows, int64_t first, int64_t count, const mlp_permutation *p) {
     uint32_t left[ORDERED], right[ORDERED], right_count[ORDERED];
-    // For each: GCC sees a product of 32-bit numbers then, and not with one number for all.
+    // An array of equal numbers: with a scalar factor GCC does not recognize the 32 x 32 -> 64-bit product.
     for (int i = 0; i < ORDERED; i++) right_count[i] = p->right_count;
     for (int64_t done = 0; done < count; done += ORDERED) {
         int64_t some = count - done < ORDERED ? count - done : ORDERED;
-        for (int i = 0; i < ORDERED; i++) {  // those behind the last are computed too, and dropped
+        for (int i = 0; i < ORDERED; i++) {  // positions beyond count are computed too and discarded
             uint64_t position = (uint64_t)(first + done) + (uint64_t)i;
             left[i] = (uint32_t)(position & ((UINT64_C(1) << p->left_bits) - 1));
             right[i] = (uint32_t)(position >> p->left_bits);

@@ -1,10 +1,10 @@
-// The machine's limit: nothing but fused multiply-adds. Template parameters: a simd/*.h.
+// Measures the peak rate of a core: fused multiply-adds only. Template parameters: a simd/*.h.
 
-// Two units that need four or five cycles each want ten chains in flight; twelve fit into any register file. Plain C
-// has one lane and fewer registers to lose.
+// Two units with a latency of four or five cycles need ten independent chains; twelve fit into the registers of every
+// instruction set.
 #define PEAK_CHAINS 12
 
-// Returns how many floating-point operations were done. Each chain tends to 1: no overflow, no subnormal numbers.
+// Returns the number of floating-point operations. Each chain converges to 1: no overflow, no subnormal numbers.
 static SIMD_TARGET double multiply_adds(int64_t steps) {
     vreal sum[PEAK_CHAINS], half = v_set1((real)0.5);
     UNROLL for (int i = 0; i < PEAK_CHAINS; i++) sum[i] = v_set1((real)i);
@@ -15,7 +15,7 @@ static SIMD_TARGET double multiply_adds(int64_t steps) {
     UNROLL for (int i = 0; i < PEAK_CHAINS; i++) total = v_add(total, sum[i]);
     real lane[VL];
     v_store(lane, total);
-    volatile real used = lane[0];  // or the compiler would leave everything out
+    volatile real used = lane[0];  // keeps the compiler from removing the loop
     (void)used;
     return 2.0 * PEAK_CHAINS * VL * (double)steps;
 }

@@ -1,9 +1,10 @@
-// Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a simd/*.h.
+// Dropout and noise: random numbers for whole rows at once, from the generator of rng.h. Template parameters: a
+// simd/*.h.
 //
-// The numbers of row i are made in blocks of RANDOM_COLS columns: RANDOM_COLS / 4 generators, whose counters name the
-// use, the step, the row and the block, give four words each; word k of generator g belongs to column
-// k RANDOM_COLS / 4 + g. So each number depends on (seed, stream, step, row, column) alone, and is made
-// again in the backward pass instead of being stored.
+// The numbers of a row are generated in blocks of RANDOM_COLS columns. RANDOM_COLS / 4 generators, whose counters
+// contain stream, step, row and block, give four words each; word k of generator g is for column k RANDOM_COLS / 4 + g.
+// So each number depends only on (seed, stream, step, row, column), and the backward pass generates it again instead of
+// reading a stored copy.
 
 #include <string.h>
 
@@ -38,7 +39,7 @@ SIMD void columns_of_block(int64_t block, int64_t j0, int64_t j1, int64_t *from,
 static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block part, double p,
                                   const mlp_rng_key *key) {
     uint32_t word[RANDOM_COLS];
-    uint64_t kept_below = (uint64_t)((1 - p) * 0x1p32);  // 2^32 if p is too small to matter
+    uint64_t kept_below = (uint64_t)((1 - p) * 0x1p32);  // 2^32 (nothing is dropped) if 1 - p rounds to 1
     real scale = (real)(1 / (1 - p));
     for (int64_t i = part.i0; i < part.i1; i++) {
         for (int64_t block = part.j0 / RANDOM_COLS; block * RANDOM_COLS < part.j1; block++) {
@@ -53,8 +54,8 @@ static SIMD_TARGET void dropout(void *out, const void *in, int64_t n, mlp_block 
 }
 
 // Upper-tail normal quantile: z > 0 with P(Z > z) = v < 1/2. Wichura, "Algorithm AS 241: the percentage points of the
-// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last of
-// its three ranges is never reached.
+// normal distribution", Applied Statistics 37 (1988), PPND7; about seven digits. v is at least 2^-33, so that the last
+// of its three ranges is never reached.
 SIMD vreal normal_upper_quantile(vreal v) {
     static const real a[] = {(real)3.3871327179, (real)50.434271938, (real)159.29113202, (real)59.109374720};
     static const real b[] = {1, (real)17.895169469, (real)78.757757664, (real)67.187563600};

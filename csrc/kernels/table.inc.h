@@ -1,4 +1,4 @@
-// All kernels for one instruction set and one dtype, gathered into its table.
+// The table of all kernels for one instruction set and one dtype.
 //
 // Template parameters: ISA (avx512, ...), REAL_BITS (32 or 64), MR, NR_VECS, and the operations of simd/ISA.h.
 #if !defined(ISA) || !defined(MR) || !defined(NR_VECS) || (REAL_BITS != 32 && REAL_BITS != 64)
@@ -25,7 +25,7 @@
 #include "loss.inc.h"
 #include "peak.inc.h"
 
-// log makes normal initial weights (rng.c); all of them are for the tests.
+// log is used for normal initial weights (rng.c), the others only by the tests.
 #define MAP(name, function) \
     static SIMD_TARGET void name(void *out, const void *x, int64_t n) { \
         for (int64_t i = 0; i < n; i += VL) { \

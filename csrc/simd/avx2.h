@@ -10,7 +10,7 @@
 #define SIMD static inline __attribute__((always_inline)) SIMD_TARGET
 #define SIMD_REGISTERS 16
 
-// A window of VL lanes that starts at VL - n has its first n lanes set.
+// The VL lanes from index VL - n on are a mask of the first n lanes.
 #if REAL_BITS == 32
 
 typedef float real;

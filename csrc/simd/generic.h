@@ -1,6 +1,6 @@
 // The vector operations of the kernels in plain C: one lane, and the definition of what each name means.
 //
-// simd/avx2.h, simd/avx512.h and simd/neon.h do the same to VL lanes at once and give the same bits in each lane.
+// simd/avx2.h, simd/avx512.h and simd/neon.h do the same for VL lanes at once, with the same bits in each lane.
 // Template parameter: REAL_BITS, 32 or 64.
 #include <math.h>
 #include <stdint.h>
@@ -26,7 +26,7 @@ SIMD vreal v_zero(void) { return 0; }
 SIMD vreal v_set1(real x) { return x; }
 SIMD vreal v_load(const real *p) { return *p; }
 SIMD void v_store(real *p, vreal v) { *p = v; }
-// The _part operations touch the first n lanes alone, 1 <= n <= VL; a load fills the others with zero.
+// The _part operations access only the first n lanes, 1 <= n <= VL; a load sets the others to zero.
 SIMD vreal v_load_part(const real *p, int n) {
     (void)n;
     return *p;
@@ -51,7 +51,7 @@ SIMD vreal v_fma(vreal a, vreal b, vreal c) { return fmaf(a, b, c); }
 #else
 SIMD vreal v_fma(vreal a, vreal b, vreal c) { return fma(a, b, c); }
 #endif
-// As x86 has them: the second operand if either is NaN, or if both are zeros.
+// As on x86: the result is the second operand if either is NaN, or if both are zeros.
 SIMD vreal v_max(vreal a, vreal b) { return a > b ? a : b; }
 SIMD vreal v_min(vreal a, vreal b) { return a < b ? a : b; }
 
@@ -59,7 +59,8 @@ SIMD vmask v_lt(vreal a, vreal b) { return a < b; }
 SIMD vmask v_eq(vreal a, vreal b) { return a == b; }
 SIMD vreal v_select(vmask m, vreal a, vreal b) { return m ? a : b; }  // lane by lane: m ? a : b
 
-// a_0 b_0 a_1 b_1 .. from the first halves of a and b, and from the second halves; one lane has no halves.
+// Interleave a_0 b_0 a_1 b_1 ..: v_zip_low the first halves of a and b, v_zip_high the second halves. Unused for VL =
+// 1.
 SIMD vreal v_zip_low(vreal a, vreal b) {
     (void)b;
     return a;

@@ -94,7 +94,7 @@ SIMD vreal v_from_double(const double *p) { return vld1q_f64(p); }
 
 #endif
 
-// NEON has no masked access: the lanes pass through a small array.
+// NEON has no masked loads and stores: partial vectors are copied through a small array.
 SIMD vreal v_load_part(const real *p, int n) {
     real lane[VL] = {0};
     memcpy(lane, p, (size_t)n * sizeof *lane);
@@ -105,7 +105,7 @@ SIMD void v_store_part(real *p, int n, vreal v) {
     v_store(lane, v);
     memcpy(p, lane, (size_t)n * sizeof *lane);
 }
-// vmaxq and vminq treat NaN and signed zeros otherwise than x86 does.
+// vmaxq and vminq differ from x86 for NaN and signed zeros, so compare and select instead.
 SIMD vreal v_max(vreal a, vreal b) { return v_select(v_lt(b, a), a, b); }
 SIMD vreal v_min(vreal a, vreal b) { return v_select(v_lt(a, b), a, b); }
 SIMD vreal v_from_uint8(const uint8_t *p) {

@@ -1,4 +1,4 @@
-// What every C test needs: counted checks, and buffers with unreadable pages at both ends. Include it first.
+// For all C tests: counted checks, and buffers with unreadable pages at both ends. Include it first.
 #ifndef MLP_TEST_CHECK_H
 #define MLP_TEST_CHECK_H
 
@@ -16,7 +16,7 @@
 
 // ---- Checks ----
 
-#define CHECKS_PRINTED 20  // the first failures tell what is wrong, the thousands that follow do not
+#define CHECKS_PRINTED 20  // print only the first failures: thousands of similar ones may follow
 
 static long check_count, check_failures;
 static char check_doing[256];  // what is being tested, printed with a failure
@@ -38,7 +38,7 @@ static inline int check_that(int holds, const char *condition, const char *file,
     return holds;
 }
 
-// A wild access and a hang end the program; say where. Nothing but write() is safe in a signal handler.
+// On a crash or a timeout, prints what was being tested. Only write() is safe in a signal handler.
 static inline void check_write(const char *text) {
     if (write(2, text, strlen(text)) < 0) _exit(3);
 }
@@ -50,7 +50,7 @@ static inline void check_died(int number) {
     _exit(2);
 }
 
-// Call it first: returns whether the program was called with --quick. It may run for so many seconds.
+// Call it first. Returns whether the program was called with --quick; sets a time limit in seconds.
 static inline int check_begin(int argc, char **argv, unsigned seconds) {
     struct sigaction action = {.sa_handler = check_died};
     sigaction(SIGSEGV, &action, NULL);
@@ -68,8 +68,8 @@ static inline int check_end(const char *name) {
 
 // ---- Guarded buffers ----
 
-// Memory between two unreadable pages. A test places an array in it that ends right before the second page (its start
-// then has whatever alignment its length leaves, down to that of an element), or begins right behind the first.
+// Memory between two unreadable pages. A test places an array in it that ends directly before the second page (its
+// alignment then follows from its length, at least that of an element), or begins directly after the first.
 typedef struct {
     unsigned char *begin;
     size_t bytes;  // whole pages
@@ -100,7 +100,7 @@ static inline unsigned char *guarded_canary(const guarded *buffer, size_t bytes,
     return side == AT_END ? buffer->begin + buffer->bytes - bytes - CANARY_BYTES : buffer->begin + bytes;
 }
 
-// Room for bytes, with a canary on its open side. Without bytes, AT_END gives the unreadable page itself.
+// A place for an array of `bytes` bytes, with a canary on its open side. With 0 bytes and AT_END, the unreadable page.
 static inline void *guarded_place(const guarded *buffer, size_t bytes, guarded_side side) {
     if (bytes + CANARY_BYTES > buffer->bytes) {
         fprintf(stderr, "%s: a buffer of the test itself is too small\n", check_doing);
@@ -110,7 +110,7 @@ static inline void *guarded_place(const guarded *buffer, size_t bytes, guarded_s
     return side == AT_END ? buffer->begin + buffer->bytes - bytes : buffer->begin;
 }
 
-// Whether nothing was written beyond the open side of what guarded_place gave last.
+// Whether the canary of the last guarded_place is intact.
 static inline int guarded_intact(const guarded *buffer, size_t bytes, guarded_side side) {
     const unsigned char *canary = guarded_canary(buffer, bytes, side);
     for (int i = 0; i < CANARY_BYTES; i++) {

@@ -1,10 +1,11 @@
-// Every activation, loss and optimizer of csrc/vocabulary.h, for the tests: a row that is added there is tested by itself.
+// Every activation, loss and optimizer of csrc/vocabulary.h, for the tests: a row that is added there is tested by
+// itself.
 #ifndef MLP_TEST_EVERY_H
 #define MLP_TEST_EVERY_H
 
 #include "kernel_table.h"
 
-// The i-th activation that is not the caller's; after the last one the first again.
+// The i-th activation other than custom, cyclically.
 static inline mlp_activation nth_activation(int i) {
     mlp_activation all[MLP_ACTIVATIONS];
     int n = 0;
@@ -14,9 +15,9 @@ static inline mlp_activation nth_activation(int i) {
     return all[i % n];
 }
 
-#define KNOWN_ACTIVATIONS (MLP_ACTIVATIONS - 1)  // without the caller's; nth_activation takes as many to see each of them
+#define KNOWN_ACTIVATIONS (MLP_ACTIVATIONS - 1)  // without custom: the number of calls of nth_activation to see all
 
-// Every loss that is not the caller's, those that smooth labels also with that; returns how many there are.
+// Every loss other than custom, those with MLP_SMOOTHS also with label smoothing; returns their number.
 #define MOST_LOSSES (2 * MLP_LOSSES)
 static inline int list_losses(mlp_loss *losses) {
     int n = 0;
@@ -24,7 +25,10 @@ static inline int list_losses(mlp_loss *losses) {
         const mlp_loss_row *row = &mlp_loss_rows[kind];
         if (!mlp_is_loss((mlp_loss_kind)kind) || kind == MLP_CUSTOM_LOSS) continue;
         mlp_loss loss = {.kind = (mlp_loss_kind)kind};
-        if (row->above < row->below) loss.parameter = row->below < HUGE_VAL ? 0.2 * row->above + 0.8 * row->below : row->above + 0.5;
+        int bounded = row->below < HUGE_VAL;
+        if (row->above < row->below) {
+            loss.parameter = bounded ? 0.2 * row->above + 0.8 * row->below : row->above + 0.5;
+        }
         losses[n++] = loss;
         loss.label_smoothing = 0.1;
         if (row->traits & MLP_SMOOTHS) losses[n++] = loss;
@@ -32,7 +36,7 @@ static inline int list_losses(mlp_loss *losses) {
     return n;
 }
 
-// The i-th output that goes with that loss and lets a gradient through; after the last one the first again.
+// The i-th output activation, cyclically, that fits the loss and has a nonzero derivative.
 static inline mlp_activation nth_output(mlp_loss_kind loss, int i) {
     mlp_activation all[MLP_ACTIVATIONS];
     int n = 0;

@@ -1,5 +1,5 @@
-// Trains the networks of tests/test_golden.py, from the same numbers, and writes what is hashed: for each network a file
-// with its parameters and predictions.
+// Trains the networks of tests/test_golden.py, from the same numbers, and writes what is hashed: for each network a
+// file with its parameters and predictions.
 //   golden                            prints the instruction sets of this machine
 //   golden ISA THREADS FOLDER         writes FOLDER/NAME-DTYPE
 #include <math.h>
@@ -32,9 +32,10 @@ static const golden all[] = {
     {.name = "tanh-adam", .n_layers = 3, .width = {29, 67, 33, 5}, .hidden = MLP_TANH, .output = MLP_IDENTITY,
      .loss = MLP_HALF_SQUARED_ERROR,
      .settings = {.optimizer = MLP_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
-    {.name = "gelu-rmsprop-l1-noise", .n_layers = 3, .width = {37, 70, 41, 7}, .hidden = MLP_GELU, .output = MLP_SIGMOID,
-     .loss = MLP_BINARY_CROSS_ENTROPY,
-     .settings = {.optimizer = MLP_RMSPROP, .lr = 0.01, .beta2 = 0.99, .epsilon = 1e-8, .l1 = 1e-4, .input_noise = 0.1}},
+    {.name = "gelu-rmsprop-l1-noise", .n_layers = 3, .width = {37, 70, 41, 7}, .hidden = MLP_GELU,
+     .output = MLP_SIGMOID, .loss = MLP_BINARY_CROSS_ENTROPY,
+     .settings = {.optimizer = MLP_RMSPROP, .lr = 0.01, .beta2 = 0.99, .epsilon = 1e-8, .l1 = 1e-4,
+                  .input_noise = 0.1}},
     {.name = "sigmoid-nesterov", .n_layers = 2, .width = {21, 131, 11}, .hidden = MLP_SIGMOID, .output = MLP_SOFTMAX,
      .loss = MLP_CROSS_ENTROPY, .weighted = 1, .settings = {.lr = 0.5, .momentum = 0.9, .nesterov = 1, .l2 = 1e-3}},
 };

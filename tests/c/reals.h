@@ -29,7 +29,7 @@ static inline double epsilon(const mlp_kernels *k) { return k->dtype == MLP_FLOA
 static inline double tiniest_normal(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? FLT_MIN : DBL_MIN; }
 static inline const char *dtype_name(const mlp_kernels *k) { return k->dtype == MLP_FLOAT32 ? "float32" : "float64"; }
 
-// Equal in every bit; any NaN equals any other, as their bits are not part of the promise.
+// Equal bits; any NaN equals any other, since their bits are unspecified.
 static inline int same(double a, double b) { return (a != a && b != b) || memcmp(&a, &b, sizeof a) == 0; }
 
 static inline int same_array(const mlp_kernels *k, const void *a, const void *b, int64_t n) {
@@ -44,8 +44,8 @@ static inline int same_array(const mlp_kernels *k, const void *a, const void *b,
 #define ONE_OVER_SQRT_2 0.707106781186547524400844362104849039L
 #define ONE_OVER_SQRT_2_PI 0.398942280401432677939946059934381868L
 
-// In the tails the rounding of what erfc and exp are taken of, even to a long double, would show: it is put back to first
-// order. high holds the upper 9 bits of 1 / sqrt 2, or the upper 24 of x, so that products with it are exact.
+// In the tails the rounding of what erfc and exp are taken of, even to a long double, would show: it is put back to
+// first order. high holds the upper 9 bits of 1 / sqrt 2, or the upper 24 of x, so that products with it are exact.
 static inline long double normal_cdf(long double x) {
     const long double high = 0x1.6ap-1L, low = ONE_OVER_SQRT_2 - high;
     if (!(fabsl(x) <= 40)) return isnan(x) ? x : x > 0;

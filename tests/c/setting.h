@@ -1,4 +1,4 @@
-// Networks with data to train them on, for the tests: a setting says what, the functions build it.
+// Networks and training data for the tests, built from a `setting`.
 #ifndef MLP_TEST_SETTING_H
 #define MLP_TEST_SETTING_H
 
@@ -47,7 +47,7 @@ static inline void *make_inputs(const setting *s, const mlp_kernels *k) {
     return X;
 }
 
-// -1 and +1 where they are wanted; probabilities suit all others.
+// Targets: -1 and +1 for losses that need signs, otherwise probabilities, which all other losses accept.
 static inline void *make_targets(const setting *s, const mlp_kernels *k) {
     int64_t n = outputs_of(s);
     void *targets = allocate((size_t)(s->n * n) * k->real_size);
@@ -93,7 +93,7 @@ static inline int64_t slopes_of(const setting *s, int l) {
     return !mlp_has(s->g[l], MLP_LEARNS_ALPHA) ? 0 : s->shared >> l & 1 ? 1 : s->width[l + 1];
 }
 
-// He's weights, and biases and slopes that are all different.
+// He initialisation for weights; biases and slopes are all different.
 static inline void draw_parameters(const setting *s, mlp_network *net, const mlp_kernels *k) {
     static double z[1 << 18];
     for (int l = 0; l < s->n_layers; l++) {
@@ -109,7 +109,7 @@ static inline void draw_parameters(const setting *s, mlp_network *net, const mlp
     }
 }
 
-// relu, given as functions; they give up when `call`, if there is one, has run out. self is the kernels.
+// relu as custom functions; they stop the call when the counter in `call`, if any, has run out. self is the kernels.
 typedef struct {
     int calls, allowed;
 } patience;
@@ -164,7 +164,7 @@ static inline mlp_trainer *make_trainer(const setting *s, mlp_network *net) {
     return trainer;
 }
 
-// All parameters, and with a trainer all states, layer after layer, as doubles in fresh memory.
+// All parameters, and with a trainer all states, layer by layer, as doubles in new memory.
 typedef struct {
     double *values;
     int64_t n;

@@ -1,16 +1,16 @@
-// Activations and softmax, forward and backward, of every table this machine can run: against their formulas in long
-// double, and bit for bit against the first table.
+// Activations and softmax, forward and backward, for every kernel table this machine supports: against their formulas
+// in long double, and bit for bit against the first table.
 #include "check.h"
 #include "every.h"
 #include "reals.h"
 
 #define MOST_COLS 140
-#define MOST_ROWS 18  // the widest vector holds 16 rows at once
+#define MOST_ROWS 18  // more than the 16 lanes of the widest vector
 #define MOST (MOST_COLS * MOST_ROWS)
 
 // How far a result may be off, in ulp of the largest term of its formula: a little more than test_accuracy finds in
-// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of. Those that
-// have no formula here are compared with each other alone, and in Python with that of reference.py.
+// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of. Those
+// that have no formula here are compared with each other alone, and in Python with that of reference.py.
 static const struct {
     int has_formula;
     double forward, derivative;
@@ -27,12 +27,13 @@ static const struct {
     [MLP_HARD_SWISH] = {1, 3, 1.5},
 };
 
-static const double special[] = {NAN,   INFINITY, -INFINITY, 0.0, -0.0, 100, -100, 1000, -1000, -1e4, 1e30, -1e30, 1e300,
-                                 -1e300, 1e-30,   -1e-40,    -90, 17,   -17, 3,    -3,   -745,  -13.5, -37.6, 0.75, -0.75};
+static const double special[] = {NAN,   INFINITY, -INFINITY, 0.0, -0.0, 100, -100, 1000, -1000, -1e4, 1e30, -1e30,
+                                 1e300, -1e300, 1e-30,   -1e-40,    -90, 17,   -17, 3,    -3,   -745,  -13.5, -37.6,
+                                 0.75, -0.75};
 #define SPECIALS ((int64_t)(sizeof special / sizeof *special))
 
 static guarded in_buffer, out_buffer, scratch_buffer, slope_buffer;
-static void *other;  // the same output, come by in another way
+static void *other;  // the same output, computed in another way
 
 static size_t bytes_of(const mlp_kernels *k, int64_t n) { return (size_t)n * k->real_size; }
 
@@ -50,7 +51,7 @@ static guarded_side side_of(int64_t n) { return n % 4 ? AT_END : AT_BEGIN; }
 
 // ---- Formulas, element by element ----
 
-// size is the largest term: its ulp is the unit of the error. What an error of the argument does to it is in growth.
+// size is the largest term, whose ulp is the unit of the error. growth is the error that rounding of the argument adds.
 typedef struct {
     long double value, size, growth;
 } exactly;
@@ -63,9 +64,11 @@ static long double logistic(long double z) { return z < 0 ? expl(z) / (1 + expl(
 #define SELU_ALPHA 1.6732632423543772848170429916717L
 
 // gelu_tanh is z sigmoid(u).
-static long double gelu_tanh_u(long double z) { return 1.5957691216057307117597842397375L * (z + 0.044715L * z * z * z); }
+static long double gelu_tanh_u(long double z) {
+    return 1.5957691216057307117597842397375L * (z + 0.044715L * z * z * z);
+}
 
-// tanh(log(1 + e^z)), and what it lacks to 1.
+// t = tanh(log(1 + e^z)), and 1 - t.
 static long double mish_gate(long double z) {
     long double n = expl(z) * (expl(z) + 2);
     return n / (n + 2);
@@ -193,8 +196,8 @@ static double draw_alpha(const problem *p) {
     return rounded(p->k, mlp_activation_rows[p->g].least_alpha < 0 ? 4 * random_unit() - 2 : 2 * random_unit());
 }
 
-static problem make_problem(const mlp_kernels *k, const mlp_kernels *first, mlp_activation g, alpha_way way, int64_t rows,
-                            int64_t n) {
+static problem make_problem(const mlp_kernels *k, const mlp_kernels *first, mlp_activation g, alpha_way way,
+                            int64_t rows, int64_t n) {
     problem p = {.k = k, .first = first, .g = g, .way = way, .rows = rows, .n = n, .side = side_of(n + rows)};
     double alpha = draw_alpha(&p);
     for (int64_t j = 0; j < n; j++) p.alpha[j] = way == PER_COLUMN ? draw_alpha(&p) : alpha;
@@ -205,13 +208,14 @@ static problem make_problem(const mlp_kernels *k, const mlp_kernels *first, mlp_
 }
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s %s, %d rows of %d, alpha %s", p->k->isa, dtype_name(p->k), what, mlp_activation_rows[p->g].name, (int)p->rows,
-          (int)p->n, way_name[p->way]);
+    doing("%s %s %s %s, %d rows of %d, alpha %s", p->k->isa, dtype_name(p->k), what, mlp_activation_rows[p->g].name,
+          (int)p->rows, (int)p->n, way_name[p->way]);
 }
 
 static double draw_argument(const mlp_kernels *k) {
     if (random_below(4) == 0) return rounded(k, special[random_below(SPECIALS)]);
-    return rounded(k, random_below(2) ? 16 * random_unit() - 8 : ldexp(random_unit() - 0.5, (int)random_below(20) - 10));
+    if (random_below(2)) return rounded(k, 16 * random_unit() - 8);
+    return rounded(k, ldexp(random_unit() - 0.5, (int)random_below(20) - 10));
 }
 
 // ---- Forward ----
@@ -222,7 +226,8 @@ static void check_forward(const problem *p) {
     double numbers[MOST] = {0};
     describe(p, "forward");
     for (int64_t i = 0; i < count; i++) numbers[i] = draw_argument(k);
-    void *z = place(&in_buffer, k, numbers, count, p->side), *a = guarded_place(&out_buffer, bytes_of(k, count), p->side);
+    void *z = place(&in_buffer, k, numbers, count, p->side);
+    void *a = guarded_place(&out_buffer, bytes_of(k, count), p->side);
     k->activation_forward(a, z, p->unit, p->rows, p->n);
     int good = 1;
     for (int64_t i = 0; i < count; i++) {
@@ -251,7 +256,7 @@ static void *place_kept(const problem *p, double *kept) {
     return at;
 }
 
-// The derivative itself, as what a delta of 1 becomes.
+// The derivative itself: the result for a delta of 1.
 static void check_derivative(const problem *p, const void *at, const double *kept) {
     const mlp_kernels *k = p->k;
     int good = 1;
@@ -300,10 +305,11 @@ static void test_elements(const mlp_kernels *k, const mlp_kernels *first) {
     }
 }
 
-// ---- How exact they are ----
+// ---- Accuracy ----
 
-// One row of every argument: the largest error of g, and of its derivative.
-static void measure(const mlp_kernels *k, mlp_activation g, const double *z, int64_t n, double *largest, double *worst) {
+// One row of n arguments: the largest errors of g and of its derivative.
+static void measure(const mlp_kernels *k, mlp_activation g, const double *z, int64_t n, double *largest,
+                    double *worst) {
     problem p = make_problem(k, k, g, NUMBER, 1, 1);
     double alpha = p.alpha[0];
     for (int64_t i = 0; i < n; i++) put(k, in_buffer.begin, i, z[i]);
@@ -335,18 +341,20 @@ static void test_accuracy(const mlp_kernels *k, int quick) {
             measure(k, g, z, MOST, largest, worst);
         }
         doing("%s %s accuracy of %s", k->isa, dtype_name(k), mlp_activation_rows[g].name);
-        printf("%s: %.2f ulp at %a, derivative %.2f ulp at %a\n", check_doing, largest[0], worst[0], largest[1], worst[1]);
+        printf("%s: %.2f ulp at %a, derivative %.2f ulp at %a\n", check_doing, largest[0], worst[0], largest[1],
+               worst[1]);
         CHECK(largest[0] <= known[g].forward && largest[1] <= known[g].derivative);
     }
 }
 
 // ---- The gradient of slopes ----
 
-// dalpha_j is a chain of fused multiply-adds down its column; columns outside [j0, j1) stay as they are.
+// dalpha_j is a chain of fused multiply-adds down its column; columns outside [j0, j1) are not changed.
 static void check_slope_gradient(const mlp_kernels *k, int64_t rows, int64_t n, int64_t j0, int64_t j1) {
     guarded_side side = side_of(n + rows);
     double z[MOST] = {0}, d[MOST] = {0}, before[MOST_COLS] = {0};
-    doing("%s %s slope_gradient of %d rows of %d, [%d, %d)", k->isa, dtype_name(k), (int)rows, (int)n, (int)j0, (int)j1);
+    doing("%s %s slope_gradient of %d rows of %d, [%d, %d)", k->isa, dtype_name(k), (int)rows, (int)n, (int)j0,
+          (int)j1);
     for (int64_t i = 0; i < rows * n; i++) {
         z[i] = random_below(16) ? random_real(k) : rounded(k, special[random_below(SPECIALS)]);
         d[i] = random_real(k);
@@ -365,7 +373,7 @@ static void check_slope_gradient(const mlp_kernels *k, int64_t rows, int64_t n, 
     CHECK(guarded_intact(&out_buffer, bytes_of(k, n), side));
 }
 
-// All of them added up in double, in their order, and rounded once.
+// The reference: the sum in double, in order, rounded once.
 static void check_sum_of_slopes(const mlp_kernels *k, int64_t n) {
     guarded_side side = side_of(n);
     double each[MOST_COLS] = {0}, sum = 0;
@@ -411,7 +419,7 @@ static double largest(const double *z, int64_t n) {
     return most;
 }
 
-// One row of softmax: what it should be, each element within the rounding of its own z - max, and their sum.
+// Checks one row of softmax: each element within the rounding of its z - max, and their sum.
 static int is_softmax(const mlp_kernels *k, const void *a, int64_t at, const double *z, int64_t n) {
     double most = largest(z, n), total = 0, got = 0;
     for (int64_t j = 0; j < n; j++) total += exp(z[j] - most);
@@ -445,7 +453,7 @@ static void check_softmax(const mlp_kernels *k, const mlp_kernels *first, logits
     CHECK(guarded_intact(&in_buffer, bytes, side));
 }
 
-// A NaN or +infinity spoils the whole of its own row and no other.
+// NaN or +infinity makes all of its row NaN, and does not affect other rows.
 static void check_spoiled_row(const mlp_kernels *k, int64_t n, int64_t where, double bad) {
     double numbers[MOST] = {0};
     doing("%s %s softmax of rows of %d, %g at %d", k->isa, dtype_name(k), (int)n, bad, (int)where);
@@ -457,7 +465,7 @@ static void check_spoiled_row(const mlp_kernels *k, int64_t n, int64_t where, do
     for (int64_t j = 0; j < n; j++) CHECK(isnan(get(k, a, n + j)));
 }
 
-// delta_j should be the sum over i of d_i dp_i / dz_j, dp_i / dz_j = p_i ([i = j] - p_j).
+// Reference: delta_j = sum over i of d_i dp_i / dz_j, with dp_i / dz_j = p_i ([i = j] - p_j).
 static double through_jacobian(const double *d, const double *p, int64_t j, int64_t n) {
     double total = 0;
     for (int64_t i = 0; i < n; i++) total += d[i] * p[i] * ((i == j) - p[j]);

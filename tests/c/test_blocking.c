@@ -1,9 +1,9 @@
-// Products too large for one block: sums cut into several blocks of k, rows a page apart, parts far from the cache. What
-// a block is made of must not show in a single bit: elements picked at random are compared with their definition.
+// Products too large for one block: several KC blocks, row strides that alias in the cache, operands larger than the
+// cache. Blocking must not change a bit: elements chosen at random are compared with their definition.
 #include "check.h"
 #include "reals.h"
 
-#define MOST 2700  // of any dimension: sums of 2700 are cut twice
+#define MOST 2700  // for any dimension: k = 2700 is split into three KC blocks
 
 typedef enum { FORWARD, BELOW, GRADIENT, UPDATE, KINDS } product;
 
@@ -15,7 +15,7 @@ typedef struct {
     const mlp_kernels *k;
     product kind;
     int64_t m, n, depth;  // out (m, n) = left (m, depth) right (depth, n)
-    int64_t stride;       // of the matrix that is W, more than its width
+    int64_t stride;       // row stride of the matrix that is W, larger than its width
     mlp_block block;
 } problem;
 
@@ -25,7 +25,7 @@ static void place(const problem *p, int which, int64_t count) {
     for (int64_t i = 0; i < count; i++) put(p->k, array[which], i, random_real(p->k));
 }
 
-// As a kernel of that kind keeps them: the gradient's left factor is x^T, the right factor of delta_below W^T.
+// In the layout of that kernel: the left factor of the gradient is x^T, the right factor of delta_below W^T.
 static double left(const problem *p, int64_t i, int64_t d) {
     return get(p->k, array[LEFT], p->kind >= GRADIENT ? d * p->m + i : i * p->depth + d);
 }
@@ -60,8 +60,8 @@ static void call(const problem *p) {
                        array[SCRATCH]);
         break;
     case GRADIENT:
-        k->weight_gradient(array[OUT], p->n, W, p->n, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &gradient,
-                           array[SCRATCH]);
+        k->weight_gradient(array[OUT], p->n, W, p->n, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block,
+                           &gradient, array[SCRATCH]);
         break;
     default:
         k->update_weights(W, p->stride, array[LEFT], array[RIGHT], p->depth, p->m, p->n, p->block, &rule, NULL,
@@ -82,7 +82,7 @@ static void check_problem(problem p, int samples) {
     place(&p, Z, p.m * ld);
     place(&p, SCRATCH, (int64_t)(p.k->scratch_bytes(most > p.depth ? most : p.depth, 1) / p.k->real_size));
     if (p.kind == UPDATE) memset(array[OUT], 0, (size_t)(p.m * ld) * p.k->real_size);
-    double outside = get(p.k, array[OUT], 0);  // not part of the block
+    double outside = get(p.k, array[OUT], 0);  // an element outside the block
     call(&p);
     for (int s = 0; s < samples; s++) {
         int64_t i = p.block.i0 + random_below(p.block.i1 - p.block.i0);
@@ -95,8 +95,8 @@ static void check_problem(problem p, int samples) {
 }
 
 static void test_table(const mlp_kernels *k, int quick) {
-    // Rows a page apart (1024 floats, 512 doubles), sums cut in two and in three, evenly and not, a few rows of wide
-    // tiles, and a single row.
+    // Row strides of 4096 bytes (1024 floats, 512 doubles); two and three KC blocks, equal and unequal; few rows with
+    // wide tiles; a single row.
     static const int64_t sizes[][3] = {{131, 1024, 1024}, {67, 517, 2048}, {5, 700, 2699},
                                        {90, 512, 1501},   {1024, 70, 513}, {2, 700, 2699}};
     for (int kind = 0; kind < KINDS; kind++) {

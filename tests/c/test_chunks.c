@@ -1,5 +1,5 @@
-// The tree by which the gradients of chunks are added: however the chunks are shared out, its sum is the one of its
-// definition, with as few sums at once as is said.
+// The tree by which the gradients of chunks are added: however chunks are distributed among members, the sum is that of
+// the definition, with at most mlp_most_sums partial sums at once.
 #include "check.h"
 #include "chunks.h"
 #include "reals.h"
@@ -8,7 +8,7 @@
 
 static double leaf[MOST];
 
-// Node `number` of `level`: its two halves, as far as there are chunks.
+// Node `number` of `level`: the sum of its children, as far as there are chunks.
 static double node(int64_t chunks, int level, int64_t number) {
     if (level == 0) return leaf[number];
     double left = node(chunks, level - 1, 2 * number);
@@ -26,7 +26,7 @@ static void join(mlp_sums *s, int64_t chunks) {
     for (; mlp_last_sums_join(s, chunks); mlp_pop_sum(s)) *(double *)s->sum[s->n - 2] += *(double *)s->sum[s->n - 1];
 }
 
-// Chunks [begin, end) of them one after the other, in memory that is used again.
+// Adds chunks [begin, end) one after the other, reusing the memory of sums.
 static void add_up(mlp_sums *s, double *memory, int64_t begin, int64_t end, int64_t chunks) {
     int most = mlp_most_sums(chunks, begin == 0);
     for (int64_t chunk = begin; chunk < end; chunk++) {

@@ -1,8 +1,8 @@
-// The products of a layer, the updates and the gather, of every table this machine can run.
+// The products of a layer, updates and gather, for every kernel table this machine supports.
 //
-// Every kind of product is out (m, n) = init (n) + left (m, depth) right (depth, n), then something element by element.
-// Its reference is the definition: each element one chain of fused multiply-adds in increasing depth. With small
-// integers nothing is ever rounded, so that the plain sum is the reference. Either way every bit must be right.
+// Every product is out (m, n) = init (n) + left (m, depth) right (depth, n), followed by an elementwise epilogue. The
+// reference is the definition: each element is one chain of fused multiply-adds in increasing depth. Small integers are
+// never rounded, so their reference is the plain sum. In both cases all bits must be equal.
 #include "check.h"
 #include "every.h"
 #include "reals.h"
@@ -26,7 +26,7 @@ typedef struct {
     product kind;
     int integers;
     int has_init;      // a bias, for FORWARD
-    mlp_activation g;  // for FORWARD and BELOW; alpha is a number, or slopes for each column, or one
+    mlp_activation g;  // for FORWARD and BELOW; alpha is a constant, slopes per column, or a shared slope
     enum { NUMBER, PER_COLUMN, ONE_FOR_ALL, WAYS } alpha;
     int with_z;        // FORWARD stores z too
     rule rule;         // for UPDATE and GRADIENT
@@ -34,14 +34,14 @@ typedef struct {
     int64_t m, n, depth;
 } problem;
 
-// The numbers of the problems at hand; smaller ones take the upper left corners.
+// The data of the current problems; smaller problems use the upper left corners.
 static double left[MOST_ROWS][MOST_DEPTH], right[MOST_DEPTH][MOST_COLS], init[MOST_COLS];
-static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], old_U[MOST_ROWS][MOST_COLS];  // U is not negative
+static double old_W[MOST_ROWS][MOST_COLS], old_V[MOST_ROWS][MOST_COLS], old_U[MOST_ROWS][MOST_COLS];  // U >= 0
 static double mask[MOST_ROWS][MOST_COLS], kept[MOST_ROWS][MOST_COLS], slopes[MOST_COLS];
-static double sum[MOST_ROWS][MOST_COLS];  // the reference, for the depth of the moment
-static void *expected, *expected_V, *expected_U, *expected_z;  // (m, n) of the table's dtype: what output, states and z hold
+static double sum[MOST_ROWS][MOST_COLS];  // the reference for the current depth
+static void *expected, *expected_V, *expected_U, *expected_z;  // (m, n) of the table's dtype: output, states and z
 
-// The arrays a kernel sees, in its own layout and dtype, flush with unreadable pages.
+// The arguments of a kernel, in its layout and dtype, next to unreadable pages.
 enum { LEFT, RIGHT, INIT, OUT, STATE, STATE2, MASK, OTHER, Z, SLOPES, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
@@ -55,8 +55,8 @@ static void *place(const problem *p, int which, int64_t count) {
 static void describe(const problem *p, const char *what) {
     doing("%s %s %s: m %d n %d depth %d, %s, g %d, alpha %d, z %d, bias %d, "
           "optimizer %d momentum %g nesterov %d clip %g mask %d l1 %g l2 %g, %s",
-          p->k->isa, dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals", (int)p->g,
-          (int)p->alpha, p->with_z, p->has_init, (int)p->rule.settings.optimizer, p->rule.settings.momentum,
+          p->k->isa, dtype_name(p->k), what, (int)p->m, (int)p->n, (int)p->depth, p->integers ? "integers" : "reals",
+          (int)p->g, (int)p->alpha, p->with_z, p->has_init, (int)p->rule.settings.optimizer, p->rule.settings.momentum,
           p->rule.settings.nesterov, p->rule.settings.clip_value, p->rule.masked, p->rule.l1, p->rule.l2,
           p->side == AT_END ? "page behind" : "page in front");
 }
@@ -98,15 +98,16 @@ static void extend_sums(const problem *p, int64_t d) {
     }
 }
 
-// Those that step_of has; test_training.c goes through all.
+// The optimizers that step_of knows; test_training.c tests all of them.
 static const mlp_optimizer with_formula[4] = {MLP_SGD, MLP_ADAM, MLP_RMSPROP, MLP_ADAGRAD};
 
-// Optimizers in turn, but integers stay exact under SGD alone.
+// Optimizers in turn; for integers SGD only, which keeps them exact.
 static rule rule_number(int number, int integers) {
     rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {.lr = 0.25, .momentum = 0.5, .clip_value = 2}};
     if (!integers) {
-        r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02, .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05,
-                   .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-3, .weight_decay = 0.5}};
+        r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02,
+                   .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
+                                .epsilon = 1e-3, .weight_decay = 0.5}};
         r.settings.optimizer = with_formula[number / 16 % 4];
     }
     r.settings.nesterov = number & 1;
@@ -145,7 +146,7 @@ typedef struct {
     double W, state[2];
 } moved;
 
-// GCC 12 at -O2 leaves out the rounding of the two betas where both states are written as one expression each.
+// share is volatile, since GCC 12 at -O2 otherwise omits the rounding of beta.
 static double decayed(const mlp_kernels *k, double beta, double old, double fresh) {
     volatile double share = rounded(k, beta);
     return rounded(k, rounded(k, share * old) + rounded(k, rounded(k, 1 - beta) * fresh));
@@ -208,7 +209,7 @@ static mlp_unit unit_of(const problem *p) {
     return g;
 }
 
-// g and g' are taken from the table's own functions, which test_activations.c tests: here they must give the same bits.
+// g and g' come from the kernel table, which test_activations.c tests: the fused epilogues must give the same bits.
 static void expect(const problem *p) {
     for (int64_t i = 0; i < p->m; i++) {
         for (int64_t j = 0; j < p->n; j++) {
@@ -224,7 +225,7 @@ static void expect(const problem *p) {
 
 // ---- Calls ----
 
-// matrix (rows, cols) of the table's dtype from the corner of numbers, or of its transpose.
+// matrix (rows, cols) of the table's dtype = the upper left corner of numbers, or of its transpose.
 static void fill(const problem *p, void *matrix, const double *numbers, int64_t stride, int transposed, int64_t rows,
                  int64_t cols) {
     for (int64_t i = 0; i < rows; i++) {
@@ -264,7 +265,8 @@ static void call(const problem *p, mlp_block block) {
     void **a = array;
     mlp_update update = update_of(&p->rule), gradient = update;
     gradient.settings = NULL;
-    mlp_parameter W = {.values = p->kind == UPDATE ? a[OUT] : a[OTHER], .state = {a[STATE], a[STATE2]}, .mask = a[MASK]};
+    mlp_parameter W = {.values = p->kind == UPDATE ? a[OUT] : a[OTHER], .state = {a[STATE], a[STATE2]},
+                       .mask = a[MASK]};
     switch (p->kind) {
     case FORWARD:
         k->dense_forward(a[OUT], a[Z], a[LEFT], a[RIGHT], p->n, a[INIT], unit_of(p), p->depth, p->n, block, a[SCRATCH]);
@@ -276,7 +278,8 @@ static void call(const problem *p, mlp_block block) {
         k->update_weights(W, p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &update, NULL, a[SCRATCH]);
         break;
     default:
-        k->weight_gradient(a[OUT], p->n, W, p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &gradient, a[SCRATCH]);
+        k->weight_gradient(a[OUT], p->n, W, p->n, a[LEFT], a[RIGHT], p->depth, p->m, p->n, block, &gradient,
+                           a[SCRATCH]);
     }
 }
 
@@ -302,13 +305,13 @@ static void check_whole(const problem *p) {
     check_canaries(p);
 }
 
-// ---- All sizes from nothing to two tiles and one ----
+// ---- All sizes from 0 to two tiles plus one ----
 
 static int is_chosen(int64_t m, int64_t n, int64_t depth, int quick) {
     return !quick || (m + 3 * n + 5 * depth) % 13 == 0;
 }
 
-// What else varies turns with a count, so that all of it meets every size class.
+// The other options are varied by a counter, so that every size class is tested with all of them.
 static void vary(problem *p, unsigned count) {
     static const mlp_activation exact[] = {MLP_IDENTITY, MLP_RELU, MLP_SOFTMAX, MLP_PRELU, MLP_SIGN};
     p->rule = rule_number((int)(count % 64), p->integers);
@@ -346,7 +349,7 @@ static void test_all_sizes(const mlp_kernels *k, int quick) {
     }
 }
 
-// A chain so long that blocking in depth would show.
+// A chain so long that a wrong split into KC blocks would change bits.
 static void test_long_sums(const mlp_kernels *k) {
     for (int kind = 0; kind < PRODUCTS; kind++) {
         problem p = {.k = k, .kind = (product)kind, .has_init = kind == FORWARD, .rule = rule_number(15, 0)};
@@ -358,7 +361,7 @@ static void test_long_sums(const mlp_kernels *k) {
     }
 }
 
-// ---- Blocks: the same bits as the whole inside, nothing touched outside ----
+// ---- Blocks: inside, the same bits as for the whole output; outside, nothing changed ----
 
 static int inside(mlp_block b, int64_t i, int64_t j) { return i >= b.i0 && i < b.i1 && j >= b.j0 && j < b.j1; }
 
@@ -417,7 +420,7 @@ static void test_blocks(const mlp_kernels *k, int quick) {
     }
 }
 
-// Empty blocks of arrays that cannot even be read.
+// Empty blocks, with unreadable arrays.
 static void test_empty_blocks(const mlp_kernels *k) {
     static const mlp_block empty[] = {{2, 2, 0, 7}, {0, 5, 3, 3}, {0, 0, 0, 0}, {5, 5, 7, 7}};
     for (int kind = 0; kind < PRODUCTS; kind++) {
@@ -501,7 +504,7 @@ static double get_as(const void *X, mlp_dtype type, int64_t at) {
     return type == MLP_FLOAT64 ? ((const double *)X)[at] : ((const uint8_t *)X)[at];
 }
 
-// index takes some rows twice and leaves others out, among them the last; those hold NaN, which nobody may notice.
+// index repeats some rows and omits others, including the last; omitted rows hold NaN, which must not be reported.
 static const int64_t source_row[5] = {6, 0, 3, 3, 1};
 
 typedef struct {
@@ -543,7 +546,7 @@ static int gathered(const gathering *t, const void *out, const void *X) {
     return 1;
 }
 
-// Every position in turn holds what is not finite.
+// Every position in turn holds NaN or infinity.
 static void check_not_finite(const gathering *t, void *out, void *X, const int64_t *index) {
     static const double bad[] = {NAN, INFINITY, -INFINITY, -NAN};
     for (int64_t i = 0; i < t->rows; i++) {
@@ -585,7 +588,7 @@ static void test_gather(const mlp_kernels *k) {
     }
 }
 
-// The largest and the smallest numbers are finite; a double that overflows float is not, once it is a float.
+// The largest and smallest numbers count as finite; a double that overflows float counts as infinite when converted.
 static void test_gather_extremes(const mlp_kernels *k) {
     const double large[] = {FLT_MAX, -FLT_MAX, 1e300, -1e300}, small[] = {0x1p-149, -0x1p-149, 0.0, -0.0, 0x1p-1074};
     void *out = guarded_place(&buffers[OUT], k->real_size, AT_END);

@@ -1,21 +1,21 @@
-// Every loss of every table this machine can run: value, derivative and rightness of each row against the formulas in
-// double, and bit for bit against the first table.
+// Every loss of every kernel table this machine supports: value, derivative and correctness of each row against
+// formulas in double, and bit for bit against the first table.
 #include "check.h"
 #include "every.h"
 #include "reals.h"
 
-#define MOST_ROWS 18  // the widest vector holds 16 examples at once
+#define MOST_ROWS 18  // more than the 16 lanes of the widest vector
 #define MOST_COLS 70
 
 typedef enum { ORDINARY, TIES, EXTREME, NUMBERS } numbers;
 
-// One call of the kernel: rows rows of n outputs.
+// One call of the kernel, for `rows` rows of n outputs.
 typedef struct {
     const mlp_kernels *k;
     mlp_loss loss;
     mlp_activation output;
     int by_label, weighted, one_hot;
-    int has_formula;  // here; else the tables are compared with each other alone, and in Python with reference.py
+    int has_formula;  // in this file; otherwise only the tables are compared, and Python compares with reference.py
     numbers kind;
     int64_t rows, n;
     guarded_side side;
@@ -26,14 +26,15 @@ static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
 
-// The same numbers as doubles.
+// The same arguments as doubles.
 static double out[MOST_ROWS][MOST_COLS], target[MOST_ROWS][MOST_COLS], weight[MOST_ROWS];
 static int32_t label[MOST_ROWS];
 
 static void describe(const problem *p, const char *what) {
-    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa, dtype_name(p->k),
-          what, mlp_loss_rows[p->loss.kind].name, p->loss.parameter, p->loss.label_smoothing, (int)p->output, (int)p->rows,
-          (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets", p->weighted ? ", weights" : "",
+    doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa,
+          dtype_name(p->k), what, mlp_loss_rows[p->loss.kind].name, p->loss.parameter, p->loss.label_smoothing,
+          (int)p->output, (int)p->rows, (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets",
+          p->weighted ? ", weights" : "",
           p->one_hot ? ", one-hot" : "");
 }
 
@@ -43,9 +44,10 @@ static mlp_y y_of(mlp_loss_kind kind) { return mlp_loss_rows[kind].y; }
 static int has_two_classes(mlp_loss_kind kind) { return y_of(kind) == MLP_Y_SIGNS; }
 static int has_sides(mlp_loss_kind kind) { return mlp_loss_has(kind, MLP_COUNTS) && y_of(kind) != MLP_Y_DISTRIBUTIONS; }
 
-// Numbers whose loss is finite: the squares and e^z of the others are not.
+// Extreme numbers whose loss is finite: others would overflow in a square or in e^z.
 static double draw_extreme(const problem *p) {
-    static const double all[] = {1e4, -1e4, 1e30, -1e30, 0, 88, -104, 1e-30}, to_exp[] = {80, -1e4, -1e30, 0, -104, 1e-30};
+    static const double all[] = {1e4, -1e4, 1e30, -1e30, 0, 88, -104, 1e-30};
+    static const double to_exp[] = {80, -1e4, -1e30, 0, -104, 1e-30};
     if (p->loss.kind == MLP_HALF_SQUARED_ERROR || p->loss.kind == MLP_SQUARED_ERROR) return all[random_below(2)];
     if (p->loss.kind == MLP_POISSON && p->output != MLP_SOFTPLUS) return to_exp[random_below(6)];
     return all[random_below(8)];
@@ -130,7 +132,7 @@ static double log_cosh(double r) {
     return size < 1 ? log1p(2 * half * half) : size + log1p(exp(-2 * size)) - log(2);
 }
 
-// The losses of a residual, which is rounded before it is told apart from 0 or from d.
+// The losses of a residual, which is rounded before it is compared with 0 or d.
 static double of_residual(mlp_loss_kind kind, double r, double parameter, double *derivative) {
     double size = fabs(r), sign = r > 0 ? 1 : r < 0 ? -1 : 0, d = parameter, q = parameter;
     switch (kind) {
@@ -166,7 +168,7 @@ static void poisson(wanted_row *w, const double *z, const double *y, int64_t n, 
     }
 }
 
-// max(0, edge - y z): on its boundary the perceptron still counts as wrong, the hinge no longer.
+// max(0, edge - y z): on the boundary the derivative is -y for the perceptron, 0 for the hinge.
 static void margin(wanted_row *w, const problem *p, const double *z, const double *y) {
     double edge = p->loss.kind == MLP_HINGE;
     for (int64_t j = 0; j < p->n; j++) {
@@ -235,7 +237,8 @@ static void lay_out(const problem *p) {
 }
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
-    mlp_truth truth = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS], .one_hot = p->one_hot};
+    mlp_truth truth = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS],
+                       .one_hot = p->one_hot};
     void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
     return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &truth, p->rows, p->n, scratch);
 }
@@ -260,7 +263,7 @@ static int row_is_good(const problem *p, int64_t i) {
     return 1;
 }
 
-// Another call gave these: they must be those in the arrays.
+// Compares the results of another call with those in the arrays.
 static int same_rows(const problem *p, const double *row_loss, const double *row_correct) {
     for (int64_t i = 0; i < p->rows; i++) {
         if (!same(row_loss[i], ((double *)array[ROW_LOSS])[i])) return 0;
@@ -270,7 +273,7 @@ static int same_rows(const problem *p, const double *row_loss, const double *row
 }
 
 static void check_other_ways(const problem *p, const mlp_kernels *first) {
-    static double other[MOST_ROWS * MOST_COLS];  // as memory alone, for either dtype
+    static double other[MOST_ROWS * MOST_COLS];  // memory for either dtype
     double row_loss[MOST_ROWS], row_correct[MOST_ROWS];
     size_t bytes = array_bytes[DELTA];
     void *delta = malloc(sizeof other);
@@ -280,7 +283,7 @@ static void check_other_ways(const problem *p, const mlp_kernels *first) {
     memcpy(other, array[OUT], bytes);
     CHECK(call(p, p->k, NULL, row_loss, row_correct) == 1);
     CHECK(same_rows(p, row_loss, row_correct) && memcmp(other, array[OUT], bytes) == 0);
-    CHECK(call(p, p->k, array[OUT], row_loss, row_correct) == 1);  // in place, and last: the outputs are gone
+    CHECK(call(p, p->k, array[OUT], row_loss, row_correct) == 1);  // in place; last, since it overwrites the outputs
     CHECK(same_rows(p, row_loss, row_correct) && same_array(p->k, array[OUT], array[DELTA], p->rows * p->n));
     free(delta);
 }
@@ -313,17 +316,17 @@ static void test_sizes(problem p, const mlp_kernels *first, int quick) {
     }
 }
 
-// ---- What is not finite ----
+// ---- NaN and infinities ----
 
-// Whether output j of row i must make the loss of that row not finite. Infinitely far on the right side there is no loss.
+// Whether output j of row i must make the loss of that row not finite. An infinite output on the right side has loss 0.
 static int must_tell(const problem *p, int64_t i, int64_t j, double bad) {
     if (isnan(bad) || !has_two_classes(p->loss.kind)) return 1;
     if (!p->by_label) return bad * target[i][j] < 0;
     return (label[i] == j) == (bad < 0);
 }
 
-// A NaN among the outputs, anywhere, is told, is never right, and leaves the other rows as they are; an infinite loss is
-// told too.
+// NaN in any output is reported, never counts as right, and does not affect other rows; an infinite loss is reported
+// too.
 static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     double row_loss[MOST_ROWS], row_correct[MOST_ROWS];
     int tells = must_tell(&p, i, j, bad);
@@ -337,7 +340,8 @@ static void check_bad(problem p, int64_t i, int64_t j, double bad) {
     CHECK(!isnan(bad) || same(row_correct[i], 0));
     for (int64_t r = 0; r < p.rows; r++) {
         if (r == i) continue;
-        CHECK(same(row_loss[r], ((double *)array[ROW_LOSS])[r]) && same(row_correct[r], ((double *)array[ROW_CORRECT])[r]));
+        CHECK(same(row_loss[r], ((double *)array[ROW_LOSS])[r]) &&
+              same(row_correct[r], ((double *)array[ROW_CORRECT])[r]));
     }
     if (tells) return;
     double kept = out[i][j];
@@ -359,7 +363,7 @@ static void test_not_finite(problem p) {
     }
 }
 
-// Finite outputs whose loss overflows, a weight and a target that are NaN.
+// Finite outputs whose loss overflows; NaN as a weight and as a target.
 static void test_overflow(problem p) {
     p.rows = 1, p.n = 3, p.weighted = 1, p.by_label = 0;
     draw_numbers(&p);
@@ -370,7 +374,8 @@ static void test_overflow(problem p) {
         put(p.k, array[OUT], j, j % 2 ? most : -most);
         if (has_two_classes(p.loss.kind)) put(p.k, array[TARGETS], j, j % 2 ? -1 : 1);
     }
-    int overflows = p.has_formula && p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY && p.output != MLP_SOFTPLUS;
+    int overflows = p.has_formula && p.loss.kind != MLP_CROSS_ENTROPY && p.loss.kind != MLP_BINARY_CROSS_ENTROPY &&
+                    p.output != MLP_SOFTPLUS;
     if (overflows) CHECK(call_here(&p, array[DELTA]) == 0);
     lay_out(&p);
     put(p.k, array[TARGETS], 1, NAN);

@@ -2,9 +2,9 @@
 // machine can run: right to most_ulp, and the same bits in all.
 //
 // float32: every one of the 2^32 inputs (sigmoid, distribution and density: every third), against libm in double.
-// float64: millions of samples, against libm in long double. The fastest table is measured, the others are compared with
-// it bit for bit; the generic one, which may have to call fma(), on every 61st input. --quick takes every 257th input, or
-// fewer samples.
+// float64: millions of samples, against libm in long double. The fastest table is measured, the others are compared
+// with it bit for bit; the generic one, which may have to call fma(), on every 61st input. --quick takes every 257th
+// input, or fewer samples.
 #include "check.h"
 #include "reals.h"
 
@@ -35,7 +35,7 @@ static const struct {
     {{-746, 711}, {-1, 1}}, {{0, 100}, {0.5, 2}}, {{-20, 20}, {-1, 1}}, {{-746, 40}, {-3, 3}}, {{0, 1}, {0, 0x1p-20}},
     {{-40, 0}, {-1, 0}}, {{-38.6, 10}, {-2, 2}}, {{-38.7, 38.7}, {-2, 2}}};
 
-// Their neighbours are tested too: zeros, infinities, NaN, range limits, and where the formulas change.
+// Special arguments, tested with their neighbours: zeros, infinities, NaN, range limits, switches between formulas.
 static const double special[] = {
     0, 1, 2, 0.5, 0.75, 1.5, 0.625, 10, 20, 64, 9.0109, 19.0615, 0.34657359, 0.693147180559945, FLT_MIN, DBL_MIN,
     FLT_MAX, DBL_MAX, FLT_EPSILON, DBL_EPSILON, 87.3365447505531, 88.7228390520683, 89, 103.2789299, 103.9720770839918,
@@ -58,10 +58,10 @@ static map *function_of(const mlp_kernels *k, function f) {
     return all[f];
 }
 
-// ---- The truth ----
+// ---- Reference values ----
 
-// Most floats are so small or large that the result is plain; libm sees the others. |x - x^3 / 3 - tanh(x)| < x^5 / 7.
-// The rounding of x / sqrt 2 and of x^2 changes erfc and exp by at most 200 units in the last place of a double.
+// For most floats, very small or large, the result is known; libm computes the others. |x - x^3 / 3 - tanh(x)| < x^5 /
+// 7. The rounding of x / sqrt 2 and of x^2 changes erfc and exp by at most 200 units in the last place of a double.
 static double truth_f32(function f, double x) {
     double size = fabs(x), t;
     switch (f) {
@@ -94,7 +94,7 @@ static long double truth_f64(function f, long double x) {
     }
 }
 
-// ---- Errors, in units of the spacing of the dtype's numbers at the truth; subnormals have one spacing ----
+// ---- Errors, in ulp of the dtype at the reference value; all subnormals have the same ulp ----
 
 static uint64_t bits_f64(double x) {
     uint64_t bits;
@@ -116,7 +116,7 @@ static int measurable(double truth, double got, double *error) {
     return 0;
 }
 
-// Where the truth is finite but too close to the end of the numbers, infinity counts as the number that would follow.
+// If the reference is finite but near the largest number, infinity counts as the number that would follow it.
 static double error_f32(double truth, double got) {
     double error, limit = fabs(truth) >= 0x1p128 ? copysign(INFINITY, truth) : truth;
     if (isinf(got) && isfinite(limit) && fabs(truth) > FLT_MAX / 2) got = copysign(0x1p128, got);
@@ -140,7 +140,7 @@ static double error_f64(long double truth, double got) {
 
 // ---- Inputs ----
 
-static uint64_t hash(uint64_t i) {  // splitmix64, but of an index: threads share no state
+static uint64_t hash(uint64_t i) {  // splitmix64 of an index, so that threads share no state
     uint64_t z = i * UINT64_C(0x9E3779B97F4A7C15);
     z = (z ^ z >> 30) * UINT64_C(0xBF58476D1CE4E5B9);
     z = (z ^ z >> 27) * UINT64_C(0x94D049BB133111EB);
@@ -162,7 +162,7 @@ static void put_bits(const mlp_kernels *k, void *x, int64_t i, uint64_t bits) {
 }
 
 typedef struct {
-    int64_t specials, patterns, samples;  // how many inputs of each kind, in this order
+    int64_t specials, patterns, samples;  // numbers of inputs of each kind, in this order
     uint64_t first, stride;               // of the patterns
 } input_plan;
 
@@ -220,7 +220,7 @@ static void put_inputs(const mlp_kernels *k, function f, const input_plan *plan,
 // ---- Measuring ----
 
 typedef struct {
-    double error, error_at;  // the largest, of the first table
+    double error, error_at;  // the largest error of the first table
     int64_t inputs[MOST_TABLES], different[MOST_TABLES];
     double different_at[MOST_TABLES];
 } outcome;
@@ -256,13 +256,13 @@ static void measure_errors(mlp_dtype dtype, function f, const void *x, const voi
     o->inputs[0] += n;
 }
 
-// Table t, k, against the results y of the first.
+// Compares table number t, k, with the results y of the first table.
 static void compare_bits(const mlp_kernels *k, int t, function f, const void *x, const void *y, int64_t n, outcome *o) {
     numbers out;
     function_of(k, f)(&out, x, n);
     o->inputs[t] += n;
     if (memcmp(&out, y, (size_t)n * k->real_size) == 0) return;
-    for (int64_t i = 0; i < n; i++) {  // they may still differ in the bits of a NaN alone
+    for (int64_t i = 0; i < n; i++) {  // they may differ in the bits of NaN
         if (!same(get(k, &out, i), get(k, y, i))) {
             o->different[t]++;
             o->different_at[t] = get(k, x, i);
@@ -270,7 +270,7 @@ static void compare_bits(const mlp_kernels *k, int t, function f, const void *x,
     }
 }
 
-// Every THIN-th of n numbers; returns how many.
+// Keeps every THIN-th of n numbers; returns how many.
 static int64_t thin_out(const mlp_kernels *k, void *thin, const void *all, int64_t n) {
     int64_t count = 0;
     for (int64_t i = 0; i < n; i += THIN) put(k, thin, count++, get(k, all, i));

@@ -1,5 +1,5 @@
-// Memory: where it is asked for, every allocation fails once. The call then says MLP_NO_MEMORY, nothing has changed and
-// nothing is lost; tried again it leads to the bits of a run without failures. Linked with --wrap, see the Makefile.
+// Memory: every allocation of every call fails once. The call must return MLP_NO_MEMORY, change nothing and leak
+// nothing; repeated, it must give the same bits as without failures. Linked with --wrap, see the Makefile.
 #include "setting.h"
 
 #define EPOCH_ROWS 24
@@ -13,14 +13,14 @@ void *__wrap_calloc(size_t count, size_t size);
 void *__wrap_aligned_alloc(size_t alignment, size_t bytes);
 void __wrap_free(void *memory);
 
-// AddressSanitizer and ThreadSanitizer would end the program over a size that no machine has.
+// Otherwise AddressSanitizer and ThreadSanitizer end the program for a size that no machine has.
 const char *__asan_default_options(void);
 const char *__asan_default_options(void) { return "allocator_may_return_null=1"; }
 const char *__tsan_default_options(void);
 const char *__tsan_default_options(void) { return "allocator_may_return_null=1"; }
 
 static long asked;     // allocations since `arm`
-static long fails_at;  // the one that fails, from 1; 0: none
+static long fails_at;  // number of the allocation that fails, from 1; 0: none
 static long alive;     // blocks that have not been freed
 
 static void arm(long at) {
@@ -71,18 +71,19 @@ static mlp_status epoch(life *of) {
     data.n = EPOCH_ROWS;
     return mlp_train_epoch(of->trainer, &r, &data, NULL, 0, &of->settings, NULL, NULL, of->threads, NULL, NULL);
 }
-static mlp_status step(life *of) {  // of more rows than an epoch's minibatches: the workspace grows
+static mlp_status step(life *of) {  // more rows than an epoch's minibatches have, so that the workspace grows
     mlp_result r;
     return mlp_train_step(of->trainer, &r, &of->d.data, &of->settings, of->threads, NULL, NULL);
 }
 
 static mlp_status gradient_and_apply(life *of) {
     mlp_result r;
-    mlp_status status = mlp_gradient(of->trainer, of->gradient, &r, &of->d.data, NULL, &of->settings, of->threads, NULL, NULL);
+    mlp_status status = mlp_gradient(of->trainer, of->gradient, &r, &of->d.data, NULL, &of->settings, of->threads, NULL,
+                                     NULL);
     return status ? status : mlp_apply(of->trainer, of->gradient, &of->settings, of->threads);
 }
 
-// Parameters and states, or nothing before there is a network.
+// Parameters and states; empty before there is a network.
 static snapshot now(const life *of) {
     if (!of->net) return (snapshot){NULL, 0};
     return take_snapshot(of->s, of->net, of->trainer, of->dtype);
@@ -94,7 +95,7 @@ static void check_unchanged(const life *of, const snapshot *before) {
     free(after.values);
 }
 
-// Returns how many allocations a call makes. Each of them fails once if `failing`.
+// Runs a call and returns the number of its allocations. If `failing`, each of them fails once.
 static long survive(life *of, mlp_status (*call)(life *), int failing) {
     mlp_network *net = of->net;
     mlp_trainer *trainer = of->trainer;
@@ -136,18 +137,18 @@ static snapshot live(const setting *s, mlp_dtype dtype, int threads, int failing
     draw_parameters(s, of.net, mlp_kernels_for(dtype));
     CHECK(survive(&of, create_trainer, failing) == 1);
     CHECK(survive(&of, epoch, failing) >= 1);
-    CHECK(survive(&of, epoch, failing) == 0);  // everything is there now
+    CHECK(survive(&of, epoch, failing) == 0);  // all memory is allocated by now
     CHECK(survive(&of, step, failing) == 1);
     of.settings.clip_norm = 1e-3;
-    CHECK(survive(&of, epoch, failing) == (failing ? 1 : 2));  // the gradient stays, if only the squares failed
-    of.settings.optimizer = MLP_ADAM;  // the states of the former stay until those of the next are there
+    CHECK(survive(&of, epoch, failing) == (failing ? 1 : 2));  // if only the squares fail, the gradient is kept
+    of.settings.optimizer = MLP_ADAM;  // the previous states are kept until the new ones are allocated
     CHECK(survive(&of, prepare, failing) == 2);
     CHECK(survive(&of, epoch, failing) == 0);
     CHECK(survive(&of, step, failing) == 0);
     of.gradient = allocate(mlp_network_bytes(of.net));
     CHECK(survive(&of, gradient_and_apply, failing) == 0);
     of.settings.chunk_rows = 3;
-    CHECK(survive(&of, gradient_and_apply, failing) <= 1);  // room for the sums of the tree
+    CHECK(survive(&of, gradient_and_apply, failing) <= 1);  // memory for the partial sums of the tree
     CHECK(survive(&of, step, failing) == 0);
     free(of.gradient);
     check_serving(&of);
@@ -172,7 +173,7 @@ static void test_every_allocation(const setting *s) {
     }
 }
 
-// ---- Sizes that do not fit ----
+// ---- Sizes that overflow ----
 
 static void test_sizes(const setting *s) {
     doing("sizes that do not fit");
@@ -182,17 +183,17 @@ static void test_sizes(const setting *s) {
     CHECK(create_trainer(&of) == MLP_OK);
     snapshot before = now(&of);
     const int64_t too_many[] = {INT64_MAX, INT64_MAX / 2, INT64_C(1) << 61, INT64_C(1) << 59};
-    for (int i = 0; i < 4; i++) {  // refused before anything is read: the data are not that long
+    for (int i = 0; i < 4; i++) {  // must be refused before data is read, since the arrays are shorter than n
         mlp_data data = of.d.data;
         mlp_result r;
         data.n = too_many[i];
         CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_TOO_LARGE);
-        // Prediction takes rows by chunks: its workspace does not grow with them.
+        // Prediction processes rows in chunks: its workspace does not grow with n.
         CHECK(mlp_predict_workspace(of.net, too_many[i], 1) == mlp_predict_workspace(of.net, INT64_C(1) << 40, 1));
     }
     mlp_data data = of.d.data;
     mlp_result r;
-    data.n = INT64_C(1) << 46;  // fits size_t, and no machine
+    data.n = INT64_C(1) << 46;  // fits size_t, but exceeds any machine's memory
     CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_NO_MEMORY);
     data.n = -1;
     CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);

@@ -1,4 +1,5 @@
-// Networks: what create refuses, prediction and evaluation, and the gradient of a whole network against differences.
+// Networks: arguments that create refuses, prediction and evaluation, and the gradient of a whole network against
+// finite differences.
 #include "setting.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
@@ -38,7 +39,8 @@ static void test_bad_layers(void) {
     CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
-    CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT && try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
+    CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT &&
+          try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
     for (int i = 0; i < KNOWN_ACTIVATIONS; i++) {
         mlp_activation g = nth_activation(i);
         double least = mlp_activation_rows[g].least_alpha;
@@ -48,7 +50,7 @@ static void test_bad_layers(void) {
     }
 }
 
-// A product that does not fit size_t, and products that fit, each, but not their sum.
+// A product that overflows size_t, and products that do not overflow, but whose sum does.
 static void test_too_large(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create, sizes that do not fit");
@@ -131,17 +133,19 @@ static void test_isa_names(void) {
 // ---- Prediction and evaluation ----
 
 static const setting served[] = {
-    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1, .weighted = 1,
-     .loss = {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 40},
+    {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
+     .weighted = 1, .loss = {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
+     .n = 40},
     {.name = "20-33-9-4", .n_layers = 3, .width = {20, 33, 9, 4}, .g = {MLP_SOFTMAX, MLP_TANH, MLP_SOFTMAX},
      .loss = {.kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
     {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
      .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
-    {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4}, .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU},
-     .alpha = {0.25, 0, -0.5, 0.1}, .shared = 4, .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
-    {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1, .weighted = 1,
-     .loss = {.kind = MLP_HINGE}, .n = 101},
+    {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4},
+     .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0, -0.5, 0.1}, .shared = 4,
+     .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
+    {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1,
+     .weighted = 1, .loss = {.kind = MLP_HINGE}, .n = 101},
     {.name = "30-40-3", .n_layers = 2, .width = {30, 40, 3}, .g = {MLP_ELU, MLP_SOFTPLUS}, .alpha = {1.5},
      .loss = {.kind = MLP_POISSON}, .n = 101},
     {.name = "30-40-1", .n_layers = 2, .width = {30, 40, 1}, .g = {MLP_LEAKY_RELU, MLP_SIGN}, .alpha = {0.01},
@@ -149,7 +153,7 @@ static const setting served[] = {
 };
 #define SERVED ((int)(sizeof served / sizeof *served))
 
-// The workspace ends at an unreadable page: its size is part of the promise.
+// The workspace ends at an unreadable page, so that accesses beyond mlp_predict_workspace are detected.
 static guarded memory;
 
 static void *workspace_for(const mlp_network *net, int64_t n, int threads) {
@@ -253,7 +257,7 @@ static double objective(const setting *s, const mlp_network *net, const mlp_data
     return r.loss_sum / r.weight_sum + penalty;
 }
 
-// The first `cols` of every `stride` numbers.
+// The first `cols` of every `stride` elements.
 static void check_parameters(const setting *s, const mlp_network *net, const mlp_data *data, double *at,
                              const double *stepped, int64_t n, int64_t cols, int64_t stride, double *largest) {
     const double h = 1e-5;
@@ -305,11 +309,12 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
     return 0;
 }
 
-// Its targets are its own affair; it may join rows, and so is not evaluated in chunks of them.
-static void test_own_loss(void) {
+// A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
+static void test_custom_loss(void) {
     setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}}, .settings = {.lr = 0.1, .check_finite = 1}};
-    doing("a loss of the caller's without labels or targets");
+                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
+                 .settings = {.lr = 0.1, .check_finite = 1}};
+    doing("a custom loss without labels or targets");
     dataset d = make_data(&s, MLP_FLOAT64);
     d.data.targets = NULL;
     mlp_network *net = make_network(&s, MLP_FLOAT64);
@@ -342,7 +347,7 @@ static void check_refused(const setting *s) {
     destroy_data(&d);
 }
 
-#define UNITS (KNOWN_ACTIVATIONS + 1)  // the last is a prelu with one slope
+#define UNITS (KNOWN_ACTIVATIONS + 1)  // the last is a prelu with a shared slope
 
 static void set_unit(setting *s, int layer, int unit) {
     s->g[layer] = unit == KNOWN_ACTIVATIONS ? MLP_PRELU : nth_activation(unit);
@@ -351,7 +356,7 @@ static void set_unit(setting *s, int layer, int unit) {
     if (unit == KNOWN_ACTIVATIONS) s->shared |= 1 << layer;
 }
 
-// Every hidden activation with every output and loss that go together; others are refused.
+// Every hidden activation, with all pairs of output and loss; pairs that do not fit are refused.
 static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
                  .settings = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
@@ -372,8 +377,8 @@ static void test_gradients(int quick) {
 }
 
 static void test_gradients_by_label(void) {
-    setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1, .n = 7,
-                 .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
+    setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1,
+                 .n = 7, .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int i = 0; i < n; i++) {
@@ -407,7 +412,7 @@ static void test_bad_losses(void) {
     }
 }
 
-// ---- The workspace: sized while fewer threads could run than when it is used ----
+// ---- The workspace: sized while fewer threads are available than when it is used ----
 
 static void test_workspace_of_another_moment(void) {
     doing("a workspace from when oversubscription was not allowed");
@@ -431,7 +436,7 @@ static void test_workspace_of_another_moment(void) {
 
 int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 900);
-    mlp_allow_oversubscription(1);  // the teams that are asked for, on a small machine too
+    mlp_allow_oversubscription(1);  // teams of the requested size on a small machine too
     memory = guarded_create(1 << 24);
     test_bad_layers();
     test_workspace_of_another_moment();
@@ -447,7 +452,7 @@ int main(int argc, char **argv) {
     test_interrupted_serving();
     test_gradients(quick);
     test_gradients_by_label();
-    test_own_loss();
+    test_custom_loss();
     test_bad_losses();
     guarded_destroy(&memory);
     return check_end("test_network");

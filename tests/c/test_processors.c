@@ -1,4 +1,4 @@
-// The CPU quota, in trees of files as containers show them.
+// The CPU quota, read from file trees like those of containers.
 #include "check.h"
 
 #include <errno.h>

@@ -1,4 +1,5 @@
-// Random numbers: Philox against its published answers, the order of the examples, and the distributions of initial weights.
+// Random numbers: Philox against its published answers, the order of the examples, and the distributions of initial
+// weights.
 #include "check.h"
 #include "reals.h"
 #include "rng.h"
@@ -54,12 +55,12 @@ static void test_order(void) {
         CHECK(!same_order(n));
         mlp_order(other_order, 0, n, n, 43, 7);
         CHECK(!same_order(n));
-        mlp_order(other_order, 0, n, n, 42 + (UINT64_C(1) << 32), 7);  // all bits of a seed count
+        mlp_order(other_order, 0, n, n, 42 + (UINT64_C(1) << 32), 7);  // the upper bits of a seed matter too
         CHECK(!same_order(n));
     }
 }
 
-// Positions by themselves, in parts of any size, are those of the whole; nothing else is written.
+// Parts of any size, computed separately, equal those of the whole permutation; nothing else is written.
 static void test_parts_of_an_order(void) {
     static const int64_t sizes[] = {1000, 1025, MOST};
     for (int i = 0; i < 3; i++) {
@@ -79,12 +80,12 @@ static void test_parts_of_an_order(void) {
 }
 
 static uint64_t hash_of(const int64_t *p, int64_t n) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);  // FNV-1a, by whole numbers
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);  // FNV-1a, on whole numbers instead of bytes
     for (int64_t i = 0; i < n; i++) hash = (hash ^ (uint64_t)p[i]) * UINT64_C(0x100000001b3);
     return hash;
 }
 
-// What seed and epoch fix must be the same in every build, for every instruction set.
+// The order for a seed and epoch must be the same in every build and for every instruction set.
 static void test_order_on_every_isa(void) {
     static const struct {
         int64_t n;
@@ -110,7 +111,7 @@ static int by_size(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-// Of more rows than 32 bits count there is only a part to look at: it lies in 0 .. n-1, and holds no row twice.
+// For more than 2^32 rows only a part is checked: its rows are in 0 .. n-1, without duplicates.
 static void test_order_of_very_many(void) {
     static const int64_t sizes[] = {
         INT64_C(1) << 32, (INT64_C(1) << 33) + 5, INT64_C(1) << 40, INT64_C(1) << 62, (INT64_C(1) << 62) + 1, INT64_MAX,
@@ -130,12 +131,12 @@ static void test_order_of_very_many(void) {
     }
 }
 
-// ---- Statistics of orders. All are fixed, so that the bounds, in standard deviations, hold or do not ----
+// ---- Statistics of orders, with bounds in standard deviations. Seeds are fixed, so results are deterministic ----
 
 #define MOST_CELLS 16384
 static int64_t cells[5][MOST_CELLS];
 
-// How many of them chi^2 lies above its mean.
+// chi^2 minus its mean, in standard deviations.
 static double z_of(const int64_t *count, int64_t n) {
     double total = 0, chi2 = 0;
     for (int64_t i = 0; i < n; i++) total += (double)count[i];
@@ -144,7 +145,7 @@ static double z_of(const int64_t *count, int64_t n) {
     return (chi2 - (double)(n - 1)) / sqrt(2 * (double)(n - 1));
 }
 
-// The number of an order among all of n, by its Lehmer code.
+// The rank of a permutation of n, by its Lehmer code.
 static int64_t number_of(const int64_t *p, int64_t n) {
     int64_t number = 0;
     for (int64_t i = 0; i < n; i++) {
@@ -155,7 +156,7 @@ static int64_t number_of(const int64_t *p, int64_t n) {
     return number;
 }
 
-// Which of two numbers counts: epochs of one seed, or seeds 0, 1, 2, ... of one epoch.
+// What is varied: the epoch with one seed, or the seed (0, 1, 2, ...) with one epoch.
 static void order_number(int64_t *p, int64_t n, int by_seed, uint64_t i) {
     if (by_seed) mlp_order(p, 0, n, n, i, 3);
     else mlp_order(p, 0, n, n, 3, i);
@@ -190,8 +191,8 @@ static double cycles_in(const int64_t *p, int64_t n) {
 
 #define STRIPS 64
 
-// Counts where rows come to stand, by strips of equal length; how far apart the rows of two positions are; and how far from
-// the row that the order before had at that position.
+// Counts where rows come to stand, by strips of equal length; how far apart the rows of two positions are; and how far
+// from the row that the order before had at that position.
 static void count(int64_t n) {
     int64_t length = n / STRIPS, apart[] = {0, 1, 64, n / 2};
     for (int64_t i = 0; i < n; i++) {
@@ -225,7 +226,7 @@ static void check_statistics(int64_t n, int by_seed, int64_t orders) {
 }
 
 static void test_statistics(void) {
-    static const int64_t sizes[] = {1024, 1025, 2049, 4097, 10000};  // the first is drawn as a whole
+    static const int64_t sizes[] = {1024, 1025, 2049, 4097, 10000};  // the first uses Fisher-Yates, the others Feistel
     for (int i = 0; i < 5; i++) {
         for (int by_seed = 0; by_seed < 2; by_seed++) check_statistics(sizes[i], by_seed, 10000000 / sizes[i]);
     }
@@ -248,7 +249,7 @@ static void check_stream(generator *draw, const char *name) {
     draw(again, 0, MOST, 5, 1);
     CHECK(memcmp(numbers, again, sizeof numbers) == 0);
     memset(again, 0, sizeof again);
-    draw(again, 7, 10, 5, 1);  // a number depends on its place alone
+    draw(again, 7, 10, 5, 1);  // a number depends only on its position
     CHECK(memcmp(numbers + 7, again, 10 * sizeof *numbers) == 0 && again[10] == 0);
     int equal = 0;
     draw(again, 0, MOST, 6, 1);
@@ -295,7 +296,7 @@ static void test_every_isa(void) {
 }
 
 int main(int argc, char **argv) {
-    check_begin(argc, argv, 600);  // quick as it is
+    check_begin(argc, argv, 600);  // already quick: --quick changes nothing
     test_philox();
     test_order();
     test_parts_of_an_order();

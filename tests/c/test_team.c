@@ -1,4 +1,4 @@
-// Teams: the floating-point mode of their members, and what a forked child finds.
+// Teams: the floating-point mode of their members, and teams in forked children.
 #include "check.h"
 
 #include <pthread.h>
@@ -14,7 +14,7 @@
 // ---- The floating-point mode ----
 
 #if defined(__x86_64__)
-// Plain; flush to zero; up, down, cut; a trap.
+// The default; flush to zero; rounding up, down, toward zero; a trap enabled.
 static const mlp_fpmode odd_modes[] = {0x1f80, 0x9fc0, 0x5f80, 0x3f80, 0x7f80, 0x1d80};
 #elif defined(__aarch64__)
 static const mlp_fpmode odd_modes[] = {0, 1 << 24, 1 << 22, 2 << 22, 3 << 22, 1 << 25};  // the last: default NaN
@@ -32,14 +32,14 @@ static void see_mode(void *context, mlp_member *me) {
     mlp_team_barrier(me);
 }
 
-// The workers' own modes are looked at, and set, outside of the core, in the pool that it uses too.
+// Sets the modes of OpenMP's workers outside the core, in the pool that the core also uses.
 static void set_modes(int threads, mlp_fpmode mode) {
     (void)threads;
 #ifdef _OPENMP
 #pragma omp parallel num_threads(threads)
 #endif
     mlp_fpmode_set(mode);
-    mlp_fpmode_set(mode);  // once more: LLVM's OpenMP has brought back the caller's, which it also gives to the workers
+    mlp_fpmode_set(mode);  // again, since LLVM's OpenMP restores the caller's mode and hands it to the workers
 }
 
 static int all_have(int threads, mlp_fpmode mode) {
@@ -100,11 +100,11 @@ static int team_of(int threads) {
     return mlp_team_run(threads, meet, &size) ? size : 0;
 }
 
-// Of a forked process that runs child() and ends with its answer.
+// Forks a process that runs child(); returns its result.
 static int answer_of(int (*child)(void)) {
     pid_t pid = fork();
     if (pid == 0) {
-        alarm(30);  // they are not inherited
+        alarm(30);  // alarms are not inherited
         _exit(child());
     }
     int status = -1;
@@ -154,7 +154,7 @@ static void test_fork_while_others_work(void) {
     pthread_t other;
     if (!CHECK(pthread_create(&other, NULL, run_long, &work) == 0)) return;
     while (!atomic_load(&work.at_work)) sched_yield();
-    CHECK(mlp_team_size(0, 1e12) == 1);  // the other has all processors
+    CHECK(mlp_team_size(0, 1e12) == 1);  // the other team occupies all processors
     for (int i = 0; i < 10; i++) CHECK(answer_of(child_has_threads) == 1);
     atomic_store(&work.over, 1);
     pthread_join(other, NULL);
@@ -176,7 +176,7 @@ static void fork_in_team(void *context, mlp_member *me) {
     if (f->forks_before_barrier) mlp_team_barrier(me);
 }
 
-// The members of the child's team do not exist, and the child must not wait for them; it goes on alone.
+// The other members do not exist in the child, which must not wait for them and continues on one thread.
 static void test_fork_from_within_a_team(void) {
     for (int threads = 1; threads <= MOST; threads++) {
         for (int before_barrier = 0; before_barrier < 2; before_barrier++) {

@@ -1,5 +1,5 @@
-// Training: it learns, its bits depend on neither threads nor instruction set, and what stops it leaves whole
-// minibatches.
+// Training: it learns, the result has the same bits for any threads and instruction set, and after an interruption
+// parameters are those after a whole minibatch.
 #include "setting.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
@@ -12,8 +12,8 @@ static const setting trained[] = {
      .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .settings = ALL_TERMS},
     {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
      .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .settings = PLAIN},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY}, .n = 33,
-     .batch = 8, .settings = {.lr = 0.1, .momentum = 0.5}},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
+     .n = 33, .batch = 8, .settings = {.lr = 0.1, .momentum = 0.5}},
     {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
      .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .settings = ALL_TERMS},
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
@@ -30,12 +30,12 @@ static const setting trained[] = {
     {.name = "20-70-160-9-4, one slope each, shortened", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .shared = 15,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1}, .loss = {.kind = MLP_LOG_COSH},
      .n = 97, .batch = 32, .settings = {.lr = 0.02, .clip_norm = 0.05, .check_finite = 1}},
-    {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5}, .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU},
-     .alpha = {0.25, 0.1, 0.2}, .shared = 4, .frozen = 2, .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97,
-     .batch = 32, .settings = PLAIN},
-    // One or two threads take runs of the rows, more share each phase.
-    {.name = "9-18-3, runs", .n_layers = 2, .width = {9, 18, 3}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1, .weighted = 1,
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 5000, .batch = 4100,
+    {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5},
+     .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, 0.2}, .shared = 4, .frozen = 2,
+     .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97, .batch = 32, .settings = PLAIN},
+    // With one or two threads, members take whole chunks; with more, they share each phase.
+    {.name = "9-18-3, chunks", .n_layers = 2, .width = {9, 18, 3}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1,
+     .weighted = 1, .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 5000, .batch = 4100,
      .settings = {.lr = 0.1, .momentum = 0.9, .l2 = 1e-3, .input_dropout = 0.2, .input_noise = 0.1, .max_norm = 1}},
     {.name = "9-20-7-2, runs, frozen and masked", .n_layers = 3, .width = {9, 20, 7, 2}, .frozen = 2, .masked = 5,
      .g = {MLP_PRELU, MLP_SOFTMAX, MLP_PRELU}, .alpha = {0.25, 0, 0.1}, .without_bias = 4,
@@ -46,7 +46,7 @@ static const setting trained[] = {
 // ---- Same bits ----
 
 typedef struct {
-    snapshot parameters;  // and velocities
+    snapshot parameters;  // with velocities
     mlp_result result;    // of the last epoch
 } outcome;
 
@@ -58,8 +58,8 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     outcome o;
     for (uint64_t e = 0; e < epochs; e++) {
         mlp_order(order, 0, s->n, s->n, 5, e);
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, s->n, &s->settings, NULL, NULL, threads, NULL, NULL) ==
-              MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, order, s->n, &s->settings, NULL, NULL, threads, NULL,
+                              NULL) == MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     free(order);
@@ -95,7 +95,7 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
     free(first.parameters.values);
 }
 
-// ---- A step is a gradient and its application ----
+// ---- mlp_train_step equals mlp_gradient and mlp_apply ----
 
 #define STEPS 3
 
@@ -106,7 +106,7 @@ static const mlp_settings optimizers[] = {
 };
 #define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
 
-// Those of the setting, with another optimizer and all limits that `limits` names.
+// The settings of s, with another optimizer and the kinds of clipping that the bits of `limits` select.
 static mlp_settings with_optimizer(const setting *s, int which, int limits) {
     mlp_settings settings = optimizers[which];
     settings.lr = 0.01, settings.l1 = 1e-4, settings.l2 = 1e-3, settings.seed = 8, settings.check_finite = 1;
@@ -117,8 +117,8 @@ static mlp_settings with_optimizer(const setting *s, int which, int limits) {
     return settings;
 }
 
-static snapshot trained_by_steps(const setting *s, const dataset *d, const mlp_settings *settings, mlp_dtype dtype, int threads,
-                                 int in_two) {
+static snapshot trained_by_steps(const setting *s, const dataset *d, const mlp_settings *settings, mlp_dtype dtype,
+                                 int threads, int in_two) {
     mlp_network *net = make_network(s, dtype);
     mlp_trainer *trainer = make_trainer(s, net);
     void *gradient = allocate(mlp_network_bytes(net));
@@ -160,7 +160,7 @@ static void check_in_two(const setting *s, mlp_dtype dtype, int which, int limit
     destroy_data(&d);
 }
 
-// What is refused has changed nothing.
+// Refused calls change nothing.
 static void test_refused_gradients(void) {
     const setting *s = &trained[0];
     mlp_settings settings = with_optimizer(s, 2, 1), odd = settings;
@@ -198,8 +198,8 @@ static void test_refused_gradients(void) {
 
 // ---- Rows of X by index ----
 
-// X upside down, with rows in between that nobody may read, and x_rows that say so: training, evaluation and prediction
-// as with X itself.
+// X in reverse order with unused NaN rows in between, and the matching x_rows: training, evaluation and prediction must
+// give the same results as with X.
 static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ordered) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     dataset d = make_data(s, dtype);
@@ -222,8 +222,8 @@ static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ord
     for (int i = 0; i < 2; i++) {
         mlp_network *net = make_network(s, dtype);
         mlp_trainer *trainer = make_trainer(s, net);
-        CHECK(mlp_train_epoch(trainer, &result[i], both[i], ordered ? order : NULL, s->n, &s->settings, NULL, NULL, threads,
-                              NULL, NULL) == MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &result[i], both[i], ordered ? order : NULL, s->n, &s->settings, NULL, NULL,
+                              threads, NULL, NULL) == MLP_OK);
         if (!workspace) workspace = allocate(mlp_predict_workspace(net, s->n, threads));
         CHECK(mlp_evaluate(net, &evaluated[i], both[i], s->loss, workspace, threads, NULL, NULL) == MLP_OK);
         out[i] = allocate((size_t)(s->n * outputs_of(s)) * k->real_size);
@@ -267,8 +267,9 @@ static void test_gradient_and_apply(void) {
 
 static const double rates[MINIBATCHES] = {0.01, 0.05, 0.02, 0.03}, momenta[MINIBATCHES] = {0.95, 0.9, 0.5, 0.8};
 
-// An epoch as single steps, each with settings of its own.
-static void step_by_hand(const setting *s, mlp_trainer *trainer, mlp_result *result, const dataset *d, mlp_dtype dtype) {
+// An epoch as single steps, each with its own settings.
+static void step_by_hand(const setting *s, mlp_trainer *trainer, mlp_result *result, const dataset *d,
+                         mlp_dtype dtype) {
     size_t bytes_of_row = (size_t)s->width[0] * mlp_kernels_for(dtype)->real_size;
     for (int i = 0; i < MINIBATCHES; i++) {
         mlp_settings settings = s->settings;
@@ -291,8 +292,8 @@ static outcome train_as_scheduled(const setting *s, mlp_dtype dtype, int threads
             step_by_hand(s, trainer, &o.result, &d, dtype);
             continue;
         }
-        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, NULL, 0, &s->settings, rates, momenta, threads, NULL, NULL) ==
-              MLP_OK);
+        CHECK(mlp_train_epoch(trainer, &o.result, &d.data, NULL, 0, &s->settings, rates, momenta, threads, NULL,
+                              NULL) == MLP_OK);
     }
     o.parameters = take_snapshot(s, net, trainer, dtype);
     mlp_trainer_destroy(trainer);
@@ -335,7 +336,7 @@ static void test_momenta(void) {
     }
 }
 
-// SGD without velocities has nothing for a momentum to act on, and must not look for them.
+// SGD without velocities refuses a schedule of momenta, and must not access velocities.
 static void test_momenta_without_velocities(void) {
     setting s = {.n_layers = 1, .width = {3, 2}, .g = {MLP_SOFTMAX}, .by_label = 1, .loss = {.kind = MLP_CROSS_ENTROPY},
                  .n = MINIBATCHES, .batch = 1, .settings = {.lr = 0.1}};
@@ -345,7 +346,8 @@ static void test_momenta_without_velocities(void) {
     mlp_result r;
     doing("momenta without velocities");
     snapshot before = take_snapshot(&s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s.settings, NULL, momenta, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s.settings, NULL, momenta, 1, NULL, NULL) ==
+          MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(&s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
@@ -369,44 +371,48 @@ static void test_every_unit_and_loss(void) {
                      .batch = 20, .settings = {.lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
         s.by_label = i < n && mlp_loss_has(loss.kind, MLP_BY_CLASS) && !mlp_has(s.g[2], MLP_STOPS);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
-        snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2], (int)s.loss.kind);
+        snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2],
+                 (int)s.loss.kind);
         check_same_bits(&s, i % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
     }
 }
 
-// With l2, a limit of the gradient's numbers, and a mask; also where the gradient is stored first.
+// With l2, clip_value and a mask; also with clip_norm, which stores the gradient.
 static void test_every_optimizer(void) {
     for (int i = 0; i < MLP_OPTIMIZERS; i++) {
         if (!mlp_is_optimizer((mlp_optimizer)i)) continue;
         for (int way = 0; way < 4; way++) {
             char name[80];
-            setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {MLP_TANH, MLP_PRELU, MLP_SOFTMAX},
-                         .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .masked = 2, .n = 50, .batch = 20,
-                         .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0, .beta1 = 0.9,
-                                      .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3, .clip_value = 0.01,
-                                      .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
+            setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4},
+                         .g = {MLP_TANH, MLP_PRELU, MLP_SOFTMAX}, .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1,
+                         .masked = 2, .n = 50, .batch = 20,
+                         .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0,
+                                      .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3,
+                                      .clip_value = 0.01, .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
             snprintf(name, sizeof name, "12-160-20-4, %s, way %d", mlp_optimizer_rows[i].name, way);
             check_same_bits(&s, way % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
         }
     }
 }
 
-// ---- Functions of the caller's ----
+// ---- Custom functions ----
 
-// relu and the half squared error, given as functions, do what the core's own do.
+// relu and the half squared error as custom functions give the same results as the built-in ones.
 static const setting custom = {
-    .name = "20-70-160-9-4, functions of the caller's", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .weighted = 1, .n = 128,
-    .g = {MLP_CUSTOM_ACTIVATION, MLP_CUSTOM_ACTIVATION, MLP_TANH, MLP_CUSTOM_ACTIVATION}, .batch = 32, .settings = ALL_TERMS,
+    .name = "20-70-160-9-4, custom activations", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .weighted = 1, .n = 128,
+    .g = {MLP_CUSTOM_ACTIVATION, MLP_CUSTOM_ACTIVATION, MLP_TANH, MLP_CUSTOM_ACTIVATION}, .batch = 32,
+    .settings = ALL_TERMS,
 };
 
-static void test_own_functions(mlp_dtype dtype) {
+static void test_custom_functions(mlp_dtype dtype) {
     setting with_loss = custom, known = custom;
     for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
     known.loss.kind = MLP_HALF_SQUARED_ERROR;
-    with_loss.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
+    with_loss.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS,
+                                .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
     check_same_bits(&with_loss, dtype);
     outcome a = train(&with_loss, dtype, 1, 3), b = train(&known, dtype, 1, 3);
-    doing("training with functions of the caller's and without");
+    doing("training with custom functions and without");
     CHECK(same_snapshot(&a.parameters, &b.parameters) && same(a.result.loss_sum, b.result.loss_sum));
     free(a.parameters.values);
     free(b.parameters.values);
@@ -474,9 +480,9 @@ static void test_xor(void) {
     }
 }
 
-// ---- What stops an epoch ----
+// ---- Stopping an epoch ----
 
-// Two minibatches are more work than passes between two polls (1e6 operations).
+// Two minibatches are more work than there is between two polls (1e6 operations).
 static const setting stoppable = {
     .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX},
     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .settings = ALL_TERMS,
@@ -488,7 +494,7 @@ typedef struct {
 } stopped;
 
 static stopped train_until_stopped(const setting *s, const mlp_data *data, int threads, mlp_poll poll, void *context) {
-    alarm(120);  // members of a team that disagree about stopping wait for each other forever
+    alarm(120);  // if members of a team disagreed about stopping, they would wait for each other forever
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o;
@@ -499,13 +505,13 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     return o;
 }
 
-// What o left is what an epoch over the minibatches it counted leaves.
+// The parameters in o equal those after an epoch over the minibatches that it counted.
 static void check_whole_minibatches(const setting *s, const mlp_data *data, const outcome *o) {
     mlp_data part = *data;
     part.n = o->result.minibatches * s->batch;
     stopped whole = train_until_stopped(s, &part, 1, NULL, NULL);
     CHECK(whole.status == MLP_OK && same_result(&whole.out.result, &o->result));
-    // Without a single minibatch there may be velocities or none; they are zero.
+    // Without any minibatch, velocities may exist or not; they are zero.
     if (part.n > 0) CHECK(same_snapshot(&whole.out.parameters, &o->parameters));
     free(whole.out.parameters.values);
 }
@@ -525,10 +531,11 @@ static void test_interrupt(int repeats) {
     destroy_data(&d);
 }
 
-// A function of the caller's gives up: at its call number `allowed`.
-static void test_own_functions_give_up(void) {
+// A custom function stops training at its call number `allowed`.
+static void test_custom_functions_stop(void) {
     setting s = custom;
-    s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS, .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
+    s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS,
+                        .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
     int calls = 7 * 4;  // three forward, three backward and the loss, four minibatches
     dataset d = make_data(&s, MLP_FLOAT32);
     for (int allowed = 0; allowed <= calls; allowed++) {
@@ -536,7 +543,8 @@ static void test_own_functions_give_up(void) {
         int threads = team_sizes[allowed % 4];
         doing("training, call %d of the caller's functions fails, %d threads", allowed + 1, threads);
         stopped o = train_until_stopped(&s, &d.data, threads, NULL, &p);
-        CHECK(o.status == (allowed < calls ? MLP_INTERRUPTED : MLP_OK) && p.calls == (allowed < calls ? allowed + 1 : calls));
+        CHECK(o.status == (allowed < calls ? MLP_INTERRUPTED : MLP_OK) &&
+              p.calls == (allowed < calls ? allowed + 1 : calls));
         CHECK(o.out.result.minibatches == allowed / 7);
         check_whole_minibatches(&s, &d.data, &o.out);
         free(o.out.parameters.values);
@@ -556,7 +564,8 @@ static void test_prediction_gives_up(void) {
         CHECK(mlp_predict(net, out, &d.data, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
         p.calls = 0;
         mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
-        CHECK(mlp_evaluate(net, &r, &d.data, loss, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
+        CHECK(mlp_evaluate(net, &r, &d.data, loss, workspace, 1, NULL, &p) == MLP_INTERRUPTED &&
+              p.calls == allowed + 1);
     }
     free(out);
     free(workspace);
@@ -564,7 +573,7 @@ static void test_prediction_gives_up(void) {
     destroy_data(&d);
 }
 
-// A value of X that is not finite, in the first, some, and the last minibatch.
+// A value of X that is not finite, in the first, a middle, and the last minibatch.
 static void test_bad_input(int repeats) {
     setting unchecked = stoppable;
     unchecked.settings.check_finite = 0;
@@ -607,14 +616,15 @@ static void test_bad_loss(int repeats) {
     destroy_data(&d);
 }
 
-// ---- What is refused ----
+// ---- Refused arguments ----
 
 static void check_refused(const setting *s, const mlp_data *data, const int64_t *order) {
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(mlp_train_epoch(trainer, &r, data, order, data->n, &s->settings, NULL, NULL, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_epoch(trainer, &r, data, order, data->n, &s->settings, NULL, NULL, 2, NULL,
+                          NULL) == MLP_BAD_ARGUMENT);
     CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(same_snapshot(&before, &after));
@@ -678,7 +688,7 @@ static void test_bad_data(void) {
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     const int64_t bad_count[] = {-1, s->n + 1, INT64_MAX};
-    for (int i = 0; i < 3; i++) {  // before a row number is read
+    for (int i = 0; i < 3; i++) {  // must be refused before a row number is read
         doing("an order of %lld rows", (long long)bad_count[i]);
         CHECK(mlp_train_epoch(trainer, &r, &d.data, order, bad_count[i], &s->settings, NULL, NULL, 2, NULL, NULL) ==
               MLP_BAD_ARGUMENT);
@@ -705,7 +715,7 @@ static void test_no_rows(void) {
 
 int main(int argc, char **argv) {
     int quick = check_begin(argc, argv, 900), repeats = quick ? 40 : 400;
-    mlp_allow_oversubscription(1);  // the teams that are asked for, on a small machine too
+    mlp_allow_oversubscription(1);  // teams of the requested size on a small machine too
     for (int i = 0; i < TRAINED; i++) {
         check_same_bits(&trained[i], MLP_FLOAT32);
         check_same_bits(&trained[i], MLP_FLOAT64);
@@ -717,9 +727,9 @@ int main(int argc, char **argv) {
     test_momenta_without_velocities();
     test_every_unit_and_loss();
     test_every_optimizer();
-    test_own_functions(MLP_FLOAT32);
-    test_own_functions(MLP_FLOAT64);
-    test_own_functions_give_up();
+    test_custom_functions(MLP_FLOAT32);
+    test_custom_functions(MLP_FLOAT64);
+    test_custom_functions_stop();
     test_prediction_gives_up();
     test_frozen();
     test_xor();

@@ -21,7 +21,7 @@ MANY_X, MANY_Y = np.tile(X, (17, 1)), np.tile(Y, 17)  # two chunks of what takes
 
 
 class Caller:
-    """What one of the threads does, and what came of it."""
+    """The work of one thread, and its result."""
 
     def __init__(self, number, shared, calls):
         self.number, self.shared, self.calls, self.errors = number, shared, calls, []

@@ -60,7 +60,7 @@ shared = []  # networks that other threads of the parent are training
 
 
 def answer(expected):
-    """In a child: b"well", or what is wrong."""
+    """In a child: returns b"well", or a description of the failure."""
     try:
         if work() != expected:
             return b"other bits"
@@ -193,7 +193,7 @@ WAYS = {  # name: (function, what goes on meanwhile)
 
 
 def run(count, seconds):
-    """That many forks -> how many went well."""
+    """Runs that many forks; returns how many succeeded."""
     expected = work()
     well = done = 0
     for number, (name, (way, meanwhile)) in enumerate(WAYS.items(), 1):

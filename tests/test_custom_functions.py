@@ -1,4 +1,4 @@
-"""Activations and losses given as two Python functions: they do what the core's own do, and go with everything else."""
+"""Custom activations and losses give the same results as the built-in ones, and work with all other features."""
 
 import os
 import pickle
@@ -12,7 +12,7 @@ from mlpfast.activations import Custom
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
 
-# The core's own relu and half squared error once more, which NumPy computes to the same bits.
+# relu and half squared error as custom functions: NumPy computes the same bits as the core.
 RELU = Custom(lambda z: np.maximum(z, 0), lambda z: z > 0)
 HALF_SQUARES = losses.Custom(
     lambda y, yhat: 0.5 * np.square(yhat.astype(np.float64) - y).sum(axis=1), lambda y, yhat: yhat - y
@@ -249,7 +249,7 @@ def test_no_traceback_holds_memory_of_the_core():
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
 def test_a_fork_within_a_function_does_not_free_the_network():
-    """The child of a step on one thread is still in that step."""
+    """In the child, the step on one thread continues."""
     X, y = problem(n=16)
     said = []
 
@@ -360,7 +360,7 @@ def test_a_function_may_use_the_network_but_not_train_it():
         Trainer(net, FOURTH).fit(X, y)
 
 
-# ---- losses that join rows, and what y may be
+# ---- losses that depend on several rows together, and what y may be
 
 LSE_SQUARED = losses.Custom(  # (log sum exp)^2 of the rows' outputs, as the loss of each
     lambda y, yhat: np.full(len(yhat), np.log(np.exp(yhat).sum()) ** 2),
@@ -424,7 +424,7 @@ def test_gradients_of_a_loss_that_joins_rows():
 
 
 def held_out(trainer, X, y):
-    """What validation_split=0.3 validates with."""
+    """The rows that validation_split=0.3 holds out."""
     seen = []
     probe = Trainer(Network([5, 1], seed=0), "half_squared_error", seed=trainer.seed)
     probe.fit(X, np.arange(len(X)), validation_split=0.3, metrics=lambda y, yhat: seen.append(y) or 0.0)
