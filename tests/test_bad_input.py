@@ -364,6 +364,7 @@ BAD_SETTINGS = [
     (lambda: Network([3, 3], init="ones"), ["init", "'ones'", "torch", "auto"]),
     (lambda: Network([3, 3], output_init="ones"), ["output_init", "'ones'", "torch", "auto"]),
     (lambda: Network([3, 3], bias_init=None), ["bias_init", "NoneType"]),
+    (lambda: Network([Layer(3, 3)], bias_init="ones"), ["bias_init", "'ones'", "torch", "auto"]),
     (lambda: Layer(3, 3, bias=1), ["bias", "1"]),
     (lambda: Layer(3, 3, trainable="yes"), ["trainable", "'yes'"]),
     (lambda: Layer(3, 3, dropout=-0.1), ["dropout", "-0.1"]),

@@ -162,6 +162,10 @@ def test_a_step_without_weight_has_no_gradient_of_the_data(mean_weight):
     assert trainer.step(X, y, sample_weight=np.zeros(len(X)), mean_weight=mean_weight) == 0.0
     for p, b, v in zip(net.parameters, before, velocities, strict=True):
         np.testing.assert_allclose(p, b - 0.1 * (0.9 * v + (0.5 * b if p.ndim == 2 else 0)), rtol=1e-12, atol=1e-15)
+    loss, penalties = trainer.gradient(X, y, np.zeros(len(X)), mean_weight)
+    assert loss == 0.0
+    for g, p in zip(penalties, net.parameters, strict=True):
+        np.testing.assert_array_equal(g, 0.5 * p if p.ndim == 2 else 0 * p)
     nothing = backprop.gradients(net, X, y, CE, sample_weight=np.zeros(len(X)), mean_weight=mean_weight)
     assert not any(g.any() for pair in nothing for g in pair)
 
