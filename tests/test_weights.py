@@ -144,10 +144,17 @@ def test_a_minibatch_keeps_its_places_where_it_divides_by_its_own_weights():
 
 def test_rates_of_steps_are_those_of_the_rows_with_weight():
     X, y, weight = problem(50)
-    nets = [network(), network()]
+    nets, asked = [network(), network()], []
+
+    class Rate(schedules.Exponential):
+        def at(self, t):
+            asked.append(t)
+            return super().at(t)
+
     for net, kept in zip(nets, (slice(None), weight > 0), strict=True):
-        rate = schedules.Exponential(0.5, 0.3, per="step")
+        rate = Rate(0.5, 0.3, per="step")
         Trainer(net, CE, SGD(rate), batch_size=10, seed=3).fit(X[kept], y[kept], epochs=2, sample_weight=weight[kept])
+        assert max(asked) == 7  # 40 rows with weight: a schedule may know no more steps
     assert_same(*nets)
 
 
