@@ -636,6 +636,15 @@ def test_the_first_number_that_is_not_finite_is_found(look, dtype, loss):
             trainer.evaluate(X, y, metrics=lambda y, yhat: 1 / 0)  # which is not to speak first
 
 
+@pytest.mark.parametrize("settings", [{}, {"validation_split": 0.1}], ids=str)
+def test_a_number_far_down_is_found(settings):
+    """Beyond what the search looks at first."""
+    X, y = example_data(40_000)
+    X[30_001, 2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"minibatch 0: X\[30001, 2\] is nan"):
+        Trainer(make_network(), seed=1, batch_size=None).fit(X, y, **settings)
+
+
 def test_the_row_is_the_callers_with_a_validation_split():
     (X, y), kept = example_data(60), set()
     for row in range(60):
