@@ -221,6 +221,12 @@ def test_gradients_that_are_refused(case):
     assert trainer.state["updates"] == state["updates"] == 0 and trainer.steps == 0
 
 
+def test_without_check_finite_a_gradient_with_nan_is_applied():
+    trainer = Trainer(network("custom"), optimizer=SGD(), check_finite=False)
+    trainer.apply([np.full(p.shape, np.nan) for p in trainer.network.parameters])
+    assert all(np.isnan(p).all() for p in trainer.network.parameters) and trainer.steps == 1
+
+
 def test_numbers_of_other_kinds_are_converted_and_the_gradients_stay():
     trainer, twin = (Trainer(network("custom"), optimizer=SGD(lr=0.5)) for _ in range(2))
     ones = [np.ones(p.shape, np.int8) for p in trainer.network.parameters]
