@@ -364,6 +364,7 @@ BAD_SETTINGS = [
     (lambda: Network([3, 3], init="ones"), ["init", "'ones'", "torch", "auto"]),
     (lambda: Network([3, 3], output_init="ones"), ["output_init", "'ones'", "torch", "auto"]),
     (lambda: Network([3, 3], bias_init=None), ["bias_init", "NoneType"]),
+    (lambda: Network([Layer(3, 3)], bias_init="ones"), ["bias_init", "'ones'", "torch", "auto"]),
     (lambda: Layer(3, 3, bias=1), ["bias", "1"]),
     (lambda: Layer(3, 3, trainable="yes"), ["trainable", "'yes'"]),
     (lambda: Layer(3, 3, dropout=-0.1), ["dropout", "-0.1"]),
@@ -633,6 +634,15 @@ def test_the_first_number_that_is_not_finite_is_found(look, dtype, loss):
                 call(X, y)
         with pytest.raises(FloatingPointError, match=bad):
             trainer.evaluate(X, y, metrics=lambda y, yhat: 1 / 0)  # which is not to speak first
+
+
+@pytest.mark.parametrize("settings", [{}, {"validation_split": 0.1}], ids=str)
+def test_a_number_far_down_is_found(settings):
+    """Beyond what the search looks at first."""
+    X, y = example_data(40_000)
+    X[30_001, 2] = np.nan
+    with pytest.raises(FloatingPointError, match=r"minibatch 0: X\[30001, 2\] is nan"):
+        Trainer(make_network(), seed=1, batch_size=None).fit(X, y, **settings)
 
 
 def test_the_row_is_the_callers_with_a_validation_split():

@@ -28,10 +28,18 @@ def test_program(name, tmp_path, monkeypatch, capsys):
         assert capsys.readouterr().out == printed
 
 
+def anchors(page):
+    """Of its headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.M)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page):
-    links = re.findall(r"\]\(([^)#:]+)\)", page.read_text(encoding="utf-8"))
-    assert [link for link in links if not (page.parent / link).exists()] == []
+    for link, anchor in re.findall(r"\]\(([^)#:]+)(?:#([^)]*))?\)", page.read_text(encoding="utf-8")):
+        to = page.parent / link
+        assert to.exists(), link
+        assert not anchor or anchor in anchors(to), f"{link}#{anchor}"
 
 
 @pytest.mark.parametrize(

@@ -172,6 +172,7 @@ def test_pictures():
     X, net = tiny((N, 2)), Network([2, 4, 3], output="softmax", seed=0)
     history = Trainer(net).fit(X, SOFT, epochs=2)
     for ax in (history.plot(), plots.residuals(net, X, SOFT, "cross_entropy"), plots.decision_boundary(net, X, Y),
+               plots.decision_boundary(net, np.eye(N, 2) * 1e-310, Y),  # whose margins are too small for float64
                plots.gradient_flow(diagnostics.gradient_flow(net, X, SOFT, "cross_entropy"))):
         plots.pyplot().close(ax.figure)
 

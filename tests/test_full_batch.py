@@ -438,6 +438,8 @@ def test_fisher_products_with_every_output(output, loss):
         v = direction(F)
         trainer = natural(net, loss)
         trainer.chunk_rows = 5
+        data = checked_examples(X, y, net, trainer.loss)
+        assert [len(chunk) for chunk in full_batch.Objective(trainer, data).chunks] == [5, 5, 2]
         got = product(trainer, X, y, v, weights)[0]
         np.testing.assert_allclose(got, F @ v, rtol=0, atol=1e-7 * np.abs(F @ v).max())
 

@@ -221,6 +221,12 @@ def test_gradients_that_are_refused(case):
     assert trainer.state["updates"] == state["updates"] == 0 and trainer.steps == 0
 
 
+def test_without_check_finite_a_gradient_with_nan_is_applied():
+    trainer = Trainer(network("custom"), optimizer=SGD(), check_finite=False)
+    trainer.apply([np.full(p.shape, np.nan) for p in trainer.network.parameters])
+    assert all(np.isnan(p).all() for p in trainer.network.parameters) and trainer.steps == 1
+
+
 def test_numbers_of_other_kinds_are_converted_and_the_gradients_stay():
     trainer, twin = (Trainer(network("custom"), optimizer=SGD(lr=0.5)) for _ in range(2))
     ones = [np.ones(p.shape, np.int8) for p in trainer.network.parameters]
@@ -253,9 +259,10 @@ def test_what_a_mask_leaves_out_is_not_measured():
     mask[:, 0] = True
     net = Network([Layer(5, 7, mask=mask)], seed=0)
     b = net.layers[0].b.copy()
-    dW, db = np.where(mask, 0, 1e6), np.eye(7)[1]
+    dW, db = np.where(mask, 0, 1e6).astype("float32"), np.eye(7)[1]
     Trainer(net, "half_squared_error", SGD(lr=1.0), clip_norm=1.0).apply([dW, db])
     np.testing.assert_allclose(net.layers[0].b, b - db)
+    assert (dW[~mask] == 1e6).all()  # the caller's array stays
 
 
 def test_no_other_thread_may_come_between():

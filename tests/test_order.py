@@ -25,8 +25,9 @@ def test_the_order_is_the_references(n):
 
 def test_the_order_of_given_rows():
     n = 2**20 + 100  # two blocks
-    rows = np.arange(n) * 3 + 1
-    np.testing.assert_array_equal(shuffled(n, 5, 7, rows), rows[shuffled(n, 5, 7)])
+    rows, order = np.arange(n) * 3 + 1, shuffled(n, 5, 7)
+    np.testing.assert_array_equal(np.sort(order), np.arange(n))
+    np.testing.assert_array_equal(shuffled(n, 5, 7, rows), rows[order])
     order = np.full(10, -1)
     for wrong in (9, 11):
         with pytest.raises(ValueError, match=f"rows must have 10 numbers, got {wrong}"):

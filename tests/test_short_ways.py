@@ -131,7 +131,8 @@ def test_a_single_output_may_be_squeezed(look, dtype, threads):
 
 def test_many_rows_of_a_single_output_may_be_squeezed():
     net, X = one_output(), numbers(20_000)
-    assert net.predict(X, squeeze=True).tobytes() == net.predict(X).tobytes()
+    got = net.predict(X, squeeze=True)
+    assert got.shape == (20_000,) and got.tobytes() == net.predict(X).tobytes()
 
 
 def test_mean_and_deviation_of_a_single_output_may_be_squeezed():

@@ -530,6 +530,12 @@ def test_auto_goes_by_place_activation_and_inputs(activation, n_in, least):
     assert not np.array_equal(b1 / abs(b1).max(), W1[0] / abs(W1[0]).max())
 
 
+@pytest.mark.parametrize("init", ["auto", "he_normal"])
+def test_no_number_of_a_large_layer_is_drawn_twice(init):
+    (layer,) = Network([300, 300], init=init, dtype="float64", seed=0).layers  # more than are drawn at a time
+    assert len(np.unique(layer.W)) == layer.W.size
+
+
 def test_auto_has_these_numbers():
     """They are the same on every machine and in every version, unless the changelog says otherwise."""
     net = Network([2, 2, 1], dtype="float64", seed=1)

@@ -144,10 +144,17 @@ def test_a_minibatch_keeps_its_places_where_it_divides_by_its_own_weights():
 
 def test_rates_of_steps_are_those_of_the_rows_with_weight():
     X, y, weight = problem(50)
-    nets = [network(), network()]
+    nets, asked = [network(), network()], []
+
+    class Rate(schedules.Exponential):
+        def at(self, t):
+            asked.append(t)
+            return super().at(t)
+
     for net, kept in zip(nets, (slice(None), weight > 0), strict=True):
-        rate = schedules.Exponential(0.5, 0.3, per="step")
+        rate = Rate(0.5, 0.3, per="step")
         Trainer(net, CE, SGD(rate), batch_size=10, seed=3).fit(X[kept], y[kept], epochs=2, sample_weight=weight[kept])
+        assert max(asked) == 7  # 40 rows with weight: a schedule may know no more steps
     assert_same(*nets)
 
 
@@ -162,6 +169,10 @@ def test_a_step_without_weight_has_no_gradient_of_the_data(mean_weight):
     assert trainer.step(X, y, sample_weight=np.zeros(len(X)), mean_weight=mean_weight) == 0.0
     for p, b, v in zip(net.parameters, before, velocities, strict=True):
         np.testing.assert_allclose(p, b - 0.1 * (0.9 * v + (0.5 * b if p.ndim == 2 else 0)), rtol=1e-12, atol=1e-15)
+    loss, penalties = trainer.gradient(X, y, np.zeros(len(X)), mean_weight)
+    assert loss == 0.0
+    for g, p in zip(penalties, net.parameters, strict=True):
+        np.testing.assert_array_equal(g, 0.5 * p if p.ndim == 2 else 0 * p)
     nothing = backprop.gradients(net, X, y, CE, sample_weight=np.zeros(len(X)), mean_weight=mean_weight)
     assert not any(g.any() for pair in nothing for g in pair)
 
