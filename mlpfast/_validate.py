@@ -8,6 +8,7 @@ import numpy as np
 
 from ._arrays import Origin, converted, inputs, number_array, refuse_masked
 from ._core import Data
+from ._nearest import did_you_mean
 from ._targets import classes, forms_of
 
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
@@ -19,11 +20,13 @@ def flag(name, value):
     return bool(value)
 
 
-def one_of(name, value, names):
+def one_of(name, value, names, others=None):
+    """value, if it is one of names. others: as for did_you_mean."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a name, got {type(value).__name__}")
     if value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+        hint = did_you_mean(value, names, others) if len(names) > 2 else ""
+        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}{hint}")
     return value
 
 

@@ -401,6 +401,11 @@ class Trainer(Closed):
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
+    def __repr__(self):
+        sizes = "-".join(map(str, [self.network.n_in, *(layer.n_out for layer in self.network.layers)]))
+        settings = f"{self.loss.name}, {self.optimizer!r}, batch_size={self.batch_size}"
+        return f"<Trainer of a {sizes} network: {settings}; {self.epoch} epochs, {self.steps} steps done>"
+
     def _rows(self, data):
         """The rows that minibatches are made of, in the data's order; None for all. Tells data its mean weight."""
         by_data = one_of("weighting", self.weighting, WEIGHTINGS) == "data"
