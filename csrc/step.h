@@ -108,7 +108,7 @@ void mlp_stop(mlp_pass *pass, mlp_status why);
 
 // Whether a phase may be skipped because the step will be discarded. Members may see this at different times; all still
 // pass every barrier, and agree after the backward pass.
-int mlp_given_up(const mlp_step *s);
+int mlp_step_interrupted(const mlp_step *s);
 
 const void *mlp_input_of(const mlp_step *s, int l);  // (rows, n_in): rows of X for layer 0, else the outputs below
 
