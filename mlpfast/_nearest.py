@@ -13,8 +13,10 @@ def nearest(value, names, others=None):
         return [known[key]]
     if others and key in others:
         return others[key]
-    begun = [name for short, name in known.items() if len(key) >= 3 and short.startswith(key)]  # "acc" for "accuracy"
-    return begun or [known[short] for short in difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
+    longer = [name for short, name in known.items() if len(key) >= 3 and short.startswith(key)]  # for "acc"
+    shorter = [name for short, name in known.items() if len(short) >= 3 and key.startswith(short)]  # for "epsilon"
+    close = [known[short] for short in difflib.get_close_matches(key, known, n=1, cutoff=0.75)]
+    return longer or close or shorter[:1]
 
 
 def did_you_mean(value, names, others=None):
