@@ -13,7 +13,7 @@ typedef struct {
     void **a;      // a[l] (rows, n_out): the output of layer l
     void **u;      // u[l]: a[l] before dropout, or NULL if layer l has no dropout
     void **z;      // z[l] (rows, n_out): with MLP_IN_Z, else NULL
-    void **delta;  // delta[l] (rows, n_out); delta itself is NULL if only the forward pass is run
+    void **delta;  // delta[l] (rows, n_out); delta itself is NULL without a backward pass
     void **slope;  // slope[l] (chunks of the rows, n_out): the gradient of learned slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
     mlp_row_buffers gathered;
