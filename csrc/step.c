@@ -25,7 +25,7 @@ void mlp_stop(mlp_pass *pass, mlp_status why) {
 
 #define LONG_STEP_FLOPS 1e9  // some ten milliseconds: long enough to poll in every phase
 
-int mlp_given_up(const mlp_step *s) {
+int mlp_step_interrupted(const mlp_step *s) {
     mlp_pass *pass = s->pass;
     int is_long = pass->flops_per_row * (double)s->batch.rows > LONG_STEP_FLOPS;
     if (s->leads && is_long && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
@@ -155,7 +155,7 @@ static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
     void *below = s->space->delta[l - 1];
     mlp_block block = mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_in);
-    if (!mlp_given_up(s)) {
+    if (!mlp_step_interrupted(s)) {
         s->kernels->delta_below(below, s->space->delta[l], layer->W, layer->stride, kept(s, l - 1), g, layer->spec.n_in,
                                 layer->spec.n_out, block, part.scratch);
     }
@@ -212,7 +212,7 @@ void mlp_step_gather(mlp_step *s) { gather(s, mlp_my_part(s)); }
 static void forward(mlp_step *s, int l) {
     mlp_unit g = unit_of(s, l);
     mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_out));
-    if (!mlp_given_up(s)) forward_product(s, l, g, mlp_my_part(s));
+    if (!mlp_step_interrupted(s)) forward_product(s, l, g, mlp_my_part(s));
     if (g.kind == MLP_CUSTOM_ACTIVATION) {
         call_custom(s, custom_forward, l);
         mlp_await_others(s, 0);

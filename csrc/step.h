@@ -14,7 +14,7 @@ typedef struct {
     void **a;      // a[l] (rows, n_out): the output of layer l
     void **u;      // u[l]: a[l] before dropout, or NULL if layer l has no dropout
     void **z;      // z[l] (rows, n_out): with MLP_IN_Z, else NULL
-    void **delta;  // delta[l] (rows, n_out); delta itself is NULL if only the forward pass is run
+    void **delta;  // delta[l] (rows, n_out); delta itself is NULL without a backward pass
     void **slope;  // slope[l] (chunks of the rows, n_out): the gradient of learned slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
     mlp_row_buffers gathered;
@@ -109,7 +109,7 @@ void mlp_stop(mlp_pass *pass, mlp_status why);
 
 // Whether a phase may be skipped because the step will be discarded. Members may see this at different times; all still
 // pass every barrier, and agree after the backward pass.
-int mlp_given_up(const mlp_step *s);
+int mlp_step_interrupted(const mlp_step *s);
 
 const void *mlp_input_of(const mlp_step *s, int l);  // (rows, n_in): rows of X for layer 0, else the outputs below
 

@@ -60,7 +60,7 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
 // ---- Forward and backward ----
 
 // Gather, forward, loss and backward for rows [first_row, first_row + rows) of the minibatch.
-static void up_and_down(minibatch *m, int64_t first_row, int64_t rows) {
+static void forward_and_backward(minibatch *m, int64_t first_row, int64_t rows) {
     mlp_step *s = &m->step;
     mlp_minibatch_at(&s->batch, &m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
     s->first_row = m->epoch->options.first_row + first_row;
@@ -107,10 +107,10 @@ static void each_chunk(minibatch *m) {
     mlp_step *s = &m->step;
     int64_t length = s->pass->chunk_rows;
     mlp_sums sums = {.n = 0};
-    if (m->epoch->whole) up_and_down(m, 0, m->rows);
+    if (m->epoch->whole) forward_and_backward(m, 0, m->rows);
     for (int64_t chunk = 0; chunk < m->chunks; chunk++) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), in_step = m->epoch->whole ? chunk : 0;
-        if (!m->epoch->whole) up_and_down(m, chunk * length, rows);
+        if (!m->epoch->whole) forward_and_backward(m, chunk * length, rows);
         mlp_await_others(s, 0);
         if (mlp_interrupted(s->pass)) return;  // all members read the same: it is not written before the next barrier
         if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, in_step * length, rows);
@@ -132,8 +132,8 @@ static void chunks_by_member(minibatch *m) {
     mine->n = 0;
     for (int64_t chunk = begin; chunk < end; chunk++) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk);
-        if (mlp_given_up(s)) break;
-        up_and_down(m, chunk * length, rows);
+        if (mlp_step_interrupted(s)) break;
+        forward_and_backward(m, chunk * length, rows);
         t->chunk_sums[chunk] = sums_of_rows(s, 0, rows);
         add_chunk(m, mine, chunk, 0);
     }
@@ -216,7 +216,7 @@ static int one_minibatch(minibatch *m) {
     s->number = e->steps_before + m->number;
     mlp_await_others(s, 1);
     if (s->leads) e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
-    if (m->chunks == 1) up_and_down(m, 0, m->rows);
+    if (m->chunks == 1) forward_and_backward(m, 0, m->rows);
     else if (e->alone) chunks_by_member(m);
     else each_chunk(m);
 

@@ -212,7 +212,7 @@ static double norm_of(mlp_step *s, double *squares, const void *gradient, double
 // The factor that clips the gradient to norm `most`; the same on every member. If the squares overflow, the norm is
 // infinite and the factor would be 0, so it is measured again after scaling by `small`: then the sum of 2^33 squares of
 // the largest finite number does not overflow.
-static double shortening(mlp_step *s, double *squares, const void *gradient, double most) {
+static double clip_factor(mlp_step *s, double *squares, const void *gradient, double most) {
     const double small = 0x1p-530;
     double norm = norm_of(s, squares, gradient, 1);
     if (!isinf(norm)) return norm > most ? most / norm : 1;
@@ -266,7 +266,7 @@ void mlp_update_parameters(mlp_step *s, mlp_trainer *t, const mlp_move *move, in
 
 void mlp_apply_gradient(mlp_step *s, mlp_trainer *t, const void *gradient, const mlp_move *move) {
     double factor = 1, most = move->settings->clip_norm;
-    if (most > 0) factor = shortening(s, t->squares, gradient, most);
+    if (most > 0) factor = clip_factor(s, t->squares, gradient, most);
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
         mlp_update rule = rule_for(&s->net->layers[l], move);
         rule.scale = factor;  // the gradient contains move->scale

@@ -38,8 +38,8 @@ def parsed(arguments):
     add("--batch-size", type=int, metavar="N", help="examples in a minibatch (digits 32, mnist 64)")
     add("--lr", type=float, help="learning rate (digits 0.1, mnist 0.4)")
     add("--momentum", type=float, help="of gradient descent (digits 0.9, mnist 0)")
-    add("--threads", type=int, metavar="N", help="so many for mlpfast, at most the cores (as the work decides); "
-        "NumPy's are its BLAS library's, see OPENBLAS_NUM_THREADS")
+    add("--threads", type=int, metavar="N", help="threads of mlpfast, at most the number of cores (by amount of work); "
+        "NumPy's BLAS library has its own, see OPENBLAS_NUM_THREADS")
     add("--seed", type=int, metavar="N", default=0, help="of the first weights and of the shuffles (0)")
     options = parser.parse_args(arguments)
     for name, value in DEFAULTS[options.data].items():

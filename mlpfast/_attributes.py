@@ -2,6 +2,8 @@
 
 import functools
 
+from ._nearest import did_you_mean
+
 
 class Closed:
     """After construction only existing attributes can be set, except names that begin with an underscore.
@@ -59,14 +61,8 @@ def _instead(self, name):
 
 def _nearest(self, name):
     """A hint with the nearest known name, or with all of them."""
-    import difflib  # here, since it is rarely needed
-
     own = sorted(n for n in {*vars(self), *self._properties} if n[0] != "_")
-    names = {n.lower(): n for n in [*_parameters(self), *own]}
-    near = difflib.get_close_matches(name.lower(), names, n=1)
-    if near:
-        return f": did you mean {names[near[0]]!r}?"
-    return f"; it has {', '.join(own) or 'none'}"
+    return did_you_mean(name, [*_parameters(self), *own]) or f"; it has {', '.join(own) or 'none'}"
 
 
 def _parameters(self):

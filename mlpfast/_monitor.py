@@ -2,6 +2,7 @@
 
 import math
 
+from ._nearest import did_you_mean, nearest
 from ._scalars import one_of, real_number, whole_number
 
 # Built-in numbers of the logs, each also with "val_": whether min or max is better; for top_1, top_2, ... it is max.
@@ -36,6 +37,7 @@ def check_names(there, argument, names):
             hint = "; it needs validation_data or validation_split"
         elif own not in ("loss", "objective") and direction(own) is not None:
             hint = f"; it needs metrics={own!r}"
+        hint = hint or did_you_mean(name, there)
         raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
 
 
@@ -43,6 +45,16 @@ def number_of(logs, argument, name):
     """logs[name]; ValueError naming `argument` if it is missing."""
     check_names(logs, argument, [name])
     return logs[name]
+
+
+def _unknown(name):
+    """The beginning of a message, if name is near to a built-in one."""
+    own = name.removeprefix("val_")
+    near = nearest(own, DIRECTIONS)
+    if not near:
+        return ""
+    meant = name[: len(name) - len(own)] + near[0]
+    return f"monitor must be a name of the logs, got {name!r}: did you mean {meant!r}? For a number of your own, "
 
 
 class Monitor:
@@ -65,17 +77,17 @@ class Monitor:
         better = self.mode or direction(name)
         if better is None:
             raise ValueError(
-                f'mode must be "min" or "max" with monitor={name!r}, as in mode="max" if larger is better, got None: '
-                f"only {WITH_DIRECTION}, have a direction of their own"
+                f'{_unknown(name)}mode must be "min" or "max" with monitor={name!r}, as in mode="max" if larger is '
+                f"better, got None: only {WITH_DIRECTION}, have a direction of their own"
             )
         return better == "max"
 
     def check(self, names):
         """ValueError if the monitored name is not among `names`, those of the logs (None: unknown), or if its direction
         is unknown."""
-        self.rises(self.monitor or "loss")
         if names is not None:
             check_names(names, "monitor", [self.name_in(names)])
+        self.rises(self.monitor or "loss")
 
     def settings(self):
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}

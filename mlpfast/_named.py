@@ -40,10 +40,10 @@ def bounds(least, most=math.inf):
     return [None if math.isinf(limit) else limit for limit in (least, most)]
 
 
-def from_name(argument, value, base, names, classes, example):
+def from_name(argument, value, base, names, classes, example, others):
     """An object from value, a name or an object of base.
 
-    classes: {name: class} for names whose object is not just base(name).
+    classes: {name: class} for names whose object is not just base(name). others: as for did_you_mean.
     """
     if isinstance(value, base):
         if type(value) is base:
@@ -51,5 +51,5 @@ def from_name(argument, value, base, names, classes, example):
         return value
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name or an object such as {example}, got {value!r}")
-    value = one_of(argument, value, names)
+    value = one_of(argument, value, names, others)
     return classes[value]() if value in classes else base(value)

@@ -5,6 +5,8 @@ import numbers
 
 import numpy as np
 
+from ._nearest import did_you_mean
+
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
 
 
@@ -14,11 +16,13 @@ def flag(name, value):
     return bool(value)
 
 
-def one_of(name, value, names):
+def one_of(name, value, names, others=None):
+    """value, if it is one of names. others: as for did_you_mean."""
     if not isinstance(value, str):
         raise TypeError(f"{name} must be a name, got {type(value).__name__}")
     if value not in names:
-        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}")
+        hint = did_you_mean(value, names, others) if len(names) > 2 else ""
+        raise ValueError(f"{name} must be one of {', '.join(names)}, got {value!r}{hint}")
     return value
 
 

@@ -119,10 +119,11 @@ class Custom(Activation):
 
 
 OTHER_NAMES = {"swish": "silu"}
+SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"]}  # for names of other libraries
 WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
 
 
 def checked(name, value):
     """An Activation from value, a name or an object; `name`: the argument's name, for messages."""
     value = OTHER_NAMES.get(value, value) if isinstance(value, str) else value
-    return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)")
+    return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)", SUGGESTED)

@@ -21,6 +21,7 @@ from ._examples import examples
 from ._fpmode import in_default_mode
 from ._scalars import flag, real_number
 from ._weights import checked_mean_weight
+from .network import Network
 
 
 class Tape(NamedTuple):
@@ -31,9 +32,17 @@ class Tape(NamedTuple):
     a: list
 
 
+def checked_network(net):
+    if not isinstance(net, Network):
+        hint = ": pass trainer.network" if isinstance(getattr(net, "network", None), Network) else ""
+        raise TypeError(f"net must be a Network, got {type(net).__name__}{hint}")
+    return net
+
+
 @in_default_mode
 def forward(net, X):
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
+    checked_network(net)
     return _forward(net, checked_inputs(X, net))
 
 
@@ -51,7 +60,7 @@ def _forward(net, X):
 @in_default_mode
 def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
-    loss = losses.checked(loss, net)
+    loss = losses.checked(loss, checked_network(net))
     data = examples(X, y, net, loss)
     return _deltas(net, _forward(net, data.X), data, loss)
 
@@ -94,7 +103,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
         the sum of all losses. For d yhat_k / dX, the slope of an output, use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
     """
-    inputs, loss = flag("inputs", inputs), losses.checked(loss, net)
+    inputs, loss = flag("inputs", inputs), losses.checked(loss, checked_network(net))
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
     data = examples(X, y, net, loss, sample_weight=sample_weight, all_zero=True)
     data.mean_weight = checked_mean_weight(mean_weight)
@@ -128,7 +137,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
     """
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
-    copy = _float64_copy(net)
+    copy = _float64_copy(checked_network(net))
     loss = losses.checked(loss, copy)
     found = gradients(copy, X, y, loss, inputs=inputs)
     of_parameters, dX = found if inputs else (found, None)

@@ -104,7 +104,7 @@ def _share(value):
 def gradient_flow(net, X, y, loss):
     """A Report on one forward and backward pass with X (n, n_in); y and loss as in Trainer. A few hundred rows suffice.
     The network is not changed. Dropout and input noise are not applied."""
-    loss = losses.checked(loss, net)
+    loss = losses.checked(loss, backprop.checked_network(net))
     data = examples(X, y, net, loss)
     tape = backprop._forward(net, data.X)
     deltas = backprop._deltas(net, tape, data, loss)

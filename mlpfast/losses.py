@@ -37,6 +37,13 @@ from ._scalars import one_of, real_number, within
 
 NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom)
 
+_SQUARES = ["half_squared_error", "squared_error"]
+SUGGESTED = {  # for names of other libraries
+    "mse": _SQUARES, "meansquarederror": _SQUARES, "mae": ["absolute_error"], "bce": ["binary_cross_entropy"],
+    "categoricalcrossentropy": ["cross_entropy"], "sparsecategoricalcrossentropy": ["cross_entropy"],
+    "nll": ["cross_entropy"], "pinball": ["quantile"],
+}
+
 
 def _share(name, value):
     value = real_number(name, value, least=0)
@@ -154,7 +161,7 @@ WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind i
 
 def checked(loss, network):
     """A Loss from loss, a name or an object; ValueError if it is unknown or does not fit the output activation."""
-    loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)")
+    loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)", SUGGESTED)
     for name in loss.parameters:
         if isinstance(getattr(loss, name), float):
             within(name, getattr(loss, name), network.dtype)

@@ -34,6 +34,7 @@ from ._attributes import Closed
 from ._core import Y_DISTRIBUTIONS
 from ._fpmode import CallersTurn, in_default_mode
 from ._monitor import is_ours as is_own_name
+from ._nearest import did_you_mean
 from ._scalars import whole_number
 from ._targets import is_one_hot
 
@@ -229,7 +230,8 @@ def _one(metric):
     if isinstance(metric, str) and metric.startswith("top_") and metric[4:].isdecimal():
         return TopK(int(metric[4:]))
     if isinstance(metric, str) and metric not in BY_NAME:
-        raise ValueError(f"metrics must be one of {', '.join(BY_NAME)}, top_1, top_2, ..., got {metric!r}")
+        hint = did_you_mean(metric, BY_NAME)
+        raise ValueError(f"metrics must be one of {', '.join(BY_NAME)}, top_1, top_2, ..., got {metric!r}{hint}")
     if not isinstance(metric, str):
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metric!r}")
     return BY_NAME[metric]

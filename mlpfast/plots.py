@@ -65,7 +65,7 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     """The class that a network of two inputs predicts around X (n, 2), and the points of X coloured by their class y:
     class numbers (n,) or one-hot rows. With one output there are two classes, 0 and 1 or -1 and 1, and predictions
     above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations."""
-    if net.n_in != 2:
+    if backprop.checked_network(net).n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
     X = _kernels.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
     y = number_array("y", y)

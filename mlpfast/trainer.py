@@ -369,6 +369,11 @@ class Trainer(Closed):
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
+    def __repr__(self):
+        sizes = "-".join(map(str, [self.network.n_in, *(layer.n_out for layer in self.network.layers)]))
+        settings = f"{self.loss.name}, {self.optimizer!r}, batch_size={self.batch_size}"
+        return f"<Trainer of a {sizes} network: {settings}; {self.epoch} epochs, {self.steps} steps done>"
+
     def _settings(self):
         """All settings that may be changed between steps, checked, as the core takes them."""
         # Checking takes longer than a small step, and is left out as long as every object is the same.

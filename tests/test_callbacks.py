@@ -103,6 +103,16 @@ def test_no_direction_is_guessed(make, name):
     make(name, mode="min"), make(name, mode="max")
 
 
+@pytest.mark.parametrize("name, meant", [("val_acc", "val_accuracy"), ("acc", "accuracy"), ("val_los", "val_loss")])
+@pytest.mark.parametrize("make", [EarlyStopping, lambda name: schedules.ReduceOnPlateau(0.1, monitor=name)])
+def test_the_nearest_name_is_suggested_before_a_mode(make, name, meant):
+    with pytest.raises(ValueError, match=f"^monitor must be .* got '{name}': did you mean '{meant}'.*mode must be"):
+        make(name)
+    X, y = problem()
+    with pytest.raises(ValueError, match=f"monitor must be one of .* got '{name}': did you mean '{meant}'.$"):
+        trainer_with().fit(X, y, validation_data=(X, y), callbacks=[EarlyStopping(name, mode="max")])
+
+
 def f1(y, yhat):
     return (yhat.argmax(axis=1) == y).mean()
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import Layer, Network, _kernels, activations, backprop, losses, set_num_threads
+from mlpfast import Layer, Network, Trainer, _kernels, activations, backprop, diagnostics, losses, set_num_threads
 
 ACTIVATIONS = ["identity", "relu", "sigmoid", "tanh", "softmax"]
 PAIRS = [  # every loss with every output activation that fits it
@@ -267,6 +267,18 @@ def test_inputs_is_true_or_false(function):
     net, X, y = example("tanh", "softmax", "cross_entropy", 2)
     with pytest.raises(TypeError, match="inputs must be True or False, got 1"):
         function(net, X, y, "cross_entropy", inputs=1)
+
+
+@pytest.mark.parametrize("function", [
+    backprop.forward, backprop.residuals, backprop.gradients, backprop.check_gradients, diagnostics.gradient_flow,
+])
+def test_a_trainer_is_refused_with_what_is_needed(function):
+    trainer, X, y = Trainer(Network([3, 2], output="softmax", seed=0)), np.zeros((4, 3)), np.zeros(4, int)
+    arguments = [X] if function is backprop.forward else [X, y, "cross_entropy"]
+    with pytest.raises(TypeError, match="net must be a Network, got Trainer: pass trainer.network"):
+        function(trainer, *arguments)
+    with pytest.raises(TypeError, match="net must be a Network, got int$"):
+        function(3, *arguments)
 
 
 # ---- check_gradients

@@ -633,6 +633,15 @@ def test_a_pickle_from_before_biases_had_an_initializer_loads():
     assert old.bias_init == "auto" and repr(old) == repr(Layer(2, 3)) and Network([old]).layers[0].W.shape == (2, 3)
 
 
+def test_a_trainer_has_a_short_repr():
+    trainer = Trainer(Network([4, 3, 2], output="softmax"), optimizer=SGD(lr=0.5), batch_size=5)
+    trainer.fit(np.zeros((12, 4)), np.zeros(12, int), epochs=2)
+    assert repr(trainer) == (
+        "<Trainer of a 4-3-2 network: cross_entropy, SGD(lr=0.5, momentum=0.0, nesterov=False), batch_size=5; "
+        "2 epochs, 6 steps done>"
+    )
+
+
 # ---- progress and callbacks
 
 

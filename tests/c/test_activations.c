@@ -8,9 +8,9 @@
 #define MOST_ROWS 18  // more than the 16 lanes of the widest vector
 #define MOST (MOST_COLS * MOST_ROWS)
 
-// How far a result may be off, in ulp of the largest term of its formula: a little more than test_accuracy finds in
-// millions of samples. 0: exact. The errors of gelu_tanh are for z > 0; below they grow with u, see forward_of. Those
-// that have no formula here are compared with each other alone, and in Python with that of reference.py.
+// Largest errors allowed, in ulp of the largest term of the formula: slightly more than test_accuracy finds in millions
+// of samples. 0: exact. For gelu_tanh they apply to z > 0; for z < 0 they grow with u, see forward_of. Activations that
+// are not in this list are only compared between the tables, and in Python with reference.py.
 static const struct {
     int has_formula;
     double forward, derivative;

@@ -541,7 +541,7 @@ static void test_custom_functions_stop(void) {
     for (int allowed = 0; allowed <= calls; allowed++) {
         patience p = {0, allowed};
         int threads = team_sizes[allowed % 4];
-        doing("training, call %d of the caller's functions fails, %d threads", allowed + 1, threads);
+        doing("training, call %d of custom functions fails, %d threads", allowed + 1, threads);
         stopped o = train_until_stopped(&s, &d.data, threads, NULL, &p);
         CHECK(o.status == (allowed < calls ? MLP_INTERRUPTED : MLP_OK) &&
               p.calls == (allowed < calls ? allowed + 1 : calls));
@@ -560,7 +560,7 @@ static void test_prediction_gives_up(void) {
     mlp_result r;
     for (int allowed = 0; allowed < 3; allowed++) {
         patience p = {0, allowed};
-        doing("prediction, call %d of the caller's functions fails", allowed + 1);
+        doing("prediction, call %d of custom functions fails", allowed + 1);
         CHECK(mlp_predict(net, out, &d.data, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
         p.calls = 0;
         mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
