@@ -157,8 +157,8 @@ coverage: readme-test
 	passed
 
 # On an extension with AddressSanitizer, UBSan, and NaN in what nobody has written to: those that hand arrays to the core.
-ARRAY_TESTS = arrays bad_input full_batch gradients numbers custom_functions optimizers regularisation chunks same_bits \
-    short_ways training vocabulary weights overflow
+ARRAY_TESTS = arrays bad_input chunks custom_functions full_batch gradient_and_apply gradients numbers optimizers order \
+    overflow regularisation same_bits short_ways tables training validation_split vocabulary weights
 sanitized-python: readme-test
 	$(prelude)
 	copy '$(WORK)/source-asan'
