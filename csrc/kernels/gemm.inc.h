@@ -81,8 +81,8 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
     const real *a[(MR + 2) / 3];
     UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] = o.a + r * o.a_row;
     UNROLL for (int v = 0; v < vecs; v++) {
-        const real *init = o.init + v * VL;
-        w[v] = !o.init ? v_zero() : part && v == vecs - 1 ? v_load_part(init, last) : v_load(init);
+        if (!o.init) w[v] = v_zero();
+        else w[v] = part && v == vecs - 1 ? v_load_part(o.init + v * VL, last) : v_load(o.init + v * VL);
     }
     UNROLL for (int r = 0; r < rows; r++) {
         UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = w[v];
