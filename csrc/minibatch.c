@@ -6,7 +6,8 @@
 #include <string.h>
 
 mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
-    if (data->n < 0 || data->y_bytes < 0 || (data->n > 0 && !data->X) || !(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
+    if (data->n < 0 || data->y_bytes < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
+    if (!(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
     if ((unsigned)data->x_type > MLP_UINT8) return MLP_BAD_ARGUMENT;
     size_t bytes = 0;
     mlp_reserve(&bytes, data->n, net->widest, sizeof(double));
