@@ -20,6 +20,8 @@ def parameter_values(name, value, parameter):
 def arrays_like(name, values, parameters):
     """values as a list of new arrays of the parameters' shapes and dtype. What is too large for it becomes infinity,
     which the caller refuses."""
+    if isinstance(values, tuple) and len(values) == 2 and isinstance(values[1], list):
+        raise TypeError(f"{name} must be a list of arrays, got (loss, gradients): pass the second")
     try:
         given = [number_array(name, array) for array in values]
     except TypeError:

@@ -119,7 +119,7 @@ class Custom(Activation):
 
 
 OTHER_NAMES = {"swish": "silu"}
-SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"]}  # for names of other libraries
+SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"], "lrelu": ["leaky_relu"]}  # for names of other libraries
 WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
 
 

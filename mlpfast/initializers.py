@@ -31,6 +31,11 @@ BY_ACTIVATION = {
 }
 LEAST = 1 / 12  # least half width of a first layer, which MNIST's 784 mostly black pixels need
 
+SUGGESTED = {  # for names of other libraries
+    "glorotuniform": ["xavier_uniform"], "glorotnormal": ["xavier_normal"],
+    "kaiminguniform": ["he_uniform"], "kaimingnormal": ["he_normal"], "default": ["auto"],
+}
+
 BLOCK = 2**16  # random numbers generated at a time
 BIASES = 2**32  # stream of a layer's biases: BIASES + layer number; of its weights: the layer number
 
@@ -50,7 +55,7 @@ RULES = {
 
 def checked(name, init):
     """The initializer's name, or ValueError; `name`: the argument's name, for messages."""
-    return one_of(name, init, (*RULES, "auto"))
+    return one_of(name, init, (*RULES, "auto"), SUGGESTED)
 
 
 def automatic(activation, place, n_in, n_out):

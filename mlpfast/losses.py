@@ -41,7 +41,7 @@ _SQUARES = ["half_squared_error", "squared_error"]
 SUGGESTED = {  # for names of other libraries
     "mse": _SQUARES, "meansquarederror": _SQUARES, "mae": ["absolute_error"], "bce": ["binary_cross_entropy"],
     "categoricalcrossentropy": ["cross_entropy"], "sparsecategoricalcrossentropy": ["cross_entropy"],
-    "nll": ["cross_entropy"], "pinball": ["quantile"],
+    "nll": ["cross_entropy"], "pinball": ["quantile"], "l2": _SQUARES, "l1": ["absolute_error"],
 }
 
 

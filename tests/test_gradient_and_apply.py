@@ -202,6 +202,7 @@ def bad(gradients):
         "too few": (gradients[:-1], ValueError, "gradients must hold an array for each parameter"),
         "other shapes": ([g.T for g in gradients], ValueError, "gradients must hold an array for each parameter"),
         "texts": ([g.astype(str) for g in gradients], TypeError, "gradients must hold real numbers"),
+        "what gradient returns": ((0.5, gradients), TypeError, r"got \(loss, gradients\): pass the second"),
         "a number": (1.0, TypeError, "gradients must be a list of arrays, got 1.0"),
         "nan": (nan, FloatingPointError, "gradients hold NaN or infinity"),
         "too large": ([g.astype(float) + 1e300 for g in gradients], FloatingPointError, "too large for float32"),

@@ -406,6 +406,8 @@ def test_names_are_objects_with_the_usual_parameter():
     (lambda: Layer(2, 2, "swash"), "activation must be one of"),
     (lambda: Layer(2, 2, "Relu"), "got 'Relu': did you mean 'relu'.$"),
     (lambda: Layer(2, 2, "LeakyReLU"), "got 'LeakyReLU': did you mean 'leaky_relu'.$"),
+    (lambda: Layer(2, 2, "lrelu"), "got 'lrelu': did you mean 'leaky_relu'.$"),
+    (lambda: Layer(2, 2, init="glorot_uniform"), "got 'glorot_uniform': did you mean 'xavier_uniform'.$"),
     (lambda: Network([2, 2], output="linear"), "got 'linear': did you mean 'identity'.$"),
     (lambda: Trainer(Network([2, 1], output="sign"), "huber").step([[1, 2]], [1]), "an output activation with a deri"),
     (lambda: Trainer(Network([2, 1], output="sign"), "huber").fit([[1, 2]], [1]), "an output activation with a deri"),

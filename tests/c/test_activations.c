@@ -341,6 +341,7 @@ static void test_accuracy(const mlp_kernels *k, int quick) {
             measure(k, g, z, MOST, largest, worst);
         }
         doing("%s %s accuracy of %s", k->isa, dtype_name(k), mlp_activation_rows[g].name);
+        if (!known[g].has_formula) continue;
         printf("%s: %.2f ulp at %a, derivative %.2f ulp at %a\n", check_doing, largest[0], worst[0], largest[1],
                worst[1]);
         CHECK(largest[0] <= known[g].forward && largest[1] <= known[g].derivative);
