@@ -29,7 +29,7 @@ endef
 
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
-.PHONY: check release
+.PHONY: check release benchmarks  # there is a folder of that name
 check: readme-test readme-run $(ISA_STEPS) c-gcc c-clang c-sanitized c-threads lint types
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
