@@ -18,7 +18,8 @@ venv() { [[ -d $$1 ]] || $(PYTHON) -m venv "$$1"; export VIRTUAL_ENV=$$1 PATH=$$
 copy() { mkdir "$$1"; tar -c --exclude=./build --exclude=__pycache__ . | tar -x -C "$$1"; }
 info() { python -m mlpfast info | python -c "import json, sys; info = json.load(sys.stdin); print($$1)"; }
 use_isa() {  # name, threads
-    [[ " $$(info "' '.join(info['isa_available'])") " == *" $$1 "* ]] || skip "this machine has no $$1"
+    available=$$(info "' '.join(info['isa_available'])")  # apart: if this fails, nothing may be skipped
+    [[ " $$available " == *" $$1 "* ]] || skip "this machine has no $$1"
     export MLPFAST_ISA=$$1 OMP_NUM_THREADS=$$2 OMP_WAIT_POLICY=passive
     [[ $$(info "info['isa']") == "$$1" ]]
 }
