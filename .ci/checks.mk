@@ -18,7 +18,8 @@ venv() { [[ -d $$1 ]] || $(PYTHON) -m venv "$$1"; export VIRTUAL_ENV=$$1 PATH=$$
 copy() { mkdir "$$1"; tar -c --exclude=./build --exclude=__pycache__ . | tar -x -C "$$1"; }
 info() { python -m mlpfast info | python -c "import json, sys; info = json.load(sys.stdin); print($$1)"; }
 use_isa() {  # name, threads
-    [[ " $$(info "' '.join(info['isa_available'])") " == *" $$1 "* ]] || skip "this machine has no $$1"
+    available=$$(info "' '.join(info['isa_available'])")  # apart: if this fails, nothing may be skipped
+    [[ " $$available " == *" $$1 "* ]] || skip "this machine has no $$1"
     export MLPFAST_ISA=$$1 OMP_NUM_THREADS=$$2 OMP_WAIT_POLICY=passive
     [[ $$(info "info['isa']") == "$$1" ]]
 }
@@ -29,7 +30,7 @@ endef
 
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
-.PHONY: check release
+.PHONY: check release benchmarks  # there is a folder of that name
 check: readme-test readme-run $(ISA_STEPS) c-gcc c-clang c-sanitized c-threads lint types
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.

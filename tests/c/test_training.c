@@ -14,6 +14,8 @@ static const setting trained[] = {
      .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .settings = PLAIN},
     {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
      .n = 33, .batch = 8, .settings = {.lr = 0.1, .momentum = 0.5}},
+    {.name = "9-20-160, wide output", .n_layers = 2, .width = {9, 20, 160}, .g = {MLP_RELU, MLP_IDENTITY},
+     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 70, .batch = 30, .settings = PLAIN},
     {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
      .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .settings = ALL_TERMS},
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
