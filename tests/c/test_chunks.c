@@ -59,6 +59,7 @@ static double by_members(int64_t chunks, int members) {
 static void test_rows(void) {
     doing("rows of chunks");
     CHECK(mlp_chunks_in(1, 1024) == 1 && mlp_chunks_in(1024, 1024) == 1 && mlp_chunks_in(1025, 1024) == 2);
+    CHECK(mlp_chunks_in(3, INT64_MAX) == 1 && mlp_chunks_in(INT64_MAX, 1) == INT64_MAX);
     CHECK(mlp_rows_of_chunk(1025, 1024, 0) == 1024 && mlp_rows_of_chunk(1025, 1024, 1) == 1);
     CHECK(mlp_rows_of_chunk(3, INT64_MAX, 0) == 3);
     CHECK(mlp_most_sums(1, 1) == 1 && mlp_most_sums(1024, 1) == 11 && mlp_most_sums(INT64_MAX, 0) <= MLP_MOST_SUMS);
