@@ -109,7 +109,7 @@ class BuildModules(build_ext):
 
 def is_fresh(made, needs, command, wanted):
     """Whether an object was made by this command, later than each file that the compiler says it is made of."""
-    if not (os.path.exists(made) and command.exists() and command.read_text() == wanted):
+    if not (os.path.exists(made) and os.path.exists(needs) and command.exists() and command.read_text() == wanted):
         return False
     files = Path(needs).read_text().replace("\\\n", " ").split(": ", 1)[1].split()
     return all(os.path.exists(file) and os.path.getmtime(file) < os.path.getmtime(made) for file in files)

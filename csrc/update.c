@@ -138,7 +138,8 @@ void mlp_store_chunk(const mlp_step *s, void *sum, int64_t chunk) {
 }
 
 void mlp_join_sums(const mlp_step *s, mlp_sums *sums, int64_t chunks) {
-    const char *parameters = s->net->parameters, *lowest = s->net->layers[s->pass->lowest].W;
+    const char *parameters = s->net->parameters, *lowest = parameters + s->net->bytes;  // if all layers are frozen
+    if (s->pass->lowest < s->net->n_layers) lowest = s->net->layers[s->pass->lowest].W;
     int64_t size = (int64_t)s->kernels->real_size, before = (lowest - parameters) / size, i0, i1;
     int64_t numbers = (int64_t)s->net->bytes / size - before;
     mlp_share(s->sharing->rank, s->sharing->size, numbers, mlp_line_or(s->kernels, 1), &i0, &i1);

@@ -322,16 +322,16 @@ class NaturalGradientLoop(FullBatchLoop):
             )
 
     def epoch(self, trainer, rows):
-        return _natural_step(trainer, rows.data)
+        return _natural_step(trainer, trainer._settings(self), rows.data)
 
     def step(self, trainer, data):
-        (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, data)
+        (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, trainer._settings(self), data)
         return loss_sum / (weight_sum or 1.0)
 
 
-def _natural_step(trainer, data):
+def _natural_step(trainer, settings, data):
     """-> (Objective's sums before it, {"objective": J before it} if anything is penalised)"""
-    settings, optimizer = trainer._settings(), trainer.optimizer
+    optimizer = trainer._used
     trainer._core.prepare(settings)
     with _core.Training(trainer.network._core):
         objective = Objective(trainer, data)
@@ -341,7 +341,7 @@ def _natural_step(trainer, data):
         sums, logs = objective.sums(), {"objective": J} if variables.penalties.any() else {}
         before = variables.read()
         try:
-            variables.write(before - trainer.lr * d)
+            variables.write(before - settings["lr"] * d)
             objective.check(J, variables.read())
         except BaseException:
             variables.write(before)

@@ -43,15 +43,16 @@ class MinibatchLoop(Loop):
     fused = True
 
     def epoch(self, trainer, rows):
-        data, order = rows.data, rows.of_epoch(trainer._settings()["seed"], trainer.epoch)
-        failure, result = _all_minibatches(trainer, data, order)
+        settings = trainer._settings(self)
+        data, order = rows.data, rows.of_epoch(settings["seed"], trainer.epoch)
+        failure, result = _all_minibatches(trainer, settings, data, order)
         if failure is not None:
             at_fault = _rows_of(result["minibatches"], trainer.batch_size, data, order)
             raise_failure(trainer, failure, result, data, at_fault)
         return [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")], {}
 
     def step(self, trainer, data):
-        failure, result = trainer._core.step(data, trainer._settings(), checked_threads(trainer.threads))
+        failure, result = trainer._core.step(data, trainer._settings(self), checked_threads(trainer.threads))
         raise_failure(trainer, failure, result, data)
         return mean_loss(result)
 
@@ -59,7 +60,7 @@ class MinibatchLoop(Loop):
         arrays = arrays_like("gradients", gradients, trainer.network._core.parameters_of_all())
         _clear_masked(arrays, trainer.network.layers)
         with trainer._hold:
-            if trainer._core.apply(arrays, trainer._settings(), checked_threads(trainer.threads)) is not None:
+            if trainer._core.apply(arrays, trainer._settings(self), checked_threads(trainer.threads)) is not None:
                 dtype = trainer.network.dtype
                 raise FloatingPointError(
                     f"gradients hold NaN or infinity (or a number too large for {dtype}); nothing has changed"
@@ -71,14 +72,15 @@ def mean_loss(result):
     return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
 
-def _all_minibatches(trainer, data, order):
+def _all_minibatches(trainer, settings, data, order):
     """Train on each -> (status name, result), as the core gives them."""
-    settings, lr, rates, momenta = trainer._settings(), trainer.optimizer.lr, None, None
+    optimizer, rates, momenta = trainer._used, None, None
+    lr = optimizer.lr
     if getattr(lr, "per", "epoch") == "step":
         n = len(data) if order is None else len(order)
         steps = range(trainer.steps, trainer.steps + -(-n // (trainer.batch_size or n)))
         rates = schedules.rates(lr, steps)
-        trainer.optimizer.checked_rate(within("lr", float(rates.max()), trainer.network.dtype))
+        optimizer.checked_rate(within("lr", float(rates.max()), trainer.network.dtype))
         momenta = schedules.momenta(lr, steps)
         if momenta is not None:
             within("momentum", float(momenta.min()), trainer.network.dtype)

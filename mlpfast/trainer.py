@@ -108,6 +108,7 @@ class Trainer(Closed):
         self._hold = _core.Held(network._core)
         self._given: tuple = ()  # the settings that were checked last
         self._checked: dict = {}  # the same for the core
+        self._used = self._optimizer  # the optimizer that they are of
         self._schedule = None  # their schedule, or None
 
     @property
@@ -159,11 +160,12 @@ class Trainer(Closed):
     def momentum(self):
         """The present momentum, or beta1 of Adam and AdamW: the optimizer's number, or the value of its schedule; None
         for an optimizer that has neither."""
-        name = self.optimizer.momentum_name
-        return None if name is None else self._scheduled_momentum().get(name, getattr(self.optimizer, name))
+        optimizer = self.optimizer
+        name = optimizer.momentum_name
+        return None if name is None else self._scheduled_momentum(optimizer).get(name, getattr(optimizer, name))
 
-    def _scheduled_momentum(self):
-        return self.optimizer.checked_momentum(schedules.momentum(self.optimizer.lr, self.epoch, self.steps))
+    def _scheduled_momentum(self, optimizer):
+        return optimizer.checked_momentum(schedules.momentum(optimizer.lr, self.epoch, self.steps))
 
     @property
     def state(self):
@@ -296,8 +298,9 @@ class Trainer(Closed):
             weight is not 0.
         """
         with self._hold:
-            if sample_weight is None and mean_weight is None and self._optimizer.loop.fused:
-                self._settings()
+            loop = self._optimizer.loop
+            if sample_weight is None and mean_weight is None and loop.fused:
+                self._settings(loop)
                 loss = self._core.step_ready(X, y, self._network.input_scale, checked_threads(self.threads))
                 if loss is not None:
                     return loss
@@ -374,19 +377,23 @@ class Trainer(Closed):
         settings = f"{self.loss.name}, {self.optimizer!r}, batch_size={self.batch_size}"
         return f"<Trainer of a {sizes} network: {settings}; {self.epoch} epochs, {self.steps} steps done>"
 
-    def _settings(self):
-        """All settings that may be changed between steps, checked, as the core takes them."""
+    def _settings(self, loop=None):
+        """All settings that may be changed between steps, checked, as the core takes them. loop: the optimizer's, which
+        uses them; ValueError if another thread, or reading X, has set an optimizer of another loop meanwhile."""
         # Checking takes longer than a small step, and is left out as long as every object is the same.
-        given = self._given_settings()
+        optimizer = self._optimizer
+        given = self._given_settings(optimizer)
         same = _core.same_objects(given, self._given)
         if not same or self._schedule is not None and not self._ask_schedule():
             self._given = ()  # after an error below, the next call checks again
-            checked, moves_momentum = self._checked_settings()
-            self._core.use(checked, self.optimizer.usual_rate(), moves_momentum)
-            self._checked = checked
-            self._schedule = self.optimizer.lr if schedules.is_schedule(self.optimizer.lr) else None
-            if _core.same_objects(given, self._given_settings()):  # another thread may have set one meanwhile
+            checked, moves_momentum = self._checked_settings(optimizer)
+            self._core.use(checked, optimizer.usual_rate(), moves_momentum)
+            self._checked, self._used = checked, optimizer
+            self._schedule = optimizer.lr if schedules.is_schedule(optimizer.lr) else None
+            if _core.same_objects(given, self._given_settings(optimizer)):  # another thread may have set one meanwhile
                 self._given = given
+        if loop is not None and self._used.loop is not loop:
+            raise ValueError(f"optimizer must not be replaced by one of another kind during a call, got {self._used!r}")
         return self._checked
 
     def _ask_schedule(self):
@@ -394,30 +401,31 @@ class Trainer(Closed):
         t, rate, momentum, in_use = self._core.ask_schedule(self._schedule, self._epoch)
         if not in_use:
             rate, momentum = schedules.checked(self._schedule, rate, momentum, t)
-            self._optimizer.checked_rate(within("lr", rate, self._network.dtype))
+            self._used.checked_rate(within("lr", rate, self._network.dtype))
             if (momentum is not None) != self._core.moves_momentum:
                 return False
             if momentum is not None:
-                within(self._optimizer.momentum_name, momentum, self._network.dtype)
+                within(self._used.momentum_name, momentum, self._network.dtype)
             self._core.use_rate(rate, momentum)
         self._checked["lr"] = rate
         if momentum is not None:
-            self._checked[self._optimizer.momentum_name] = momentum
+            self._checked[self._used.momentum_name] = momentum
         return True
 
-    def _given_settings(self):
+    def _given_settings(self, optimizer):
         net = self._network
         return (
-            *self.optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
+            *optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
             self.chunk_rows, self.check_finite, net.input_dropout, net.input_noise, self.seed,
         )
 
-    def _checked_settings(self):
+    def _checked_settings(self, optimizer):
         """(the settings, whether a schedule sets the momentum)"""
         losses.check_learns(self.loss, self.network)
-        self.optimizer.loop.check(self)
-        checked, lr = self.optimizer.checked(), self.optimizer.checked_rate(self.lr)
-        scheduled = self._scheduled_momentum()
+        optimizer.loop.check(self)
+        rate = schedules.rate(optimizer.lr, self.epoch, self.steps)
+        checked, lr = optimizer.checked(), optimizer.checked_rate(rate)
+        scheduled = self._scheduled_momentum(optimizer)
         settings = {
             **checked,
             "lr": lr,
@@ -429,7 +437,7 @@ class Trainer(Closed):
         }
         for name, value in settings.items():
             if isinstance(value, float):
-                within(self.optimizer.attribute_names.get(name, name), value, self.network.dtype)
+                within(optimizer.attribute_names.get(name, name), value, self.network.dtype)
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         settings["chunk_rows"] = whole_number("chunk_rows", self.chunk_rows, least=1)
         settings["check_finite"] = flag("check_finite", self.check_finite)

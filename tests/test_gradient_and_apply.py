@@ -6,7 +6,20 @@ import numpy as np
 import pytest
 from test_same_bits import assert_same_bits
 
-from mlpfast import LBFGS, SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, backprop, losses
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adagrad,
+    Adam,
+    AdamW,
+    Layer,
+    NaturalGradient,
+    Network,
+    RMSprop,
+    Trainer,
+    backprop,
+    losses,
+)
 from mlpfast.activations import Custom, PReLU
 
 OPTIMIZERS = {
@@ -301,3 +314,39 @@ def test_an_exception_of_the_callers_function_passes_through():
         Trainer(net).gradient(X, y)
     with pytest.raises(KeyError, match="mine"):
         backprop.gradients(net, X, y, "cross_entropy")
+
+
+class Sets:
+    """Numbers that set the optimizer of a Trainer as they are read; another thread may do so, too."""
+
+    def __init__(self, numbers, trainer, optimizer):
+        self.numbers, self.trainer, self.optimizer = numbers, trainer, optimizer
+
+    def __array__(self, dtype=None, copy=None):
+        self.trainer.optimizer = self.optimizer
+        return self.numbers
+
+
+@pytest.mark.parametrize("call", ["step", "apply"])
+@pytest.mark.parametrize("optimizer", [LBFGS(), NaturalGradient()])
+def test_no_step_takes_the_settings_of_an_optimizer_of_another_kind(call, optimizer):
+    X, y, _ = problem()
+    net = Network([9, 4], output="softmax", seed=0)
+    trainer = Trainer(net, optimizer=SGD(lr=1e-3), batch_size=None)
+    before = [p.copy() for p in net.parameters]
+    W, b = trainer.gradient(X, y)[1]
+    with pytest.raises(ValueError, match="optimizer must not be replaced by one of another kind during a call, got "):
+        if call == "step":
+            trainer.step(Sets(X, trainer, optimizer), y)
+        else:
+            trainer.apply([Sets(W, trainer, optimizer), b])
+    assert_same_bits(net.parameters, before)
+    assert trainer.steps == 0
+
+
+def test_a_natural_step_takes_no_settings_of_another_kind():
+    X, y, _ = problem()
+    trainer = Trainer(Network([9, 4], output="softmax", seed=0), optimizer=NaturalGradient(), batch_size=None)
+    with pytest.raises(ValueError, match="optimizer must not be replaced by one of another kind .*, got SGD"):
+        trainer.step(Sets(X, trainer, SGD(lr=1e-3)), y)
+    assert trainer.steps == 0

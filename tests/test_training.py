@@ -423,6 +423,17 @@ def test_a_wholly_frozen_network_stays():
     assert history["loss"][0] == pytest.approx(history["loss"][1], rel=1e-6)
 
 
+def test_a_wholly_frozen_network_stays_in_several_chunks():
+    X, y = np.ones((5000, 3), np.float32), np.zeros((5000, 2))
+    for n in range(1, 40):  # of various sizes, since the memory after the layers decides what a step would add there
+        sizes = [3] + [2] * n
+        net = Network([Layer(*two, trainable=False) for two in zip(sizes, sizes[1:], strict=False)], seed=0)
+        trainer, before = Trainer(net, "squared_error", batch_size=None), copy_of(net)
+        trainer.fit(X, y)
+        assert_same(net.parameters, before)
+        assert not any(gradient.any() for gradient in trainer.gradient(X, y)[1])
+
+
 def test_layers_without_bias():
     net = Network([Layer(6, 5, "tanh", bias=False), Layer(5, 4, "softmax", bias=False)], dtype="float64", seed=0)
     assert [layer.b for layer in net.layers] == [None, None]

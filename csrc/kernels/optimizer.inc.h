@@ -181,7 +181,7 @@ static SIMD_TARGET void gradient_rows(real *dW, int64_t dW_ld, const mlp_paramet
         parameter_row row = row_of(W, at + r * W_ld);
         for (int64_t j = 0; j < cols; j += VL) {
             int lanes = lanes_at(j, cols);
-            vreal g = gradient_of(v_load(tile + j), v_load_part(row.W + j, lanes), rule);
+            vreal g = gradient_of(v_load_part(tile + j, lanes), v_load_part(row.W + j, lanes), rule);
             if (row.mask) g = masked(g, v_load_part(row.mask + j, lanes));
             v_store_part(dW + r * dW_ld + j, lanes, g);
         }

@@ -487,6 +487,26 @@ static void test_biases(const mlp_kernels *k, int integers) {
     }
 }
 
+// ---- Stored gradients ----
+
+// The gradient of a layer without a bias ends with the last row of W: nothing beyond it may be read.
+static void test_scaled_gradients(const mlp_kernels *k) {
+    problem p = {.k = k, .kind = GRADIENT, .integers = 1, .m = 3};
+    mlp_update update = {.scale = 0.5};
+    draw_numbers(&p);
+    for (p.n = 1; p.n <= 2 * k->nr + 1; p.n++) {
+        describe(&p, "scale_gradient");
+        for (int which = 0; which < BUFFERS; which++) place(&p, which, which == OUT || which == OTHER ? p.m * p.n : 0);
+        for (int64_t i = 0; i < p.m * p.n; i++) put(k, array[OUT], i, left[0][i]), put(k, array[OTHER], i, 1);
+        mlp_parameter W = {.values = array[OTHER]};
+        k->scale_gradient(array[OUT], W, p.n, (mlp_block){0, p.m, 0, p.n}, &update);
+        int good = 1;
+        for (int64_t i = 0; i < p.m * p.n; i++) good &= get(k, array[OUT], i) == 0.5 * left[0][i];
+        CHECK(good);
+        check_canaries(&p);
+    }
+}
+
 // ---- Gather ----
 
 #define SOURCE_ROWS 9
@@ -613,6 +633,7 @@ static void test_table(const mlp_kernels *k, int quick) {
     test_empty_blocks(k);
     test_biases(k, 0);
     test_biases(k, 1);
+    test_scaled_gradients(k);
     test_gather(k);
     test_gather_extremes(k);
 }
