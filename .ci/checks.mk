@@ -85,8 +85,8 @@ c-threads: readme-test
 	have clang && clang -fopenmp -fsanitize=thread -o '$(WORK)/probe' '$(WORK)/probe.c' ||
 	    skip "no clang with OpenMP and ThreadSanitizer"
 	export TSAN_OPTIONS=ignore_noninstrumented_modules=1:die_after_fork=0
-	$(MAKE) $(C_TESTS) run-test_training run-test_network run-test_team run-test_memory golden CC=clang ARGS=--quick \
-	    SANITIZE=thread THREADS="2 3" CFLAGS=-O1
+	$(MAKE) $(C_TESTS) run-test_training run-test_network run-test_crew run-test_memory golden CC=clang ARGS=--quick \
+	    SANITIZE=thread THREADS="2 3" CFLAGS="-O1 -DMLP_DELAYS"
 	passed
 
 lint: readme-test

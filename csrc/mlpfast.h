@@ -26,8 +26,6 @@ typedef enum {
     MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
     MLP_DERIVATIVE_NOT_FINITE,  // a custom derivative, or a gradient given to mlp_apply, has NaN or infinity;
                                 // parameters as before that minibatch
-    MLP_FORKED,          // mlp_poll or a custom function forked, and this is the child: the call's other threads exist
-                         // only in the parent. Parameters, optimizer state and outputs are partly written
 } mlp_status;
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8: only for X

@@ -1,37 +1,29 @@
 // The peak rate of this machine: fused multiply-adds in the chosen instruction set.
 #include "kernel_table.h"
-#include "team.h"
+#include "crew.h"
 
 #define ROUND_STEPS 20000  // a round takes 30 to 60 us: short enough that some rounds are not interrupted
 
-typedef struct {
-    const mlp_kernels *kernels;
-    double seconds, best;
-    int done;  // written by rank 0 before a barrier, read by all after it
-} peak_job;
-
-// Runs rounds on all members at once until `seconds` have passed; keeps the fastest.
-static void run(void *context, mlp_member *me) {
-    peak_job *job = context;
-    double begin = mlp_seconds(), end = begin;
-    do {
-        mlp_team_barrier(me);
-        double start = mlp_seconds();
-        double flops = job->kernels->multiply_adds(ROUND_STEPS) * me->size;
-        mlp_team_barrier(me);
-        if (me->rank == 0) {
-            end = mlp_seconds();
-            double rate = flops / (end - start);
-            if (rate > job->best) job->best = rate;
-            job->done = end - begin >= job->seconds;
-        }
-        mlp_team_barrier(me);
-    } while (!job->done);
+static void round_of_part(void *kernels, mlp_part part) {
+    (void)part;
+    ((const mlp_kernels *)kernels)->multiply_adds(ROUND_STEPS);
 }
 
+// The fastest of the rounds that fit into `seconds`.
 double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds) {
     if ((dtype != MLP_FLOAT32 && dtype != MLP_FLOAT64) || threads < 1) return 0;
-    peak_job job = {.kernels = mlp_kernels_for(dtype), .seconds = seconds};
-    mlp_team_run(mlp_team_size(threads, 0), run, &job);
-    return job.best;
+    const mlp_kernels *kernels = mlp_kernels_for(dtype);
+    double flops = kernels->multiply_adds(1) * ROUND_STEPS, best = 0, begin = mlp_seconds(), end = begin;
+    mlp_call call;
+    mlp_call_begin(&call, mlp_crew_size(threads, 0));
+    do {
+        mlp_call_refresh(&call);
+        double start = mlp_seconds();
+        mlp_call_run(&call, round_of_part, (void *)(uintptr_t)kernels);
+        end = mlp_seconds();
+        double rate = flops * call.parts / (end - start);
+        if (rate > best) best = rate;
+    } while (end - begin < seconds);
+    mlp_call_end(&call);
+    return best;
 }

@@ -1,10 +1,9 @@
 // Prediction and evaluation: the forward pass only, without allocation, in a workspace provided by the caller.
 //
-// Rows are independent, so each thread takes chunks of rows through all layers without barriers, and the result does
-// not depend on how the rows are split.
+// Rows are independent, so each part takes chunks of rows through all layers, and the result does not depend on how the
+// rows are split.
 #include <stdatomic.h>
 
-#include "fpmode.h"
 #include "step.h"
 
 // Offsets of a thread's buffers: the pointer arrays of its mlp_workspace, the kernels' scratch, gathered inputs, and
@@ -54,11 +53,11 @@ static int most_threads(const mlp_network *net, int64_t n, int threads, double *
         *flops += 2.0 * (double)n * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
     }
     int64_t most = n / FEWEST_ROWS + 1;
-    int bound = mlp_team_bound(threads, *flops);
+    int bound = mlp_crew_bound(threads, *flops);
     return bound < most ? bound : (int)most;
 }
 
-#define SLICE_CHUNKS 256  // per thread: enough work to amortise starting a team
+#define SLICE_CHUNKS 256  // per thread: enough work to amortise a phase
 
 // Rows evaluated before their losses are summed: memory for the losses of a slice does not grow with n.
 static int64_t slice_rows(int64_t n, int threads, int64_t chunk) {
@@ -118,18 +117,17 @@ static void run_chunk(job *j, mlp_step *s, mlp_workspace *space, int64_t first, 
     mlp_step_loss(s);
 }
 
-static void run(void *context, mlp_member *me) {
+static void run(void *context, mlp_part part) {
     job *j = context;
     mlp_pass *pass = &j->pass;
-    mlp_member alone = {.team = me->team, .rank = 0, .size = 1};
-    char *buffer = j->buffers + (size_t)me->rank * j->at.bytes;
+    char *buffer = j->buffers + (size_t)part.number * j->at.bytes;
     mlp_workspace space = workspace_of(j, buffer);
     mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space,
-                  .examples = &j->examples, .number = j->sample, .sharing = &alone, .leads = 1,
+                  .examples = &j->examples, .number = j->sample, .parts = 1, .polls = part.number == 0,
                   .scratch = buffer + j->at.scratch};
-    int64_t stride = j->chunk * me->size;
-    for (int64_t first = j->begin + me->rank * j->chunk; first < j->end; first += stride) {
-        if (me->rank == 0 && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
+    int64_t stride = j->chunk * part.of;
+    for (int64_t first = j->begin + part.number * j->chunk; first < j->end; first += stride) {
+        if (s.polls && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
         if (mlp_stopped(pass)) return;
         run_chunk(j, &s, &space, first, j->end - first < j->chunk ? j->end - first : j->chunk);
     }
@@ -138,7 +136,6 @@ static void run(void *context, mlp_member *me) {
 // Sums in the order of the rows, independent of slices, chunks and threads.
 static void add_up(mlp_result *result, const job *j) {
     const void *weights = j->examples.data->weights;
-    mlp_fpmode before = mlp_fpmode_enter_core();
     for (int64_t i = 0; i < j->end - j->begin; i++) {
         double weight = weights ? mlp_number(weights, j->pass.net->dtype, j->begin + i) : 1;
         result->loss_sum += j->row_loss[i];
@@ -147,7 +144,15 @@ static void add_up(mlp_result *result, const job *j) {
         result->weight_sum += weight;
     }
     result->rows = j->end;
-    mlp_fpmode_leave(before);
+}
+
+// Helpers never run functions of the caller's: these may need the GIL, which a thread that forks holds while it waits
+// for the helpers to leave.
+static int has_custom(const mlp_network *net) {
+    for (int l = 0; l < net->n_layers; l++) {
+        if (net->layers[l].spec.activation == MLP_CUSTOM_ACTIVATION) return 1;
+    }
+    return 0;
 }
 
 // result: the sums of an evaluation, or NULL for predictions.
@@ -155,7 +160,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     const mlp_network *net = j->pass.net;
     int64_t n = j->examples.n;
     double flops;
-    int most = most_threads(net, n, threads, &flops), team = mlp_team_size(threads, flops);
+    int most = most_threads(net, n, threads, &flops), parts = mlp_crew_size(threads, flops);
     size_t buffers;
     j->chunk = chunk_rows(net, n, most);
     j->at = buffers_of(net, j->chunk);
@@ -168,13 +173,15 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     j->row_correct = j->row_loss + most_rows;
     j->buffers = workspace + buffers;
     atomic_init(&j->pass.stop, MLP_OK);
-    for (j->begin = 0; j->begin < n; j->begin = j->end) {
+    mlp_call call;
+    mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most);
+    for (j->begin = 0; j->begin < n && !mlp_stopped(&j->pass); j->begin = j->end) {
         j->end = n - j->begin < slice ? n : j->begin + slice;
-        if (!mlp_team_run(team < most ? team : most, run, j)) return MLP_FORKED;
-        if (mlp_stopped(&j->pass)) return (mlp_status)atomic_load(&j->pass.stop);
-        if (result) add_up(result, j);
+        mlp_call_run(&call, run, j);
+        if (result && !mlp_stopped(&j->pass)) add_up(result, j);
     }
-    return MLP_OK;
+    mlp_call_end(&call);
+    return (mlp_status)atomic_load(&j->pass.stop);
 }
 
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,

@@ -1,7 +1,6 @@
 // The phases of a step, in order, and the functions that run them.
 //
-// Each phase splits its output among the members of a team (never the sum inside a product), with a barrier before a
-// phase that reads what other members have written. No phase allocates.
+// Each phase splits its output into parts (never the sum inside a product). No phase allocates.
 #include "step.h"
 
 #include <math.h>
@@ -25,12 +24,43 @@ void mlp_stop(mlp_pass *pass, mlp_status why) {
 
 #define LONG_STEP_FLOPS 1e9  // some ten milliseconds: long enough to poll in every phase
 
-int mlp_step_interrupted(const mlp_step *s) {
+int mlp_step_interrupted(const mlp_step *s, mlp_part part) {
     mlp_pass *pass = s->pass;
     int is_long = pass->flops_per_row * (double)s->batch.rows > LONG_STEP_FLOPS;
-    if (s->leads && is_long && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
-    // The other reasons do not skip phases, since the reported loss must not depend on which member saw them first.
+    if (s->polls && part.number == 0 && is_long && pass->poll && pass->poll(pass->context)) {
+        mlp_stop(pass, MLP_INTERRUPTED);
+    }
+    // The other reasons do not skip phases, since the reported loss must not depend on which part met them first.
     return mlp_interrupted(pass);
+}
+
+// ---- Running phases ----
+
+static void run_joined(void *context, mlp_part part) {
+    const mlp_step *s = context;
+    for (int i = 0; i < s->n_joined; i++) s->joined[i].phase(s, s->joined[i].layer, part);
+}
+
+void mlp_step_settle(mlp_step *s) {
+    if (s->n_joined > 0) mlp_call_run(s->call, run_joined, s);
+    s->n_joined = 0;
+}
+
+void mlp_step_phase(mlp_step *s, mlp_phase *phase, int l, int by_rows) {
+    if (s->parts == 1) {
+        phase(s, l, (mlp_part){0, 1});
+        return;
+    }
+    if (!by_rows || s->n_joined == MLP_MOST_JOINED) mlp_step_settle(s);
+    s->joined[s->n_joined].phase = phase, s->joined[s->n_joined].layer = l;
+    s->n_joined++;
+    if (!by_rows) mlp_step_settle(s);
+}
+
+void mlp_step_run(mlp_step *s, mlp_work *work, void *context) {
+    mlp_step_settle(s);
+    if (s->parts == 1) work(context, (mlp_part){0, 1});
+    else mlp_call_run(s->call, work, context);
 }
 
 // ---- Noise and dropout ----
@@ -56,9 +86,10 @@ static void disturb_input(const mlp_step *s, int64_t i0, int64_t i1) {
 
 // ---- The phases ----
 
-static void gather(const mlp_step *s, mlp_part part) {
+static void gather(const mlp_step *s, int l, mlp_part part) {
+    (void)l;
     int64_t i0, i1;
-    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
     int finite = mlp_gather(s->examples, &s->batch, i0, i1, s->pass->check_finite);
     if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_INPUT_NOT_FINITE);
     if (s->pass->drops) disturb_input(s, i0, i1);
@@ -79,41 +110,47 @@ static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->
 // The output of layer l before dropout.
 static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
 
-static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+static void forward_product(const mlp_step *s, int l, mlp_part part) {
+    mlp_unit g = unit_of(s, l);
     const mlp_layer *layer = &s->net->layers[l];
     int is_custom = g.kind == MLP_CUSTOM_ACTIVATION;
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
     s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride,
                               layer->b, is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
-                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), part.scratch);
+                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), mlp_scratch(s, part));
+}
+
+// Dropout on a block of layer l's output.
+static void forward_dropout(const mlp_step *s, int l, mlp_block block) {
+    if (drops(s, l)) drop(s, l, s->space->a[l], s->space->u[l], block);
+}
+
+static void dropout_of_block(const mlp_step *s, int l, mlp_part part) {
+    forward_dropout(s, l, mlp_block_of(s->kernels, part, s->batch.rows, 1, spec_of(s, l)->n_out));
+}
+
+static void forward_block(const mlp_step *s, int l, mlp_part part) {
+    if (!mlp_step_interrupted(s, part)) forward_product(s, l, part);
+    mlp_activation kind = unit_of(s, l).kind;
+    if (kind != MLP_CUSTOM_ACTIVATION && kind != MLP_SOFTMAX) dropout_of_block(s, l, part);
 }
 
 static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
     int64_t n = spec_of(s, l)->n_out, i0, i1;
-    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
     void *rows = at(s, output_of(s, l), i0, n);
-    s->kernels->softmax_forward(rows, rows, i1 - i0, n, part.scratch);
+    s->kernels->softmax_forward(rows, rows, i1 - i0, n, mlp_scratch(s, part));
+    forward_dropout(s, l, (mlp_block){i0, i1, 0, n});
 }
 
-// Dropout on the part of layer l's output that this member has just written: in forward_softmax if by_rows, else in
-// forward_product.
-static void forward_dropout(const mlp_step *s, int l, int by_rows, mlp_part part) {
-    int64_t n = spec_of(s, l)->n_out;
-    mlp_block block = {0, s->batch.rows, 0, n};
-    if (by_rows) mlp_share(part.number, part.of, s->batch.rows, 1, &block.i0, &block.i1);
-    else block = mlp_block_of(s->kernels, part, s->batch.rows, 1, n);
-    drop(s, l, s->space->a[l], s->space->u[l], block);
-}
-
-static void loss_and_delta(const mlp_step *s, mlp_part part) {
-    int last = s->net->n_layers - 1;
+static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
     int64_t n = spec_of(s, last)->n_out, i0, i1;
     const mlp_workspace *space = s->space;
-    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
     mlp_truth truth = mlp_truth_from(s->net, &s->batch.truth, i0);
     void *delta = space->delta ? at(s, space->delta[last], i0, n) : NULL;
     int finite = s->kernels->loss(delta, space->row_loss + i0, space->row_correct + i0, at(s, space->a[last], i0, n),
-                                  *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n, part.scratch);
+                                  *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n, mlp_scratch(s, part));
     if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
 }
 
@@ -122,7 +159,7 @@ static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows
 // The gradient of the slopes for each chunk of the rows.
 static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
     int64_t n = spec_of(s, l)->n_out, length = s->pass->chunk_rows, j0, j1;
-    mlp_share(part.number, part.of, n, mlp_line_or(s->kernels, 1), &j0, &j1);
+    mlp_share(part, n, mlp_line_or(s->kernels, 1), &j0, &j1);
     for (int64_t chunk = 0; chunk < chunks_of(s); chunk++) {
         s->kernels->slope_gradient(at(s, s->space->slope[l], chunk, n), at(s, s->space->delta[l], chunk * length, n),
                                    at(s, s->space->z[l], chunk * length, n),
@@ -142,31 +179,34 @@ static void *kept(const mlp_step *s, int l) {
     return mlp_has(spec_of(s, l)->activation, MLP_IN_Z) ? s->space->z[l] : output_of(s, l);
 }
 
-static void activation_backward_part(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+static void activation_backward_rows(const mlp_step *s, int l, mlp_part part) {
+    mlp_unit g = unit_of(s, l);
     int64_t n = spec_of(s, l)->n_out, i0, i1;
-    mlp_share(part.number, part.of, s->batch.rows, 1, &i0, &i1);
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
     void *delta = at(s, s->space->delta[l], i0, n), *from = at(s, kept(s, l), i0, n);
-    if (g.kind == MLP_SOFTMAX) s->kernels->softmax_backward(delta, from, i1 - i0, n, part.scratch);
+    if (g.kind == MLP_SOFTMAX) s->kernels->softmax_backward(delta, from, i1 - i0, n, mlp_scratch(s, part));
     else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
 }
 
 // delta[l - 1] from delta[l] and W_l, which has not been updated yet.
-static void delta_below(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
+static void delta_below(const mlp_step *s, int l, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
+    mlp_unit g = unit_of(s, l - 1);
+    if (mlp_has(g.kind, MLP_APART)) g = no_unit;
     void *below = s->space->delta[l - 1];
     mlp_block block = mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_in);
-    if (!mlp_step_interrupted(s)) {
+    if (!mlp_step_interrupted(s, part)) {
         s->kernels->delta_below(below, s->space->delta[l], layer->W, layer->stride, kept(s, l - 1), g, layer->spec.n_in,
-                                layer->spec.n_out, block, part.scratch);
+                                layer->spec.n_out, block, mlp_scratch(s, part));
     }
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Custom functions: called by rank 0 for all rows, so that results cannot depend on the number of threads ----
+// ---- Custom functions: called by the caller for all rows, so that results cannot depend on the number of threads ----
 
 static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
-    mlp_await_others(s, 0);
-    if (s->leads && !mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
+    mlp_step_settle(s);
+    if (!mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
 }
 
 static int custom_forward(mlp_step *s, int l) {
@@ -207,47 +247,38 @@ static int custom_loss(mlp_step *s, int last) {
 
 // ---- Gather, forward, loss, backward ----
 
-void mlp_step_gather(mlp_step *s) { gather(s, mlp_my_part(s)); }
+void mlp_step_gather(mlp_step *s) { mlp_step_phase(s, gather, 0, 1); }
+
+static int by_rows(const mlp_step *s, int64_t cols) { return mlp_by_rows(s->kernels, s->parts, cols); }
 
 static void forward(mlp_step *s, int l) {
     mlp_unit g = unit_of(s, l);
-    mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_out));
-    if (!mlp_step_interrupted(s)) forward_product(s, l, g, mlp_my_part(s));
+    mlp_step_phase(s, forward_block, l, by_rows(s, spec_of(s, l)->n_out));
     if (g.kind == MLP_CUSTOM_ACTIVATION) {
         call_custom(s, custom_forward, l);
-        mlp_await_others(s, 0);
+        if (drops(s, l)) mlp_step_phase(s, dropout_of_block, l, by_rows(s, spec_of(s, l)->n_out));
     }
-    if (g.kind == MLP_SOFTMAX) {
-        mlp_await_others(s, 1);
-        forward_softmax(s, l, mlp_my_part(s));
-    }
-    if (drops(s, l)) forward_dropout(s, l, g.kind == MLP_SOFTMAX, mlp_my_part(s));
+    if (g.kind == MLP_SOFTMAX) mlp_step_phase(s, forward_softmax, l, 1);
 }
 
 void mlp_step_forward(mlp_step *s) {
     for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
 }
 
-void mlp_step_loss(mlp_step *s) {
-    mlp_await_others(s, 1);
-    loss_and_delta(s, mlp_my_part(s));
-}
+void mlp_step_loss(mlp_step *s) { mlp_step_phase(s, loss_and_delta, s->net->n_layers - 1, 1); }
 
 // Turns delta[l] from d loss / d a of layer l into d loss / d z, as a separate pass. Needed at the output layer, for
 // softmax (whole rows), for custom activations, and for slopes, whose gradient needs d loss / d a. Elsewhere the
 // delta_below kernel does it in its epilogue.
-static void activation_backward(mlp_step *s, int l, mlp_unit g) {
+static void activation_backward(mlp_step *s, int l) {
+    mlp_unit g = unit_of(s, l);
     if (g.kind == MLP_CUSTOM_ACTIVATION) {
         call_custom(s, custom_backward, l);
         return;
     }
-    if (g.slopes) {
-        mlp_await_others(s, 0);
-        slope_gradient(s, l, mlp_my_part(s));
-    }
-    mlp_await_others(s, 1);
-    if (g.slopes && g.shared && s->sharing->rank == 0) sum_slopes(s, l);
-    activation_backward_part(s, l, g, mlp_my_part(s));
+    if (g.slopes) mlp_step_phase(s, slope_gradient, l, 0);
+    if (g.slopes && g.shared) sum_slopes(s, l);
+    mlp_step_phase(s, activation_backward_rows, l, 1);
 }
 
 static void delta_of_output(mlp_step *s) {
@@ -255,17 +286,13 @@ static void delta_of_output(mlp_step *s) {
     int last = s->net->n_layers - 1, is_custom = loss->kind == MLP_CUSTOM_LOSS;
     if (is_custom) call_custom(s, custom_loss, last);
     else mlp_step_loss(s);
-    mlp_unit g = unit_of(s, last);
-    if (g.kind != MLP_IDENTITY && !(is_custom && loss->custom.of_z)) activation_backward(s, last, g);
+    if (unit_of(s, last).kind != MLP_IDENTITY && !(is_custom && loss->custom.of_z)) activation_backward(s, last);
 }
 
 void mlp_step_backward(mlp_step *s) {
     delta_of_output(s);
     for (int l = s->net->n_layers - 1; l > s->pass->lowest; l--) {
-        mlp_unit g = unit_of(s, l - 1);
-        int later = mlp_has(g.kind, MLP_APART);
-        mlp_await_others(s, mlp_by_rows(s->kernels, s->sharing->size, spec_of(s, l)->n_in));
-        delta_below(s, l, later ? no_unit : g, mlp_my_part(s));
-        if (later) activation_backward(s, l - 1, g);
+        mlp_step_phase(s, delta_below, l, by_rows(s, spec_of(s, l)->n_in));
+        if (mlp_has(unit_of(s, l - 1).kind, MLP_APART)) activation_backward(s, l - 1);
     }
 }

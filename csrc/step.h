@@ -7,7 +7,7 @@
 
 #include "loss.h"
 #include "minibatch.h"
-#include "team.h"
+#include "crew.h"
 
 // Arrays for the rows of a step.
 typedef struct {
@@ -37,8 +37,14 @@ typedef struct {
     atomic_int stop;       // an mlp_status; not MLP_OK: the call is to be stopped, see mlp_stop
 } mlp_pass;
 
-// A step, as one member of a team sees it.
-typedef struct {
+typedef struct mlp_step mlp_step;
+
+// A phase of a step: computes one part of what it does to layer l.
+typedef void mlp_phase(const mlp_step *s, int l, mlp_part part);
+
+#define MLP_MOST_JOINED 32
+
+struct mlp_step {
     mlp_pass *pass;
     const mlp_network *net;
     const mlp_kernels *kernels;
@@ -47,22 +53,30 @@ typedef struct {
     mlp_minibatch batch;
     int64_t first_row;    // number of the first row in the minibatch
     int64_t number;       // of the minibatch: part of the rng key of dropout and noise
-    mlp_member *sharing;  // this member among those that share these rows: the whole team, or a team of one
-    int leads;            // whether it is rank 0 of the whole team
-    int by_rows;          // since the last barrier it has read and written only its own rows
-    void *scratch;        // of this thread, see mlp_kernels.scratch_bytes
-} mlp_step;
+    mlp_call *call;       // NULL: phases have a single part
+    int parts;            // into which phases are cut
+    int polls;            // whether this thread may call mlp_poll
+    char *scratch;        // of each part, see mlp_kernels.scratch_bytes
+    size_t scratch_bytes;
+    int n_joined;         // phases split by rows that are still to be computed, see mlp_step_phase
+    struct {
+        mlp_phase *phase;
+        int layer;
+    } joined[MLP_MOST_JOINED];
+};
 
-// A phase of a step is a function of (step, layer, part): part `number` of `of` equal ones. Parts can be computed
-// concurrently by any threads; scratch is memory of the thread that computes this part.
-typedef struct {
-    int number, of;
-    void *scratch;
-} mlp_part;
-
-static inline mlp_part mlp_my_part(const mlp_step *s) {
-    return (mlp_part){s->sharing->rank, s->sharing->size, s->scratch};
+// Memory of whoever computes the part.
+static inline void *mlp_scratch(const mlp_step *s, mlp_part part) {
+    return s->scratch + (size_t)part.number * s->scratch_bytes;
 }
+
+// Computes all parts of a phase. Successive phases that are split by rows are joined: each part goes through all of
+// them, since it reads only what it has written itself.
+void mlp_step_phase(mlp_step *s, mlp_phase *phase, int l, int by_rows);
+// Computes what is joined. Nothing outside of phases may read their output before.
+void mlp_step_settle(mlp_step *s);
+// The same for work that is not about a layer.
+void mlp_step_run(mlp_step *s, mlp_work *work, void *context);
 
 // `cols`, but at least a cache line.
 static inline int64_t mlp_line_or(const mlp_kernels *k, int64_t cols) {
@@ -82,16 +96,9 @@ static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_
                                      int64_t cols) {
     mlp_block block = {0, rows, 0, cols};
     if (part.of == 1) return block;
-    if (mlp_by_rows(k, part.of, cols)) mlp_share(part.number, part.of, rows, row_unit, &block.i0, &block.i1);
-    else mlp_share(part.number, part.of, cols, mlp_line_or(k, k->nr / 2), &block.j0, &block.j1);
+    if (mlp_by_rows(k, part.of, cols)) mlp_share(part, rows, row_unit, &block.i0, &block.i1);
+    else mlp_share(part, cols, mlp_line_or(k, k->nr / 2), &block.j0, &block.j1);
     return block;
-}
-
-// Called before a phase. A barrier, unless this phase and all since the last barrier are split by rows: then this
-// member reads only what it has written itself.
-static inline void mlp_await_others(mlp_step *s, int goes_by_rows) {
-    if (!(s->by_rows && goes_by_rows)) mlp_team_barrier(s->sharing);
-    s->by_rows = goes_by_rows;
 }
 
 static inline int mlp_stopped(const mlp_pass *pass) {
@@ -103,13 +110,11 @@ static inline int mlp_interrupted(const mlp_pass *pass) {
     return atomic_load_explicit(&pass->stop, memory_order_relaxed) == MLP_INTERRUPTED;
 }
 
-// Requests that the call ends with status `why`. Of several reasons the first in the enum wins, whichever member is
-// first.
+// Requests that the call ends with status `why`. Of several reasons the first in the enum wins.
 void mlp_stop(mlp_pass *pass, mlp_status why);
 
-// Whether a phase may be skipped because the step will be discarded. Members may see this at different times; all still
-// pass every barrier, and agree after the backward pass.
-int mlp_step_interrupted(const mlp_step *s);
+// Whether a phase may be skipped because the step will be discarded.
+int mlp_step_interrupted(const mlp_step *s, mlp_part part);
 
 const void *mlp_input_of(const mlp_step *s, int l);  // (rows, n_in): rows of X for layer 0, else the outputs below
 

@@ -4,14 +4,13 @@
 //                      -> update L..1 (update.c).
 // Before the update a step can be discarded without having changed anything.
 //
-// One team of threads runs the whole epoch. A minibatch of more than one chunk (chunks.h) is processed chunk by chunk:
-// for a small network each member takes whole chunks, for a large one all members share each phase of each chunk. No
-// phase allocates.
+// The calling thread goes through the epoch; helpers compute parts of its phases (crew.h). A minibatch of more than one
+// chunk (chunks.h) is processed chunk by chunk: for a small network each part takes whole chunks, for a large one each
+// phase of each chunk is cut into parts. No phase allocates.
 #include <string.h>
 
 #include "update.h"
 
-// What the members of a team share during an epoch. Only rank 0 writes the result.
 typedef struct {
     mlp_pass pass;
     mlp_examples examples;
@@ -21,7 +20,7 @@ typedef struct {
     int64_t batch_size;
     void *gradient;       // output of mlp_gradient, which takes no step; or NULL
     mlp_gradient_options options;
-    int alone;            // each member takes whole chunks
+    int alone;            // each part takes whole chunks
     int whole;            // forward and backward run once for the minibatch, not per chunk
     mlp_result *result;
     double flops_since_poll;
@@ -30,11 +29,9 @@ typedef struct {
     int64_t updates_before, steps_before;  // this epoch
 } mlp_epoch;
 
-// A minibatch, as one member sees it.
 typedef struct {
     mlp_epoch *epoch;
     mlp_trainer *trainer;
-    mlp_member *me;
     int64_t first, rows;  // its examples
     int64_t number;       // its number in the epoch
     int64_t chunks;
@@ -43,8 +40,7 @@ typedef struct {
 
 // ---- Polling ----
 
-// mlp_poll may read a clock. For a team that costs little beside its barriers; a single thread polls once per
-// POLL_FLOPS or POLL_STEPS.
+// mlp_poll may read a clock: it is called once per POLL_FLOPS or POLL_STEPS.
 #define POLL_FLOPS 1e6
 #define POLL_STEPS 64
 
@@ -52,7 +48,7 @@ static void poll_now_and_then(mlp_epoch *e, const mlp_step *s) {
     mlp_pass *pass = &e->pass;
     if (!pass->poll) return;
     e->flops_since_poll += pass->flops_per_row * (double)s->batch.rows;
-    if (s->sharing->size == 1 && e->flops_since_poll < POLL_FLOPS && ++e->steps_since_poll < POLL_STEPS) return;
+    if (e->flops_since_poll < POLL_FLOPS && ++e->steps_since_poll < POLL_STEPS) return;
     e->flops_since_poll = e->steps_since_poll = 0;
     if (pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
 }
@@ -64,7 +60,7 @@ static void forward_and_backward(minibatch *m, int64_t first_row, int64_t rows) 
     mlp_step *s = &m->step;
     mlp_minibatch_at(&s->batch, &m->epoch->examples, m->first + first_row, rows, &s->space->gathered);
     s->first_row = m->epoch->options.first_row + first_row;
-    if (s->leads) poll_now_and_then(m->epoch, s);
+    if (s->polls) poll_now_and_then(m->epoch, s);
     mlp_step_gather(s);
     mlp_step_forward(s);
     mlp_step_backward(s);
@@ -98,11 +94,10 @@ static void add_chunk(minibatch *m, mlp_sums *sums, int64_t chunk, int64_t in_st
     void *sum = place_of_sum(m, sums->n);
     mlp_push_sum(sums, chunk, chunk + 1, sum);
     if (!mlp_stopped(s->pass)) mlp_store_chunk(s, sum, in_step);
-    mlp_await_others(s, 0);
     mlp_join_sums(s, sums, m->chunks);
 }
 
-// All members share each phase of each chunk.
+// Each phase of each chunk is cut into parts.
 static void each_chunk(minibatch *m) {
     mlp_step *s = &m->step;
     int64_t length = s->pass->chunk_rows;
@@ -111,37 +106,43 @@ static void each_chunk(minibatch *m) {
     for (int64_t chunk = 0; chunk < m->chunks; chunk++) {
         int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk), in_step = m->epoch->whole ? chunk : 0;
         if (!m->epoch->whole) forward_and_backward(m, chunk * length, rows);
-        mlp_await_others(s, 0);
-        if (mlp_interrupted(s->pass)) return;  // all members read the same: it is not written before the next barrier
-        if (s->leads) m->trainer->chunk_sums[chunk] = sums_of_rows(s, in_step * length, rows);
+        mlp_step_settle(s);
+        if (mlp_interrupted(s->pass)) return;
+        m->trainer->chunk_sums[chunk] = sums_of_rows(s, in_step * length, rows);
         add_chunk(m, &sums, chunk, in_step);
     }
 }
 
-// Each member takes chunks through all layers and adds their gradients, without barriers and with its data in its own
-// caches; only for networks small enough that the sums of gradients fit there (goes_alone). The partial sums that
-// remain are then added by all members together.
-static void chunks_by_member(minibatch *m) {
-    mlp_step *s = &m->step, shared = *s;
-    mlp_member alone = {.team = m->me->team, .rank = 0, .size = 1};
-    mlp_trainer *t = m->trainer;
-    mlp_sums *mine = &t->sums[m->me->rank], all = {.n = 0};
+// A part takes its chunks through all layers and adds their gradients, with its data in the caches of one core; only for
+// networks small enough that the sums of gradients fit there (goes_alone).
+static void chunks_of_part(void *context, mlp_part part) {
+    const minibatch *shared = context;
+    mlp_trainer *t = shared->trainer;
+    mlp_sums *sums = &t->sums[part.number];
+    minibatch own = *shared;
+    mlp_step *s = &own.step;
     int64_t length = s->pass->chunk_rows, begin, end;
-    mlp_share(m->me->rank, m->me->size, m->chunks, 1, &begin, &end);
-    s->sharing = &alone, s->space = &t->workspaces[m->me->rank];
-    mine->n = 0;
+    mlp_share(part, own.chunks, 1, &begin, &end);
+    s->scratch = mlp_scratch(s, part), s->space = &t->workspaces[part.number];
+    s->call = NULL, s->parts = 1, s->polls = part.number == 0;
+    sums->n = 0;
     for (int64_t chunk = begin; chunk < end; chunk++) {
-        int64_t rows = mlp_rows_of_chunk(m->rows, length, chunk);
-        if (mlp_step_interrupted(s)) break;
-        forward_and_backward(m, chunk * length, rows);
+        int64_t rows = mlp_rows_of_chunk(own.rows, length, chunk);
+        if (mlp_step_interrupted(s, (mlp_part){0, 1})) break;
+        forward_and_backward(&own, chunk * length, rows);
         t->chunk_sums[chunk] = sums_of_rows(s, 0, rows);
-        add_chunk(m, mine, chunk, 0);
+        add_chunk(&own, sums, chunk, 0);
     }
-    *s = shared;
-    mlp_await_others(s, 0);
+}
+
+// The partial sums that remain are added by all parts together.
+static void chunks_by_part(minibatch *m) {
+    mlp_step *s = &m->step;
+    mlp_sums all = {.n = 0};
+    mlp_step_run(s, chunks_of_part, m);
     if (mlp_stopped(s->pass)) return;
-    for (int member = 0; member < m->me->size; member++) {
-        const mlp_sums *of = &t->sums[member];
+    for (int part = 0; part < s->parts; part++) {
+        const mlp_sums *of = &m->trainer->sums[part];
         for (int i = 0; i < of->n; i++) {
             mlp_push_sum(&all, of->first[i], i + 1 < of->n ? of->first[i + 1] : of->end, of->sum[i]);
             mlp_join_sums(s, &all, m->chunks);
@@ -151,7 +152,7 @@ static void chunks_by_member(minibatch *m) {
 
 // ---- A minibatch ----
 
-// rank 0 adds the sums of the chunks, in order. done: the minibatch was processed; otherwise only bad_loss is set, for
+// Adds the sums of the chunks, in order. done: the minibatch was processed; otherwise only bad_loss is set, for
 // MLP_LOSS_NOT_FINITE.
 static void account(const minibatch *m, int done) {
     mlp_epoch *e = m->epoch;
@@ -204,7 +205,6 @@ static void use_delta(minibatch *m) {
     if (m->chunks == 1) mlp_store_gradient(s, gradient, &move);
     else mlp_finish_gradient(s, gradient, &move);
     if (e->gradient) return;
-    mlp_await_others(s, 0);
     mlp_apply_gradient(s, m->trainer, gradient, &move);
 }
 
@@ -214,38 +214,37 @@ static int one_minibatch(minibatch *m) {
     mlp_step *s = &m->step;
     m->chunks = mlp_chunks_in(m->rows, s->pass->chunk_rows);
     s->number = e->steps_before + m->number;
-    mlp_await_others(s, 1);
-    if (s->leads) e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
+    e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
     if (m->chunks == 1) forward_and_backward(m, 0, m->rows);
-    else if (e->alone) chunks_by_member(m);
+    else if (e->alone) chunks_by_part(m);
     else each_chunk(m);
 
-    // The only place where all members must agree. stop was last written before this barrier, and is not written again
-    // before the next one.
-    mlp_await_others(s, 0);
+    mlp_step_settle(s);
     int done = !mlp_stopped(s->pass);
-    if (s->leads) {
-        if (m->chunks == 1) m->trainer->chunk_sums[0] = sums_of_rows(s, 0, m->rows);
-        account(m, done);
-    }
+    if (m->chunks == 1) m->trainer->chunk_sums[0] = sums_of_rows(s, 0, m->rows);
+    account(m, done);
     if (done) use_delta(m);
     return done;
 }
 
-static void run_epoch(void *context, mlp_member *me) {
-    mlp_epoch *e = context;
+static void run_epoch(mlp_epoch *e, int threads) {
     mlp_trainer *t = e->trainer;
     const mlp_network *net = t->net;
-    minibatch m = {.epoch = e, .trainer = t, .me = me};
+    mlp_call call;
+    minibatch m = {.epoch = e, .trainer = t};
     m.step = (mlp_step){.pass = &e->pass, .net = net, .kernels = net->kernels, .space = t->workspaces,
-                        .examples = &e->examples, .sharing = me, .leads = me->rank == 0,
-                        .scratch = t->scratch + (size_t)me->rank * t->scratch_bytes};
+                        .examples = &e->examples, .call = &call, .polls = 1, .scratch = t->scratch,
+                        .scratch_bytes = t->scratch_bytes};
     int done = 1;
+    mlp_call_begin(&call, threads);
     for (m.first = 0; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
+        mlp_call_refresh(&call);
+        m.step.parts = call.parts;
         done = one_minibatch(&m);
     }
+    mlp_call_end(&call);
 }
 
 // ---- Before an epoch ----
@@ -293,8 +292,8 @@ static int has_custom_functions(const mlp_trainer *t) {
     return t->loss.kind == MLP_CUSTOM_LOSS;
 }
 
-#define SUMS_BYTES (4 << 20)  // partial sums of all members, which should stay in the caches
-#define CHUNKS_EACH 2         // with fewer chunks per member, some members would be idle too long
+#define SUMS_BYTES (4 << 20)  // partial sums of all parts, which should stay in the caches
+#define CHUNKS_EACH 2         // with fewer chunks per part, some helpers would be idle too long
 
 static int goes_alone(const mlp_epoch *e, int64_t chunks, int threads) {
     double bytes = (double)(mlp_most_sums(chunks, 0) * threads) * (double)e->trainer->net->bytes;
@@ -332,11 +331,12 @@ static mlp_status run(mlp_epoch *e, int threads) {
     e->examples.changes_x = pass->drops && (pass->input_dropout > 0 || pass->input_noise > 0);
     e->updates_before = t->updates, e->steps_before = t->steps;
     int phases = 2 * t->net->n_layers + 2;
-    threads = mlp_team_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
+    threads = mlp_crew_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
     mlp_status status = mlp_trainer_ensure(t, plan(e, threads));
     if (!status && !e->gradient) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
-    return mlp_team_run(threads, run_epoch, e) ? (mlp_status)atomic_load(&pass->stop) : MLP_FORKED;
+    run_epoch(e, threads);
+    return (mlp_status)atomic_load(&pass->stop);
 }
 
 static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order, int64_t n_order,
@@ -407,20 +407,6 @@ mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, cons
 
 // ---- A step from a gradient ----
 
-typedef struct {
-    mlp_pass pass;
-    mlp_trainer *trainer;
-    const void *gradient;
-    mlp_move move;
-} application;
-
-static void run_application(void *context, mlp_member *me) {
-    application *a = context;
-    const mlp_network *net = a->trainer->net;
-    mlp_step s = {.pass = &a->pass, .net = net, .kernels = net->kernels, .sharing = me, .leads = me->rank == 0};
-    mlp_apply_gradient(&s, a->trainer, a->gradient, &a->move);
-}
-
 static int is_finite(const mlp_network *net, const void *gradient) {
     int finite = 1;
     for (int l = 0; l < net->n_layers; l++) {
@@ -438,11 +424,15 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     if (!status) status = mlp_trainer_ensure(t, (mlp_capacity){.has_squares = settings->clip_norm > 0});
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
-    application a = {.pass = {.net = t->net, .lowest = t->lowest_trainable}, .trainer = t, .gradient = gradient,
-                     .move = mlp_move_of(settings, t->updates + 1)};
-    atomic_init(&a.pass.stop, MLP_OK);
+    mlp_pass pass = {.net = t->net, .lowest = t->lowest_trainable};
+    atomic_init(&pass.stop, MLP_OK);
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
-    if (!mlp_team_run(mlp_team_size(threads, FLOPS_OF_A_STEP * numbers), run_application, &a)) return MLP_FORKED;
+    mlp_move move = mlp_move_of(settings, t->updates + 1);
+    mlp_call call;
+    mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers));
+    mlp_step s = {.pass = &pass, .net = t->net, .kernels = t->net->kernels, .call = &call, .parts = call.parts};
+    mlp_apply_gradient(&s, t, gradient, &move);
+    mlp_call_end(&call);
     t->updates++;
     t->steps++;
     return MLP_OK;

@@ -39,17 +39,29 @@ static mlp_parameter with_state(const mlp_trainer *t, void *values, const void *
     return p;
 }
 
-// This member's block of layer l's W.
-static mlp_block my_block(const mlp_step *s, int l) {
+// What the parts of a phase here share.
+typedef struct {
+    const mlp_step *step;
+    const mlp_trainer *trainer;
+    const mlp_move *move;
+    void *out;             // gradient or sum that is written
+    const void *gradient;  // that is read
+    int64_t chunk;         // of the rows of step
+    int64_t next;          // rows of the next minibatch
+    double factor;
+    double *squares;
+    const mlp_sums *sums;
+    int64_t chunks;        // of the minibatch
+} update_job;
+
+static mlp_block block_of(const mlp_step *s, int l, mlp_part part) {
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    return mlp_block_of(s->kernels, mlp_my_part(s), spec->n_in, UPDATE_ROWS, spec->n_out);
+    return mlp_block_of(s->kernels, part, spec->n_in, UPDATE_ROWS, spec->n_out);
 }
 
-// Whether this member updates biases and slopes: those of its columns, or, if W is split by rows, all by the last
-// member, since rank 0 also sums the losses.
-static int has_vectors(const mlp_step *s, int l) {
-    int by_rows = mlp_by_rows(s->kernels, s->sharing->size, s->net->layers[l].spec.n_out);
-    return !by_rows || s->sharing->rank == s->sharing->size - 1;
+// Whether this part has biases and slopes: those of its columns, or, if W is split by rows, all in the last part.
+static int has_vectors(const mlp_step *s, int l, mlp_part part) {
+    return !mlp_by_rows(s->kernels, part.of, s->net->layers[l].spec.n_out) || part.number == part.of - 1;
 }
 
 static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
@@ -60,11 +72,10 @@ static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {
 
 #define PREFETCH_BYTES 32768  // smaller minibatches are not worth prefetching
 
-// This member's part of the next minibatch, to be prefetched during `tiles` tiles, since shuffled rows are scattered in
-// memory.
-static mlp_prefetch prefetch_of(const mlp_step *s, int64_t rows, int64_t tiles) {
+// A part of the next minibatch, to be prefetched during `tiles` tiles, since shuffled rows are scattered in memory.
+static mlp_prefetch prefetch_of(const mlp_step *s, int64_t rows, int64_t tiles, mlp_part part) {
     int64_t i0, i1;
-    mlp_share(s->sharing->rank, s->sharing->size, rows, 1, &i0, &i1);
+    mlp_share(part, rows, 1, &i0, &i1);
     mlp_prefetch prefetch = mlp_prefetch_of(s->examples, s->batch.first + s->batch.rows, i0, i1, tiles);
     if (rows * prefetch.row_bytes < PREFETCH_BYTES) prefetch.rows = 0;
     return prefetch;
@@ -75,17 +86,19 @@ static int64_t tiles_of(const mlp_step *s, mlp_block block) {
     return ((block.i1 - block.i0 + rows - 1) / rows) * ((block.j1 - block.j0 + cols - 1) / cols);
 }
 
-static void update(const mlp_step *s, const mlp_trainer *t, int l, const mlp_move *move, int64_t next) {
+static void update(const update_job *job, int l, mlp_part part) {
+    const mlp_step *s = job->step;
+    const mlp_trainer *t = job->trainer;
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_update rule = rule_for(layer, move);
-    mlp_block mine = my_block(s, l);
+    mlp_update rule = rule_for(layer, job->move);
+    mlp_block mine = block_of(s, l, part);
     mlp_prefetch prefetch = {0};
-    if (l == 0) prefetch = prefetch_of(s, next, tiles_of(s, mine));
+    if (l == 0) prefetch = prefetch_of(s, job->next, tiles_of(s, mine), part);
     const void *delta = s->space->delta[l];
     s->kernels->update_weights(with_state(t, layer->W, layer->mask), layer->stride, mlp_input_of(s, l), delta,
-                               s->batch.rows, n_in, n_out, mine, &rule, &prefetch, s->scratch);
-    if (!has_vectors(s, l)) return;
+                               s->batch.rows, n_in, n_out, mine, &rule, &prefetch, mlp_scratch(s, part));
+    if (!has_vectors(s, l, part)) return;
     if (layer->b) {
         s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &rule);
     }
@@ -102,60 +115,85 @@ static const void *rows_at(const mlp_step *s, const void *matrix, int64_t row, i
 }
 
 // The gradient of layer l over rows [first, first + rows) of s, which are chunk number `chunk`.
-static void store(const mlp_step *s, int l, void *block, const mlp_update *rule, int64_t chunk, int64_t first,
-                  int64_t rows) {
+static void store(const update_job *job, int l, const mlp_update *rule, int64_t first, int64_t rows, mlp_part part) {
+    const mlp_step *s = job->step;
+    void *block = job->out;
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_block mine = my_block(s, l);
+    mlp_block mine = block_of(s, l, part);
     mlp_parameter W = {.values = layer->W, .mask = layer->mask};
     const void *x = rows_at(s, mlp_input_of(s, l), first, n_in), *delta = rows_at(s, s->space->delta[l], first, n_out);
     s->kernels->weight_gradient(mlp_in_block(s->net, block, layer->W), layer->stride, W, layer->stride, x, delta, rows,
-                                n_in, n_out, mine, rule, s->scratch);
-    if (!has_vectors(s, l)) return;
+                                n_in, n_out, mine, rule, mlp_scratch(s, part));
+    if (!has_vectors(s, l, part)) return;
     if (layer->b) {
         s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->b), delta, rows, n_out, mine.j0, mine.j1, rule);
     }
     if (layer->slopes) {
-        const void *slope = rows_at(s, s->space->slope[l], chunk, n_out);
+        const void *slope = rows_at(s, s->space->slope[l], job->chunk, n_out);
         s->kernels->bias_gradient(mlp_in_block(s->net, block, layer->slopes), slope, 1, n_out, mine.j0,
                                   end_of_slopes(layer, mine), rule);
     }
 }
 
-void mlp_store_gradient(const mlp_step *s, void *gradient, const mlp_move *move) {
+static void store_gradient(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
-        mlp_update rule = gradient_rule(&s->net->layers[l], move);
-        if (has_gradient(s, l)) store(s, l, gradient, &rule, 0, 0, s->batch.rows);
+        mlp_update rule = gradient_rule(&s->net->layers[l], job->move);
+        if (has_gradient(s, l)) store(job, l, &rule, 0, s->batch.rows, part);
     }
 }
 
-void mlp_store_chunk(const mlp_step *s, void *sum, int64_t chunk) {
+void mlp_store_gradient(mlp_step *s, void *gradient, const mlp_move *move) {
+    mlp_step_run(s, store_gradient, &(update_job){.step = s, .out = gradient, .move = move});
+}
+
+static void store_chunk(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
     const mlp_update rule = {.scale = 1};
-    int64_t rows = mlp_rows_of_chunk(s->batch.rows, s->pass->chunk_rows, chunk);
+    int64_t length = s->pass->chunk_rows, rows = mlp_rows_of_chunk(s->batch.rows, length, job->chunk);
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
-        if (has_gradient(s, l)) store(s, l, sum, &rule, chunk, chunk * s->pass->chunk_rows, rows);
+        if (has_gradient(s, l)) store(job, l, &rule, job->chunk * length, rows, part);
     }
 }
 
-void mlp_join_sums(const mlp_step *s, mlp_sums *sums, int64_t chunks) {
-    const char *parameters = s->net->parameters, *lowest = parameters + s->net->bytes;  // if all layers are frozen
+void mlp_store_chunk(mlp_step *s, void *sum, int64_t chunk) {
+    mlp_step_run(s, store_chunk, &(update_job){.step = s, .out = sum, .chunk = chunk});
+}
+
+static void join_sums(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
+    mlp_sums sums = *job->sums;
+    const char *parameters = s->net->parameters, *lowest = parameters + s->net->bytes;  // if all are frozen
     if (s->pass->lowest < s->net->n_layers) lowest = s->net->layers[s->pass->lowest].W;
     int64_t size = (int64_t)s->kernels->real_size, before = (lowest - parameters) / size, i0, i1;
     int64_t numbers = (int64_t)s->net->bytes / size - before;
-    mlp_share(s->sharing->rank, s->sharing->size, numbers, mlp_line_or(s->kernels, 1), &i0, &i1);
-    for (; mlp_last_sums_join(sums, chunks); mlp_pop_sum(sums)) {
-        s->kernels->add(sums->sum[sums->n - 2], sums->sum[sums->n - 1], before + i0, before + i1);
+    mlp_share(part, numbers, mlp_line_or(s->kernels, 1), &i0, &i1);
+    for (; mlp_last_sums_join(&sums, job->chunks); mlp_pop_sum(&sums)) {
+        s->kernels->add(sums.sum[sums.n - 2], sums.sum[sums.n - 1], before + i0, before + i1);
     }
 }
 
-void mlp_finish_gradient(const mlp_step *s, void *gradient, const mlp_move *move) {
+void mlp_join_sums(mlp_step *s, mlp_sums *sums, int64_t chunks) {
+    if (!mlp_last_sums_join(sums, chunks)) return;
+    mlp_step_run(s, join_sums, &(update_job){.step = s, .sums = sums, .chunks = chunks});
+    while (mlp_last_sums_join(sums, chunks)) mlp_pop_sum(sums);
+}
+
+static void finish_gradient(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
+    void *gradient = job->out;
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
         const mlp_layer *layer = &s->net->layers[l];
         if (!has_gradient(s, l)) continue;
-        mlp_update rule = gradient_rule(layer, move);
+        mlp_update rule = gradient_rule(layer, job->move);
         mlp_parameter W = {.values = layer->W, .mask = layer->mask}, b = {.values = layer->b};
         mlp_parameter slopes = {.values = layer->slopes};
-        mlp_block mine = my_block(s, l), vector = {0, has_vectors(s, l), mine.j0, mine.j1};
+        mlp_block mine = block_of(s, l, part), vector = {0, has_vectors(s, l, part), mine.j0, mine.j1};
         s->kernels->scale_gradient(mlp_in_block(s->net, gradient, W.values), W, layer->stride, mine, &rule);
         rule.l1 = rule.l2 = 0;
         if (layer->b) s->kernels->scale_gradient(mlp_in_block(s->net, gradient, b.values), b, 0, vector, &rule);
@@ -166,18 +204,23 @@ void mlp_finish_gradient(const mlp_step *s, void *gradient, const mlp_move *move
     }
 }
 
+void mlp_finish_gradient(mlp_step *s, void *gradient, const mlp_move *move) {
+    mlp_step_run(s, finish_gradient, &(update_job){.step = s, .out = gradient, .move = move});
+}
+
 // ---- Clipping by norm ----
 
 // Sums of squares per layer: one for each row of W, one for b, one for the slopes.
 static int64_t squares_in(const mlp_layer *layer) { return layer->spec.n_in + 2; }
 
 // Sums of squares of layer l's gradient times `factor`, a power of two.
-static void measure_layer(const mlp_step *s, int l, double *squares, const void *gradient, double factor) {
+static void measure_layer(const mlp_step *s, int l, double *squares, const void *gradient, double factor,
+                          mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out, slopes = layer->spec.shared ? 1 : n_out, i0, i1;
-    mlp_share(s->sharing->rank, s->sharing->size, n_in, 1, &i0, &i1);
+    mlp_share(part, n_in, 1, &i0, &i1);
     s->kernels->sum_squares(squares, mlp_at(s->net, gradient, layer->W), layer->stride, i0, i1, n_out, factor);
-    if (!s->leads) return;
+    if (part.number > 0) return;
     squares[n_in] = squares[n_in + 1] = 0;
     if (layer->b) {
         s->kernels->sum_squares(squares + n_in, mlp_at(s->net, gradient, layer->b), n_out, 0, 1, n_out, factor);
@@ -198,35 +241,44 @@ static double sum_of_squares(const mlp_step *s, const double *squares) {
     return sum;
 }
 
-// The 2-norm of the gradient times `factor`.
-static double norm_of(mlp_step *s, double *squares, const void *gradient, double factor) {
-    double *of_layer = squares;
+static void measure(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
+    double *of_layer = job->squares;
     for (int l = s->pass->lowest; l < s->net->n_layers; l++) {
         const mlp_layer *layer = &s->net->layers[l];
-        if (layer->spec.trainable) measure_layer(s, l, of_layer, gradient, factor);
+        if (layer->spec.trainable) measure_layer(s, l, of_layer, job->gradient, job->factor, part);
         of_layer += squares_in(layer);
     }
-    mlp_await_others(s, 0);
+}
+
+// The 2-norm of the gradient times `factor`.
+static double norm_of(mlp_step *s, double *squares, const void *gradient, double factor) {
+    mlp_step_run(s, measure, &(update_job){.step = s, .squares = squares, .gradient = gradient, .factor = factor});
     return sqrt(sum_of_squares(s, squares));
 }
 
-// The factor that clips the gradient to norm `most`; the same on every member. If the squares overflow, the norm is
+// The factor that clips the gradient to norm `most`. If the squares overflow, the norm is
 // infinite and the factor would be 0, so it is measured again after scaling by `small`: then the sum of 2^33 squares of
 // the largest finite number does not overflow.
 static double clip_factor(mlp_step *s, double *squares, const void *gradient, double most) {
     const double small = 0x1p-530;
     double norm = norm_of(s, squares, gradient, 1);
     if (!isinf(norm)) return norm > most ? most / norm : 1;
-    mlp_await_others(s, 0);
     return most / norm_of(s, squares, gradient, small) * small;
 }
 
 // ---- Applying ----
 
-static void apply(const mlp_step *s, const mlp_trainer *t, int l, const void *gradient, mlp_update rule) {
+static void apply(const update_job *job, int l, mlp_part part) {
+    const mlp_step *s = job->step;
+    const mlp_trainer *t = job->trainer;
     const mlp_layer *layer = &s->net->layers[l];
-    mlp_block mine = my_block(s, l), vector = {0, has_vectors(s, l), mine.j0, mine.j1};
-    rule.l1 = rule.l2 = 0;  // the gradient contains the penalties
+    const void *gradient = job->gradient;
+    mlp_update rule = rule_for(layer, job->move);
+    mlp_block mine = block_of(s, l, part), vector = {0, has_vectors(s, l, part), mine.j0, mine.j1};
+    rule.scale = job->factor;  // the gradient contains move->scale
+    rule.l1 = rule.l2 = 0;     // and the penalties
     s->kernels->apply_gradient(with_state(t, layer->W, layer->mask), mlp_at(s->net, gradient, layer->W), layer->stride,
                                mine, &rule);
     rule.weight_decay = 0;
@@ -234,44 +286,46 @@ static void apply(const mlp_step *s, const mlp_trainer *t, int l, const void *gr
         s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_at(s->net, gradient, layer->b), 0, vector, &rule);
     }
     vector.j1 = end_of_slopes(layer, mine);
-    if (layer->slopes && vector.j0 < vector.j1) {  // a shared slope belongs to the first member's columns
+    if (layer->slopes && vector.j0 < vector.j1) {  // a shared slope belongs to the first part's columns
         const void *slopes = mlp_at(s->net, gradient, layer->slopes);
         s->kernels->apply_gradient(with_state(t, layer->slopes, NULL), slopes, 0, vector, &rule);
     }
 }
 
 // Srebro, Rennie and Jaakkola (2005): no unit's weights become longer than max_norm.
-static void limit_weights(mlp_step *s, int l, double max_norm) {
-    const mlp_layer *layer = &s->net->layers[l];
-    int64_t n_out = layer->spec.n_out;
-    mlp_block mine = mlp_block_of(s->kernels, mlp_my_part(s), layer->spec.n_in, 1, n_out);
-    if (mlp_by_rows(s->kernels, s->sharing->size, n_out)) {
-        mlp_await_others(s, 0);
-        mlp_share(s->sharing->rank, s->sharing->size, n_out, mlp_line_or(s->kernels, 1), &mine.j0, &mine.j1);
+static void limit_all(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
+    for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
+        const mlp_layer *layer = &s->net->layers[l];
+        int64_t j0, j1;
+        mlp_share(part, layer->spec.n_out, mlp_line_or(s->kernels, 1), &j0, &j1);
+        if (!layer->spec.trainable) continue;
+        s->kernels->limit_columns(layer->W, layer->stride, layer->spec.n_in, j0, j1, job->move->settings->max_norm);
     }
-    s->kernels->limit_columns(layer->W, layer->stride, layer->spec.n_in, mine.j0, mine.j1, max_norm);
 }
 
-static void limit_all(mlp_step *s, const mlp_settings *settings) {
-    for (int l = s->net->n_layers - 1; settings->max_norm > 0 && l >= s->pass->lowest; l--) {
-        if (s->net->layers[l].spec.trainable) limit_weights(s, l, settings->max_norm);
+static void update_all(void *context, mlp_part part) {
+    const update_job *job = context;
+    const mlp_step *s = job->step;
+    for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
+        if (!s->net->layers[l].spec.trainable) continue;
+        if (job->gradient) apply(job, l, part);
+        else update(job, l, part);
     }
+}
+
+static void run_update(mlp_step *s, update_job *job) {
+    mlp_step_run(s, update_all, job);
+    if (job->move->settings->max_norm > 0) mlp_step_run(s, limit_all, job);
 }
 
 void mlp_update_parameters(mlp_step *s, mlp_trainer *t, const mlp_move *move, int64_t next) {
-    for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
-        if (s->net->layers[l].spec.trainable) update(s, t, l, move, next);
-    }
-    limit_all(s, move->settings);
+    run_update(s, &(update_job){.step = s, .trainer = t, .move = move, .next = next});
 }
 
 void mlp_apply_gradient(mlp_step *s, mlp_trainer *t, const void *gradient, const mlp_move *move) {
     double factor = 1, most = move->settings->clip_norm;
     if (most > 0) factor = clip_factor(s, t->squares, gradient, most);
-    for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
-        mlp_update rule = rule_for(&s->net->layers[l], move);
-        rule.scale = factor;  // the gradient contains move->scale
-        if (s->net->layers[l].spec.trainable) apply(s, t, l, gradient, rule);
-    }
-    limit_all(s, move->settings);
+    run_update(s, &(update_job){.step = s, .trainer = t, .move = move, .gradient = gradient, .factor = factor});
 }

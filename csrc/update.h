@@ -22,20 +22,17 @@ static inline mlp_move mlp_move_of(const mlp_settings *settings, int64_t t) {
 
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows);
 
-// All of these are called by every member, which does its part. They contain the barriers they need, but none at the
-// end.
-
 // One step of the parameters of all trainable layers from delta of s, fused with the gradient. next: number of rows of
 // the next minibatch, for prefetching.
 void mlp_update_parameters(mlp_step *s, mlp_trainer *t, const mlp_move *move, int64_t next);
 // The gradient of s, which is a single chunk.
-void mlp_store_gradient(const mlp_step *s, void *gradient, const mlp_move *move);
+void mlp_store_gradient(mlp_step *s, void *gradient, const mlp_move *move);
 // sum = the gradient of the sum of the losses over chunk `chunk` of the rows of s.
-void mlp_store_chunk(const mlp_step *s, void *sum, int64_t chunk);
+void mlp_store_chunk(mlp_step *s, void *sum, int64_t chunk);
 // Adds the last sums to their siblings in the tree over `chunks` chunks, as long as both are complete.
-void mlp_join_sums(const mlp_step *s, mlp_sums *sums, int64_t chunks);
+void mlp_join_sums(mlp_step *s, mlp_sums *sums, int64_t chunks);
 // Turns the sum over all chunks into the gradient: scale, penalties, masks.
-void mlp_finish_gradient(const mlp_step *s, void *gradient, const mlp_move *move);
+void mlp_finish_gradient(mlp_step *s, void *gradient, const mlp_move *move);
 // One step of the parameters of all trainable layers from a gradient, clipped to clip_norm.
 void mlp_apply_gradient(mlp_step *s, mlp_trainer *t, const void *gradient, const mlp_move *move);
 

@@ -19,7 +19,7 @@ except ImportError as error:
     raise
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
-_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/team.c
+_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew.c
 
 from . import (  # noqa: E402
     activations,

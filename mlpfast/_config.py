@@ -10,7 +10,7 @@ from ._scalars import whole_number
 
 __version__ = "0.1.0"
 
-MOST_THREADS = 256  # as in csrc/team.c
+MOST_THREADS = 256  # as in csrc/crew.c
 
 _most_threads = None  # the argument of set_num_threads
 

@@ -20,7 +20,7 @@ import collections
 
 import numpy as np
 
-from mlpfast._custom cimport (Custom, callers_errors, custom_backward, custom_forward, custom_loss, custom_loss_of,
+from mlpfast._custom cimport (Custom, custom_backward, custom_forward, custom_loss, custom_loss_of,
                               custom_rows, poll_state)
 from mlpfast._declarations cimport *
 from mlpfast._fpmode cimport CallersTurn, on_callers_turn
@@ -164,7 +164,7 @@ def forks():
 
 def threads_for(int asked, double flops):
     """How many threads to use for that many floating-point operations; asked: from checked_threads."""
-    return mlp_team_size(asked, flops)
+    return mlp_crew_size(asked, flops)
 
 
 # ---- Settings and schedules, which are looked at in every step ----
@@ -317,9 +317,9 @@ cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
 
 # ---- Interrupts ----
 
-cdef inline poll_state polled(list caught, void *data, void *errors):
+cdef inline poll_state polled(list caught, void *data):
     """The context of a call that begins now. The call names every member: a literal may leave members unset."""
-    return poll_state(now(), <void *>caught, data, errors)
+    return poll_state(now(), <void *>caught, data)
 
 
 cdef double POLL_SECONDS = 0.05  # each poll takes the GIL; Ctrl-C is answered within 0.2 s
@@ -355,9 +355,6 @@ cdef int raise_status(mlp_status status, list caught) except -1:
         raise caught[0]
     if status in (MLP_OK, MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE):
         return 0
-    if status == MLP_FORKED:
-        raise RuntimeError("a signal handler forked this process during a call on several threads, which are in the "
-                           "parent: the call cannot go on here, and what it was writing is partly written")
     # Interrupted without an exception: a function of the caller's, or NumPy for it, had no memory to say more.
     if status == MLP_NO_MEMORY or status == MLP_TOO_LARGE or status == MLP_INTERRUPTED:
         raise MemoryError("not enough memory for arrays of these sizes")
@@ -592,8 +589,7 @@ cdef class Network:
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef dict errors = callers_errors() if self.has_custom else {}
-        cdef poll_state state = polled(caught, NULL, <void *>errors)
+        cdef poll_state state = polled(caught, NULL)
         cdef void *to = address(out)
         cdef mlp_status status
         with nogil:
@@ -621,8 +617,7 @@ cdef class Network:
         data.check(self)
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
-        cdef dict errors = callers_errors() if self.has_custom else {}
-        cdef poll_state state = polled(caught, NULL, <void *>errors)
+        cdef poll_state state = polled(caught, NULL)
         cdef mlp_loss spec = loss_spec(loss, None)
         cdef mlp_result result
         cdef mlp_status status
@@ -857,7 +852,7 @@ cdef class Trainer:
 
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
-        cdef poll_state state = polled(caught, NULL, NULL)
+        cdef poll_state state = polled(caught, NULL)
         cdef mlp_result result
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
@@ -888,7 +883,7 @@ cdef class Trainer:
         cdef const double *lr = <const double *>address_or_null(rates)
         cdef const double *momentum = <const double *>address_or_null(momenta)
         cdef list caught = []
-        cdef poll_state state = polled(caught, <void *>data, NULL)
+        cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
@@ -904,7 +899,7 @@ cdef class Trainer:
         """Train on all rows as one minibatch -> (status name, result)."""
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = polled(caught, <void *>data, NULL)
+        cdef poll_state state = polled(caught, <void *>data)
         cdef mlp_result result
         cdef mlp_status status
         self.network.begin_training()
@@ -925,7 +920,7 @@ cdef class Trainer:
                 return self.gradient(data, settings, threads, options, True)
         data.check(self.network)
         cdef list caught = []
-        cdef poll_state state = polled(caught, <void *>data, NULL)
+        cdef poll_state state = polled(caught, <void *>data)
         cdef void *block = self.block()
         cdef mlp_result result
         cdef mlp_status status

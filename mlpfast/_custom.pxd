@@ -9,7 +9,6 @@ cdef struct poll_state:
     double last   # when signals were last looked at, in seconds
     void *caught  # a list: the exception that ends the call
     void *data    # the _core.Data of the call where the loss is Custom; or NULL
-    void *errors  # callers_errors() where worker threads may call functions of the caller's; else {} or NULL
 
 
 cdef class Custom:
@@ -19,7 +18,6 @@ cdef class Custom:
     cdef copy(self, const void *data, int64_t rows, int64_t n)
 
 
-cdef dict callers_errors()
 cdef multiply(delta, slopes)
 cdef Custom custom_loss_of(loss, dtype)
 cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil

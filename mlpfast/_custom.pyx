@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Functions of the caller's (activations.Custom, losses.Custom) as the core calls them, on whatever thread."""
+"""Functions of the caller's (activations.Custom, losses.Custom) as the core calls them, on the thread that has called the core."""
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy
@@ -7,7 +7,7 @@ from libc.string cimport memcpy
 import numpy as np
 
 from mlpfast._declarations cimport mlp_fpmode_enter_core, mlp_fpmode_enter_default, mlp_truth
-from mlpfast._fpmode cimport CallersTurn, SilentErrors, errors_are_silent
+from mlpfast._fpmode cimport SilentErrors
 from mlpfast._memory cimport address, view
 
 cnp.import_array()
@@ -25,22 +25,6 @@ cdef class Custom:
     cdef copy(self, const void *data, int64_t rows, int64_t n):
         """What a Python function gets: it may keep it, or write to it."""
         return self.matrix(data, rows, n).copy()
-
-
-cdef dict callers_errors():
-    with CallersTurn():
-        return {**np.geterr(), "call": np.geterrcall()}
-
-
-cdef SilentErrors errors_of(void *call):
-    """NumPy's error state for a function that the core calls. A worker thread does not inherit the caller's: it is set
-    there for the time of the call."""
-    cdef poll_state *state = <poll_state *>call
-    cdef dict errors = {} if state == NULL or state.errors == NULL else <dict>state.errors
-    if errors and not errors_are_silent():
-        np.seterrcall(errors["call"])
-        np.seterr(**{name: errors[name] for name in errors if name != "call"})
-    return SilentErrors()
 
 
 cdef void give_up(void *call, error) noexcept:
@@ -70,7 +54,7 @@ cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t 
     with gil:
         mlp_fpmode_enter_default()
         try:
-            with errors_of(call):
+            with SilentErrors():
                 custom = <Custom>self
                 custom.matrix(a, rows, n)[...] = custom.functions.values(custom.copy(z, rows, n))
             failed = 0
@@ -85,7 +69,7 @@ cdef int custom_backward(void *self, void *call, void *delta, const void *z, int
     with gil:
         mlp_fpmode_enter_default()
         try:
-            with errors_of(call):
+            with SilentErrors():
                 custom = <Custom>self
                 slopes = custom.functions.derivatives(custom.copy(z, rows, n))
                 multiply(custom.matrix(delta, rows, n), slopes)
@@ -102,7 +86,7 @@ cdef int custom_loss(void *self, void *call, void *delta, double *row_loss, cons
     with gil:
         mlp_fpmode_enter_default()
         try:
-            with errors_of(call):
+            with SilentErrors():
                 custom_rows(<Custom>self, delta, row_loss, a, <object>(<poll_state *>call).data, truth, rows, n)
             failed = 0
         except BaseException as error:

@@ -38,7 +38,7 @@ cdef extern from "vocabulary.h":
 cdef extern from "mlpfast.h":
     ctypedef enum mlp_status:
         MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE, MLP_FORKED
+        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE
     ctypedef enum mlp_dtype:
         MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
     ctypedef struct mlp_custom_activation:
@@ -149,8 +149,8 @@ cdef extern from "mlpfast.h":
     void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
     void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
 
-cdef extern from "team.h":
-    int mlp_team_size(int, double)
+cdef extern from "crew.h":
+    int mlp_crew_size(int, double)
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()

@@ -10,5 +10,4 @@ cdef class CallersTurn:
     cdef unsigned short x87
 
 
-cdef bint errors_are_silent() except *
 cpdef object on_callers_turn(function, argument)

@@ -11,10 +11,6 @@ from mlpfast._declarations cimport (mlp_fpmode, mlp_fpmode_enter_default, mlp_fp
 cdef object silent_errors = contextvars.ContextVar("mlpfast_silent_errors", default=None)  # the one in force
 
 
-cdef bint errors_are_silent() except *:
-    return silent_errors.get() is not None
-
-
 cdef class SilentErrors:
     """`with SilentErrors():` NumPy says nothing of overflow, underflow and invalid operations, whatever the caller has
     set with numpy.seterr: results are checked where it matters. Within another SilentErrors it does nothing."""

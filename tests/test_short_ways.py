@@ -329,11 +329,11 @@ print(len(os.listdir("/proc/self/task")))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
-def test_a_team_is_no_larger_than_the_machine(tmp_path, monkeypatch):
+def test_no_more_threads_than_the_machine_has(tmp_path, monkeypatch):
     monkeypatch.delenv("MLPFAST_OVERSUBSCRIBE")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     done = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert int(done.stdout) <= len(os.sched_getaffinity(0))
+    assert int(done.stdout) <= len(os.sched_getaffinity(0)) + 1  # one sleeps: the one that made the helpers
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
@@ -343,4 +343,4 @@ def test_the_tests_get_the_threads_they_ask_for(tmp_path, monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     program = THREADS.replace("threads=100", "threads=9")
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert int(done.stdout) == 9
+    assert int(done.stdout) == 9 + 1

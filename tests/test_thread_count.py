@@ -21,7 +21,8 @@ X = np.ones((500, 256), np.float32)
 mlpfast.Trainer(net, "half_squared_error", seed=0).fit(X, np.ones((500, 10)))
 net.predict(X)
 config = mlpfast.show_config("dicts")
-print(json.dumps([config["processors"], config["threads"], len(os.listdir("/proc/self/task")) - before + 1]))
+new = len(os.listdir("/proc/self/task")) - before  # helpers, and the one that made them, which sleeps
+print(json.dumps([config["processors"], config["threads"], max(new, 1)]))
 """
 
 

@@ -1,0 +1,67 @@
+// Threads: a caller does its work in phases of parts; helpers take parts of it if they are there. The caller waits for a
+// helper only while that one holds a part. crew.c is the only file that knows where threads come from.
+#ifndef MLP_CREW_H
+#define MLP_CREW_H
+
+#include <stdint.h>
+
+#include "fpmode.h"
+
+// Part `number` of `of` equal ones. All parts of a phase can be computed concurrently, by any threads: the results must
+// not depend on who computes a part.
+typedef struct {
+    int number, of;
+} mlp_part;
+
+typedef void mlp_work(void *context, mlp_part part);
+
+typedef struct mlp_slot mlp_slot;
+
+// A call of the library that has phases, by the thread that entered it.
+typedef struct {
+    int most;        // parts that memory was reserved for
+    int parts;       // into which phases are cut from now on
+    mlp_slot *slot;  // where helpers look for parts; NULL: none will come
+    mlp_fpmode callers_mode;
+} mlp_call;
+
+// The caller enters the core's floating-point mode; helpers are in it. parts: at most, from mlp_crew_size.
+void mlp_call_begin(mlp_call *call, int parts);
+// Looks again which helpers are there: sets call->parts.
+void mlp_call_refresh(mlp_call *call);
+// Computes all parts of a phase, and returns when they are done.
+void mlp_call_run(mlp_call *call, mlp_work *work, void *context);
+void mlp_call_end(mlp_call *call);
+
+// How many parts are worth having for phases of that many floating-point operations, when `asked` threads were asked
+// for: asked > 0 is taken as it is; otherwise the work decides, at most -asked if negative. Never more than there are
+// processors, unless that was allowed. The bound is the largest possible value for the same arguments.
+int mlp_crew_bound(int asked, double flops_per_phase);
+int mlp_crew_size(int asked, double flops_per_phase);
+
+// A monotonic clock.
+double mlp_seconds(void);
+
+// The number of forks between the process that loaded the library and this one.
+int mlp_forks(void);
+// This thread, and the one that a forked child has of its parent's, as numbers that other threads do not have; 0: none.
+unsigned long mlp_this_thread(void);
+unsigned long mlp_survivor(void);
+
+// Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take it.
+void mlp_lock(int *lock);
+void mlp_unlock(int *lock);
+
+// Part `number` of 0..n-1 cut into `of` parts: [*begin, *end), contiguous, in whole units but for the last.
+static inline void mlp_share(mlp_part part, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {
+    *begin = 0, *end = n;
+    if (part.of == 1) return;  // divisions are a considerable part of a small step
+    int64_t units = n / unit + (n % unit != 0), each = units / part.of, more = units % part.of;
+    int64_t first = part.number * each + (part.number < more ? part.number : more);
+    int64_t last = first + each + (part.number < more);
+    *begin = first * unit;
+    *end = last * unit < n ? last * unit : n;
+    if (*begin > n) *begin = n;
+}
+
+#endif
