@@ -66,7 +66,9 @@ typedef struct {
 static mlp_slot slots[MOST_CALLS];
 static struct {
     int lock;             // around making and dismissing it
-    int wanted;           // helpers to be made
+    pthread_t opener;     // the thread that opened the region of the helpers
+    int has_opener;
+    atomic_int wanted;    // helpers to be made
     atomic_int size;      // helpers that there are
     atomic_int left;      // of those that are to leave
     atomic_uint number, opened;  // of the newest crew, and of the newest whose helpers are there
@@ -255,31 +257,53 @@ static int available_threads(int wanted) {
 }
 #endif
 
-static void *open_region(void *unused) {
-    unsigned number = atomic_load(&crew.number);
 #ifdef _OPENMP
-    int helpers = available_threads(crew.wanted);
+// rank 0 tells that the helpers of crew `number` are there, unless they are to leave before they have begun.
+static void tell_size(unsigned number, int size) {
+    while (!try_lock(&crew.lock)) {
+        if (atomic_load(&crew.number) != number) return;
+        sched_yield();
+    }
+    if (atomic_load(&crew.number) == number) {
+        atomic_store(&crew.size, size);
+        atomic_store(&crew.opened, number);
+    }
+    mlp_unlock(&crew.lock);
+}
+
+static void *open_region(void *argument) {
+    unsigned number = (unsigned)(uintptr_t)argument;
+    int helpers = available_threads(atomic_load(&crew.wanted));
 #pragma omp parallel num_threads(helpers + 1)
     {
         int rank = omp_get_thread_num();
-        if (rank > 0) help(&crew.helpers[rank - 1]);
-        else {
-            atomic_store(&crew.size, omp_get_num_threads() - 1);
-            atomic_store(&crew.opened, number);
+        if (rank == 0) {
+            tell_size(number, omp_get_num_threads() - 1);
             // The end of the region may spin for as long as it waits.
             while (atomic_load(&crew.number) == number) sleep_while(&crew.number, number);
+        } else {
+            while (atomic_load(&crew.opened) != number && atomic_load(&crew.number) == number) sched_yield();
+            if (atomic_load(&crew.opened) == number) help(&crew.helpers[rank - 1]);
         }
     }
-#else
-    atomic_store(&crew.opened, number);
-#endif
-    return unused;
+    return NULL;
 }
+#else
+static void *open_region(void *argument) { return argument; }
+#endif
 
 // ---- The crew ----
 
-// Helpers finish the parts they hold, and leave. Their threads may end later: LLVM's OpenMP holds a lock during a fork
-// that they need for it. Under the lock.
+// LLVM's OpenMP holds a lock during a fork that its threads need to end, and takes care of the child itself. libgomp does
+// not: a child forked in the middle of the end of a region would inherit half of it.
+#if defined(_OPENMP) && !defined(__clang__)
+extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // defined if LLVM's runtime replaces libgomp
+static int waits_for_end(void) { return !__kmpc_global_thread_num; }
+#else
+static int waits_for_end(void) { return 0; }
+#endif
+
+// Helpers finish the parts they hold, and leave. Under the lock.
 static void dismiss(void) {
     int size = atomic_load(&crew.size);
     atomic_store(&crew.left, 0);
@@ -291,26 +315,32 @@ static void dismiss(void) {
         wake(&crew.helpers[i].place);
     }
     while (atomic_load(&crew.left) < size) sched_yield();
+    if (crew.has_opener && waits_for_end()) pthread_join(crew.opener, NULL);
+    else if (crew.has_opener) pthread_detach(crew.opener);
+    crew.has_opener = 0;
     atomic_store(&crew.size, 0);
 }
 
-// Sees to it that there are that many helpers. A thread that cannot be made is no error.
+// Makes that many helpers if there are fewer, and waits for them, but not longer than until a fork: LLVM's OpenMP may
+// keep them from coming before it is over. A thread that cannot be made is no error.
 static void make_crew(int helpers) {
     sigset_t all, before;
-    pthread_t opener;
+    if (!mlp_has_openmp()) return;
     mlp_lock(&crew.lock);
-    if (atomic_load(&crew.size) < helpers) {
+    if (!crew.has_opener || atomic_load(&crew.wanted) < helpers) {
         dismiss();
-        crew.wanted = helpers;
+        atomic_store(&crew.wanted, helpers);
         for (int i = 0; i < helpers; i++) atomic_store(&crew.helpers[i].place, 0);
+        void *number = (void *)(uintptr_t)atomic_load(&crew.number);
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);  // signals are for the program's own threads
-        int failed = pthread_create(&opener, NULL, open_region, NULL);
+        crew.has_opener = pthread_create(&crew.opener, NULL, open_region, number) == 0;
         pthread_sigmask(SIG_SETMASK, &before, NULL);
-        if (!failed) pthread_detach(opener);
-        while (!failed && atomic_load(&crew.opened) != atomic_load(&crew.number)) sched_yield();
     }
+    unsigned number = atomic_load(&crew.number);
+    int comes = crew.has_opener;
     mlp_unlock(&crew.lock);
+    while (comes && atomic_load(&crew.opened) != number && atomic_load(&crew.number) == number) sched_yield();
 }
 
 static void before_fork(void) {
@@ -402,7 +432,9 @@ void mlp_call_begin(mlp_call *call, int parts) {
     call->callers_mode = mlp_fpmode_enter_core();
     if (call->most == 1) return;
     int helpers = call->most - 1, others = mlp_processors() - 1;
-    if (atomic_load(&crew.size) < helpers) make_crew(helpers > others ? helpers : others);
+    if (atomic_load(&crew.wanted) < helpers || atomic_load(&crew.size) == 0) {
+        make_crew(helpers > others ? helpers : others);
+    }
     call->slot = take_slot();
     atomic_fetch_add(&callers, 1);
     own_calls++;
