@@ -216,7 +216,7 @@ static void work_at(const helper *h, unsigned place, unsigned long long *seen) {
 
 static void help(helper *h) {
     unsigned last = 0;
-    unsigned long long seen = 0, before = 0;
+    unsigned long long seen = 0;
     double until = 0;
     mlp_fpmode_enter_core();
     for (;;) {
@@ -226,7 +226,7 @@ static void help(helper *h) {
             return;
         }
         if (place != last) last = place, seen = 0, until = 0;
-        before = seen;
+        unsigned long long before = seen;
         if (is_place(place)) work_at(h, place, &seen);
         else for (int i = 0; i < PAUSES; i++) relax();
         double now = mlp_seconds();
@@ -234,9 +234,7 @@ static void help(helper *h) {
         if (now > until) rest(h, place), until = 0;
     }
 }
-#endif
 
-#ifdef _OPENMP
 static void *wait_for_end_of_trial(void *lock) {
     pthread_mutex_lock(lock);
     pthread_mutex_unlock(lock);
@@ -255,9 +253,7 @@ static int available_threads(int wanted) {
     for (int i = 0; i < size; i++) pthread_join(trial[i], NULL);
     return size;
 }
-#endif
 
-#ifdef _OPENMP
 // rank 0 tells that the helpers of crew `number` are there, unless they are to leave before they have begun.
 static void tell_size(unsigned number, int size) {
     while (!try_lock(&crew.lock)) {
@@ -355,9 +351,8 @@ static void in_child(void) {
     atomic_fetch_add(&forks, 1);
     atomic_store(&callers, own_calls);
     // A thread that the child does not have may have been about to recruit.
-    for (int i = 0; i < MOST_CALLS * MOST_THREADS; i++) {
-        atomic_int *awaits = &slots[i / MOST_THREADS].part[i % MOST_THREADS].awaits;
-        if (atomic_load(awaits)) atomic_store(awaits, 0);
+    for (int slot = 0; slot < MOST_CALLS; slot++) {
+        for (int part = 1; part <= atomic_load(&crew.wanted); part++) atomic_store(&slots[slot].part[part].awaits, 0);
     }
     mlp_unlock(&crew.lock);
 }
@@ -386,15 +381,14 @@ static int is_free(unsigned place) {
     return __atomic_load_n(&slot_of(place)->lock, __ATOMIC_RELAXED) != mlp_forks() + 1;
 }
 
-// Gives free helpers the places of slot that nobody has. wakes: sleeping ones too.
-static void recruit(mlp_slot *slot, int parts, int wakes) {
+// Gives free helpers the places of slot that nobody has, and wakes them.
+static void recruit(mlp_slot *slot, int parts) {
     int size = atomic_load(&crew.size), next = 0;
     for (int part = 1; part < parts; part++) {
         while (!atomic_load(&slot->part[part].awaits) && next < size) {
             helper *h = &crew.helpers[next++];
             unsigned place = atomic_load(&h->place);
-            int sleeps = atomic_load(&h->asleep);
-            if (!is_free(place) || (sleeps && !wakes)) continue;
+            if (!is_free(place)) continue;
             atomic_store(&slot->part[part].awaits, 1);
             if (!atomic_compare_exchange_strong(&h->place, &place, place_of(slot, part))) {
                 atomic_store(&slot->part[part].awaits, 0);
@@ -421,7 +415,7 @@ void mlp_call_refresh(mlp_call *call) {
     if (most <= 1) return;
     double until = atomic_load_explicit(&crew.benched_until, memory_order_relaxed);
     if (until > 0 && mlp_seconds() < until) return;
-    recruit(call->slot, most, 1);
+    recruit(call->slot, most);
     for (int part = 1; part < most; part++) {
         if (atomic_load_explicit(&call->slot->part[part].awaits, memory_order_relaxed)) call->parts = most;
     }
@@ -451,11 +445,13 @@ void mlp_call_end(mlp_call *call) {
 #define SHORTEST_BENCH 2e-3
 #define LONGEST_BENCH 100e-3
 
+// Doubles if helpers were not on time for as long as they had been left out; else it begins anew.
 static void was_late(void) {
-    double backoff = atomic_load(&crew.backoff) * 2;
-    backoff = backoff < SHORTEST_BENCH ? SHORTEST_BENCH : backoff > LONGEST_BENCH ? LONGEST_BENCH : backoff;
+    double now = mlp_seconds(), backoff = atomic_load(&crew.backoff);
+    backoff = now - atomic_load(&crew.benched_until) < backoff ? 2 * backoff : SHORTEST_BENCH;
+    if (backoff > LONGEST_BENCH) backoff = LONGEST_BENCH;
     atomic_store(&crew.backoff, backoff);
-    atomic_store(&crew.benched_until, mlp_seconds() + backoff);
+    atomic_store(&crew.benched_until, now + backoff);
 }
 
 // The caller waits for a part that a helper holds.

@@ -240,7 +240,7 @@ static void run_epoch(mlp_epoch *e, int threads) {
     for (m.first = 0; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
-        mlp_call_refresh(&call);
+        if (m.number > 0) mlp_call_refresh(&call);
         m.step.parts = call.parts;
         done = one_minibatch(&m);
     }

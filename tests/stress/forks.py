@@ -126,12 +126,12 @@ def in_another_thread(function):
 
 
 def from_a_thread(expected, seconds):
-    """The thread that forks has never run a team; the main thread has."""
+    """The thread that forks has never had helpers; the main thread has."""
     return in_another_thread(lambda: plain(expected, seconds))
 
 
 def from_a_thread_at_work(expected, seconds):
-    """It has a team of its own, and ends after the fork, in parent and child."""
+    """It has called on threads of its own, and ends after the fork, in parent and child."""
     def run():
         work()
         return plain(expected, seconds)

@@ -47,7 +47,7 @@ def megabytes():
 
 
 def one_life(i):
-    threads = 2 if i % 50 == 0 else 1  # a team takes longer to come together than all the rest
+    threads = 2 if i % 50 == 0 else 1  # helpers take longer to come than all the rest
     net = Network([Layer(5, 8, "prelu", mask=mask), Layer(8, 3, "softmax")], seed=i)
     trainer = Trainer(net, optimizer=(SGD(0.1, 0.9), Adam(0.01))[i % 2], batch_size=7, threads=threads, seed=i)
     trainer.fit(others[i % 3], y)
