@@ -49,14 +49,26 @@ cdef Custom custom_loss_of(loss, dtype):
     return Custom(loss, dtype) if loss.traits.is_custom else None
 
 
-cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+# What the core hands over: forward (out = a) and backward (out = delta) of an activation, or a loss with its rows.
+cdef struct arguments:
+    void *out
+    const void *given
+    double *row_loss
+    const mlp_truth *truth
+    int64_t rows, n
+
+
+ctypedef int (*python_part)(Custom custom, void *call, const arguments *a) except -1
+
+
+cdef int run(python_part part, void *self, void *call, const arguments *a) noexcept nogil:
+    """part with the GIL, in the default mode; not 0, and the call of the core ends, where it fails."""
     cdef int failed = 1  # also where NumPy fails without an exception, as it may when memory is short
     with gil:
         mlp_fpmode_enter_default()
         try:
             with SilentErrors():
-                custom = <Custom>self
-                custom.matrix(a, rows, n)[...] = custom.functions.values(custom.copy(z, rows, n))
+                part(<Custom>self, call, a)
             failed = 0
         except BaseException as error:
             give_up(call, error)
@@ -64,35 +76,36 @@ cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t 
         return failed
 
 
+cdef int forward(Custom custom, void *call, const arguments *a) except -1:
+    custom.matrix(a.out, a.rows, a.n)[...] = custom.functions.values(custom.copy(a.given, a.rows, a.n))
+    return 0
+
+
+cdef int backward(Custom custom, void *call, const arguments *a) except -1:
+    slopes = custom.functions.derivatives(custom.copy(a.given, a.rows, a.n))
+    multiply(custom.matrix(a.out, a.rows, a.n), slopes)
+    return 0
+
+
+cdef int loss(Custom custom, void *call, const arguments *a) except -1:
+    data = <object>(<poll_state *>call).data
+    return custom_rows(custom, a.out, a.row_loss, a.given, data, a.truth, a.rows, a.n)
+
+
+cdef int custom_forward(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n) noexcept nogil:
+    cdef arguments given = arguments(a, z, NULL, NULL, rows, n)
+    return run(forward, self, call, &given)
+
+
 cdef int custom_backward(void *self, void *call, void *delta, const void *z, int64_t rows, int64_t n) noexcept nogil:
-    cdef int failed = 1  # also where NumPy fails without an exception, as it may when memory is short
-    with gil:
-        mlp_fpmode_enter_default()
-        try:
-            with SilentErrors():
-                custom = <Custom>self
-                slopes = custom.functions.derivatives(custom.copy(z, rows, n))
-                multiply(custom.matrix(delta, rows, n), slopes)
-            failed = 0
-        except BaseException as error:
-            give_up(call, error)
-        mlp_fpmode_enter_core()
-        return failed
+    cdef arguments given = arguments(delta, z, NULL, NULL, rows, n)
+    return run(backward, self, call, &given)
 
 
 cdef int custom_loss(void *self, void *call, void *delta, double *row_loss, const void *a, const mlp_truth *truth,
                      int64_t rows, int64_t n) noexcept nogil:
-    cdef int failed = 1
-    with gil:
-        mlp_fpmode_enter_default()
-        try:
-            with SilentErrors():
-                custom_rows(<Custom>self, delta, row_loss, a, <object>(<poll_state *>call).data, truth, rows, n)
-            failed = 0
-        except BaseException as error:
-            give_up(call, error)
-        mlp_fpmode_enter_core()
-        return failed
+    cdef arguments given = arguments(delta, a, row_loss, truth, rows, n)
+    return run(loss, self, call, &given)
 
 
 cdef int custom_rows(Custom custom, void *delta, double *row_loss, const void *a, data, const mlp_truth *truth,
