@@ -76,12 +76,13 @@ mlp_status mlp_select_isa(const char *name);
 const char *mlp_isa(void);                // the name of the kernels in use
 const char *mlp_isa_available(int i);     // the i-th name that this machine supports, best first; NULL past the last
 const char *mlp_compiler(void);           // the compiler that built this library, e.g. "gcc 12.2.0"
-int mlp_has_openmp(void);
+const char *mlp_threading(void);           // where helper threads come from: "openmp", "pthreads" or "none"
 int mlp_processors(void);                 // processors this process may use, by its affinity mask and CPU quota
 int mlp_max_threads(void);                // the same, limited by OMP_NUM_THREADS
 
-// With a nonzero argument, calls may use more threads than there are processors, for tests. By default they do not,
-// since such threads only wait for each other.
+// For tests. With a nonzero argument, calls may use more threads than there are processors, also for little work, and
+// their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only wait
+// for each other.
 void mlp_allow_oversubscription(int allowed);
 
 // The peak rate in floating-point operations per second: fused multiply-adds on `threads` threads together, the best of

@@ -174,7 +174,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     j->buffers = workspace + buffers;
     atomic_init(&j->pass.stop, MLP_OK);
     mlp_call call;
-    mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most);
+    mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most, flops);
     for (j->begin = 0; j->begin < n && !mlp_stopped(&j->pass); j->begin = j->end) {
         j->end = n - j->begin < slice ? n : j->begin + slice;
         mlp_call_run(&call, run, j);

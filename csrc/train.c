@@ -236,7 +236,7 @@ static void run_epoch(mlp_epoch *e, int threads) {
                         .examples = &e->examples, .call = &call, .polls = 1, .scratch = t->scratch,
                         .scratch_bytes = t->scratch_bytes};
     int done = 1;
-    mlp_call_begin(&call, threads);
+    mlp_call_begin(&call, threads, e->pass.flops_per_row * (double)e->examples.n);
     for (m.first = 0; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
@@ -429,7 +429,7 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
     mlp_move move = mlp_move_of(settings, t->updates + 1);
     mlp_call call;
-    mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers));
+    mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers), FLOPS_OF_A_STEP * numbers);
     mlp_step s = {.pass = &pass, .net = t->net, .kernels = t->net->kernels, .call = &call, .parts = call.parts};
     mlp_apply_gradient(&s, t, gradient, &move);
     mlp_call_end(&call);

@@ -7,6 +7,7 @@
 
 import os as _os
 
+_affinity = _os.sched_getaffinity(0) if hasattr(_os, "sched_getaffinity") else None
 try:
     from . import _core
 except ImportError as error:
@@ -17,9 +18,13 @@ except ImportError as error:
             "leave that folder, or install with `pip install -e .`"
         ) from error
     raise
+if _affinity and _affinity != _os.sched_getaffinity(0):
+    # By OMP_PROC_BIND or OMP_PLACES, OpenMP's library binds the thread that loads it to one processor. That is for the
+    # library's own threads, not for the program and the processes it starts.
+    _os.sched_setaffinity(0, _affinity)
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
-_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew.c
+_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew_size.c
 
 from . import (  # noqa: E402
     activations,

@@ -132,8 +132,8 @@ def compiler():
     return mlp_compiler().decode()
 
 
-def has_openmp():
-    return bool(mlp_has_openmp())
+def threading():
+    return mlp_threading().decode()
 
 
 def processors():
@@ -510,6 +510,7 @@ cdef class Network:
         return layer
 
     cdef Workspace workspace(self, int64_t n, int threads):
+        """For mlp_predict and its kin with those arguments."""
         cdef Workspace space
         mlp_lock(&self.lock)
         try:
@@ -587,6 +588,7 @@ cdef class Network:
         data.check(self)
         if not self.fits(out, data.c.n, cnp.PyArray_NDIM(out) == 1):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
+        threads = threads or -mlp_crew_limit()  # the same from here on
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)
@@ -615,6 +617,7 @@ cdef class Network:
         if loss.traits.is_custom:
             return custom_sums(Custom(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
         data.check(self)
+        threads = threads or -mlp_crew_limit()  # the same from here on
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)

@@ -103,7 +103,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_isa()
     const char *mlp_isa_available(int)
     const char *mlp_compiler()
-    int mlp_has_openmp()
+    const char *mlp_threading()
     int mlp_processors()
     int mlp_max_threads()
     void mlp_allow_oversubscription(int)
@@ -151,6 +151,9 @@ cdef extern from "mlpfast.h":
 
 cdef extern from "crew.h":
     int mlp_crew_size(int, double)
+    int mlp_crew_limit()
+
+cdef extern from "system.h":
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()

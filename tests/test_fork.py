@@ -84,7 +84,7 @@ assert os.read(read, 32) == hashlib.sha256(bits).digest(), "the child has other 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_signal_handler_may_fork_while_it_trains(threads):
     """The call goes on in both processes, in the child without helpers, with the same bits."""
-    if not show_config("dicts")["openmp"]:
+    if show_config("dicts")["threading"] == "none":
         threads = 1
     run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
 

@@ -107,7 +107,7 @@ def live_with(order):
         from threadpoolctl import threadpool_limits
 
         config, by_itself = mlpfast.show_config("dicts"), mlpfast.get_num_threads()
-        for limit in (1, 2, 3) if config["openmp"] else ():
+        for limit in (1, 2, 3) if config["threading"] == "openmp" else ():
             with threadpool_limits(limit):
                 most = min(limit, config["processors"])
                 got = mlpfast.get_num_threads(), _core.threads_for(0, MUCH_WORK)
