@@ -5,9 +5,9 @@
 // everyone takes the part of his own place first, so that each core keeps its columns of W, and then others that nobody
 // has claimed in time, the caller among them. A phase is over when its parts are done, whoever did them: nobody arrives
 // anywhere, and a helper that does not come costs nothing but its help. The caller waits only for parts that a helper
-// holds. If that takes long, the system has given the helper's processor to somebody else; helpers are then left out for
-// some milliseconds, doubling while it goes on. Helpers that sleep are woken for work that takes several times as long
-// as waking them. A call during which the process forks goes on in both processes.
+// holds. Where it waits longer than helpers save, since the system has given their processors to somebody else, they are
+// left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for work that takes several
+// times as long as waking them. A call during which the process forks goes on in both processes.
 #include "crew.h"
 
 #include <pthread.h>
@@ -24,24 +24,48 @@ static void in_child(void) { atomic_store(&callers, own_calls); }
 
 __attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
-// ---- Leaving helpers out ----
+// ---- Whether helpers help ----
 
-#define LATE_SECONDS 200e-6  // beyond what a part may reasonably take longer than another
 #define SHORTEST_BACKOFF 2e-3
 #define LONGEST_BACKOFF 100e-3
+#define MOST_CREDIT 1e-3  // so that a rare interruption does not matter where helpers help
+#define MOST_DEBT 200e-6  // until they have shown what they can do: waking them is the first that is entered
 
-static _Atomic double left_out_until, backoff;
-
-static void leave_out(double now, double seconds) {
-    if (seconds > LONGEST_BACKOFF) seconds = LONGEST_BACKOFF;
-    atomic_store(&backoff, seconds);
-    atomic_store(&left_out_until, now + seconds);
+// Helpers are left out, for twice as long as before unless they had made up for that.
+static void leave_out(mlp_ledger *ledger, double now) {
+    double seconds = ledger->gain > ledger->backoff / 2 ? 0 : 2 * ledger->backoff;
+    if (seconds < SHORTEST_BACKOFF) seconds = SHORTEST_BACKOFF;
+    ledger->backoff = seconds < LONGEST_BACKOFF ? seconds : LONGEST_BACKOFF;
+    ledger->left_out_until = now + ledger->backoff;
+    ledger->gain = ledger->credit = 0;
 }
 
-// For twice as long as before, if helpers were not on time for as long as they had been left out.
-static void were_late(void) {
-    double now = mlp_seconds(), before = atomic_load(&backoff);
-    leave_out(now, now - atomic_load(&left_out_until) < before ? 2 * before : SHORTEST_BACKOFF);
+// Enters seconds that helpers saved, or cost.
+static void enter(mlp_ledger *ledger, double gain, double now) {
+    if (gain > MOST_CREDIT) gain = MOST_CREDIT;  // the caller may have been interrupted
+    ledger->gain += gain;
+    ledger->credit += gain;
+    if (ledger->credit > MOST_CREDIT) ledger->credit = MOST_CREDIT;
+    if (ledger->credit < -MOST_DEBT) leave_out(ledger, now);
+}
+
+// Whether a helper is on the caller's processor: then they take turns, and what it computes saves nothing.
+static int shares_processor(const mlp_call *call) {
+    int own = mlp_processor(), shares = 0;
+    for (int part = 1; part < call->parts; part++) {
+        shares |= atomic_load_explicit(&call->slot->part[part].processor, memory_order_relaxed) == own;
+    }
+    return shares && own >= 0;
+}
+
+// Enters what helpers saved in the last phase: alone, the caller would have taken as much longer as there were more parts
+// than it computed, and would not have waited.
+static void settle(mlp_call *call, double now) {
+    if (call->posted == 0) return;
+    double at_work = now - call->posted - call->waited;
+    double saved = shares_processor(call) ? 0 : at_work * (call->parts - call->computed) / call->computed;
+    call->posted = 0;
+    enter(&call->slot->ledger, saved - call->waited, now);
 }
 
 // ---- Looking for helpers ----
@@ -55,31 +79,32 @@ static int is_worth_waking(const mlp_call *call, double now) {
     double alone = now - call->began, wake = 4 * mlp_helpers_wake_seconds();
     if (alone < call->seconds) alone = call->seconds;
     if (mlp_crew_oversubscribes()) return 1;
-    return call->slot->alone + alone > (wake > SHORTEST_WORTH_WAKING ? wake : SHORTEST_WORTH_WAKING);
-}
-
-static void ensure_helpers(int n, int others) {
-    if (mlp_helpers_wanted() < n && !mlp_helpers_make(n > others ? n : others)) leave_out(mlp_seconds(), LONGEST_BACKOFF);
+    return call->slot->ledger.alone + alone > (wake > SHORTEST_WORTH_WAKING ? wake : SHORTEST_WORTH_WAKING);
 }
 
 // Returns how many parts are worth having now.
 static int look_for_helpers(mlp_call *call) {
     mlp_slot *slot = call->slot;
+    mlp_ledger *ledger = &slot->ledger;
     double now = mlp_seconds();
-    if (now < atomic_load_explicit(&left_out_until, memory_order_relaxed)) return 1;
+    settle(call, now);
+    if (now < ledger->left_out_until) return 1;
     int wakes = is_worth_waking(call, now);
     if (!wakes && mlp_helpers_awake() == 0) return 1;
-    int processors = mlp_processors();
+    int others = mlp_processors() - 1;
     int most = mlp_crew_share(call->most, atomic_load_explicit(&callers, memory_order_relaxed) - 1);
     if (most == 1) return 1;
-    if (wakes) ensure_helpers(most - 1, processors - 1);
+    if (wakes && mlp_helpers_wanted() < most - 1 && !mlp_helpers_make(most > others ? most - 1 : others)) {
+        leave_out(ledger, now);
+        return 1;
+    }
     mlp_helpers_recruit(slot, most, 0);
-    if (wakes) mlp_helpers_recruit(slot, most, 1);
+    if (wakes && mlp_helpers_recruit(slot, most, 1)) enter(ledger, now - mlp_seconds(), now);
     int parts = 1;
     for (int part = 1; part < most; part++) {
         if (mlp_awaits(slot, part)) parts = part + 1;
     }
-    if (parts > 1) slot->alone = 0, call->began = now;
+    if (parts > 1) ledger->alone = 0, call->began = now;
     return parts;
 }
 
@@ -111,7 +136,7 @@ void mlp_call_begin(mlp_call *call, int parts, double flops) {
     if (!call->slot) return;
     call->seconds = flops / FLOPS_PER_SECOND;
     call->began = mlp_seconds();
-    if (call->began - call->slot->ended > FORGET_SECONDS) call->slot->alone = 0;
+    if (call->began - call->slot->ledger.ended > FORGET_SECONDS) call->slot->ledger.alone = 0;
     mlp_call_refresh(call);
 }
 
@@ -121,22 +146,21 @@ void mlp_call_run(mlp_call *call, mlp_work *work, void *context) {
         work(context, (mlp_part){0, 1});
         return;
     }
-    double begin = mlp_seconds(), longest = 0;
+    double now = mlp_seconds();
+    settle(call, now);
+    call->posted = now, call->waited = 0;
     unsigned long long phase = mlp_slot_post(call->slot, work, context, parts);
-    mlp_slot_work(call->slot, 0, parts, phase);
-    double own = mlp_seconds() - begin;
-    for (int part = 1; part < parts; part++) {
-        double waited = mlp_slot_wait(call->slot, part, phase);
-        if (waited > longest) longest = waited;
-    }
-    if (longest > LATE_SECONDS && longest > own) were_late();
+    call->computed = mlp_slot_work(call->slot, 0, parts, phase);
+    for (int part = 1; part < parts; part++) call->waited += mlp_slot_wait(call->slot, part, phase);
 }
 
 void mlp_call_end(mlp_call *call) {
     mlp_slot *slot = call->slot;
     if (slot) {
-        slot->ended = mlp_seconds();
-        if (call->parts == 1) slot->alone += slot->ended - call->began;
+        double now = mlp_seconds();
+        settle(call, now);
+        if (call->parts == 1) slot->ledger.alone += now - call->began;
+        slot->ledger.ended = now;
         mlp_unlock(&slot->lock);
     }
     if (call->most > 1) atomic_fetch_sub(&callers, 1), own_calls--;

@@ -24,6 +24,8 @@ typedef struct {
     mlp_slot *slot;  // where helpers look for parts; NULL: none will come
     double seconds;  // that the whole call would take one thread, about
     double began;    // when it began to work alone
+    double posted, waited;  // of the last phase: when, or 0; seconds that the caller waited for helpers
+    int computed;           // and how many of its parts the caller computed
     mlp_fpmode callers_mode;
 } mlp_call;
 

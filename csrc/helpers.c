@@ -205,17 +205,19 @@ static void call_helper(helper *h) {
     mlp_wake(&h->place);
 }
 
-void mlp_helpers_recruit(mlp_slot *slot, int parts, int sleepers) {
+int mlp_helpers_recruit(mlp_slot *slot, int parts, int sleepers) {
     char called[MLP_MOST_THREADS];
-    int part = next_free_part(slot, 1, parts), size = atomic_load(&crew.size);
+    int part = next_free_part(slot, 1, parts), size = part < parts ? atomic_load(&crew.size) : 0, woken = 0;
     for (int i = size - 1; i >= 0; i--) {  // a helper's place is there before the helper that wakes it is woken
         helper *h = &crew.helpers[i];
         called[i] = 0;
         if (part == parts || atomic_load(&h->asleep) != sleepers || !give_place(h, slot, part)) continue;
         part = next_free_part(slot, part, parts);
         called[i] = (char)atomic_load(&h->asleep);
+        woken += called[i];
     }
     for (int i = 0; i < size; i++) {
         if (called[i] && (i == 0 || !called[(i - 1) / 2])) call_helper(&crew.helpers[i]);
     }
+    return woken;
 }

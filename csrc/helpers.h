@@ -11,7 +11,7 @@ int mlp_helpers_wanted(void);
 int mlp_helpers_awake(void);
 // What waking one takes, in seconds, on average over the last few.
 double mlp_helpers_wake_seconds(void);
-// Gives places of slot that nobody has to helpers that are awake or, if sleepers, asleep.
-void mlp_helpers_recruit(mlp_slot *slot, int parts, int sleepers);
+// Gives places of slot that nobody has to helpers that are awake or, if sleepers, asleep. Returns how many it woke.
+int mlp_helpers_recruit(mlp_slot *slot, int parts, int sleepers);
 
 #endif

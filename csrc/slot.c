@@ -25,7 +25,9 @@ static int claim(mlp_slot *slot, int part, unsigned long long phase) {
     return seen < phase && atomic_compare_exchange_strong(claimed, &seen, phase);
 }
 
-static void do_part(mlp_slot *slot, int part, int parts, unsigned long long phase) {
+// Returns whether the part was still to be claimed.
+static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
+    if (!claim(slot, part, phase)) return 0;
     delay();
     slot->work(slot->context, (mlp_part){part, parts});
     delay();
@@ -34,21 +36,23 @@ static void do_part(mlp_slot *slot, int part, int parts, unsigned long long phas
         atomic_fetch_add(&slot->bell, 1);
         mlp_wake(&slot->bell);
     }
+    return 1;
 }
 
-void mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase) {
-    if (claim(slot, place, phase)) do_part(slot, place, parts, phase);
-    if (place > 0 && parts == 2) return;
+int mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase) {
+    atomic_store_explicit(&slot->part[place].processor, mlp_processor(), memory_order_relaxed);
+    int done = take(slot, place, parts, phase);
+    if (place > 0 && parts == 2) return done;
     for (int late = 0; late < 2; late++) {
         for (int i = 1; i < parts; i++) {
             int part = (place + i) % parts;
             if (part == 0) continue;
             if (atomic_load_explicit(&slot->part[part].claimed, memory_order_relaxed) >= phase) continue;
-            if (!late && mlp_awaits(slot, part)) continue;
-            if (claim(slot, part, phase)) do_part(slot, part, parts, phase);
+            if (late || !mlp_awaits(slot, part)) done += take(slot, part, parts, phase);
         }
         for (int i = 0; !late && i < MLP_PAUSES / 4; i++) mlp_relax();
     }
+    return done;
 }
 
 unsigned long long mlp_slot_post(mlp_slot *slot, mlp_work *work, void *context, int parts) {

@@ -17,14 +17,22 @@ typedef struct {
     _Alignas(64) atomic_ullong claimed;  // the newest phase whose part was claimed
     atomic_ullong done;                  // and computed
     atomic_int awaits;                   // whether a helper has this place
+    atomic_int processor;                // of the helper, in the newest phase that it saw
 } mlp_part_state;
+
+// What the calls of a slot know of helpers, in seconds.
+typedef struct {
+    double alone, ended;            // how long they have worked while helpers slept; when the last one ended
+    double gain, credit;            // what helpers saved less what was waited for them, since they were left out; bounded
+    double left_out_until, backoff;
+} mlp_ledger;
 
 struct mlp_slot {
     _Alignas(64) atomic_ullong phase;  // number * MLP_MOST_THREADS + parts - 1, of the newest
     mlp_work *work;                    // of that phase: constant as long as one of its parts is not done
     void *context;
     _Alignas(64) int lock;             // held by the call that has the slot
-    double alone, ended;               // seconds that calls have worked while helpers slept; when the last one ended
+    mlp_ledger ledger;
     atomic_uint bell;                  // counts the parts that were done while the caller slept
     atomic_int caller_sleeps;
     mlp_part_state part[MLP_MOST_THREADS];
@@ -36,7 +44,8 @@ extern mlp_slot mlp_slots[MLP_SLOTS];
 unsigned long long mlp_slot_post(mlp_slot *slot, mlp_work *work, void *context, int parts);
 // Computes parts of that phase until all are claimed: that of the thread's place, then those whose helper is not there or
 // late. Part 0 is the caller's, who alone may call functions of the program's.
-void mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase);
+// Returns how many it computed.
+int mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase);
 // The caller waits until a part is done. Returns the seconds that took.
 double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase);
 

@@ -18,12 +18,16 @@ double mlp_seconds(void) {
 }
 
 #if defined(__linux__)
+int mlp_processor(void) { return sched_getcpu(); }
+
 void mlp_sleep_while(atomic_uint *word, unsigned value) {
     syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, value, NULL, NULL, 0);
 }
 
 void mlp_wake(atomic_uint *word) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0); }
 #else
+int mlp_processor(void) { return -1; }
+
 void mlp_sleep_while(atomic_uint *word, unsigned value) {
     if (atomic_load(word) == value) nanosleep(&(struct timespec){0, 50000}, NULL);
 }

@@ -7,6 +7,9 @@
 // A monotonic clock.
 double mlp_seconds(void);
 
+// The number of the processor that the thread is on; -1 where the system does not say.
+int mlp_processor(void);
+
 // Tells the processor that the thread is in a loop that waits.
 static inline void mlp_relax(void) {
 #if defined(__x86_64__)

@@ -1,5 +1,6 @@
 """The number of threads of a call is limited by OMP_NUM_THREADS, the affinity mask and a container's CPU quota."""
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -60,43 +61,21 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
     assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
 
 
-def possible_groups():
-    """(folder where a control group can be created, {file: contents for a quota of one processor}): below this
-    process's group, or below an ancestor."""
-    groups = Path("/proc/self/cgroup")
-    for line in groups.read_text().splitlines() if groups.exists() else ():
-        _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
-            files = {"cpu.max": "100000 100000"}
-        elif "cpu" in controllers.split(","):
-            files = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"}
-        else:
-            continue
-        top = Path("/sys/fs/cgroup", controllers)
-        own = top / path.lstrip("/")
-        for folder in [own, *own.parents]:
-            if folder.is_relative_to(top):
-                yield folder / f"mlpfast-test-{os.getpid()}", files
+def quota_module():
+    spec = importlib.util.spec_from_file_location("quota", Path(__file__).parents[1] / "benchmarks" / "quota.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.fixture
 def group_of_one_processor():
-    said = []
-    for group, files in possible_groups():
-        try:
-            group.mkdir()
-            for name, text in files.items():
-                with open(group / name, "r+") as file:  # which must be there already
-                    file.write(text)
-        except OSError as error:
-            said.append(str(error))
-            if group.is_dir():
-                group.rmdir()
-            continue
-        yield group
-        group.rmdir()
-        return
-    pytest.skip("no control group with a CPU quota can be made: " + ("; ".join(said) or "no hierarchy has the CPU"))
+    quota = quota_module()
+    try:
+        with quota.group(1) as (folder, _):
+            yield folder
+    except quota.Unavailable as error:
+        pytest.skip(str(error))
 
 
 JOIN = """
