@@ -8,6 +8,7 @@
 // holds. Where it waits longer than helpers save, since the system has given their processors to somebody else, they are
 // left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for work that takes several
 // times as long as waking them. A call during which the process forks goes on in both processes.
+#define _GNU_SOURCE
 #include "crew.h"
 
 #include <pthread.h>

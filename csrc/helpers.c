@@ -1,6 +1,7 @@
 // A helper has a place, a part of a slot, and looks there for the next phase. When it has found nothing for
 // MLP_SPIN_SECONDS it gives the place up and sleeps, until a caller gives it another. Before a fork helpers leave, and
 // parent and child make a crew anew when they next want one.
+#define _GNU_SOURCE
 #include "helpers.h"
 
 #include <limits.h>
@@ -123,7 +124,7 @@ static helper *arrive(unsigned number) {
     return h;
 }
 
-static void help(unsigned number) {
+void mlp_help(unsigned number) {
     helper *h = arrive(number);
     if (!h) return;
     mlp_fpmode_enter_core();
@@ -154,7 +155,7 @@ int mlp_helpers_make(int n) {
     if (!mlp_try_lock(&crew.lock)) return 1;  // somebody else is at it
     if (atomic_load(&crew.wanted) < n) {
         dismiss();
-        if (mlp_threads_start(n, help, atomic_load(&crew.number))) atomic_store(&crew.wanted, n);
+        if (mlp_threads_start(n, atomic_load(&crew.number))) atomic_store(&crew.wanted, n);
     }
     int is_made = atomic_load(&crew.wanted) > 0;
     mlp_unlock(&crew.lock);

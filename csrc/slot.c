@@ -1,3 +1,4 @@
+#define _GNU_SOURCE
 #include "slot.h"
 
 #include <time.h>

@@ -1,5 +1,6 @@
 // OpenMP has no threads outside a parallel region, and the end of a region waits for all of them, often without sleeping.
 // So a thread of ours opens a single region in which the helpers work as long as they live, and sleeps meanwhile.
+#define _GNU_SOURCE
 #include "threads.h"
 
 #include <pthread.h>
@@ -12,8 +13,6 @@
 #include "system.h"
 
 #if defined(_OPENMP) || defined(MLP_PTHREADS)
-static void (*work_of_all)(unsigned number);
-
 // Signals are for the program's own threads.
 static int create(pthread_t *thread, void *(*begin)(void *), uintptr_t argument) {
     sigset_t all, before;
@@ -59,13 +58,12 @@ static void *open_region(void *argument) {
     unsigned number = (unsigned)((uintptr_t)argument / MLP_MOST_THREADS);
     int helpers = available((int)((uintptr_t)argument % MLP_MOST_THREADS));
 #pragma omp parallel num_threads(helpers + 1)
-    if (omp_get_thread_num() > 0) work_of_all(number);
+    if (omp_get_thread_num() > 0) mlp_help(number);
     else while (atomic_load(&newest) == number) mlp_sleep_while(&newest, number);
     return NULL;
 }
 
-int mlp_threads_start(int n, void (*work)(unsigned), unsigned number) {
-    work_of_all = work;
+int mlp_threads_start(int n, unsigned number) {
     atomic_store(&newest, number);
     if (n >= MLP_MOST_THREADS) n = MLP_MOST_THREADS - 1;
     has_opener = create(&opener, open_region, (uintptr_t)number * MLP_MOST_THREADS + (uintptr_t)n);
@@ -102,12 +100,11 @@ static pthread_t threads[MLP_MOST_THREADS];
 static int size;
 
 static void *begin(void *number) {
-    work_of_all((unsigned)(uintptr_t)number);
+    mlp_help((unsigned)(uintptr_t)number);
     return NULL;
 }
 
-int mlp_threads_start(int n, void (*work)(unsigned), unsigned number) {
-    work_of_all = work;
+int mlp_threads_start(int n, unsigned number) {
     if (n > MLP_MOST_THREADS) n = MLP_MOST_THREADS;
     while (size < n && create(&threads[size], begin, number)) size++;
     return size > 0;
@@ -120,6 +117,6 @@ void mlp_threads_finish(void) {
 #else
 const char *mlp_threading(void) { return "none"; }
 int mlp_threads_allowed(void) { return 1; }
-int mlp_threads_start(int n, void (*work)(unsigned), unsigned number) { return (void)n, (void)work, (void)number, 0; }
+int mlp_threads_start(int n, unsigned number) { return (void)n, (void)number, 0; }
 void mlp_threads_finish(void) {}
 #endif

@@ -8,11 +8,12 @@
 // As many threads as the settings of OpenMP allow; with pthreads, OMP_NUM_THREADS.
 int mlp_threads_allowed(void);
 
-// Starts up to n threads that call work(number), in which all signals are blocked, and does not wait for them. Returns 0 if
-// there will be none. Between two starts: mlp_threads_finish.
-int mlp_threads_start(int n, void (*work)(unsigned number), unsigned number);
+// Starts up to n threads that call mlp_help(number), in which all signals are blocked, and does not wait for them. Returns
+// 0 if there will be none. Between two starts: mlp_threads_finish.
+int mlp_threads_start(int n, unsigned number);
+void mlp_help(unsigned number);  // of helpers.c
 
-// After a start whose work is over or will return at once.
+// After a start all of whose threads have returned from mlp_help or will at once.
 void mlp_threads_finish(void);
 
 #endif
