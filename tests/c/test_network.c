@@ -365,25 +365,6 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
     return 0;
 }
 
-// A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
-static void test_custom_loss(void) {
-    setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
-                 .settings = {.lr = 0.1, .check_finite = 1}};
-    doing("a custom loss without labels or targets");
-    dataset d = make_data(&s, MLP_FLOAT64);
-    d.data.targets = NULL;
-    mlp_network *net = make_network(&s, MLP_FLOAT64);
-    mlp_trainer *trainer = make_trainer(&s, net);
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
-    CHECK(same(r.correct, 0) && same(r.exact, 0));
-    mlp_trainer_destroy(trainer);
-    mlp_network_destroy(net);
-    destroy_data(&d);
-}
-
 // The call is refused, by evaluation and by training.
 static void check_refused(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
@@ -401,6 +382,28 @@ static void check_refused(const setting *s) {
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     destroy_data(&d);
+}
+
+// A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
+static void test_custom_loss(void) {
+    setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
+                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
+                 .settings = {.lr = 0.1, .check_finite = 1}};
+    doing("a custom loss without labels or targets");
+    dataset d = make_data(&s, MLP_FLOAT64);
+    d.data.targets = NULL;
+    mlp_network *net = make_network(&s, MLP_FLOAT64);
+    mlp_trainer *trainer = make_trainer(&s, net);
+    mlp_result r;
+    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
+    CHECK(same(r.correct, 0) && same(r.exact, 0));
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    doing("a custom loss of z, whose derivative in a the slopes would need");
+    s.g[0] = MLP_PRELU, s.loss.custom.of_z = 1;
+    check_refused(&s);
 }
 
 #define UNITS (KNOWN_ACTIVATIONS + 1)  // the last is a prelu with a shared slope
@@ -459,6 +462,7 @@ static void test_bad_losses(void) {
         {.kind = MLP_QUANTILE, .parameter = NAN}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = -0.1},
         {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1.1}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = NAN},
         {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
+        {.kind = MLP_CUSTOM_LOSS},  // without a function
     };
     setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {

@@ -179,6 +179,9 @@ static void test_refused_gradients(void) {
     gradient[0] = 0;
     odd.clip_norm = -1;
     CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
+    odd.clip_norm = 0, odd.optimizer = MLP_OPTIMIZERS;
+    CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_prepare(trainer, &odd) == MLP_BAD_ARGUMENT && mlp_trainer_states(trainer) == 0);
     odd = settings, odd.chunk_rows = -1;
     mlp_gradient_options negative = {.first_row = -1}, no_scale = {.scale = NAN};
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &odd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
