@@ -29,7 +29,7 @@ print(json.dumps([config["processors"], config["threads"], max(new, 1)]))
 def counts(*arguments, **variables):
     """In a new process: (processors, maximum number of threads, number of threads used)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
-    elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
+    elsewhere = Path(__file__).parent  # not the source folder, where mlpfast may not be built
     run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
                          capture_output=True, text=True, timeout=120, cwd=elsewhere)
     return tuple(json.loads(run.stdout))
@@ -43,7 +43,7 @@ linux_with_threads = pytest.mark.skipif(
 def test_by_itself_a_call_takes_the_processors_there_are():
     processors, most, used = counts()
     assert 1 <= processors <= len(os.sched_getaffinity(0))
-    assert most == processors and used == min(processors, 126)  # what 500 rows of that network are worth
+    assert most == processors and used == min(processors, 126)  # 126: the work of these 500 rows pays for no more
 
 
 @linux_with_threads
@@ -64,7 +64,7 @@ def possible_groups():
     groups = Path("/proc/self/cgroup")
     for line in groups.read_text().splitlines() if groups.exists() else ():
         _, controllers, path = line.split(":", 2)
-        if not controllers:  # version 2
+        if not controllers:  # cgroup version 2
             files = {"cpu.max": "100000 100000"}
         elif "cpu" in controllers.split(","):
             files = {"cpu.cfs_period_us": "100000", "cpu.cfs_quota_us": "100000"}
@@ -84,7 +84,7 @@ def group_of_one_processor():
         try:
             group.mkdir()
             for name, text in files.items():
-                with open(group / name, "r+") as file:  # which must be there already
+                with open(group / name, "r+") as file:  # "r+": the file must exist already
                     file.write(text)
         except OSError as error:
             said.append(str(error))
