@@ -147,6 +147,7 @@ neon-emulated: readme-test
 	$(prelude)
 	[[ $$(uname -m) != aarch64 ]] || skip "NEON is this machine's own"
 	have aarch64-linux-gnu-gcc && have qemu-aarch64 || skip "no aarch64-linux-gnu-gcc or no qemu-aarch64"
+	export TEST_PATIENCE=10
 	$(MAKE) $(C_TESTS) test-quick golden CC=aarch64-linux-gnu-gcc RUN="qemu-aarch64 -L /usr/aarch64-linux-gnu" THREADING=NONE THREADS=1
 	passed
 

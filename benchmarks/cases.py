@@ -60,7 +60,7 @@ CASES = {
     for case in [
         Case("tiny", (4, 16, 3), 32, 2048),
         Case("digits", (64, 64, 10), 32, 1024),
-        Case("mnist", (784, 128, 10), 64, 937),  # as many as MNIST has
+        Case("mnist", (784, 128, 10), 64, 937),  # as many steps as an epoch of MNIST has
         Case("mnist2", (784, 256, 128, 10), 128, 468),
         Case("keras", (784, 512, 512, 10), 128, 128),
         Case("wide", (1024, 1024, 1024, 1024, 10), 512, 16),
@@ -71,7 +71,7 @@ CASES = {
     ]
 }
 
-# Not in the table, but checked to be fast as well.
+# Not in the table of results, but with targets of their own.
 SHAPES = {
     case.name: case
     for case in [
@@ -148,7 +148,7 @@ def _targets(section, what, sense, limits):
 TRAINED = [*CASES]
 VARIANTS = {
     "momentum": 1.10, "nesterov": 1.10, "adam": 1.25, "sigmoid": 1.08, "tanh": 1.08, "gelu": 1.15, "dropout": 1.10,
-    "l1 and l2": 1.05, "label smoothing": 1.03, "sample weights": 1.03, "uint8": 1.02,  # 1.02: unmeasurable
+    "l1 and l2": 1.05, "label smoothing": 1.03, "sample weights": 1.03, "uint8": 1.02,  # 1.02: no measurable difference
 }
 BESIDE = {  # the default number of threads over one thread
     "nothing else, back to back": 1.05, "after 20 ms of sleep": 1.15, "after a NumPy matmul": 1.15,

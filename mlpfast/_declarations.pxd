@@ -215,8 +215,8 @@ cdef extern from "kernel_table.h":
         void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
         void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
         void (*sum_slopes)(void *, int64_t) noexcept
-        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
+        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
+        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
         int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
                     int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)

@@ -35,7 +35,7 @@ def fisher_yates(n, words):
     rows, drawn, position = list(range(n)), [], 0
     for i in range(n - 1, 0, -1):
         low = -1
-        while low < 2**32 % (i + 1):  # rejected, or some numbers would be more likely
+        while low < 2**32 % (i + 1):  # rejection: without it some numbers would be more likely
             if not drawn:
                 drawn, position = words(position), position + 1
             j, low = divmod(drawn.pop() * (i + 1), 2**32)
@@ -77,7 +77,7 @@ def one_hot(labels, n_classes):
     return np.eye(n_classes)[labels]
 
 
-# ---- activations: a = g(z), and delta = (d loss / d a) through g'
+# ---- activations: a = g(z), and delta = (d loss / d a) * g'(z)
 
 
 def softmax(z):

@@ -118,7 +118,7 @@ def test_the_gradient_is_that_of_backprop_with_zeros_for_what_is_not_trained():
     X, y, weight = problem()
     for name in NETWORKS:
         layers = NETWORKS[name]()
-        if name == "mixed":  # whose dropout backprop has not
+        if name == "mixed":  # backprop has no dropout
             layers[0] = Layer(9, 18, "relu", trainable=False)
         net = Network(layers, seed=3)
         _, gradients = Trainer(net, l1=1e-3).gradient(X, y, weight, mean_weight=1.5)
@@ -150,7 +150,7 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
     parts = []
     for i in range(0, len(X), 16):
         gradients = flat(backprop.gradients(net, X[i : i + 16], y[i : i + 16], "cross_entropy"))
-        parts.append([16 * g for g in gradients])  # exactly the sums over the rows
+        parts.append([16 * g for g in gradients])  # exact: the sums over the 16 rows
     scale = np.dtype(dtype).type(1 / len(X))
     wanted = [scale * s for s in tree(parts)]
     for threads in (1, 2, 3, 7):
@@ -205,7 +205,7 @@ def test_chunk_rows_that_are_refused(value, error):
         trainer.state = {**Trainer(network("custom")).state, "chunk_rows": value}
 
 
-# ---- What is refused changes nothing
+# ---- Refused calls change nothing
 
 
 def bad(gradients):
@@ -276,7 +276,7 @@ def test_what_a_mask_leaves_out_is_not_measured():
     dW, db = np.where(mask, 0, 1e6).astype("float32"), np.eye(7)[1]
     Trainer(net, "half_squared_error", SGD(lr=1.0), clip_norm=1.0).apply([dW, db])
     np.testing.assert_allclose(net.layers[0].b, b - db)
-    assert (dW[~mask] == 1e6).all()  # the caller's array stays
+    assert (dW[~mask] == 1e6).all()  # the caller's array is not changed
 
 
 def test_no_other_thread_may_come_between():

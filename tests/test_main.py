@@ -123,10 +123,10 @@ def test_a_loss_that_is_not_finite_is_one_line_and_exit_code_1(run):
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")
 def test_ctrl_c(tmp_path):
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a job in the background ignores it
+    heard = {"preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}  # a background job ignores SIGINT
     with subprocess.Popen([*COMMAND, "--epochs", "1000000"], cwd=tmp_path, **pipes, **heard) as process:
         try:
-            process.stdout.readline()  # what is trained: now it trains
+            process.stdout.readline()  # the line printed before training starts
             process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
         finally:

@@ -95,7 +95,7 @@ def test_numbers_states_and_names_are_the_cores():
         assert (kind.number, len(kind.states)) == (row.number, row.states)
         trainer = Trainer(network(), LOSS, kind())
         trainer._settings()
-        assert len(trainer._core.views_of_state()) == 0  # not before a step
+        assert len(trainer._core.views_of_state()) == 0  # not created before the first step
         trainer.step(*examples())
         assert len(trainer._core.views_of_state()) == (0 if row.bare else row.states)
     with pytest.raises(TypeError, match="states of Wrong must be the core's 2, got \\('m',\\)"):
@@ -428,9 +428,9 @@ def test_penalties_weights_of_classes_and_clipping_are_pytorchs():
         W1, b1, W2, b2 = theirs
         z = torch.tanh(torch.tensor(X) @ W1 + b1) @ W2 + b2
         each = torch.nn.functional.cross_entropy(z, torch.tensor(y), label_smoothing=0.1, reduction="none")
-        loss = (weight[y] * each).sum() / weight[y].sum()  # their own mean weighs smoothed labels one by one
+        loss = (weight[y] * each).sum() / weight[y].sum()  # PyTorch's mean weights each smoothed label by its class
         penalty = 0.025 * (W1**2).sum() + 0.075 * (W2**2).sum() + 0.01 * W1.abs().sum()
-        (loss + penalty).backward()  # so that it is clipped with the rest, which weight_decay is not
+        (loss + penalty).backward()  # in the loss, so that it is clipped too; weight_decay would not be
         assert torch.nn.utils.clip_grad_norm_(theirs, 0.2) > 0.2
         optimizer.step()
         history = trainer.fit(X, y, class_weight=dict(enumerate(weight.tolist())))

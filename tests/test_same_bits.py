@@ -40,7 +40,7 @@ def assert_same_bits(got, wanted):
     for g, w in zip(got, wanted, strict=True):
         assert g.dtype == w.dtype
         np.testing.assert_array_equal(g, w)
-        assert g.tobytes() == w.tobytes()  # zeros have signs
+        assert g.tobytes() == w.tobytes()  # also distinguishes -0 from 0
 
 
 def targets(rng, n, n_out, loss):
@@ -63,7 +63,7 @@ def copy_of(net):
     return [p.copy() for p in net.parameters]
 
 
-# ---- the fused step in C is the step one reads in backprop.py
+# ---- the fused step in C equals the explicit one of backprop.py
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -113,7 +113,7 @@ def test_an_epoch_is_its_steps():
     assert history["loss"] == pytest.approx([np.average(losses, weights=[16, 16, 16, 2])], rel=1e-6)
 
 
-# ---- threads, splits, runs
+# ---- threads, splits, repeated runs
 
 
 def trained(threads, dtype, input_dtype=None, n=300, **kwargs):

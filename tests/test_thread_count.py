@@ -32,7 +32,7 @@ print(json.dumps([config["processors"], config["threads"], 1 + helpers]))
 def counts(*arguments, **variables):
     """In a new process: (processors, maximum number of threads, number of threads used)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
-    elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
+    elsewhere = Path(__file__).parent  # not the source folder, where mlpfast may not be built
     run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
                          capture_output=True, text=True, timeout=120, cwd=elsewhere)
     return tuple(json.loads(run.stdout))
@@ -46,7 +46,7 @@ linux_with_threads = pytest.mark.skipif(
 def test_by_itself_a_call_takes_the_processors_there_are():
     processors, most, used = counts()
     assert 1 <= processors <= len(os.sched_getaffinity(0))
-    assert most == processors and used == min(processors, 126)  # what 500 rows of that network are worth
+    assert most == processors and used == min(processors, 126)  # 126: the work of these 500 rows pays for no more
 
 
 @linux_with_threads

@@ -18,7 +18,7 @@ import threading
 import warnings
 from contextlib import contextmanager, nullcontext
 
-os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")  # two threads, on one processor too
+os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")  # two threads even on one processor
 
 import all_rows
 import numpy as np
@@ -28,7 +28,7 @@ from mlpfast import Network, Trainer
 
 X = np.linspace(-1, 1, 500 * 64, dtype=np.float32).reshape(500, 64)
 y = np.arange(500) % 10
-many = np.tile(X[:, :9], (3, 1)), np.tile(y, 3)  # two chunks of what takes all rows at once
+many = np.tile(X[:, :9], (3, 1)), np.tile(y, 3)  # two chunks for the full-batch optimizers
 WELL = b"well"
 
 
@@ -181,7 +181,7 @@ def others_training():
         shared.clear()
 
 
-WAYS = {  # name: (function, what goes on meanwhile)
+WAYS = {  # name: (function, what runs in the parent meanwhile)
     "fork": (plain, nullcontext),
     "fork of a fork": (twice, nullcontext),
     "fork in a thread": (from_a_thread, nullcontext),
