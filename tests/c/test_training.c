@@ -3,7 +3,7 @@
 #include "setting.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
-#define TEAMS (mlp_has_openmp() ? 4 : 1)  // a build without OpenMP computes everything on one thread
+#define TEAMS (strcmp(mlp_threading(), "none") ? 4 : 1)  // a build without threads computes everything on one
 
 #define PLAIN {.lr = 0.05, .check_finite = 1}
 #define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
