@@ -443,10 +443,12 @@ def test_calls_within_an_epoch_change_no_bit(lr, settings, dtype):
 
 def test_each_is_called_after_its_number_of_minibatches():
     """53 rows are 6 minibatches."""
-    watching = [Watches(), Watches(2), Watches(np.int64(4)), Watches(7)]
-    trainer_with().fit(*problem(), epochs=2, callbacks=watching)
-    batches = [[0, 1, 2, 3, 4, 5], [1, 3, 5], [3], []]
-    assert [w.calls for w in watching] == [[(epoch, i) for epoch in (0, 1) for i in each] for each in batches]
+    for numbers in ([1, 2, 4, 7], [2, 4], [4, 3], [np.int64(4)], [None]):
+        watching = [Watches(every) for every in numbers]
+        trainer_with().fit(*problem(), epochs=2, callbacks=watching)
+        after = {1: [0, 1, 2, 3, 4, 5], None: [0, 1, 2, 3, 4, 5], 2: [1, 3, 5], 3: [2, 5], 4: [3], 7: []}
+        for each in watching:
+            assert each.calls == [(epoch, i) for epoch in (0, 1) for i in after[getattr(each, "every_batches", None)]]
 
 
 def test_the_logs_within_an_epoch_are_the_means_so_far():
@@ -569,9 +571,10 @@ def test_a_bad_row_is_named_with_its_minibatch_of_the_epoch():
 def test_every_batches_that_is_refused(every, error):
     watching, trainer = Watches(1), trainer_with()
     watching.every_batches = every
+    before = Protocol()
     with pytest.raises(error, match="every_batches"):
-        trainer.fit(*problem(), callbacks=watching)
-    assert trainer.steps == 0 and watching.calls == []
+        trainer.fit(*problem(), callbacks=[before, watching])
+    assert trainer.steps == 0 and watching.calls == before.calls == []
 
 
 def test_every_batches_is_read_each_time():
@@ -637,8 +640,10 @@ def test_a_time_limit_can_be_pickled_and_waits_for_all_names():
     limit = TimeLimit(3)
     trainer_with().fit(*problem(), callbacks=limit)
     assert pickle.loads(pickle.dumps(limit)).seconds == 3
+    trainer = trainer_with()
     with pytest.raises(ValueError, match="monitor must be one of loss"):  # it adds nothing to the logs
-        trainer_with().fit(*problem(), callbacks=[limit, EarlyStopping("val_f1", mode="max")])
+        trainer.fit(*problem(), callbacks=[limit, EarlyStopping("val_f1", mode="max")])
+    assert trainer.steps == 0
     for bad in (0, -1, np.inf, np.nan, "1", True):
         with pytest.raises((ValueError, TypeError), match="seconds"):
             TimeLimit(bad)
