@@ -98,6 +98,7 @@ typedef struct {
     int has_bias;
     int trainable;                 // 0: training does not change its parameters; see mlp_network_set_trainable
     double dropout;                // in training each output is zero with this probability; 0 <= dropout < 1
+    int may_drop;                  // with dropout 0: it may be set to another value later
     double l1, l2;                 // penalties of W, in addition to those of mlp_settings
     int has_mask;                  // W has a mask, see mlp_network_mask
     mlp_custom_activation custom;  // of MLP_CUSTOM_ACTIVATION
@@ -115,7 +116,12 @@ int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);      // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);    // of MLP_PRELU (n_out), or (1) if shared; else NULL
-void mlp_network_set_trainable(mlp_network *net, int layer, int trainable);  // between calls
+// These may be called between calls. The dropout of a layer may be set if it had one when the network was made, or
+// may_drop. Factors of the learning rate, each >= 0 and 1 at first: that of a layer, and of_bias times that for its b.
+void mlp_network_set_trainable(mlp_network *net, int layer, int trainable);
+mlp_status mlp_network_set_dropout(mlp_network *net, int layer, double dropout);
+mlp_status mlp_network_set_l2(mlp_network *net, int layer, double l2);
+mlp_status mlp_network_set_lr_factors(mlp_network *net, int layer, double of_layer, double of_bias);
 // The lowest layer with a parameter that is NaN or infinite, or -1.
 int mlp_network_first_not_finite(const mlp_network *net);
 // Size of all parameters, which are one block that starts at the weights of layer 0.
@@ -237,6 +243,9 @@ typedef struct {
     int64_t first, count;            // minibatches [first, first + count) of the epoch, or as many of them as there are
     int64_t batch_size;              // 0: that of the trainer
     const double *rates, *momenta;   // of each of these minibatches, as for mlp_train_epoch; or NULL
+    // Rows of dropout probabilities, (count, n_layers + 1): of X, then of the outputs of each layer; and of l2, (count,
+    // n_layers), in place of the sum of those of settings and layer. Or NULL for those of settings and layers.
+    const double *dropout, *l2;
 } mlp_epoch_part;
 
 // Some minibatches of an epoch. Calls for one part after the other have the bits of one call; settings and layers may

@@ -184,6 +184,7 @@ static mlp_move move_of(const minibatch *m) {
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
     if (e->part->rates) move.lr = e->part->rates[m->number];
     if (e->part->momenta) move.momentum = e->part->momenta[m->number];
+    if (e->part->l2) move.l2 = e->part->l2 + m->number * e->trainer->net->n_layers;
     return move;
 }
 
@@ -214,6 +215,7 @@ static int one_minibatch(minibatch *m) {
     mlp_step *s = &m->step;
     m->chunks = mlp_chunks_in(m->rows, s->pass->chunk_rows);
     s->number = e->steps_before + m->number;
+    if (e->part->dropout) s->dropout = e->part->dropout + m->number * (e->trainer->net->n_layers + 1);
     e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
     if (m->chunks == 1) forward_and_backward(m, 0, m->rows);
     else if (e->alone) chunks_by_part(m);
@@ -264,6 +266,20 @@ static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, con
         if (!(momentum > 0)) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
+}
+
+// What a part brings for each of its `n` minibatches, beside the rates.
+static mlp_status check_part(const mlp_trainer *t, const mlp_epoch_part *part, const mlp_settings *settings, int64_t n) {
+    int64_t layers = t->net->n_layers;
+    for (int64_t i = 0; part->l2 && i < n * layers; i++) {
+        if (!(part->l2[i] >= 0)) return MLP_BAD_ARGUMENT;
+    }
+    for (int64_t i = 0; part->dropout && i < n * (layers + 1); i++) {
+        int64_t l = i % (layers + 1) - 1;
+        if (!(part->dropout[i] >= 0 && part->dropout[i] < 1)) return MLP_BAD_ARGUMENT;
+        if (part->dropout[i] > 0 && l >= 0 && !t->net->layers[l].drops) return MLP_BAD_ARGUMENT;
+    }
+    return part->momenta ? check_momenta(t, part->momenta, settings, n) : MLP_OK;
 }
 
 // Positions [first, end) of an order.
@@ -336,7 +352,8 @@ static mlp_status run(mlp_epoch *e, int threads) {
     pass->flops_per_row = flops_per_row(t->net, pass->lowest);
     atomic_init(&pass->stop, MLP_OK);
     if (e->batch_size > e->examples.n) e->batch_size = e->examples.n;
-    e->examples.changes_x = pass->drops && (pass->input_dropout > 0 || pass->input_noise > 0);
+    int changes_x = pass->input_dropout > 0 || pass->input_noise > 0 || e->part->dropout;
+    e->examples.changes_x = pass->drops && changes_x;
     e->steps_before = t->steps;
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_crew_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
@@ -371,7 +388,7 @@ mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_da
     if (minibatches <= 0) return MLP_OK;
     int64_t first = part->first * size, end = minibatches == left ? n : first + minibatches * size;
     if (order) status = check_order(order, first, end, data->n);
-    if (!status && part->momenta) status = check_momenta(t, part->momenta, settings, minibatches);
+    if (!status) status = check_part(t, part, settings, minibatches);
     if (status) return status;
 
     mlp_epoch e = {.trainer = t, .settings = settings, .part = part, .batch_size = size, .first_row = first,

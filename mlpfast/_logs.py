@@ -7,6 +7,7 @@ import numpy as np
 from . import metrics as known_metrics
 from ._arrays import not_finite
 from ._config import checked_threads
+from .schedules import is_schedule
 
 
 class Logs:
@@ -92,9 +93,9 @@ def is_penalised(trainer):
 
 def penalty(trainer):
     """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
-    s = 0.0
+    s, own = 0.0, trainer._scheduled.present_l2 if is_schedule(trainer.l2) else trainer.l2
     for layer in _trained_layers(trainer):
-        l1, l2 = trainer.l1 + layer.l1, trainer.l2 + layer.l2
+        l1, l2 = trainer.l1 + layer.l1, own + layer._present_l2()
         if l2:
             s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
         if l1:

@@ -55,7 +55,8 @@ class Run:
             with CallersTurn():
                 stop = _any_true([c.on_epoch_end(trainer, trainer.epoch - 1, logs) for c in self.callbacks])
             self.history.add_to_last(logs)
-        schedules.observe(trainer.optimizer.lr, logs)
+        for schedule in trainer._all_schedules():
+            schedules.observe(schedule, logs)
         return stop
 
     def finish(self):

@@ -16,6 +16,7 @@ from ._config import checked_threads
 from ._examples import selected
 from ._loop import Loop
 from ._sharing import in_order
+from .schedules import is_schedule
 
 FLOPS_SHARE = 1 / 100  # of a chunk: a Python thread costs about as much as a hundred barriers
 
@@ -37,6 +38,16 @@ class FullBatchLoop(Loop):
                 raise ValueError(
                     f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}"
                 )
+        for number, layer in enumerate(net.layers, 1):
+            for setting in ("lr_factor", "bias_lr_factor"):
+                if getattr(layer, setting) != 1:
+                    raise ValueError(
+                        f"{setting} of layer {number} must be 1 for {name}, whose step is one of all layers together, "
+                        f"got {getattr(layer, setting)!r}"
+                    )
+        for l2 in (trainer.l2, *(layer.l2 for layer in net.layers)):
+            if is_schedule(l2):
+                raise ValueError(f"l2 must be a number for {name}, got {l2!r}")
         for limit in ("clip_value", "clip_norm", "max_norm"):
             if getattr(trainer, limit) is not None:
                 raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
