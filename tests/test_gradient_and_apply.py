@@ -69,6 +69,17 @@ def assert_same_state(one, other):
             assert_same_bits(a, b)
 
 
+def assert_same_steps(fused, halves, threads, X, y):
+    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
+    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
+    halves.apply(gradients)
+    assert loss == other == threads.step(X, y)
+    for each in (halves, threads):
+        assert_same_bits(each.network.parameters, fused.network.parameters)
+        assert_same_state(each, fused)
+    return gradients
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

@@ -149,22 +149,29 @@ def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
             np.testing.assert_array_equal(got, want)
 
 
+def pytorchs(optimizer, parameters, factors=None):
+    """(PyTorch's optimizer of the same settings, its parameters); factors: of the rate of each."""
+    torch, o = pytest.importorskip("torch"), optimizer
+    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in parameters]
+    groups = [{"params": [p], "lr": o.lr * factor} for p, factor in zip(parameters, factors or [1] * 99, strict=False)]
+    for group in groups if isinstance(o, AdamW) else []:
+        group["weight_decay"] = o.weight_decay if group["params"][0].ndim == 2 else 0
+    make = {
+        SGD: lambda: torch.optim.SGD(groups, momentum=o.momentum, nesterov=o.nesterov),
+        Adam: lambda: torch.optim.Adam(groups, betas=(o.beta1, o.beta2), eps=o.eps),
+        AdamW: lambda: torch.optim.AdamW(groups, betas=(o.beta1, o.beta2), eps=o.eps),
+        RMSprop: lambda: torch.optim.RMSprop(groups, alpha=o.rho, eps=o.eps),
+        Adagrad: lambda: torch.optim.Adagrad(groups, eps=o.eps),
+    }.get(type(o), lambda: pytest.skip(f"not compared with PyTorch's: {o}"))
+    return make(), parameters
+
+
 @every_optimizer
 def test_steps_are_those_of_pytorch(optimizer):
     torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
     trainer = Trainer(net, LOSS, optimizer)
-    o = optimizer
-    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
-    theirs = {
-        SGD: lambda ps: torch.optim.SGD(ps, o.lr, o.momentum, nesterov=o.nesterov),
-        Adam: lambda ps: torch.optim.Adam(ps, o.lr, (o.beta1, o.beta2), o.eps),
-        AdamW: lambda ps: torch.optim.AdamW(
-            [{"params": [p for p in ps if p.ndim == 2]}, {"params": [p for p in ps if p.ndim == 1], "weight_decay": 0}],
-            o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay),
-        RMSprop: lambda ps: torch.optim.RMSprop(ps, o.lr, o.rho, o.eps),
-        Adagrad: lambda ps: torch.optim.Adagrad(ps, o.lr, eps=o.eps),
-    }.get(type(o), lambda ps: pytest.skip(f"not compared with PyTorch's: {o}"))(parameters)
+    theirs, parameters = pytorchs(optimizer, net.parameters)
     for _ in range(10):
         for p, g in zip(parameters, (g for pair in backprop.gradients(net, X, y, LOSS) for g in pair), strict=True):
             p.grad = torch.tensor(g)
