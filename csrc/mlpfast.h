@@ -98,10 +98,10 @@ typedef struct {
     int has_bias;
     int trainable;                 // 0: training does not change its parameters; see mlp_network_set_trainable
     double dropout;                // in training each output is zero with this probability; 0 <= dropout < 1
-    int may_drop;                  // with dropout 0: it may be set to another value later
     double l1, l2;                 // penalties of W, in addition to those of mlp_settings
     int has_mask;                  // W has a mask, see mlp_network_mask
     mlp_custom_activation custom;  // of MLP_CUSTOM_ACTIVATION
+    int may_drop;                  // with dropout 0: it may be set to another value later
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;

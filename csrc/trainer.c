@@ -168,14 +168,9 @@ mlp_status mlp_trainer_ensure(mlp_trainer *t, mlp_capacity capacity) {
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
     if (batch_size < 1 || !mlp_is_loss(loss.kind)) return MLP_BAD_ARGUMENT;
-    mlp_trainer *t = calloc(1, sizeof *t);
+    mlp_trainer *t = calloc(1, sizeof *t + (size_t)net->n_layers * sizeof *t->updates);
     if (!t) return MLP_NO_MEMORY;
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
-    t->updates = calloc((size_t)net->n_layers, sizeof *t->updates);
-    if (!t->updates) {
-        free(t);
-        return MLP_NO_MEMORY;
-    }
     *out = t;
     return MLP_OK;
 }
@@ -186,7 +181,6 @@ void mlp_trainer_destroy(mlp_trainer *t) {
     for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
     free(t->gradient);
     free(t->squares);
-    free(t->updates);
     free(t);
 }
 

@@ -161,12 +161,13 @@ def test_the_largest_rate_counts_for_weight_decay():
         with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):
             call()
     assert trainer.steps == 1
-    trainer.optimizer.lr = schedules.InverseTime(0.01, 1, per="step")
-    trainer.fit(X, y)
-    trainer.optimizer.lr = schedules.Exponential(0.15, 0, per="step")
-    for call in (lambda: trainer.step(X, y), lambda: trainer.fit(X, y)):
-        with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):
-            call()
+    trainer.optimizer.lr = Listed([0.01, 0.01, 0.01, 0.15], "step")
+    with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):  # it looks at the rates of the whole epoch
+        trainer.fit(X, y)
+    trainer.step(X, y), trainer.step(X, y)
+    with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):
+        trainer.step(X, y)
+    assert trainer.steps == 3
 
 
 # ---- Schedules of dropout and l2
@@ -243,6 +244,15 @@ def test_schedules_with_stored_gradients_and_chunks(kind, settings):
     trainer = with_amounts(kind, Listed(AMOUNTS, "step"), **settings)
     trainer.fit(X, y)
     assert_same_bits(trainer.network.parameters, by_hand(kind, "step", X, y, 1, **settings))
+
+
+@pytest.mark.parametrize("per", ["epoch", "step"])
+@every_kind
+def test_values_that_no_dtype_holds_are_0(kind, per):
+    X, y = examples()
+    small, zero = with_amounts(kind, Listed([1e-300], per)), with_amounts(kind, 0.0)
+    small.fit(X, y), zero.fit(X, y)
+    assert_same_bits(small.network.parameters, zero.network.parameters)
 
 
 def test_a_scheduled_penalty_is_pytorchs_weight_decay_of_each_epoch():
