@@ -144,6 +144,8 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_layer *layer = &net->layers[l];
         layer->spec = layers[l];
+        layer->drops = layers[l].dropout > 0 || layers[l].may_drop;
+        layer->lr_factor = layer->bias_lr_factor = 1;
         layer->stride = row_stride(layers[l].n_out, kernels->real_size);
         layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);
         if (layers[l].has_bias) {
@@ -178,6 +180,29 @@ void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[l
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
+
+void mlp_network_set_trainable(mlp_network *net, int layer, int trainable) {
+    net->layers[layer].spec.trainable = trainable != 0;
+}
+
+mlp_status mlp_network_set_dropout(mlp_network *net, int layer, double dropout) {
+    if (!(dropout >= 0 && dropout < 1) || (dropout > 0 && !net->layers[layer].drops)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].spec.dropout = dropout;
+    return MLP_OK;
+}
+
+mlp_status mlp_network_set_l2(mlp_network *net, int layer, double l2) {
+    if (!(l2 >= 0)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].spec.l2 = l2;
+    return MLP_OK;
+}
+
+mlp_status mlp_network_set_lr_factors(mlp_network *net, int layer, double of_layer, double of_bias) {
+    if (!(of_layer >= 0 && of_bias >= 0)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].lr_factor = of_layer, net->layers[layer].bias_lr_factor = of_bias;
+    return MLP_OK;
+}
+
 void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter) {
     return mlp_in_block(net, block, parameter);
 }

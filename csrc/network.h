@@ -10,6 +10,8 @@ typedef struct {
     void *mask;      // laid out like W, or NULL
     int64_t stride;
     void *b;         // (n_out) or NULL
+    int drops;       // it has memory for dropout in training
+    double lr_factor, bias_lr_factor;  // of the learning rate, and for b another one on top of it
     void *slopes;    // learned slopes of a prelu: (n_out), or (1) if shared; NULL for other activations
 } mlp_layer;
 

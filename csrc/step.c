@@ -65,6 +65,8 @@ void mlp_step_run(mlp_step *s, mlp_work *work, void *context) {
 
 // ---- Noise and dropout ----
 
+static double dropout_of(const mlp_step *s, int l) { return s->dropout ? s->dropout[l + 1] : spec_of(s, l)->dropout; }
+
 static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
     return (mlp_rng_key){s->pass->seed, s->number, stream, s->first_row};
 }
@@ -72,16 +74,17 @@ static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
 // Forward and backward use the same random numbers. The output of layer l has stream l + 1, the input 0.
 static void drop(const mlp_step *s, int l, void *out, const void *in, mlp_block block) {
     mlp_rng_key key = rng_key_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
-    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &key);
+    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, dropout_of(s, l), &key);
 }
 
 static void disturb_input(const mlp_step *s, int64_t i0, int64_t i1) {
     const mlp_pass *pass = s->pass;
     int64_t n = spec_of(s, 0)->n_in;
+    double p = s->dropout ? s->dropout[0] : pass->input_dropout;
     void *x = s->space->gathered.array[MLP_ROWS_X];
     mlp_rng_key noise = rng_key_for(s, MLP_STREAM_NOISE), drop = rng_key_for(s, MLP_STREAM_DROPOUT);
     if (pass->input_noise != 0) s->kernels->add_noise(x, n, i0, i1, pass->input_noise, &noise);
-    if (pass->input_dropout != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, pass->input_dropout, &drop);
+    if (p != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, p, &drop);
 }
 
 // ---- The phases ----
@@ -105,7 +108,7 @@ static mlp_unit unit_of(const mlp_step *s, int l) {
 
 static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
 
-static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l]; }
+static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l] && dropout_of(s, l) > 0; }
 
 // The output of layer l before dropout.
 static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }

@@ -2,6 +2,7 @@
 #include "trainer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // ---- Workspaces ----
 
@@ -31,7 +32,7 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
         int64_t n = layer->spec.n_out;
         void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size);
         void *u = NULL, *z = NULL, *slope = NULL;
-        if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
+        if (layer->drops && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
         if (layer->slopes) slope = next_part(block, used, capacity->slopes, n, size);
         if (block) w->a[l] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
@@ -119,7 +120,7 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
         if (other) t->state[i] = NULL, free(old);  // in this order, since another thread may fork in between
         if (fresh[i]) t->state[i] = fresh[i];
     }
-    if (other) t->updates = 0;
+    if (other) memset(t->updates, 0, (size_t)t->net->n_layers * sizeof *t->updates);
     t->optimizer = settings->optimizer;
     return MLP_OK;
 }
@@ -167,12 +168,9 @@ mlp_status mlp_trainer_ensure(mlp_trainer *t, mlp_capacity capacity) {
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
     if (batch_size < 1 || !mlp_is_loss(loss.kind)) return MLP_BAD_ARGUMENT;
-    mlp_trainer *t = calloc(1, sizeof *t);
+    mlp_trainer *t = calloc(1, sizeof *t + (size_t)net->n_layers * sizeof *t->updates);
     if (!t) return MLP_NO_MEMORY;
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
-    while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
-        t->lowest_trainable++;
-    }
     *out = t;
     return MLP_OK;
 }
@@ -198,7 +196,7 @@ void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
 }
 
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
-int64_t mlp_trainer_updates(const mlp_trainer *t) { return t->updates; }
-void mlp_trainer_set_updates(mlp_trainer *t, int64_t updates) { t->updates = updates; }
+int64_t mlp_trainer_updates(const mlp_trainer *t, int layer) { return t->updates[layer]; }
+void mlp_trainer_set_updates(mlp_trainer *t, int layer, int64_t updates) { t->updates[layer] = updates; }
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }

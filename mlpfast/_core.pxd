@@ -24,6 +24,7 @@ cdef class Data:
 cdef class Network:
     cdef mlp_network *c
     cdef readonly object dtype, layers
+    cdef readonly list dropout, l2     # the dropout of X, None before there is one, and of each layer; l2 of each layer
     cdef list custom                   # the Custom of each layer, or None
     cdef bint has_custom
     cdef list shared                   # whether each layer has one slope for all units, as the core was told
@@ -47,6 +48,7 @@ cdef class Network:
     cpdef begin_training(self)
     cpdef end_training(self)
     cdef bint in_training(self) noexcept
+    cdef set_lr_factors(self, int layer)
     cdef like_weights(self, int layer, void *start)
     cdef Workspace workspace(self, int64_t n, int threads)
     cdef put_back(self, Workspace space)

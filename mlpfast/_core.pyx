@@ -388,7 +388,8 @@ cdef int64_t specs_out(list layers) except -1:
 
 
 cdef class Network:
-    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
+    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, lr_factor, bias_lr_factor, dropout,
+    may_drop, l1, l2, mask."""
 
     def __cinit__(self, dtype, layers):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
@@ -407,6 +408,7 @@ cdef class Network:
                 specs[l].has_bias, specs[l].has_mask = layer["bias"], layer["mask"]
                 specs[l].trainable = layer["trainable"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
+                specs[l].may_drop = layer["may_drop"]
                 custom = Custom(activation, self.dtype) if specs[l].activation == MLP_CUSTOM_ACTIVATION else None
                 specs[l].custom = mlp_custom_activation(custom_forward, custom_backward, <void *>custom)
                 self.custom.append(custom)
@@ -416,6 +418,9 @@ cdef class Network:
         finally:
             free(specs)
         raise_status(status, None)
+        self.dropout, self.l2 = [None, *(layer["dropout"] for layer in layers)], [layer["l2"] for layer in layers]
+        for l in range(len(layers)):
+            self.set_lr_factors(l)
         self.has_custom = any(custom is not None for custom in self.custom)
         self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)
@@ -480,6 +485,29 @@ cdef class Network:
 
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
+
+    def change(self, int layer, **settings):
+        """Set trainable, lr_factor or bias_lr_factor of a layer."""
+        self.begin_training()  # no call may be reading it
+        changed = {**self.layers[layer], **settings}
+        self.layers = [*self.layers[:layer], changed, *self.layers[layer + 1:]]  # a new list, which Trainers notice
+        mlp_network_set_trainable(self.c, layer, changed["trainable"])
+        self.set_lr_factors(layer)
+        self.end_training()
+
+    cdef set_lr_factors(self, int layer):
+        given = self.layers[layer]
+        mlp_network_set_lr_factors(self.c, layer, given["lr_factor"], given["bias_lr_factor"])
+
+    def set_present(self, list dropout, list l2):
+        """The values of schedules: the dropout of X, which each call is given, and those of each layer; l2 of each."""
+        cdef int l
+        self.begin_training()
+        for l in range(len(l2)):
+            mlp_network_set_dropout(self.c, l, dropout[l + 1])
+            mlp_network_set_l2(self.c, l, l2[l])
+        self.dropout, self.l2 = dropout, l2
+        self.end_training()
 
     def mask(self, int layer):
         return self.like_weights(layer, mlp_network_mask(self.c, layer))
@@ -772,6 +800,10 @@ cdef class Trainer:
         else:
             self.settings.momentum = momentum
 
+    def use_amounts(self, double l2, double input_dropout):
+        """Set the present values of schedules for step_ready."""
+        self.settings.l2, self.settings.input_dropout = l2, input_dropout
+
     def prepare(self, mlp_settings settings):
         """Allocate the optimizer's state if there is none."""
         self.network.begin_training()
@@ -780,25 +812,30 @@ cdef class Trainer:
         raise_status(status, None)
 
     def read_state(self, int optimizer):
-        """(t, copies of its states: for each a list of an array per parameter); (0, []) if another was used."""
+        """(t of each layer, copies of its states: for each a list of an array per parameter); zeros and [] if another
+        was used."""
+        cdef int l, n_layers = len(self.network.layers)
         self.network.begin_training()
         try:
             if mlp_trainer_optimizer(self.c) != optimizer:
-                return 0, []
+                return [0] * n_layers, []
             arrays = self.views_of_state()
-            return mlp_trainer_updates(self.c), [[a.copy() for a in each] for each in arrays]
+            updates = [mlp_trainer_updates(self.c, l) for l in range(n_layers)]
+            return updates, [[a.copy() for a in each] for each in arrays]
         finally:
             self.network.end_training()
 
-    def write_state(self, mlp_settings settings, int64_t updates, list states):
-        """states: as from read_state, in the parameters' shapes and dtype; those it does not keep are ignored."""
+    def write_state(self, mlp_settings settings, list updates, list states):
+        """updates: t of each layer. states: as from read_state, in the parameters' shapes and dtype; those it does not
+        keep are ignored."""
         self.network.begin_training()
         try:
             raise_status(mlp_trainer_prepare(self.c, &settings), None)
             for mine, given in zip(self.views_of_state(), states):
                 for array, values in zip(mine, given):
                     array[...] = values
-            mlp_trainer_set_updates(self.c, updates)
+            for l, t in enumerate(updates):
+                mlp_trainer_set_updates(self.c, l, t)
         finally:
             self.network.end_training()
 
@@ -828,7 +865,9 @@ cdef class Trainer:
 
     def count_step(self):
         """Count a step that was done outside of the core."""
-        mlp_trainer_set_updates(self.c, mlp_trainer_updates(self.c) + 1)
+        for l, layer in enumerate(self.network.layers):
+            if layer["trainable"]:
+                mlp_trainer_set_updates(self.c, l, mlp_trainer_updates(self.c, l) + 1)
         self.steps += 1
 
     def step_ready(self, X, y, double scale, int threads):
@@ -869,31 +908,36 @@ cdef class Trainer:
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None, momenta=None):
-        """Train on all minibatches in that order (int64 row numbers, at most n, or None) -> (status name, result).
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, int64_t batch_size,
+              int64_t first, int64_t count, so_far=None, rates=None, momenta=None, dropout=None, l2=None):
+        """Train on minibatches [first, first + count) of that order (int64 row numbers, at most n, or None), or as many
+        of them as there are -> (status name, result of the epoch so far).
 
-        rates, momenta: the learning rate and the momentum (of Adam beta1) of each minibatch (float64), or None for that
-        of the settings.
+        so_far: the result of the call before, with first > 0. rates, momenta, dropout, l2: as in mlp_epoch_part (float64),
+        or None for those of the settings and layers.
         """
         data.check(self.network)
         if order is not None and order.dtype != np.int64:
             raise ValueError("order must be int64")
         cdef int64_t n_order = 0 if order is None else order.shape[0]
-        cdef int64_t rows = data.c.n if order is None else n_order
-        for each in (rates, momenta):
-            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < rows):
-                raise ValueError("rates and momenta must be float64, one for each minibatch")
-        cdef const double *lr = <const double *>address_or_null(rates)
-        cdef const double *momentum = <const double *>address_or_null(momenta)
+        layers = len(self.network.layers)
+        for each, shape in ((rates, (count,)), (momenta, (count,)), (dropout, (count, layers + 1)), (l2, (count, layers))):
+            if each is not None and (each.dtype != np.float64 or each.shape != shape):
+                raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
+        cdef mlp_epoch_part part = mlp_epoch_part(
+            first, count, batch_size, <const double *>address_or_null(rates), <const double *>address_or_null(momenta),
+            <const double *>address_or_null(dropout), <const double *>address_or_null(l2))
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
+        if first:
+            result = so_far
         self.network.begin_training()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, n_order, &settings, lr, momentum, threads, ask,
-                                     &state)
+            status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
+                                          &state)
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result

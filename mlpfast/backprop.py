@@ -165,7 +165,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
 def _numeric_gradient(layer, parameter, mean_loss, step):
     numeric = _central_differences(parameter, mean_loss, step)
     if parameter.ndim == 2:  # the layer's own penalty, and its mask
-        numeric += layer.l2 * parameter + layer.l1 * np.sign(parameter)
+        numeric += layer._present_l2() * parameter + layer.l1 * np.sign(parameter)
         numeric = numeric if layer.mask is None else numeric * layer.mask
     return numeric
 

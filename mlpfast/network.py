@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from . import _core, activations, initializers
+from . import _core, _scheduled, activations, initializers, schedules
 from ._arrays import inputs, output_array
 from ._attributes import Closed
 from ._config import checked_threads
@@ -31,6 +31,7 @@ class Network(Closed):
     dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
+    dropout and input_dropout may be schedules (mlpfast.schedules), whose rate is their value.
     """
 
     @in_default_mode
@@ -63,8 +64,10 @@ class Network(Closed):
         initializers.checked("bias_init", bias_init)
         self._layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
         for layer in self._layers:
-            for name, value in (("l1", layer.l1), ("l2", layer.l2), ("alpha", layer._unit.alpha)):
-                within(name, value, dtype)
+            for name in ("l1", "l2", "lr_factor", "bias_lr_factor"):
+                value = getattr(layer, name)
+                within(name, 0.0 if schedules.is_schedule(value) else value, dtype)
+            within("alpha", layer._unit.alpha, dtype)
         self._core = _core.Network(dtype, [layer._for_core() for layer in self.layers])
         for index, layer in enumerate(self.layers):
             last = index == len(self._layers) - 1
@@ -163,6 +166,8 @@ class Network(Closed):
         if out is not None:
             raise ValueError("out must be None with dropout=True")
         p = self._input_settings()["input_dropout"]
+        if schedules.is_schedule(self.input_dropout) and self._core.dropout[0] is not None:
+            p = self._core.dropout[0]  # as it was in the last minibatch of a Trainer
         if not p and not any(layer.dropout for layer in self.layers):
             raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")
         data, threads = Data(inputs(X, self), self.input_scale), checked_threads(threads)
@@ -182,9 +187,9 @@ class Network(Closed):
             raise ValueError(f"squeeze must be False for a network of several outputs, got True for {self.n_out}")
         return (n,)
 
-    def _input_settings(self):
+    def _input_settings(self, epochs=0, steps=0):
         return {
-            "input_dropout": real_number("input_dropout", self.input_dropout, least=0, below=1),
+            "input_dropout": _scheduled.value_at("input_dropout", self.input_dropout, epochs, steps, below=1),
             "input_noise": real_number("input_noise", self.input_noise, least=0),
         }
 
@@ -249,7 +254,7 @@ def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
         return _checked_chain(items)
     if len(items) < 2:
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
-    dropout = real_number("dropout", dropout, least=0, below=1)
+    _scheduled.checked("dropout", dropout, below=1)
     sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
     last = len(sizes) - 2
     more = {"init": inits[0], "bias_init": bias_init, "dropout": dropout}

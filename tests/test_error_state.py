@@ -189,7 +189,7 @@ def see(*_):
 
 
 class Watch:
-    on_epoch_begin = on_epoch_end = on_fit_end = staticmethod(see)
+    on_epoch_begin = on_batch_end = on_epoch_end = on_fit_end = staticmethod(see)
 
 
 class Rate:
