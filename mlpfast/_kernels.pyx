@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-from mlpfast._core cimport Data, Workspace, activation_kind, kernels_for, loss_spec
+from mlpfast._core cimport (Data, LossSpec, OutputBlocks, Workspace, activation_kind, joined_rows, kernels_for,
+                            loss_spec)
 from mlpfast._custom cimport Custom, custom_loss_of, custom_rows, multiply
 from mlpfast._declarations cimport *
 from mlpfast._memory cimport address, address_or_null, dtype_of, row_stride
@@ -69,12 +70,15 @@ def activate(cnp.ndarray z, activation, slopes=None):
     if g.kind == MLP_CUSTOM_ACTIVATION:
         a[...] = activation.values(z.copy())
         return a
+    cdef OutputBlocks blocks = OutputBlocks(activation.parts) if activation.parts else None
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
     if g.kind == MLP_SOFTMAX:
         k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
     else:
         with nogil:
             k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
+    if blocks is not None:
+        k.activate_blocks(address(a), blocks.blocks, blocks.n, z.shape[0], z.shape[1], scratch.memory)
     mlp_fpmode_leave(before)
     return a
 
@@ -123,10 +127,13 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     if custom is not None:
         custom_rows(custom, address(delta), loss_of, address(out), data, &truth, out.shape[0], out.shape[1])
         return losses, delta, correct
-    cdef mlp_loss spec = loss_spec(loss, None)
+    if loss.traits.joins:
+        joined_rows(address(delta), loss_of, out, data)
+        return losses, delta, correct
+    cdef LossSpec spec = loss_spec(loss, output, out.shape[1])
     cdef mlp_activation last = activation_kind(output)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.loss(address(delta), loss_of, <double *>address(correct), address(out), spec, last, &truth, out.shape[0],
+    k.loss(address(delta), loss_of, <double *>address(correct), address(out), spec.c, last, &truth, out.shape[0],
            out.shape[1], scratch.memory)
     mlp_fpmode_leave(before)
     return losses, delta, correct

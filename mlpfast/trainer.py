@@ -366,7 +366,7 @@ class Trainer(Closed):
         """The network's summary and the settings of the training, as text."""
         rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
         more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
-        loss = repr(self.loss) if self.loss.parameters else self.loss.name
+        loss = repr(self.loss) if self.loss.parameters or self.loss.missing else self.loss.name
         lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
         if self.loss.traits.is_custom:
             lines.append(f"Python functions are the loss: {UNFUSED}")

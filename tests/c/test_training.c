@@ -105,6 +105,7 @@ static const mlp_settings optimizers[] = {
     {.optimizer = MLP_SGD}, {.optimizer = MLP_SGD, .momentum = 0.9},
     {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
     {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {.optimizer = MLP_ADAGRAD, .epsilon = 1e-8},
+    {.optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50},
 };
 #define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
 
