@@ -1,7 +1,7 @@
 // The loss of Cox's proportional hazards: the negative log of the partial likelihood, Cox (1972), of the rows of a
 // minibatch together, with ties after Efron (1977) and weights as in R's survival package.
 //
-// Row i has the log hazard eta_i, the time t_i, an event or none, and the weight w_i. With R the rows still at risk at a
+// Row i has the log hazard eta_i, the time t_i, an event or none, and the weight w_i > 0. With R the rows still at risk at a
 // time t (t_i >= t), D those with an event at t, d their number and v the mean of their weights, each time with events
 // adds
 //   v sum_{l < d} log(S_R - l/d S_D) - sum_{i in D} w_i eta_i,   S_A = sum_{i in A} w_i e^{eta_i}
@@ -90,10 +90,13 @@ typedef struct {
     double hazards;     // S_D e^{-m}
 } events;
 
+// An event of weight 0 is as if the row were not there.
+static int counts(const patient *p) { return p->event && p->weight > 0; }
+
 static events events_at(const patient *p, int64_t first, int64_t end) {
     events d = {0};
     for (int64_t i = first; i < end; i++) {
-        if (!p[i].event) continue;
+        if (!counts(&p[i])) continue;
         d.count++;
         d.weights += p[i].weight;
         d.hazards += p[i].weight * exp_of(p[i].eta - p[first].most);
@@ -122,8 +125,8 @@ typedef struct {
 static terms terms_at(const patient *p, int64_t first, int64_t end) {
     events d = events_at(p, first, end);
     terms t = {0};
-    if (!(d.weights > 0)) return t;
     double count = (double)d.count;
+    if (d.count == 0) return t;
     t.mean = d.weights / count;
     for (int64_t l = 0; l < d.count; l++) {
         double share = (double)l / count, rest = p[first].at_risk - share * d.hazards;
@@ -144,7 +147,7 @@ static void losses_and_derivatives(void *delta, double *row_loss, mlp_dtype dtyp
         most = p[first].most;
         for (int64_t i = first; i < end; i++) {
             double weight = p[i].weight;
-            row_loss[p[i].row] = p[i].event && t.mean > 0 ? t.mean * t.log_sum - weight * p[i].eta : 0;
+            row_loss[p[i].row] = counts(&p[i]) ? t.mean * t.log_sum - weight * p[i].eta : 0;
             if (!delta) continue;
             double slope = weight * exp_of(p[i].eta - most) * (sum + (p[i].event ? t.of_events : t.of_others));
             mlp_set_number(delta, dtype, p[i].row, slope - (p[i].event ? weight : 0));

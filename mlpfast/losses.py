@@ -305,7 +305,7 @@ class _LossPart(NamedTuple):
 
     @property
     def y_columns(self):
-        return 1 if self.by_class else self.loss.y_columns(self.count)
+        return 1 if self.by_class else self.loss.y_columns(self.n)
 
     @property
     def by_class(self):

@@ -279,7 +279,7 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
             part = v_add(part, value);
             v_store(e->z + j, slope);
             vreal predicted = v_select(v_lt(zero, p.out), one, zero), wanted = v_select(v_lt(boundary, p.y), one, zero);
-            vreal more = unless_nan(p.out, v_select(v_eq(predicted, wanted), zero, counts));
+            vreal more = unless_nan(p.out, v_select(v_eq(predicted, wanted), zero, one));
             wrong = v_add(wrong, e->each ? weighted(more, counts) : more);
         }
         sum = v_add(sum, part);
