@@ -43,18 +43,15 @@ static int block_fits(const mlp_loss_block *b, int64_t n) {
     return b->factor > 0 && b->y_first >= 0 && b->y_first <= n && mlp_y_columns_of_block(b) > 0;
 }
 
-// Each output must be in one block: delta is written there, and nowhere twice.
+// Each output is in one block: delta is written there, and nowhere twice.
 static int blocks_fit(mlp_loss loss, int64_t n) {
-    int64_t outputs = 0;
+    int64_t end = 0;
+    if (!loss.blocks) return 0;
     for (int64_t i = 0; i < loss.n_blocks; i++) {
-        if (!block_fits(&loss.blocks[i], n)) return 0;
-        outputs += loss.blocks[i].of.count;
-        for (int64_t j = 0; j < i; j++) {
-            const mlp_output_block *a = &loss.blocks[i].of, *b = &loss.blocks[j].of;
-            if (a->first < b->first + b->count && b->first < a->first + a->count) return 0;
-        }
+        if (!block_fits(&loss.blocks[i], n) || loss.blocks[i].of.first != end) return 0;
+        end += loss.blocks[i].of.count;
     }
-    return outputs == n && mlp_y_columns(loss, n) <= n;
+    return end == n && mlp_y_columns(loss, n) <= n;
 }
 
 static int parameters_fit(mlp_loss loss, int64_t n) {

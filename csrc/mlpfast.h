@@ -73,7 +73,7 @@ typedef struct {
 
 // A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns from
 // y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks may
-// share columns of y, but no outputs. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
+// share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
 typedef struct {
     mlp_output_block of;
     int64_t y_first;
@@ -87,7 +87,8 @@ typedef struct {
     double parameter;        // d of HUBER, q of QUANTILE
     double label_smoothing;  // e of CROSS_ENTROPY, y becomes (1 - e) y + e / n_out, and BINARY_CROSS_ENTROPY, e / 2
     mlp_custom_loss custom;  // of CUSTOM_LOSS
-    const mlp_loss_block *blocks;  // (n_blocks) of PER_OUTPUT: not copied, so they must stay as they are
+    // (n_blocks) of PER_OUTPUT, each output in one of them, in the order of the outputs. Not copied: they must stay.
+    const mlp_loss_block *blocks;
     int64_t n_blocks;
 } mlp_loss;
 

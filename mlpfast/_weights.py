@@ -22,21 +22,21 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     total = np.ones(n)
     if sample_weight is not None:
         total = _given(sample_weight, y, loss, n, name)
+    if measured is not None:
+        total = total.reshape(n, -1) * measured
     if class_weight is not None and _has_labels(y, loss):
-        counted = total.reshape(n, -1) if measured is None else total.reshape(n, -1) * measured
-        total = total.reshape(n, -1) * _label_weights(class_weight, y, counted)
+        total = total.reshape(n, -1)
+        total = total * _label_weights(class_weight, y, total)
         name = "sample_weight times class_weight"
     elif class_weight is not None:
         which = classes(y, network, loss, "class_weight")
         width = network.n_out if y.ndim == 1 else y.shape[1]
-        if y.ndim == 2 and not np.isin(y, (-1, 0, 1)).all():  # of a cross entropy
+        if y.ndim == 2 and not (np.isin(y, (-1, 0, 1)) | (y != y)).all():  # of a cross entropy
             raise ValueError("class_weight needs classes as y, got probabilities")
         by_row = total if total.ndim == 1 else total.mean(axis=1)
         each = class_weights(class_weight, which, max(2, width), width == 1, by_row)[which]
         total = total * (each if total.ndim == 1 else each[:, None])
         name = "sample_weight times class_weight"
-    if measured is not None:
-        total = total.reshape(n, -1) * measured
     odd = (total != 0) & ~((total >= LEAST_WEIGHT) & (total <= MOST_WEIGHT))
     if odd.any():
         raise ValueError(
@@ -94,7 +94,7 @@ def _label_weights(class_weight, y, counted):
     """The weights of labels y (n, K), 0 or -1 and 1, or NaN: for "balanced" n / (2 n_1) of the ones and n / (2 n_0) of
     the others of each column, counted by these weights, and 1 where one of both does not occur; an array (K,) has those
     of the ones."""
-    if not (np.isin(y, (-1, 0, 1)) | np.isnan(y)).all():
+    if not (np.isin(y, (-1, 0, 1)) | (y != y)).all():
         raise ValueError("class_weight needs classes as y, got probabilities")
     ones = y == 1
     if not isinstance(class_weight, str):

@@ -361,7 +361,7 @@ class PerOutput(Loss):
 
     def parts_of(self, output, n_out):
         own = []
-        for part, columns in self.columns():
+        for part, columns in sorted(self.columns(), key=lambda place: place[0].first):  # as the core takes them
             activation = activation_of(output, part.first, part.n)
             whole = _CorePart(0, part.n, activation, 0, 1.0, part.loss)
             own += [

@@ -290,6 +290,19 @@ def test_labels_that_are_missing_do_not_count():
     assert_same_training(X, y, dict(class_weight="balanced"), dict(sample_weight=wanted), loss)
 
 
+def test_one_column_of_two_classes_may_be_missing():
+    X, y, _ = problem(100)
+    y, known = y[:, :1].copy(), ~np.isnan(y[:, 0])
+    nets, histories = [], []
+    for rows, loss in ((slice(None), losses.BinaryCrossEntropy(missing="ignore")), (known, "binary_cross_entropy")):
+        nets.append(network("sigmoid", n_out=1))
+        trainer = Trainer(nets[-1], loss, batch_size=16, seed=0)
+        histories.append(trainer.fit(X[rows], y[rows], class_weight="balanced"))
+    assert histories[0] == histories[1]
+    for p, q in zip(nets[0].parameters, nets[1].parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
 def test_an_array_weighs_the_ones_as_pos_weight_does():
     torch = pytest.importorskip("torch")
     X, y, _ = problem(50)
