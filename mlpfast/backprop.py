@@ -94,8 +94,9 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     """[(dJ/dW_1, dJ/db_1), ...] in the shapes of W and b; db is None for a layer without a bias. For a layer with a
     prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
-    With sample_weight (B,), or of y's shape as in Trainer.fit, each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), or
-    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0.
+    With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), or
+    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0. Weights
+    of y's shape are those of its entries, as in Trainer.fit.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
         loss, times its weight, with respect to x_i as given (for uint8 X it contains the factor input_scale), without

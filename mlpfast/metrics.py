@@ -240,8 +240,8 @@ def counted(metrics, given, loss):
     """Names of the metrics that the core counts for a loss with classes, requested or not. Sets one_hot of all data:
     all or none of their rows are."""
     rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
-    one_label = loss.traits.y == Y_DISTRIBUTIONS or (
-        all(map(is_one_hot, rows)) and all(data.entries is None or data.entries.shape[1] == 1 for data in given))
+    of_labels = any(data.entries is not None and data.entries.shape[1] > 1 for data in given)
+    one_label = loss.traits.y == Y_DISTRIBUTIONS or (all(map(is_one_hot, rows)) and not of_labels)
     if not one_label and any(data.labels is not None for data in given):
         raise ValueError(f"y and the y of the validation must have one form, {_MIXED}")
     for data in given:
