@@ -238,6 +238,19 @@ def test_training_lowers_the_loss(optimizer):
     assert report.layers[-1].activation == "per_output"
 
 
+def test_the_columns_of_y_are_in_the_order_of_the_parts():
+    rng = np.random.default_rng(0)
+    X, y, nets = rng.normal(size=(60, 5)), rng.normal(size=(60, 4)), []
+    parts = losses.PerOutput([(slice(2, 6), losses.Quantile([0.2, 0.7]), 2.0), (slice(0, 2), "huber")])
+    apart = losses.PerOutput([
+        (0, "huber"), (1, "huber"), *((2 + i, losses.Quantile(q), 2.0) for i, q in enumerate([0.2, 0.7, 0.2, 0.7]))])
+    for loss, targets in ((parts, y), (apart, y[:, [2, 3, 0, 0, 1, 1]])):
+        nets.append(Network([5, 7, 6], activation="tanh", dtype="float64", seed=0))
+        Trainer(nets[-1], loss, batch_size=16, seed=0).fit(X, targets)
+    for p, q in zip(nets[0].parameters, nets[1].parameters, strict=True):
+        np.testing.assert_array_equal(p, q)
+
+
 # ---- several quantiles
 
 
