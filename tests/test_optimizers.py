@@ -243,6 +243,26 @@ def test_the_same_bits_on_any_number_of_threads(optimizer):
             np.testing.assert_array_equal(got, wanted)
 
 
+def test_rprop_takes_all_rows_at_once_and_has_one_rate():
+    with pytest.raises(ValueError, match="batch_size must be None for Rprop, which takes all rows at once, got 64"):
+        Trainer(network(), LOSS, Rprop()).step(*examples())
+    with pytest.raises(TypeError, match="lr must be a number"):
+        Rprop(schedules.Constant(0.1))
+    for name, wrong, bound in (("shrink", 1.0, "< 1"), ("grow", 1.0, "> 1"), ("least_step", 0, "> 0"),
+                               ("most_step", 1e-9, ">= 1e-06")):
+        with pytest.raises(ValueError, match=f"{name} must be {bound}"):
+            Rprop(**{name: wrong})
+
+
+def test_rprop_learns_a_table_by_heart():
+    """The parity of four bits, with no rate to tune."""
+    X = np.array([[i >> j & 1 for j in range(4)] for i in range(16)]) * 2.0 - 1
+    y = (X.prod(axis=1) + 1) / 2
+    net = Network([4, 8, 1], activation="tanh", output="sigmoid", seed=3)
+    Trainer(net, "binary_cross_entropy", Rprop(), batch_size=None).fit(X, y, epochs=300)
+    np.testing.assert_array_equal(net.predict(X, squeeze=True) > 0.5, y == 1)
+
+
 def test_another_optimizer_begins_anew():
     X, y = examples()
     trainer = Trainer(network(), LOSS, Adam())
