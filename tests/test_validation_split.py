@@ -204,7 +204,7 @@ def test_sample_weight_goes_with_its_row_and_class_weight_with_those_to_train_on
     assert history["val_loss"][-1] == given.evaluate(X[rows], y[rows], sample_weight=weight[rows])["loss"]
 
 
-@pytest.mark.parametrize("loss", ["cross_entropy", losses.BinaryCrossEntropy(missing="ignore")], ids=["classes", "labels"])
+@pytest.mark.parametrize("loss", ["cross_entropy", losses.BinaryCrossEntropy(missing="ignore")], ids=["one", "many"])
 def test_class_weight_alone_does_not_weigh_the_rows_held_out(loss):
     X, y = problem()
     if loss != "cross_entropy":
