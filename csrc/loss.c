@@ -1,8 +1,6 @@
 // Whether a loss goes with a network and with y, and what it makes of the output's activation.
 #include "loss.h"
 
-#include <math.h>
-
 #include "minibatch.h"
 
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
@@ -68,7 +66,7 @@ static int classes_fit(const mlp_network *net, const mlp_data *data, mlp_loss lo
             int64_t at = i * cols + loss.blocks[b].y_first;
             if (data->entry_weights && mlp_number(data->entry_weights, net->dtype, at) == 0) continue;
             double y = mlp_number(data->targets, net->dtype, at);
-            if (!(y >= 0 && y < (double)loss.blocks[b].of.count && y == floor(y))) return 0;
+            if (!(y >= 0 && y < (double)loss.blocks[b].of.count) || y != (double)(int64_t)y) return 0;
         }
     }
     return 1;
@@ -87,7 +85,7 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
     if (!mlp_goes_with(loss.kind, last->activation)) return MLP_BAD_ARGUMENT;
     if (last->n_blocks && loss.kind != MLP_PER_OUTPUT) return MLP_BAD_ARGUMENT;
     // Slopes learn from d loss / d a.
-    int skips_a = loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z;
+    int skips_a = loss.kind == MLP_PER_OUTPUT || (loss.kind == MLP_CUSTOM_LOSS && loss.custom.of_z);
     if (skips_a && mlp_has(last->activation, MLP_LEARNS_ALPHA)) return MLP_BAD_ARGUMENT;
     if (data->n == 0 || loss.kind == MLP_CUSTOM_LOSS) return MLP_OK;
     if (!data->labels == !data->targets) return MLP_BAD_ARGUMENT;  // exactly one of the two

@@ -446,8 +446,10 @@ static void test_bad_parts(void) {
         }
         check_refused(&s);
     }
-    s.g[0] = MLP_TANH;
     memcpy(bad, good, sizeof bad);
+    s.g[0] = MLP_PRELU, s.alpha[0] = 0.25;  // the slopes would not learn
+    check_refused(&s);
+    s.g[0] = MLP_TANH;
     bad[0].kind = MLP_BINARY_CROSS_ENTROPY, bad[0].of.activation = MLP_TANH;
     check_refused(&s);
 }
