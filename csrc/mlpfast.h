@@ -45,9 +45,11 @@ typedef struct {
 // What a loss reads besides the outputs, for the rows of a minibatch in order. Fields as in mlp_data.
 typedef struct {
     const int32_t *labels;  // (rows), or NULL
-    const void *targets;    // (rows, n_out), or NULL
+    const void *targets;    // (rows, target_cols), or NULL
     const void *y;          // (rows, y_bytes of mlp_data), or NULL
     const void *weights;    // (rows), or NULL for all 1
+    const void *entry_weights;  // (rows, target_cols), or NULL
+    int64_t target_cols;    // 0: n_out
     int one_hot;
 } mlp_truth;
 
@@ -61,11 +63,33 @@ typedef struct {
     void *self;
 } mlp_custom_loss;
 
+// Some of the last layer's outputs, [first, first + count), and their activation, with its alpha if it has one. The
+// activation is neither learned nor custom.
+typedef struct {
+    int64_t first, count;
+    mlp_activation activation;
+    double alpha;
+} mlp_output_block;
+
+// A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns from
+// y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks may
+// share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
+typedef struct {
+    mlp_output_block of;
+    int64_t y_first;
+    double factor;
+    mlp_loss_kind kind;
+    double parameter, label_smoothing;  // as in mlp_loss
+} mlp_loss_block;
+
 typedef struct {
     mlp_loss_kind kind;
     double parameter;        // d of HUBER, q of QUANTILE
     double label_smoothing;  // e of CROSS_ENTROPY, y becomes (1 - e) y + e / n_out, and BINARY_CROSS_ENTROPY, e / 2
     mlp_custom_loss custom;  // of CUSTOM_LOSS
+    // (n_blocks) of PER_OUTPUT, each output in one of them, in the order of the outputs. Not copied: they must stay.
+    const mlp_loss_block *blocks;
+    int64_t n_blocks;
 } mlp_loss;
 
 // ---- The machine ----
@@ -103,6 +127,10 @@ typedef struct {
     int has_mask;                  // W has a mask, see mlp_network_mask
     mlp_custom_activation custom;  // of MLP_CUSTOM_ACTIVATION
     int may_drop;                  // with dropout 0: it may be set to another value later
+    // Of the last layer, with MLP_IDENTITY: the activations of parts of the outputs, copied; or NULL. Predictions have
+    // them; of the losses only PER_OUTPUT goes with them.
+    const mlp_output_block *blocks;
+    int64_t n_blocks;
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;
@@ -138,12 +166,17 @@ typedef struct {
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
     const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
-    const void *targets;     // (n, n_out) of the network's dtype, or NULL
+    const void *targets;     // (n, target_cols) of the network's dtype, or NULL
     int one_hot;             // each row of targets has a single 1: the class is that of the largest output
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of
                              // weights
+    int64_t target_cols;     // 0: n_out
+    // (n, target_cols) of the network's dtype, or NULL: the weight of each entry of targets, for losses with
+    // MLP_BY_ENTRY. It multiplies the entry's part of the loss and its derivative, in place of `weights`, which must be
+    // there and hold the mean of each row. Where it is 0, the target may be anything.
+    const void *entry_weights;
     const void *y;           // (n) rows of y_bytes bytes each, passed to a custom loss; or NULL
     int64_t y_bytes;
     const int64_t *x_rows;   // (n) the row of X, in 0 .. n_x-1, of each example; or NULL for 0..n-1
@@ -182,7 +215,7 @@ typedef struct {
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that was not finite
 } mlp_result;
 
-// The loss over all of data. Not for MLP_CUSTOM_LOSS, which may depend on several rows together. threads and workspace
+// The loss over all of data. Not for MLP_CUSTOM_LOSS and losses with MLP_JOINS, which depend on several rows together. threads and workspace
 // as in mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
@@ -195,6 +228,7 @@ typedef struct {
     double momentum;
     int nesterov;
     double beta1, beta2, epsilon;
+    double shrink, grow, least_step, most_step;  // of RPROP, whose lr is the first step
     double weight_decay;  // decoupled: each step subtracts lr weight_decay W
     double clip_value;    // clips each element of the gradient to [-clip_value, clip_value]; 0: off
     double clip_norm;     // clips the 2-norm of the whole gradient; 0: off

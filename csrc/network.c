@@ -73,6 +73,20 @@ static int64_t row_stride(int64_t n_out, size_t real_size) {
     return n_out <= line ? n_out : (lines + (lines % 8 == 0)) * line;
 }
 
+int mlp_outputs_fit(const mlp_output_block *b, int64_t n) {
+    if (b->count < 1 || b->first < 0 || b->count > n || b->first > n - b->count) return 0;
+    if (!mlp_is_activation(b->activation) || b->activation == MLP_CUSTOM_ACTIVATION) return 0;
+    return !mlp_has(b->activation, MLP_LEARNS_ALPHA) && b->alpha >= mlp_activation_rows[b->activation].least_alpha;
+}
+
+static int blocks_fit(const mlp_layer_spec *s) {
+    if (s->n_blocks < 0 || s->n_blocks > s->n_out || !s->blocks || s->activation != MLP_IDENTITY) return 0;
+    for (int64_t i = 0; i < s->n_blocks; i++) {
+        if (!mlp_outputs_fit(&s->blocks[i], s->n_out)) return 0;
+    }
+    return 1;
+}
+
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < n_layers; l++) {
@@ -84,7 +98,19 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
+        if (s->n_blocks && (l < n_layers - 1 || !blocks_fit(s))) return MLP_BAD_ARGUMENT;
     }
+    return MLP_OK;
+}
+
+// Copies the blocks of the last layer.
+static mlp_status copy_blocks(mlp_network *net) {
+    mlp_layer_spec *spec = &net->layers[net->n_layers - 1].spec;
+    if (!spec->n_blocks) return MLP_OK;
+    net->blocks = malloc((size_t)spec->n_blocks * sizeof *spec->blocks);
+    if (!net->blocks) return MLP_NO_MEMORY;
+    memcpy(net->blocks, spec->blocks, (size_t)spec->n_blocks * sizeof *spec->blocks);
+    spec->blocks = net->blocks;
     return MLP_OK;
 }
 
@@ -158,6 +184,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     }
     mlp_poison_padding(net, net->parameters);
     status = make_masks(net);
+    if (!status) status = copy_blocks(net);
     if (status) {
         mlp_network_destroy(net);
         return status;
@@ -171,6 +198,7 @@ void mlp_network_destroy(mlp_network *net) {
     if (!net) return;
     free(net->parameters);
     free(net->masks);
+    free(net->blocks);
     free(net);
 }
 

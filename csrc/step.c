@@ -146,6 +146,15 @@ static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
     forward_dropout(s, l, (mlp_block){i0, i1, 0, n});
 }
 
+// The activations of parts of the outputs. Losses that go with them contain them.
+static void output_blocks(const mlp_step *s, int last, mlp_part part) {
+    const mlp_layer_spec *spec = spec_of(s, last);
+    int64_t i0, i1;
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
+    s->kernels->activate_blocks(at(s, s->space->a[last], i0, spec->n_out), spec->blocks, spec->n_blocks, i1 - i0,
+                                spec->n_out, mlp_scratch(s, part));
+}
+
 static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
     int64_t n = spec_of(s, last)->n_out, i0, i1;
     const mlp_workspace *space = s->space;
@@ -205,7 +214,8 @@ static void delta_below(const mlp_step *s, int l, mlp_part part) {
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Custom functions: called by the caller for all rows, so that results cannot depend on the number of threads ----
+// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend on
+// the number of threads ----
 
 static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
     mlp_step_settle(s);
@@ -248,6 +258,16 @@ static int custom_loss(mlp_step *s, int last) {
     return failed;
 }
 
+// A loss of all rows together.
+static int joined_loss(mlp_step *s, int last) {
+    void *delta = s->space->delta[last];
+    for (int64_t i = 0; i < s->batch.rows; i++) s->space->row_correct[i] = 0;
+    int finite = mlp_joined_loss(delta, s->space->row_loss, s->space->a[last], s->net->dtype, &s->batch.truth,
+                                 s->batch.rows, s->space->joined);
+    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+    return 0;
+}
+
 // ---- Gather, forward, loss, backward ----
 
 void mlp_step_gather(mlp_step *s) { mlp_step_phase(s, gather, 0, 1); }
@@ -262,6 +282,7 @@ static void forward(mlp_step *s, int l) {
         if (drops(s, l)) mlp_step_phase(s, dropout_of_block, l, by_rows(s, spec_of(s, l)->n_out));
     }
     if (g.kind == MLP_SOFTMAX) mlp_step_phase(s, forward_softmax, l, 1);
+    if (spec_of(s, l)->n_blocks && !s->pass->loss) mlp_step_phase(s, output_blocks, l, 1);
 }
 
 void mlp_step_forward(mlp_step *s) {
@@ -288,6 +309,7 @@ static void delta_of_output(mlp_step *s) {
     const mlp_loss *loss = s->pass->loss;
     int last = s->net->n_layers - 1, is_custom = loss->kind == MLP_CUSTOM_LOSS;
     if (is_custom) call_custom(s, custom_loss, last);
+    else if (mlp_loss_has(loss->kind, MLP_JOINS)) call_custom(s, joined_loss, last);
     else mlp_step_loss(s);
     if (unit_of(s, last).kind != MLP_IDENTITY && !(is_custom && loss->custom.of_z)) activation_backward(s, last);
 }

@@ -17,6 +17,7 @@ typedef struct {
     void **delta;  // delta[l] (rows, n_out); delta itself is NULL without a backward pass
     void **slope;  // slope[l] (chunks of the rows, n_out): the gradient of learned slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
+    void *joined;  // mlp_joined_bytes, for losses with MLP_JOINS
     mlp_row_buffers gathered;
 } mlp_workspace;
 

@@ -307,12 +307,12 @@ static double flops_per_row(const mlp_network *net, int lowest) {
     return flops;
 }
 
-// Custom functions are called for whole minibatches.
-static int has_custom_functions(const mlp_trainer *t) {
+// Custom functions, and losses of rows together, take whole minibatches.
+static int needs_all_rows(const mlp_trainer *t) {
     for (int l = 0; l < t->net->n_layers; l++) {
         if (t->net->layers[l].spec.activation == MLP_CUSTOM_ACTIVATION) return 1;
     }
-    return t->loss.kind == MLP_CUSTOM_LOSS;
+    return t->loss.kind == MLP_CUSTOM_LOSS || mlp_loss_has(t->loss.kind, MLP_JOINS);
 }
 
 #define SUMS_BYTES (4 << 20)  // partial sums of all parts, which should stay in the caches
@@ -326,7 +326,7 @@ static int goes_alone(const mlp_epoch *e, int64_t chunks, int threads) {
 // Sets how minibatches are processed (whole, alone); returns the capacity for it.
 static mlp_capacity plan(mlp_epoch *e, int threads) {
     int64_t rows = e->batch_size, chunks = mlp_chunks_in(rows, e->pass.chunk_rows);
-    e->whole = has_custom_functions(e->trainer);
+    e->whole = needs_all_rows(e->trainer);
     e->alone = goes_alone(e, chunks, threads);
     mlp_capacity capacity = {.rows = rows, .workspaces = 1, .threads = threads, .chunks = chunks, .slopes = 1,
                      .gathered = mlp_bytes_of_rows(&e->examples)};

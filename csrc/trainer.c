@@ -39,6 +39,8 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
     }
     w->row_loss = next_part(block, used, rows, 1, sizeof(double));
     w->row_correct = next_part(block, used, rows, 1, sizeof(double));
+    size_t joined = mlp_loss_has(t->loss.kind, MLP_JOINS) ? mlp_joined_bytes(rows) : 0;
+    w->joined = next_part(block, used, 1, 1, joined);
 }
 
 // Lays out the block for a capacity and returns its size; with block NULL it only measures. *pointers: the bytes that

@@ -41,11 +41,12 @@ from ._config import __version__, get_num_threads, set_num_threads, show_config 
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop  # noqa: E402
+from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop, Rprop  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
 __all__ = [
-    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
+    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
+    "Trainer",
     "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads",
     "initializers", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]

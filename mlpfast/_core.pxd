@@ -14,7 +14,7 @@ cdef class Workspace:
 
 cdef class Data:
     cdef mlp_data c
-    cdef readonly object X, x_rows, y, labels, targets, weights
+    cdef readonly object X, x_rows, y, labels, targets, weights, entries
     cdef public object origin
 
     cdef mlp_truth c_truth(self) noexcept
@@ -59,4 +59,18 @@ cdef class Network:
 
 cdef const mlp_kernels *kernels_for(mlp_dtype dtype) noexcept
 cdef mlp_activation activation_kind(activation) except *
-cdef mlp_loss loss_spec(loss, Custom custom) except *
+
+
+cdef class LossSpec:
+    cdef mlp_loss c
+    cdef mlp_loss_block *blocks
+    cdef Custom custom                 # or None
+
+
+cdef class OutputBlocks:
+    cdef mlp_output_block *blocks
+    cdef int64_t n
+
+
+cdef LossSpec loss_spec(loss, output, int64_t n_out, Custom custom=*)
+cdef int joined_rows(void *delta, double *losses, cnp.ndarray out, Data data) except -1

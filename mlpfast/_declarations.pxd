@@ -13,7 +13,7 @@ cdef extern from "vocabulary.h":
     const mlp_activation_row *mlp_activation_rows
     ctypedef enum mlp_loss_kind:
         MLP_CUSTOM_LOSS, MLP_LOSSES
-    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
+    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS, MLP_BY_ENTRY, MLP_OWN_Y, MLP_JOINS
     ctypedef enum mlp_y:
         MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
     ctypedef struct mlp_loss_row:
@@ -59,20 +59,36 @@ cdef extern from "mlpfast.h":
         int64_t y_bytes
         const int64_t *x_rows
         int64_t n_x
+        int64_t target_cols
+        const void *entry_weights
     ctypedef struct mlp_truth:
         const int32_t *labels
         const void *targets
         const void *y
         const void *weights
         int one_hot
+        const void *entry_weights
+        int64_t target_cols
     ctypedef struct mlp_custom_loss:
         int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
         int of_z
         void *self
+    ctypedef struct mlp_output_block:
+        int64_t first, count
+        mlp_activation activation
+        double alpha
+    ctypedef struct mlp_loss_block:
+        mlp_output_block of
+        int64_t y_first
+        double factor
+        mlp_loss_kind kind
+        double parameter, label_smoothing
     ctypedef struct mlp_loss:
         mlp_loss_kind kind
         double parameter, label_smoothing
         mlp_custom_loss custom
+        const mlp_loss_block *blocks
+        int64_t n_blocks
     ctypedef struct mlp_layer_spec:
         int64_t n_in, n_out
         mlp_activation activation
@@ -81,6 +97,8 @@ cdef extern from "mlpfast.h":
         double dropout, l1, l2
         int may_drop, has_mask
         mlp_custom_activation custom
+        const mlp_output_block *blocks
+        int64_t n_blocks
     ctypedef struct mlp_network:
         pass
     ctypedef struct mlp_trainer:
@@ -93,7 +111,7 @@ cdef extern from "mlpfast.h":
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        double beta1, beta2, epsilon, shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         int64_t chunk_rows
         uint64_t seed
         int check_finite
@@ -190,6 +208,10 @@ cdef extern from "fpmode.h":
     unsigned short mlp_x87_default()
     void mlp_x87_set(unsigned short)
 
+cdef extern from "loss.h":
+    size_t mlp_joined_bytes(int64_t)
+    int mlp_joined_loss(void *, double *, const void *, mlp_dtype, const mlp_truth *, int64_t, void *) nogil
+
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
         int64_t i0, i1, j0, j1
@@ -227,6 +249,7 @@ cdef extern from "kernel_table.h":
         void (*sum_slopes)(void *, int64_t) noexcept
         void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
         void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
+        void (*activate_blocks)(void *, const mlp_output_block *, int64_t, int64_t, int64_t, void *) noexcept nogil
         int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
                     int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)

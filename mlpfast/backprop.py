@@ -95,7 +95,8 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
     With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), or
-    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0.
+    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0. Weights
+    of y's shape are those of its entries, as in Trainer.fit.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
         loss, times its weight, with respect to x_i as given (for uint8 X it contains the factor input_scale), without

@@ -59,6 +59,8 @@ class Layer(Closed):
         self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
         self.activation = activation
         self._unit = activations.checked("activation", activation)
+        if self._unit.parts and self._unit.n_out != self.n_out:
+            raise ValueError(f"activation must have parts of all {self.n_out} outputs, got {self._unit!r}")
         self.init = initializers.checked("init", init)
         self.bias_init = initializers.checked("bias_init", bias_init)
         self.bias = flag("bias", bias)

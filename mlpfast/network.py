@@ -63,6 +63,8 @@ class Network(Closed):
             inits[1] = initializers.checked("output_init", output_init)
         initializers.checked("bias_init", bias_init)
         self._layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
+        if any(layer._unit.parts for layer in self._layers[:-1]):
+            raise ValueError("activation PerOutput must be that of the last layer, got it below")
         for layer in self._layers:
             for name in ("l1", "l2", "lr_factor", "bias_lr_factor"):
                 value = getattr(layer, name)

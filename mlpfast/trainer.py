@@ -240,12 +240,15 @@ class Trainer(Closed):
             and so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
-            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Custom losses and
+            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out); of several quantiles,
+            gaussian_nll, cox_ph and PerOutput as they say. Custom losses and
             metrics that are functions get y with the values and dtype given here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: the fraction of the rows to hold out for validation instead, drawn once, by the seed alone;
             class_weight does not apply to them. stratify=True draws the same fraction of each class. X is not copied.
-        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
+        sample_weight (n,), or for a loss that is a sum over the entries of y of y's shape, class_weight ({class:
+            weight}, (K,) or "balanced"): weights of the examples, or of their entries, multiplied. For y of several
+            labels in a row, "balanced" or (K,), the weights of the ones, concern each label.
             Losses are divided by their sum, gradients see `weighting`. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions without a parameter sample_weight are computed only on
@@ -377,7 +380,7 @@ class Trainer(Closed):
         limits = {name: getattr(self, name) for name in LIMITS + ("l1", "l2") if getattr(self, name)}
         more = [f"{name} {value!r}" if schedules.is_schedule(value) else f"{name} {value:g}"
                 for name, value in limits.items()]
-        loss = repr(self.loss) if self.loss.parameters else self.loss.name
+        loss = repr(self.loss) if self.loss.parameters or self.loss.missing else self.loss.name
         lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
         if self.loss.traits.is_custom:
             lines.append(f"Python functions are the loss: {UNFUSED}")

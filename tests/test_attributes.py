@@ -35,6 +35,7 @@ MADE = [
     schedules.Exponential(0.1, 1), schedules.InverseTime(0.1, 1), schedules.Step(0.1), schedules.Cosine(0.1, 9),
     schedules.OneCycle(0.1, 9), schedules.Warmup(2, schedules.Constant(0.1)), schedules.ReduceOnPlateau(0.1),
     losses.Loss("hinge"), *(kind() for kind in losses.WITH_PARAMETERS.values()), losses.Custom(np.sin, np.cos),
+    losses.PerOutput([(0, "huber")]), activations.PerOutput([(0, "tanh")]),
     activations.Activation("relu"), *(kind() for kind in activations.WITH_PARAMETERS.values()),
     activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1),
     callbacks.LearningRateLogger(), TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),

@@ -344,7 +344,9 @@ def test_class_weight_without_classes(net):
     numbers = Trainer(Network([4, 3]), "squared_error")
     refused(["class_weight", "squared_error"], numbers.fit, X, 2 * np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
     bits = Trainer(Network([4, 3], output="sigmoid"), "binary_cross_entropy")
-    refused(["class_weight", "(6, 3)"], bits.fit, X, 1 - np.eye(3)[Y], class_weight=[1.0, 1.0])
+    refused(["class_weight", "(3,)", "(2,)"], bits.fit, X, 1 - np.eye(3)[Y], class_weight=[1.0, 1.0])
+    refused(["class_weight", "balanced", "{0: 2}"], bits.fit, X, 1 - np.eye(3)[Y], class_weight={0: 2})
+    refused(["class_weight", "probabilities"], bits.fit, X, soft, class_weight="balanced")
 
 
 # ---- names, sizes and rates

@@ -205,6 +205,22 @@ def test_sample_weight_goes_with_its_row_and_class_weight_with_those_to_train_on
     assert history["val_loss"][-1] == given.evaluate(X[rows], y[rows], sample_weight=weight[rows])["loss"]
 
 
+@pytest.mark.parametrize("loss", ["cross_entropy", losses.BinaryCrossEntropy(missing="ignore")], ids=["one", "many"])
+def test_class_weight_alone_does_not_weigh_the_rows_held_out(loss):
+    X, y = problem()
+    if loss != "cross_entropy":
+        y = np.where(np.abs(X[:, :4]) < 0.2, np.nan, X[:, :4] > 0.3)
+    (rows,) = held_out(trainer_for(), X, np.arange(100), validation_split=0.3)
+    rest = np.setdiff1d(np.arange(100), rows)
+    output = "softmax" if loss == "cross_entropy" else "sigmoid"
+    nets = [Network([6, 7, 4], output=output, dtype="float64", seed=0) for _ in range(2)]
+    split, given = (Trainer(net, loss, batch_size=10, seed=0) for net in nets)
+    history = split.fit(X, y, class_weight="balanced", validation_split=0.3, epochs=2)
+    wanted = given.fit(X[rest], y[rest], class_weight="balanced", epochs=2)
+    assert history["loss"] == wanted["loss"] and bits(split.network) == bits(given.network)
+    assert history["val_loss"][-1] == given.evaluate(X[rows], y[rows])["loss"]
+
+
 @pytest.mark.parametrize("settings, parts", [
     (dict(validation_split=0), ["validation_split", "> 0", "0"]),
     (dict(validation_split=1.0), ["validation_split", "< 1", "1.0"]),

@@ -213,7 +213,7 @@ SIMD int64_t scratch_a(int64_t most) {
 }
 
 static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
-    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 2 * widest * VL;
+    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 4 * widest * VL;
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 

@@ -465,11 +465,74 @@ static void test_bad_losses(void) {
         {.kind = MLP_CUSTOM_LOSS},  // without a function
     };
     setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
+    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .n_blocks = 1};
+    check_refused(&s);
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
         s.loss = bad[i];
         doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);
         check_refused(&s);
     }
+}
+
+// Parts of 3 outputs: good ones, and each with one thing wrong.
+static void test_bad_parts(void) {
+    const mlp_loss_block numbers = {.of = {.first = 0, .count = 2}, .factor = 1, .kind = MLP_SQUARED_ERROR};
+    mlp_loss_block good[] = {numbers, numbers}, bad[2];
+    good[1].of.first = 2, good[1].of.count = 1, good[1].y_first = 2;
+    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
+    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
+    check_gradient(&s);
+    s.loss.blocks = bad;
+    for (int wrong = 0; wrong < 15; wrong++) {
+        doing("parts of the outputs, wrong %d", wrong);
+        memcpy(bad, good, sizeof bad);
+        mlp_loss_block *b = &bad[1];
+        switch (wrong) {
+        case 0: b->of.first = 1; break;
+        case 1: b->of.count = 2; break;
+        case 2: bad[0].of.count = 1; break;
+        case 3: b->of.count = 0; break;
+        case 4: b->of.first = -1; break;
+        case 5: b->of.activation = MLP_PRELU; break;
+        case 6: b->of.activation = MLP_CUSTOM_ACTIVATION; break;
+        case 7: b->factor = 0; break;
+        case 8: b->kind = MLP_CUSTOM_LOSS; break;
+        case 9: b->kind = MLP_PER_OUTPUT; break;
+        case 10: b->kind = MLP_COX_PH; break;
+        case 11: b->kind = MLP_GAUSSIAN_NLL; break;
+        case 12: b->y_first = 3; break;
+        case 13: b->y_first = -1; break;
+        default: b->kind = MLP_HUBER; break;  // without its parameter
+        }
+        check_refused(&s);
+    }
+    memcpy(bad, good, sizeof bad);
+    s.g[0] = MLP_PRELU, s.alpha[0] = 0.25;  // the slopes would not learn
+    check_refused(&s);
+    s.g[0] = MLP_TANH;
+    bad[0].kind = MLP_BINARY_CROSS_ENTROPY, bad[0].of.activation = MLP_TANH;
+    check_refused(&s);
+}
+
+static void test_bad_output_blocks(void) {
+    const mlp_output_block good = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
+    mlp_output_block bad = good;
+    mlp_layer_spec layers[] = {{.n_in = 2, .n_out = 3}, {.n_in = 3, .n_out = 3, .blocks = &good, .n_blocks = 1}};
+    doing("activations of parts of the outputs");
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_OK);
+    layers[1].activation = MLP_TANH;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[1].activation = MLP_IDENTITY, layers[0].blocks = &good, layers[0].n_blocks = 1;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[0].n_blocks = 0, layers[1].blocks = NULL;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[1].blocks = &bad;
+    bad.count = 3;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.alpha = -1;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.activation = MLP_PRELU;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
 }
 
 // ---- The workspace: sized while fewer threads are available than when it is used ----
@@ -515,6 +578,8 @@ int main(int argc, char **argv) {
     test_gradients_by_label();
     test_custom_loss();
     test_bad_losses();
+    test_bad_parts();
+    test_bad_output_blocks();
     guarded_destroy(&memory);
     return check_end("test_network");
 }

@@ -122,6 +122,7 @@ static const mlp_settings optimizers[] = {
     {.optimizer = MLP_SGD}, {.optimizer = MLP_SGD, .momentum = 0.9},
     {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
     {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {.optimizer = MLP_ADAGRAD, .epsilon = 1e-8},
+    {.optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50},
 };
 #define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
 
@@ -417,6 +418,7 @@ static void test_every_optimizer(void) {
                          .masked = 2, .n = 50, .batch = 20,
                          .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0,
                                       .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3,
+                                      .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50,
                                       .clip_value = 0.01, .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
             snprintf(name, sizeof name, "12-160-20-4, %s, way %d", mlp_optimizer_rows[i].name, way);
             check_same_bits(&s, way % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
