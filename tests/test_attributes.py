@@ -36,7 +36,7 @@ MADE = [
     schedules.OneCycle(0.1, 9), schedules.Warmup(2, schedules.Constant(0.1)), schedules.ReduceOnPlateau(0.1),
     losses.Loss("hinge"), *(kind() for kind in losses.WITH_PARAMETERS.values()), losses.Custom(np.sin, np.cos),
     activations.Activation("relu"), *(kind() for kind in activations.WITH_PARAMETERS.values()),
-    activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1),
+    activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1), callbacks.TimeLimit(9),
     callbacks.LearningRateLogger(), TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),
 ]
 
