@@ -8,7 +8,7 @@ from ._scalars import whole_number
 
 
 class Run:
-    """callbacks: their callbacks.Methods. numbers: Logs. bar: Progress. history: History."""
+    """callbacks: what methods_of returns for each. numbers: Logs. bar: Progress. history: History."""
 
     def __init__(self, trainer, callbacks, numbers, bar, history):
         self.trainer, self.callbacks, self.numbers, self.bar, self.history = trainer, callbacks, numbers, bar, history

@@ -18,7 +18,7 @@ from ._run import Run
 from ._scalars import flag, one_of, real_number, whole_number, within
 from ._split import training_and_validation
 from ._weights import checked_mean_weight
-from .callbacks import Methods, all_of, check_monitored
+from .callbacks import all_of, check_monitored, methods_of
 from .history import History
 from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
@@ -278,7 +278,7 @@ class Trainer(Closed):
         )
         numbers = Logs(self, metrics, data, validation)
         given = all_of(callbacks, stop_at)
-        callbacks = [Methods(callback) for callback in given]
+        callbacks = [methods_of(callback) for callback in given]
         rows = TrainingRows(self, data, accumulate)
         bar = Progress(flag("progress", progress), epochs, rows.n, rows.batch_rows)
         run = Run(self, callbacks, numbers, bar, History())

@@ -492,8 +492,8 @@ def test_natural_steps_count_and_take_minibatches():
     history = one.fit(X, y, epochs=3, validation_data=(X, y), callbacks=[events])
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
-    assert one.state == {"epoch": 3, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
-    assert other.state == {"epoch": 0, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
+    assert one.state == {"epoch": 3, "steps": 3, "updates": [3, 3, 3], "chunk_rows": 1024}
+    assert other.state == {"epoch": 0, "steps": 3, "updates": [3, 3, 3], "chunk_rows": 1024}
     assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
 
