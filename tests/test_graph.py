@@ -285,6 +285,10 @@ def test_dot_is_graphviz_source(tmp_path):
     assert len(nodes) == len(g.nodes) == 5 and len(edges) == 5
     assert r'label="a \"quoted\" \\ name"' in nodes[0]
     assert any(r'label="-2\n-1"' in edge for edge in edges)  # down the edge to the last -, not the sum
+    symbols = graph.Graph(graph.exp(2 - (x * 3 - 4) / 5)).dot()
+    assert [line.split('"')[1] for line in symbols.splitlines() if "label" in line and "->" not in line][1:] == [
+        "* 3", "- 4", "/ 5", "2 -", "exp"
+    ]
     if shutil.which("dot"):
         subprocess.run(["dot", "-Tsvg", "-o", tmp_path / "it.svg"], input=source, text=True, check=True)
 
