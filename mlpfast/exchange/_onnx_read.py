@@ -18,9 +18,9 @@ SUPPORTED = (
     "supported are Gemm, MatMul and Add with constant weights, the activations of mlpfast.activations, whole or composed "
     "of elementary operators, Softmax over the classes, Dropout, Flatten, Cast of pixels, and scaling of the inputs"
 )
-FOLDED = ("Constant", "Identity", "Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Neg", "Sqrt", "Div", "Mul",
-          "Add", "Sub", "Reciprocal")  # where all inputs are constants
-PASSED = ("Identity", "Flatten", "Reshape", "Squeeze", "Unsqueeze", "Cast")
+FOLDED = ("Constant", "Identity", "Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Concat", "Neg", "Sqrt", "Div",
+          "Mul", "Add", "Sub", "Reciprocal")  # where all inputs are constants
+PASSED = ("Identity", "Flatten", "Reshape", "Cast")
 MOST_FOLDED = 2**31  # bytes
 
 
@@ -103,9 +103,11 @@ class _Reader:
         while True:
             formula, z, dropout, nodes = self._formula(name)
             if z in self.inputs:
+                self._check_shapes(nodes, n_in)
                 break
             product = self.made_by[z]
             W, b, below = self._product(product)
+            self._check_shapes(nodes, W.shape[1])
             part = self._part(W, b, formula, dropout, nodes or [product])
             if parts and part.W.shape[1] != parts[0].W.shape[0]:
                 raise _refused(product, f"its {part.W.shape[1]} outputs do not fit the {parts[0].W.shape[0]} inputs after it")
@@ -164,17 +166,20 @@ class _Reader:
         return formulas[name], sources[0], dropout, nodes
 
     def _operands(self, node):
-        if node.op_type in ("Reshape", "Squeeze", "Unsqueeze", "Dropout"):
+        if node.op_type in ("Reshape", "Dropout"):
             return [node.input[0]]
         return [name for name in node.input if name]
 
     def _apply(self, node, formulas):
-        if node.domain not in ("", "ai.onnx"):
-            raise _refused(node, f"of the domain {node.domain}")
         attributes = self._attributes(node)
         inputs = [formulas[name] for name in self._operands(node)]
+        if (node.domain, node.op_type) == ("ai.onnx.ml", "Scaler"):
+            offset, scale = (_symbols.constant(attributes[name]) for name in ("offset", "scale"))
+            return (inputs[0] + offset.times(-1)) * scale
+        if node.domain not in ("", "ai.onnx"):
+            raise _refused(node, f"of the domain {node.domain}")
         if node.op_type in PASSED:
-            self._check_passed(node, attributes, inputs[0])
+            self._check_passed(node, attributes)
             return inputs[0]
         if node.op_type == "Softmax" and attributes.pop("axis", -1) not in (1, -1):
             raise _refused(node, "over another axis than the classes")
@@ -189,21 +194,21 @@ class _Reader:
         except TypeError:
             raise _refused(node, "with these attributes") from None
 
-    def _check_passed(self, node, attributes, formula):
+    def _check_passed(self, node, attributes):
         if node.op_type == "Cast":
             to = self.onnx.helper.tensor_dtype_to_np_dtype(attributes["to"])
             if to not in (np.float32, np.float64):
                 raise _refused(node, f"to {to}")
         elif node.op_type == "Flatten" and attributes.get("axis", 1) != 1:
             raise _refused(node, "from another axis than 1")
-        elif node.op_type in ("Reshape", "Squeeze", "Unsqueeze") and not (formula is _symbols.Z and self._of_inputs(node)):
-            raise _refused(node, "elsewhere than at the input")
 
-    def _of_inputs(self, node):
-        name = node.input[0]
-        while name in self.made_by:
-            name = self.made_by[name].input[0]
-        return name in self.inputs
+    def _check_shapes(self, nodes, width):
+        """ValueError for a Reshape to anything but rows of that width."""
+        for node in nodes:
+            if node.op_type == "Reshape":
+                shape = [int(n) for n in self.arrays.get(node.input[1], np.zeros(0)).reshape(-1)]
+                if shape not in ([-1, width], [0, width], [0, -1]):
+                    raise _refused(node, f"to {shape or 'a computed shape'}: only to rows of {width}")
 
     def _ratio(self, node, before):
         if before:
@@ -225,8 +230,11 @@ class _Reader:
     def _bias_of(self, node):
         """(the MatMul, the array) of an Add, or None."""
         for name, other in (node.input, node.input[::-1]):
-            made = self.made_by.get(name)
-            if made is None or made.op_type != "MatMul" or other not in self.arrays or len(self.used[name]) > 1:
+            made, alone = self.made_by.get(name), len(self.used[name]) == 1
+            while made is not None and made.op_type == "Cast" and alone:  # to the dtype it has
+                name = made.input[0]
+                made, alone = self.made_by.get(name), len(self.used[name]) == 1
+            if made is None or made.op_type != "MatMul" or other not in self.arrays or not alone:
                 continue
             W, b = self.arrays.get(made.input[1]), self.arrays[other]
             if W is not None and b.ndim and b.size == b.shape[-1] == W.shape[-1]:  # a single number may be part of g

@@ -196,7 +196,7 @@ def _where(condition, u, v):
 def _limit(u):
     """A limit of Clip as a number."""
     if u.number is None or np.size(u.number) != 1:
-        raise NotAFormula("a Clip with computed limits")
+        raise NotAFormula("a computed limit")
     return float(np.squeeze(u.number))
 
 
@@ -215,6 +215,9 @@ def _minimum(u, v):
 
 def _maximum(u, v):
     u, v = (v, u) if u.number is not None else (u, v)
+    between = u + v.times(-1)
+    if v.number is None and len(between.terms) == 1:  # such as max(z, alpha z)
+        return v + relu(between)
     return clipped(u, _limit(v), np.inf)
 
 

@@ -93,7 +93,8 @@ def to_sklearn(net, *, classes=None):
         raise ValueError(f"classes are for a classifier, the output is {output!r}")
     warn_left_out(net, "scikit-learn")
     kind = neural.MLPClassifier if is_classifier else neural.MLPRegressor
-    estimator = kind(tuple(layer.n_out for layer in net.layers[:-1]), known[hidden[0]] if hidden else "identity")
+    estimator = kind(hidden_layer_sizes=tuple(layer.n_out for layer in net.layers[:-1]),
+                     activation=known[hidden[0]] if hidden else "identity")
     estimator.coefs_ = [np.array(layer.W, order="C") for layer in net.layers]
     estimator.intercepts_ = [
         layer.b.copy() if layer.bias else np.zeros(layer.n_out, net.dtype) for layer in net.layers
