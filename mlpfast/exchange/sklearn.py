@@ -47,8 +47,7 @@ def _scaling(preprocessing, step):
         return None
     if type(step) is preprocessing.StandardScaler:
         n = step.n_features_in_
-        mean = np.zeros(n) if step.mean_ is None else step.mean_
-        return Transform(mean, np.ones(n) if step.scale_ is None else 1 / step.scale_)
+        return Transform(step.mean_ if step.with_mean else np.zeros(n), 1 / step.scale_ if step.with_std else np.ones(n))
     if type(step) is preprocessing.MinMaxScaler and not step.clip:
         return Transform(-step.min_ / step.scale_, step.scale_)
     raise ValueError(f"a {type(step).__name__} cannot be carried over: supported are StandardScaler and MinMaxScaler without "
