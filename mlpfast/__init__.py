@@ -41,11 +41,12 @@ from .trainer import Trainer  # noqa: E402
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
-    "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "exchange", "get_num_threads",
-    "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
+    "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "exchange",
+    "get_num_threads", "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules",
+    "set_num_threads", "show_config",
 ]
 
-_LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: they are a third of the import time
+_LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: a third of the import time
 
 
 def __getattr__(name):

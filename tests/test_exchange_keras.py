@@ -18,6 +18,8 @@ from keras import layers, regularizers  # noqa: E402
 
 from mlpfast.exchange import from_keras  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation")  # of Keras on PyTorch
+
 X = np.random.default_rng(0).normal(size=(30, 6)) * 2
 
 
@@ -29,49 +31,75 @@ def assert_same_outputs(net, model, X=X, tolerance=None):
     """Relative to the largest number."""
     X = X.astype(net.dtype)
     wanted = outputs(model, X)
-    tolerance = tolerance or (1e-6 if net.dtype == np.float32 else 1e-12)
+    tolerance = tolerance or (2e-6 if net.dtype == np.float32 else 1e-12)
     got = net.predict(X.reshape(len(X), -1))
     np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
 
 
-def sequential(*own, shape=(6,), dtype="float32"):
-    """A Sequential of layers of that dtype, with weights that are not zero."""
+def sequential(*own, shape=(6,)):
+    """A Sequential of layers, with weights that are not zero."""
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input(shape), *own])
     rng = np.random.default_rng(1)
     for layer in model.layers:
         if type(layer).__name__ != "Normalization":
-            layer.set_weights([0.5 * rng.normal(size=w.shape) for w in layer.get_weights()])
+            layer.set_weights([0.3 * rng.normal(size=w.shape) for w in layer.get_weights()])
     return model
 
 
 ACTIVATIONS = {
-    "linear": "identity", "relu": "relu", "elu": "elu", "selu": "selu", "gelu": "gelu", "silu": "silu", "swish": "silu",
-    "mish": "mish", "softplus": "softplus", "softsign": "softsign", "sigmoid": "sigmoid", "hard_sigmoid": "hard_sigmoid",
-    "hard_silu": "hard_swish", "tanh": "tanh", "exponential": "exp", "softmax": "softmax", "leaky_relu": "leaky_relu",
+    "linear": "identity",
+    "relu": "relu",
+    "elu": "elu",
+    "selu": "selu",
+    "gelu": "gelu",
+    "silu": "silu",
+    "swish": "silu",
+    "mish": "mish",
+    "softplus": "softplus",
+    "softsign": "softsign",
+    "sigmoid": "sigmoid",
+    "hard_sigmoid": "hard_sigmoid",
+    "hard_silu": "hard_swish",
+    "tanh": "tanh",
+    "exponential": "exp",
+    "softmax": "softmax",
+    "leaky_relu": "leaky_relu",
 }
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    keras.config.set_floatx(request.param)
+    yield request.param
+    keras.config.set_floatx("float32")
+
+
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations_by_name(name, dtype):
-    model = sequential(layers.Dense(7, activation=name, dtype=dtype), layers.Dense(5, dtype=dtype, use_bias=False),
-                       layers.Activation(name, dtype=dtype), layers.Dense(3, dtype=dtype))
+    model = sequential(
+        layers.Dense(7, activation=name), layers.Dense(5, use_bias=False), layers.Activation(name), layers.Dense(3)
+    )
     net = from_keras(model)
     assert net.dtype == dtype and [layer._unit.name for layer in net.layers] == [ACTIVATIONS[name]] * 2 + ["identity"]
     assert [layer.bias for layer in net.layers] == [True, False, True]
-    assert_same_outputs(net, model, tolerance=1e-7 if name in ("selu", "hard_sigmoid", "hard_silu") else None)
+    rounded = name in ("selu", "hard_sigmoid", "hard_silu") and dtype == "float64"  # constants in float32 there
+    given = X / 5 if name == "exponential" else X
+    assert_same_outputs(net, model, given, tolerance=1e-7 if rounded else None)
 
 
-@pytest.mark.parametrize("layer, wanted", [
-    (lambda: layers.ReLU(), "relu"),
-    (lambda: layers.ReLU(negative_slope=0.25), activations.LeakyReLU(0.25)),
-    (lambda: layers.LeakyReLU(negative_slope=0.125), activations.LeakyReLU(0.125)),
-    (lambda: layers.ELU(alpha=0.5), activations.ELU(0.5)),
-    (lambda: layers.PReLU(), activations.PReLU()),
-    (lambda: layers.PReLU(shared_axes=[1]), activations.PReLU(shared=True)),
-    (lambda: layers.Softmax(), "softmax"),
-])
+@pytest.mark.parametrize(
+    "layer, wanted",
+    [
+        (lambda: layers.ReLU(), "relu"),
+        (lambda: layers.ReLU(negative_slope=0.25), activations.LeakyReLU(0.25)),
+        (lambda: layers.LeakyReLU(negative_slope=0.125), activations.LeakyReLU(0.125)),
+        (lambda: layers.ELU(alpha=0.5), activations.ELU(0.5)),
+        (lambda: layers.PReLU(), activations.PReLU()),
+        (lambda: layers.PReLU(shared_axes=[1]), activations.PReLU(shared=True)),
+        (lambda: layers.Softmax(), "softmax"),
+    ],
+)
 def test_layers_of_activations(layer, wanted):
     model = sequential(layers.Dense(7), layer(), layers.Dense(3))
     net = from_keras(model)
@@ -89,8 +117,11 @@ def test_inputs_dropout_and_penalties():
     assert_same_outputs(net, model, tolerance=3e-6)
     assert [layer.dropout for layer in net.layers] == [0.25, 0, 0]
     assert [layer.trainable for layer in net.layers] == [True, False, True]
-    assert [(layer.l1, layer.l2) for layer in net.layers] == pytest.approx([(0.1, 0.4), (0, 0.6), (0, 0)])
-    model = sequential(layers.Flatten(), layers.GaussianNoise(0.5), layers.Dropout(0.125), layers.Dense(3), shape=(2, 3))
+    assert [layer.l1 for layer in net.layers] == pytest.approx([0.1, 0, 0])
+    assert [layer.l2 for layer in net.layers] == pytest.approx([0.4, 0.6, 0])
+    model = sequential(
+        layers.Flatten(), layers.GaussianNoise(0.5), layers.Dropout(0.125), layers.Dense(3), shape=(2, 3)
+    )
     net = from_keras(model)
     assert (net.input_noise, net.input_dropout) == (0.5, 0.125)
     assert_same_outputs(net, model, X.reshape(30, 2, 3))
@@ -143,21 +174,29 @@ def of_code():
 
 
 REFUSED = {
-    "a convolution": (lambda: sequential(layers.Conv1D(2, 3, name="conv"), layers.Flatten(), layers.Dense(3), shape=(6, 1)),
-                      "layer 'conv' .Conv1D. cannot"),
-    "a batch norm": (lambda: sequential(layers.Dense(3), layers.BatchNormalization(name="bn")), "layer 'bn' .BatchNorm"),
-    "relu6": (lambda: sequential(layers.Dense(3, activation="relu6", name="six")), "'six' .Dense.*activation relu6"),
+    "a convolution": (
+        lambda: sequential(layers.Conv1D(2, 3, name="conv"), layers.Flatten(), layers.Dense(3), shape=(6, 1)),
+        "layer 'conv' .Conv1D. cannot",
+    ),
+    "a batch norm": (
+        lambda: sequential(layers.Dense(3), layers.BatchNormalization(name="bn")),
+        "layer 'bn' .BatchNorm",
+    ),
+    "relu6": (lambda: sequential(layers.Dense(3, activation="relu6", name="six")), "'six' .Dense.*activation 'relu6'"),
     "relu with a limit": (lambda: sequential(layers.Dense(3), layers.ReLU(max_value=6.0)), "max_value"),
-    "log-softmax": (lambda: sequential(layers.Dense(3, activation="log_softmax")), "activation log_softmax"),
-    "an own function": (lambda: sequential(layers.Dense(3, activation=lambda x: x)), "activation <lambda>"),
-    "softmax elsewhere": (lambda: sequential(layers.Flatten(), layers.Dense(3), layers.Softmax(axis=0)), "another axis"),
+    "log-softmax": (lambda: sequential(layers.Dense(3, activation="log_softmax")), "activation 'log_softmax'"),
+    "an own function": (lambda: sequential(layers.Dense(3, activation=lambda x: x)), "activation '<lambda>'"),
+    "softmax elsewhere": (
+        lambda: sequential(layers.Flatten(), layers.Dense(3), layers.Softmax(axis=0)),
+        "another axis",
+    ),
     "two activations": (lambda: sequential(layers.Dense(3, activation="relu"), layers.ReLU()), "after an activation"),
     "an activation first": (lambda: sequential(layers.ReLU(), layers.Dense(3)), "after nothing"),
     "dropout at the end": (lambda: sequential(layers.Dense(3), layers.Dropout(0.5)), "after the last layer"),
     "dropout before": (lambda: sequential(layers.Dense(3), layers.Dropout(0.5), layers.ReLU()), "after Dropout"),
     "noise between": (lambda: sequential(layers.Dense(3), layers.GaussianNoise(0.5)), "elsewhere than at the input"),
     "a skip connection": (skip_connection, "layer 'both' .Add.*skip connection"),
-    "two outputs": (branch, "must have one output, got 2"),
+    "two outputs": (branch, "one input and one output, got 1 and 2"),
     "a layer used twice": (used_twice, "'again' .Dense.*more than once"),
     "code of its own": (of_code, "with code of its own"),
     "half precision": (lambda: sequential(layers.Dense(3, dtype="float16")), "float32 or float64, got float16"),
@@ -184,8 +223,9 @@ def test_what_is_left_out_is_named():
     model = sequential(layers.Dense(3, bias_regularizer="l2", kernel_constraint="max_norm", name="mine"))
     with pytest.warns(UserWarning) as caught:
         from_keras(model)
-    assert [str(w.message).split(",")[0] for w in caught] == [
-        "layer 'mine': its bias_regularizer is left out", "layer 'mine': its kernel_constraint is left out"
+    assert [str(w.message).split(",")[0] for w in caught if w.category is UserWarning] == [
+        "layer 'mine': its bias_regularizer is left out",
+        "layer 'mine': its kernel_constraint is left out",
     ]
 
 

@@ -17,8 +17,10 @@ OTHERS = Path(__file__).parent / "data" / "exchange"
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 UNITS = {
     **{name: name for name in activations.NAMES},
-    "elu": activations.ELU(0.3), "leaky_relu": activations.LeakyReLU(0.07),
-    "prelu": activations.PReLU(), "shared prelu": activations.PReLU(shared=True),
+    "elu": activations.ELU(0.3),
+    "leaky_relu": activations.LeakyReLU(0.07),
+    "prelu": activations.PReLU(),
+    "shared prelu": activations.PReLU(shared=True),
 }
 
 
@@ -26,7 +28,9 @@ def network(unit, dtype, seed=0, **options):
     """Three layers with that activation, of weights that reach all of its parts, and inputs."""
     rng = np.random.default_rng(seed)
     small = 0.1 if unit == "exp" else 0.7
-    net = Network([Layer(6, 7, unit), Layer(7, 5, unit, bias=False), Layer(5, 4, unit)], dtype=dtype, seed=seed, **options)
+    net = Network(
+        [Layer(6, 7, unit), Layer(7, 5, unit, bias=False), Layer(5, 4, unit)], dtype=dtype, seed=seed, **options
+    )
     for layer in net.layers:
         layer.W = small * rng.normal(size=layer.W.shape)
         if layer.bias:
@@ -79,8 +83,14 @@ def opset(path):
 
 def test_the_lowest_operator_set_that_suffices(tmp_path):
     path = tmp_path / "net.onnx"
-    for unit, dtype, version in [("relu", "float32", 7), ("hard_swish", "float32", 8), ("gelu", "float32", 9),
-                                 ("sign", "float64", 9), ("elu", "float32", 7), ("elu", "float64", 8)]:
+    for unit, dtype, version in [
+        ("relu", "float32", 7),
+        ("hard_swish", "float32", 8),
+        ("gelu", "float32", 9),
+        ("sign", "float64", 9),
+        ("elu", "float32", 7),
+        ("elu", "float64", 8),
+    ]:
         to_onnx(network(unit, dtype)[0], path)
         assert opset(path) == version, (unit, dtype)
 
@@ -89,8 +99,10 @@ def test_shapes_are_inferred_and_the_number_of_rows_is_free(tmp_path):
     path = tmp_path / "net.onnx"
     to_onnx(network("mish", "float32")[0], path)
     model = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True)
-    of = {each.name: [d.dim_param or d.dim_value for d in each.type.tensor_type.shape.dim]
-          for each in [*model.graph.input, *model.graph.output, *model.graph.value_info]}
+    of = {
+        each.name: [d.dim_param or d.dim_value for d in each.type.tensor_type.shape.dim]
+        for each in [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    }
     assert of["X"] == ["batch", 6] and of["yhat"] == ["batch", 4]
     assert len(of) == len(model.graph.node) + 1 and all(dims[0] == "batch" for dims in of.values())
 
@@ -110,7 +122,8 @@ def test_pixels(tmp_path, dtype):
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_a_transform_of_the_inputs(tmp_path, monkeypatch, dtype):
     """(x - mean) scale, whatever Network makes of it."""
-    from mlpfast.exchange import _parts, onnx as module
+    from mlpfast.exchange import _parts
+    from mlpfast.exchange import onnx as module
 
     net, X = network("tanh", dtype)
     mean, scale = np.linspace(-1, 1, 6), np.linspace(0.5, 2, 6)
@@ -188,8 +201,11 @@ def model(*nodes, shape=("n", 4), version=18, elements=None, **arrays):
     arrays = {"W": W, "b": b, "V": V, "c": c, **arrays}
     tensors = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
     graph = helper.make_graph(
-        nodes, "by hand", [helper.make_tensor_value_info("X", elements or double, shape)],
-        [helper.make_tensor_value_info("Y", double, None)], tensors,
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("X", elements or double, shape)],
+        [helper.make_tensor_value_info("Y", double, None)],
+        tensors,
     )
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version), helper.make_opsetid("own", 1)])
 
@@ -205,35 +221,80 @@ FORMS = {  # name: (the activation it is, nodes from z to a, arrays)
     "Elu": (activations.ELU(0.5), [("Elu", "z", "a", {"alpha": 0.5})], {}),
     "relu as a maximum": ("relu", [("Max", "z", "zero", "a")], {"zero": 0.0}),
     "relu as Clip": ("relu", [("Clip", "z", "zero", "a")], {"zero": 0.0}),
-    "sigmoid of exp": ("sigmoid", [("Neg", "z", "n"), ("Exp", "n", "e"), ("Add", "one", "e", "s"), ("Reciprocal", "s", "a")],
-                       {"one": 1.0}),
+    "sigmoid of exp": (
+        "sigmoid",
+        [("Neg", "z", "n"), ("Exp", "n", "e"), ("Add", "one", "e", "s"), ("Reciprocal", "s", "a")],
+        {"one": 1.0},
+    ),
     "silu": ("silu", [("Sigmoid", "z", "s"), ("Mul", "s", "z", "a")], {}),
-    "gelu, divided": ("gelu", [("Div", "z", "root", "u"), ("Erf", "u", "e"), ("Add", "e", "one", "p"), ("Mul", "z", "p", "q"),
-                               ("Mul", "q", "half", "a")], {"root": 2**0.5, "one": 1.0, "half": 0.5}),
-    "gelu, expanded": ("gelu", [("Mul", "z", "root", "u"), ("Erf", "u", "e"), ("Mul", "half", "z", "h"), ("Mul", "h", "e", "q"),
-                                ("Add", "h", "q", "a")], {"root": 0.5**0.5, "half": 0.5}),
+    "gelu, divided": (
+        "gelu",
+        [
+            ("Div", "z", "root", "u"),
+            ("Erf", "u", "e"),
+            ("Add", "e", "one", "p"),
+            ("Mul", "z", "p", "q"),
+            ("Mul", "q", "half", "a"),
+        ],
+        {"root": 2**0.5, "one": 1.0, "half": 0.5},
+    ),
+    "gelu, expanded": (
+        "gelu",
+        [
+            ("Mul", "z", "root", "u"),
+            ("Erf", "u", "e"),
+            ("Mul", "half", "z", "h"),
+            ("Mul", "h", "e", "q"),
+            ("Add", "h", "q", "a"),
+        ],
+        {"root": 0.5**0.5, "half": 0.5},
+    ),
     "gelu_tanh with a power": (
         "gelu_tanh",
-        [("Pow", "z", "three", "p"), ("Mul", "p", "k", "q"), ("Add", "z", "q", "r"), ("Mul", "r", "root", "s"),
-         ("Tanh", "s", "t"), ("Add", "t", "one", "u"), ("Mul", "z", "u", "v"), ("Mul", "half", "v", "a")],
+        [
+            ("Pow", "z", "three", "p"),
+            ("Mul", "p", "k", "q"),
+            ("Add", "z", "q", "r"),
+            ("Mul", "r", "root", "s"),
+            ("Tanh", "s", "t"),
+            ("Add", "t", "one", "u"),
+            ("Mul", "z", "u", "v"),
+            ("Mul", "half", "v", "a"),
+        ],
         {"three": 3.0, "k": 0.044715, "root": (2 / np.pi) ** 0.5, "one": 1.0, "half": 0.5},
     ),
     "softplus": ("softplus", [("Exp", "z", "e"), ("Add", "e", "one", "s"), ("Log", "s", "a")], {"one": 1.0}),
     "softsign": ("softsign", [("Abs", "z", "n"), ("Add", "n", "one", "s"), ("Div", "z", "s", "a")], {"one": 1.0}),
-    "hard_swish as relu6": ("hard_swish", [("Add", "z", "three", "t"), ("Clip", "t", "zero", "six", "u"), ("Mul", "z", "u", "v"),
-                                           ("Div", "v", "six", "a")], {"three": 3.0, "zero": 0.0, "six": 6.0}),
+    "hard_swish as relu6": (
+        "hard_swish",
+        [
+            ("Add", "z", "three", "t"),
+            ("Clip", "t", "zero", "six", "u"),
+            ("Mul", "z", "u", "v"),
+            ("Div", "v", "six", "a"),
+        ],
+        {"three": 3.0, "zero": 0.0, "six": 6.0},
+    ),
     "hard_sigmoid": ("hard_sigmoid", [("HardSigmoid", "z", "a", {"alpha": 1 / 6, "beta": 0.5})], {}),
     "leaky_relu": (activations.LeakyReLU(0.25), [("Mul", "z", "slope", "s"), ("Max", "z", "s", "a")], {"slope": 0.25}),
-    "leaky_relu of Relu": (activations.LeakyReLU(0.25), [("Relu", "z", "p"), ("Neg", "z", "n"), ("Relu", "n", "m"),
-                           ("Mul", "m", "slope", "s"), ("Sub", "p", "s", "a")], {"slope": 0.25}),
+    "leaky_relu of Relu": (
+        activations.LeakyReLU(0.25),
+        [("Relu", "z", "p"), ("Neg", "z", "n"), ("Relu", "n", "m"), ("Mul", "m", "slope", "s"), ("Sub", "p", "s", "a")],
+        {"slope": 0.25},
+    ),
     "Dropout": ("tanh", [("Tanh", "z", "t"), ("Dropout", "t", "ratio", "a")], {"ratio": np.float32(0.25)}),
     "Identity": ("tanh", [("Identity", "z", "i"), ("Tanh", "i", "t"), ("Identity", "t", "a")], {}),
 }
 
 
 def nodes_of(specs):
-    return [node(*[part for part in spec if not isinstance(part, dict)],
-                 **next((part for part in spec if isinstance(part, dict)), {})) for spec in specs]
+    return [
+        node(
+            *[part for part in spec if not isinstance(part, dict)],
+            **next((part for part in spec if isinstance(part, dict)), {}),
+        )
+        for spec in specs
+    ]
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -252,8 +313,12 @@ def test_forms_of_activations(name):
 PRODUCTS = {  # nodes, arrays, the W and b that they are
     "Gemm": ([("Gemm", "X", "W", "b", "Y")], {}, W, b),
     "Gemm without a bias": ([("Gemm", "X", "W", "Y")], {}, W, None),
-    "Gemm transposed and scaled": ([("Gemm", "X", "U", "b", "Y", {"transB": 1, "alpha": 2.0, "beta": 0.5})], {"U": W.T}, 2 * W,
-                                   b / 2),
+    "Gemm transposed and scaled": (
+        [("Gemm", "X", "U", "b", "Y", {"transB": 1, "alpha": 2.0, "beta": 0.5})],
+        {"U": W.T},
+        2 * W,
+        b / 2,
+    ),
     "MatMul": ([("MatMul", "X", "W", "Y")], {}, W, None),
     "MatMul and Add": ([("MatMul", "X", "W", "p"), ("Add", "p", "b", "Y")], {}, W, b),
     "Add first": ([("MatMul", "X", "W", "p"), ("Add", "b", "p", "Y")], {}, W, b),
@@ -261,9 +326,12 @@ PRODUCTS = {  # nodes, arrays, the W and b that they are
     "Transpose": ([("Transpose", "U", "T"), ("MatMul", "X", "T", "Y")], {"U": W.T}, W, None),
     "Flatten": ([("Flatten", "X", "x"), ("MatMul", "x", "W", "Y")], {}, W, None),
     "Reshape": ([("Reshape", "X", "to", "x"), ("MatMul", "x", "W", "Y")], {"to": np.array([-1, 4])}, W, None),
-    "Rescaling": ([("Sub", "X", "m", "x"), ("Div", "x", "s", "u"), ("Gemm", "u", "W", "b", "Y")],
-                  {"m": np.arange(4.0), "s": np.arange(1.0, 5)}, W / np.arange(1.0, 5)[:, None],
-                  b - (np.arange(4) / np.arange(1, 5)) @ W),
+    "Rescaling": (
+        [("Sub", "X", "m", "x"), ("Div", "x", "s", "u"), ("Gemm", "u", "W", "b", "Y")],
+        {"m": np.arange(4.0), "s": np.arange(1.0, 5)},
+        W / np.arange(1.0, 5)[:, None],
+        b - (np.arange(4) / np.arange(1, 5)) @ W,
+    ),
 }
 
 
@@ -288,10 +356,17 @@ def test_constants_that_are_nodes():
 
 
 REFUSED = {  # nodes, arrays, what the message says
-    "a convolution": ([("Conv", "X", "K", "k"), ("Flatten", "k", "a"), A], {"K": np.ones((1, 1, 3, 3))}, r"node 'the Conv'"),
+    "a convolution": (
+        [("Conv", "X", "K", "k"), ("Flatten", "k", "a"), A],
+        {"K": np.ones((1, 1, 3, 3))},
+        r"node 'the Conv'",
+    ),
     "a batch norm": ([Z, ("BatchNormalization", "z", "b", "b", "b", "b", "a"), A], {}, "node 'the BatchNormalization'"),
-    "a skip connection": ([Z, ("Tanh", "z", "t"), ("Gemm", "t", "S", "b", "u"), ("Add", "u", "z", "a"), A],
-                          {"S": np.eye(3)}, "node 'the Add'.*joins z and u"),
+    "a skip connection": (
+        [Z, ("Tanh", "z", "t"), ("Gemm", "t", "S", "b", "u"), ("Add", "u", "z", "a"), A],
+        {"S": np.eye(3)},
+        "node 'the Add'.*joins z and u",
+    ),
     "two layers added": ([Z, ("Gemm", "X", "W", "y"), ("Add", "z", "y", "a"), A], {}, "joins"),
     "relu6": ([Z, ("Clip", "z", "zero", "six", "a"), A], {"zero": 0.0, "six": 6.0}, "no activation of mlpfast .Clip"),
     "another hard sigmoid": ([Z, ("HardSigmoid", "z", "a"), A], {}, "no activation of mlpfast"),
@@ -303,13 +378,21 @@ REFUSED = {  # nodes, arrays, what the message says
     "a log-softmax": ([Z, ("LogSoftmax", "z", "a"), A], {}, "node 'the LogSoftmax'"),
     "transposed inputs": ([("Gemm", "X", "W", "b", "Y", {"transA": 1})], {}, "transA"),
     "computed weights": ([("MatMul", "X", "X", "Y")], {}, "weights are computed"),
-    "a Reshape between": ([Z, ("Tanh", "z", "t"), ("Reshape", "t", "to", "a"), A], {"to": np.array([-1, 6])}, "only to rows of 3"),
+    "a Reshape between": (
+        [Z, ("Tanh", "z", "t"), ("Reshape", "t", "to", "a"), A],
+        {"to": np.array([-1, 6])},
+        "only to rows of 3",
+    ),
     "a Dropout before": ([Z, ("Dropout", "z", "d"), ("Tanh", "d", "a"), A], {}, "before an activation"),
     "an activation first": ([("Tanh", "X", "x"), ("MatMul", "x", "W", "Y")], {}, "before the first layer"),
     "no layer": ([("Tanh", "X", "Y")], {}, "no layer with weights"),
     "a Where": ([Z, ("Greater", "z", "zero", "g"), ("Where", "g", "z", "z", "a"), A], {"zero": 0.0}, "Where"),
     "widths": ([Z, ("Tanh", "z", "t"), ("MatMul", "t", "U", "Y")], {"U": np.ones((5, 2))}, "do not fit"),
-    "mixed dtypes": ([("MatMul", "X", "U", "z"), A[:1] + ("z",) + A[2:]], {"U": W.astype(np.float32)}, "all be float32 or all float64"),
+    "mixed dtypes": (
+        [("MatMul", "X", "U", "z"), A[:1] + ("z",) + A[2:]],
+        {"U": W.astype(np.float32)},
+        "all be float32 or all float64",
+    ),
     "an integer cast": ([("Cast", "X", "x", {"to": 6}), ("MatMul", "x", "W", "Y")], {}, "to int32"),
 }
 
@@ -330,8 +413,11 @@ def test_operators_of_other_domains_are_refused():
 
 def test_a_convolution_inside_is_named_where_it_stands(tmp_path):
     """The first operator from the output that is none of ours."""
-    made = model(*nodes_of([("Conv", "X", "K", "k"), ("Flatten", "k", "x"), ("Gemm", "x", "W", "b", "Y")]), shape=("n", 1, 4, 4),
-                 K=np.ones((1, 1, 3, 3)))
+    made = model(
+        *nodes_of([("Conv", "X", "K", "k"), ("Flatten", "k", "x"), ("Gemm", "x", "W", "b", "Y")]),
+        shape=("n", 1, 4, 4),
+        K=np.ones((1, 1, 3, 3)),
+    )
     path = tmp_path / "conv.onnx"
     path.write_bytes(made.SerializeToString())
     with pytest.raises(ValueError, match=r"node 'the Conv' \(Conv\) cannot be carried over: supported are Gemm"):

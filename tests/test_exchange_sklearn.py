@@ -39,8 +39,14 @@ def assert_close(got, wanted, tolerance):
 def test_predictions_of_estimators(kind, activation, dtype):
     settings = {"hidden_layer_sizes": (7, 4), "activation": activation, "max_iter": 5, "random_state": 0}
     given = X.astype(dtype)
-    y = {"classes": rng.integers(3, size=60), "two classes": rng.integers(2, size=60), "labels": rng.integers(2, size=(60, 3)),
-         "a number": X[:, 0], "numbers": X[:, :2], "a rate": np.abs(X[:, 0])}[kind]
+    y = {
+        "classes": rng.integers(3, size=60),
+        "two classes": rng.integers(2, size=60),
+        "labels": rng.integers(2, size=(60, 3)),
+        "a number": X[:, 0],
+        "numbers": X[:, :2],
+        "a rate": np.abs(X[:, 0]),
+    }[kind]
     if kind == "a rate":
         if "loss" not in MLPRegressor().get_params() or sklearn.__version__ < "1.7":
             pytest.skip("this scikit-learn has no Poisson loss")
@@ -54,20 +60,33 @@ def test_predictions_of_estimators(kind, activation, dtype):
         wanted = estimator.predict(given)
     net = from_sklearn(estimator)
     assert net.dtype == dtype and net.layers[-1]._unit.name == {
-        "classes": "softmax", "two classes": "sigmoid", "labels": "sigmoid", "a rate": "exp"
+        "classes": "softmax",
+        "two classes": "sigmoid",
+        "labels": "sigmoid",
+        "a rate": "exp",
     }.get(kind, "identity")
     assert_close(net.predict(given), wanted, TOLERANCE[dtype])
     again = to_sklearn(net)
     assert type(again) is type(estimator)
-    for mine, theirs in zip([*again.coefs_, *again.intercepts_], [*estimator.coefs_, *estimator.intercepts_], strict=True):
+    for mine, theirs in zip(
+        [*again.coefs_, *again.intercepts_], [*estimator.coefs_, *estimator.intercepts_], strict=True
+    ):
         assert mine.dtype == theirs.dtype and mine.tobytes() == np.ascontiguousarray(theirs).tobytes()
     np.testing.assert_array_equal(again.predict(given), estimator.predict(given))
     if isinstance(estimator, MLPClassifier):
         np.testing.assert_array_equal(again.predict_proba(given), estimator.predict_proba(given))
 
 
-@pytest.mark.parametrize("scalers", [[StandardScaler()], [MinMaxScaler((-1, 2))], [MinMaxScaler(), StandardScaler()],
-                                     [StandardScaler(with_mean=False)], [StandardScaler(with_std=False), "passthrough"]])
+@pytest.mark.parametrize(
+    "scalers",
+    [
+        [StandardScaler()],
+        [MinMaxScaler((-1, 2))],
+        [MinMaxScaler(), StandardScaler()],
+        [StandardScaler(with_mean=False)],
+        [StandardScaler(with_std=False), "passthrough"],
+    ],
+)
 def test_scalers_are_part_of_the_network(scalers):
     y = rng.integers(3, size=60)
     pipeline = fitted(make_pipeline(*scalers, MLPClassifier((6,), max_iter=5, random_state=0)), X, y)
@@ -129,16 +148,33 @@ def test_what_cannot_be_carried_over_is_named():
     y = rng.integers(2, size=60)
     mask = np.eye(5, 3, dtype=bool)
     for message, call in [
-        ("a LogisticRegression cannot be carried over: supported are MLPClassifier", lambda: from_sklearn(LogisticRegression())),
+        (
+            "a LogisticRegression cannot be carried over: supported are MLPClassifier",
+            lambda: from_sklearn(LogisticRegression()),
+        ),
         ("must be fitted", lambda: from_sklearn(MLPClassifier())),
-        ("a Normalizer cannot", lambda: from_sklearn(fitted(make_pipeline(Normalizer(), MLPClassifier((3,), max_iter=2)), X, y))),
-        ("without clip", lambda: from_sklearn(fitted(make_pipeline(MinMaxScaler(clip=True), MLPClassifier((3,), max_iter=2)), X, y))),
-        ("layer 1 has the activation 'gelu'", lambda: to_sklearn(Network([5, 4, 3], activation="gelu", output="softmax"))),
-        ("layer 2 has the activation 'relu'", lambda: to_sklearn(Network([Layer(5, 4, "tanh"), Layer(4, 3, "relu"), Layer(3, 2)]))),
+        (
+            "a Normalizer cannot",
+            lambda: from_sklearn(fitted(make_pipeline(Normalizer(), MLPClassifier((3,), max_iter=2)), X, y)),
+        ),
+        (
+            "without clip",
+            lambda: from_sklearn(fitted(make_pipeline(MinMaxScaler(clip=True), MLPClassifier((3,), max_iter=2)), X, y)),
+        ),
+        (
+            "layer 1 has the activation 'gelu'",
+            lambda: to_sklearn(Network([5, 4, 3], activation="gelu", output="softmax")),
+        ),
+        (
+            "layer 2 has the activation 'relu'",
+            lambda: to_sklearn(Network([Layer(5, 4, "tanh"), Layer(4, 3, "relu"), Layer(3, 2)])),
+        ),
         ("layer 1 has a mask", lambda: to_sklearn(Network([Layer(5, 3, mask=mask)]))),
         ("the output has the activation 'relu'", lambda: to_sklearn(Network([5, 3], output="relu"))),
-        ("classes must be 3 different labels in ascending order",
-         lambda: to_sklearn(Network([5, 3], output="softmax"), classes=[2, 1, 0])),
+        (
+            "classes must be 3 different labels in ascending order",
+            lambda: to_sklearn(Network([5, 3], output="softmax"), classes=[2, 1, 0]),
+        ),
         ("classes are for a classifier", lambda: to_sklearn(Network([5, 3]), classes=[0, 1, 2])),
         ("one sigmoid output", lambda: to_sklearn(Network([5, 2], output="softmax"))),
     ]:

@@ -19,8 +19,10 @@ from mlpfast.exchange import from_torch, to_torch  # noqa: E402
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
 UNITS = {
     **{name: name for name in activations.NAMES},
-    "elu": activations.ELU(0.3), "leaky_relu": activations.LeakyReLU(0.07),
-    "prelu": activations.PReLU(), "shared prelu": activations.PReLU(shared=True),
+    "elu": activations.ELU(0.3),
+    "leaky_relu": activations.LeakyReLU(0.07),
+    "prelu": activations.PReLU(),
+    "shared prelu": activations.PReLU(shared=True),
 }
 
 
@@ -86,7 +88,11 @@ def test_every_output(output):
 def unusual():
     rng = np.random.default_rng(0)
     mask = rng.random((6, 5)) < 0.5
-    layers = [Layer(6, 5, "relu", mask=mask, dropout=0.25), Layer(5, 4, "tanh", trainable=False), Layer(4, 3, bias=False)]
+    layers = [
+        Layer(6, 5, "relu", mask=mask, dropout=0.25),
+        Layer(5, 4, "tanh", trainable=False),
+        Layer(4, 3, bias=False),
+    ]
     return Network(layers, seed=0, input_dropout=0.1), rng.normal(size=(8, 6)).astype(np.float32)
 
 
@@ -94,7 +100,13 @@ def test_masks_frozen_layers_and_dropout():
     net, X = unusual()
     module = to_torch(net)
     assert [type(each).__name__ for each in module] == [
-        "Dropout", "Linear", "ReLU", "Dropout", "Linear", "Tanh", "Linear"
+        "Dropout",
+        "Linear",
+        "ReLU",
+        "Dropout",
+        "Linear",
+        "Tanh",
+        "Linear",
     ]
     assert (module[0].p, module[3].p) == (0.1, 0.25)
     assert_close(outputs(module, X), net.predict(X), 1e-6)
@@ -162,8 +174,14 @@ def test_the_parameters_are_copies():
 def test_modules_of_others(dtype):
     torch.manual_seed(0)
     module = nn.Sequential(
-        nn.Flatten(), nn.Sequential(nn.Linear(12, 9), nn.GELU(approximate="tanh"), nn.Dropout(0.2)), nn.Identity(),
-        nn.Linear(9, 7, bias=False), nn.PReLU(7), nn.Linear(7, 5), nn.Linear(5, 3), nn.Softmax(dim=-1),
+        nn.Flatten(),
+        nn.Sequential(nn.Linear(12, 9), nn.GELU(approximate="tanh"), nn.Dropout(0.2)),
+        nn.Identity(),
+        nn.Linear(9, 7, bias=False),
+        nn.PReLU(7),
+        nn.Linear(7, 5),
+        nn.Linear(5, 3),
+        nn.Softmax(dim=-1),
     ).to(dtype)
     X = np.random.default_rng(0).normal(size=(6, 3, 4)).astype(str(dtype)[6:])
     net = from_torch(module)

@@ -15,11 +15,26 @@ from ._parts import Part, Transform, network_of
 from ._symbols import Formula, NotAFormula
 
 SUPPORTED = (
-    "supported are Gemm, MatMul and Add with constant weights, the activations of mlpfast.activations, whole or composed "
-    "of elementary operators, Softmax over the classes, Dropout, Flatten, Cast of pixels, and scaling of the inputs"
+    "supported are Gemm, MatMul and Add with constant weights, the activations of mlpfast.activations, whole or "
+    "composed of elementary operators, Softmax over the classes, Dropout, Flatten, Cast, and scaling of the inputs"
 )
-FOLDED = ("Constant", "Identity", "Transpose", "Cast", "Reshape", "Squeeze", "Unsqueeze", "Concat", "Neg", "Sqrt", "Div",
-          "Mul", "Add", "Sub", "Reciprocal")  # where all inputs are constants
+FOLDED = (
+    "Constant",
+    "Identity",
+    "Transpose",
+    "Cast",
+    "Reshape",
+    "Squeeze",
+    "Unsqueeze",
+    "Concat",
+    "Neg",
+    "Sqrt",
+    "Div",
+    "Mul",
+    "Add",
+    "Sub",
+    "Reciprocal",
+)  # where all inputs are constants
 PASSED = ("Identity", "Flatten", "Reshape", "Cast")
 MOST_FOLDED = 2**31  # bytes
 
@@ -52,8 +67,10 @@ class _Reader:
 
     def _fold_constants(self):
         for node in self.graph.node:  # in topological order, as ONNX asks for
-            if node.op_type in FOLDED and node.domain in ("", "ai.onnx") and all(
-                name in self.arrays for name in node.input if name
+            if (
+                node.op_type in FOLDED
+                and node.domain in ("", "ai.onnx")
+                and all(name in self.arrays for name in node.input if name)
             ):
                 size = sum(self.arrays[name].nbytes for name in node.input if name)
                 if size < MOST_FOLDED:
@@ -64,8 +81,10 @@ class _Reader:
         if node.op_type == "Constant":
             value = self._attributes(node)
             ((kind, value),) = value.items()
-            array = self.onnx.numpy_helper.to_array(value) if kind == "value" else np.asarray(
-                value, np.float32 if kind.startswith("value_float") else None
+            array = (
+                self.onnx.numpy_helper.to_array(value)
+                if kind == "value"
+                else np.asarray(value, np.float32 if kind.startswith("value_float") else None)
             )
             return [array]
         opsets = [self.onnx.helper.make_opsetid("", 18)]
@@ -92,13 +111,14 @@ class _Reader:
             raise ValueError(f"output must be given for a model with the outputs {', '.join(outputs)}")
         others = [each for each in outputs if each not in numbers]
         if others:
-            warnings.warn(f"the outputs {', '.join(others)} are left out: a network has one output", UserWarning,
-                          stacklevel=5)
+            warnings.warn(
+                f"the outputs {', '.join(others)} are left out: a network has one output", UserWarning, stacklevel=5
+            )
         return numbers[0]
 
     def network(self, name):
         """Layers from the last to the first: an elementwise formula of z, and the product that z is."""
-        parts, after = [], ()
+        parts: list[Part] = []
         n_in = None
         while True:
             formula, z, dropout, nodes = self._formula(name)
@@ -110,17 +130,18 @@ class _Reader:
             self._check_shapes(nodes, W.shape[1])
             part = self._part(W, b, formula, dropout, nodes or [product])
             if parts and part.W.shape[1] != parts[0].W.shape[0]:
-                raise _refused(product, f"its {part.W.shape[1]} outputs do not fit the {parts[0].W.shape[0]} inputs after it")
+                raise _refused(
+                    product, f"its {part.W.shape[1]} outputs do not fit the {parts[0].W.shape[0]} inputs after it"
+                )
             parts.insert(0, part)
-            name, after = below, product
-            n_in = W.shape[0]
+            name, n_in = below, W.shape[0]
         if not parts:
             raise ValueError(f"the model has no layer with weights: {SUPPORTED}")
         dtype = parts[0].W.dtype
         if dtype not in (np.float32, np.float64) or any(part.W.dtype != dtype for part in parts):
             kinds = ", ".join(dict.fromkeys(str(part.W.dtype) for part in parts))
             raise ValueError(f"the weights must all be float32 or all float64, got {kinds}")
-        settings, transform = self._of_input(formula, z, nodes, n_in, after)
+        settings, transform = self._of_input(formula, z, nodes, n_in)
         if dropout:
             settings["input_dropout"] = dropout
         return network_of(parts, dtype, transform, **settings)
@@ -162,7 +183,10 @@ class _Reader:
                 stack.pop()
         if len(sources) != 1:
             where = nodes[-1] if nodes else node
-            raise _refused(where, f"which joins {' and '.join(sources) or 'constants alone'} (a skip connection, or several inputs)")
+            raise _refused(
+                where,
+                f"which joins {' and '.join(sources) or 'constants alone'} (a skip connection, or several inputs)",
+            )
         return formulas[name], sources[0], dropout, nodes
 
     def _operands(self, node):
@@ -190,7 +214,9 @@ class _Reader:
         try:
             return _symbols.operator(node.op_type, inputs, attributes)
         except NotAFormula as error:
-            raise _refused(node, f"for it contains {error}" if str(error) != f"the operator {node.op_type}" else None) from None
+            raise _refused(
+                node, f"for it contains {error}" if str(error) != f"the operator {node.op_type}" else None
+            ) from None
         except TypeError:
             raise _refused(node, "with these attributes") from None
 
@@ -289,17 +315,19 @@ class _Reader:
         elif alpha is not None:
             if alpha < 0:
                 raise _refused(nodes[-1], f"with alpha {alpha:g}: it must be >= 0")
-            alpha = float(np.float64(str(np.float32(alpha)))) if abs(np.float32(alpha) - alpha) < 1e-7 * alpha else alpha
+            alpha = (
+                float(np.float64(str(np.float32(alpha)))) if abs(np.float32(alpha) - alpha) < 1e-7 * alpha else alpha
+            )
             unit = {"leaky_relu": activations.LeakyReLU, "elu": activations.ELU}[name](float(alpha))
         return Part(W, b, unit, slopes, {"dropout": dropout} if dropout else {})
 
     # ---- the input
 
-    def _of_input(self, formula, name, nodes, n_in, product):
+    def _of_input(self, formula, name, nodes, n_in):
         """(settings of Network, Transform or None) of what is done to the input before the first product."""
         declared = self.inputs[name]
-        dims = [d.dim_value or None for d in declared.type.tensor_type.shape.dim][1:]
-        if dims and None not in dims and math.prod(dims) != n_in:
+        dims = [d.dim_value for d in declared.type.tensor_type.shape.dim][1:]  # 0 for unknown ones
+        if dims and 0 not in dims and math.prod(dims) != n_in:
             raise ValueError(f"input {name!r} has {math.prod(dims)} numbers in a row, the first layer takes {n_in}")
         linear = {"z": np.zeros(()), "": np.zeros(())}
         for number, powers in formula.terms:

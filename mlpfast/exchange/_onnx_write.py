@@ -6,9 +6,33 @@ from ._formulas import compose
 
 # The version of the operator set that has an operator in the form used here, for float64 in ONNX Runtime too.
 SINCE = {
-    "Abs": 6, "Add": 7, "Cast": 6, "Div": 7, "Elu": 6, "Erf": 9, "Exp": 6, "Gemm": 7, "HardSigmoid": 6, "LeakyRelu": 6,
-    "Log": 6, "MatMul": 1, "Max": 8, "Min": 8, "Mul": 7, "Neg": 6, "PRelu": 7, "Relu": 6, "Selu": 6, "Sigmoid": 6,
-    "Sign": 9, "Softmax": 1, "Softplus": 1, "Softsign": 1, "Sub": 7, "Tanh": 6, "Identity": 1,
+    "Abs": 6,
+    "Add": 7,
+    "Cast": 6,
+    "Div": 7,
+    "Elu": 6,
+    "Erf": 9,
+    "Exp": 6,
+    "Gemm": 7,
+    "HardSigmoid": 6,
+    "LeakyRelu": 6,
+    "Log": 6,
+    "MatMul": 1,
+    "Max": 8,
+    "Min": 8,
+    "Mul": 7,
+    "Neg": 6,
+    "PRelu": 7,
+    "Relu": 6,
+    "Selu": 6,
+    "Sigmoid": 6,
+    "Sign": 9,
+    "Softmax": 1,
+    "Softplus": 1,
+    "Softsign": 1,
+    "Sub": 7,
+    "Tanh": 6,
+    "Identity": 1,
 }
 LEAST = 7  # of what ONNX Runtime reads
 IR_VERSION = 8
@@ -57,8 +81,11 @@ def model_of(onnx, net, transform):
     if takes_uint8:
         value = ops("Mul", ops("Cast", value, to=floats), net.input_scale)
     if transform is not None:
-        value = ops("Mul", ops("Sub", value, ops.array("mean", transform.mean.astype(net.dtype))),
-                    ops.array("scale", transform.scale.astype(net.dtype)))
+        value = ops(
+            "Mul",
+            ops("Sub", value, ops.array("mean", transform.mean.astype(net.dtype))),
+            ops.array("scale", transform.scale.astype(net.dtype)),
+        )
     for number, layer in enumerate(net.layers, 1):
         ops.prefix = f"layer_{number}"
         W = ops.array(f"W_{number}", layer.W)
@@ -74,11 +101,15 @@ def model_of(onnx, net, transform):
     helper = onnx.helper
     in_type = onnx.TensorProto.UINT8 if takes_uint8 else floats
     graph = helper.make_graph(
-        ops.nodes, "mlpfast", [helper.make_tensor_value_info("X", in_type, ["batch", net.n_in])],
-        [helper.make_tensor_value_info("yhat", floats, ["batch", net.n_out])], ops.arrays,
+        ops.nodes,
+        "mlpfast",
+        [helper.make_tensor_value_info("X", in_type, ["batch", net.n_in])],
+        [helper.make_tensor_value_info("yhat", floats, ["batch", net.n_out])],
+        ops.arrays,
     )
-    return helper.make_model(graph, producer_name="mlpfast", opset_imports=[helper.make_opsetid("", opset)],
-                             ir_version=IR_VERSION)
+    return helper.make_model(
+        graph, producer_name="mlpfast", opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION
+    )
 
 
 def _activation(ops, z, layer, number):

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from .. import backprop
-from ..activations import Activation, PReLU
+from ..activations import PReLU
 from ..layer import Layer
 from ..network import Network
 
@@ -57,8 +57,10 @@ def checked(net):
     """A network without Custom activations."""
     for number, layer in enumerate(backprop.checked_network(net).layers, 1):
         if layer._unit.traits.is_custom:
-            raise ValueError(f"layer {number} has a Custom activation, which is a Python function: only those by name "
-                             "can be carried over")
+            raise ValueError(
+                f"layer {number} has a Custom activation, which is a Python function: only those by name "
+                "can be carried over"
+            )
     return net
 
 
@@ -72,7 +74,8 @@ def network_of(parts, dtype, transform=None, **settings):
     for part in parts:
         unit = PReLU(shared=part.slopes.size == 1) if part.slopes is not None else part.activation
         bias = part.b is not None
-        layers.append(Layer(*part.W.shape, unit, init="zeros", bias_init="zeros", bias=bias, **part.settings))
+        n_in, n_out = part.W.shape
+        layers.append(Layer(n_in, n_out, unit, init="zeros", bias_init="zeros", bias=bias, **part.settings))
     net = Network(layers, dtype=dtype, seed=0, **settings)
     for layer, part in zip(net.layers, parts, strict=True):
         layer.W = part.W
@@ -83,15 +86,10 @@ def network_of(parts, dtype, transform=None, **settings):
     return net
 
 
-def warn_left_out(net, to, dropout=True):
+def warn_left_out(net, to):
     """A UserWarning for settings of the training that `to` does not have."""
-    own = [(f"layer {number}", layer, ("l1", "l2")) for number, layer in enumerate(net.layers, 1)]
-    own += [("the network", net, ("input_noise",))]
+    own: list[tuple] = [(f"layer {number}", layer, ("l1", "l2")) for number, layer in enumerate(net.layers, 1)]
+    own.append(("the network", net, ("input_noise",)))
     left = [f"{name} of {where}" for where, owner, names in own for name in names if getattr(owner, name)]
     if left:
         warnings.warn(f"{to} has no {', '.join(left)}, which training alone uses: left out", UserWarning, stacklevel=3)
-
-
-def activation_name(unit):
-    """How messages call an activation."""
-    return repr(unit.name) if isinstance(unit, Activation) else repr(unit)

@@ -34,7 +34,7 @@ class Formula:
     __hash__ = None  # type: ignore[assignment]
 
     def __init__(self, terms):
-        self.terms = []
+        self.terms: list[tuple] = []
         for number, powers in terms:
             self._add(number, [(atom, exponent) for atom, exponent in powers if exponent])
         self.terms = [(number, powers) for number, powers in self.terms if np.any(number != 0)]
@@ -208,7 +208,13 @@ def _minimum(u, v):
     limit = float(np.squeeze(limit))
     if len(u.terms) == 1 and limit > 0:  # of max(u, 0)
         number, powers = u.terms[0]
-        if len(powers) == 1 and powers[0][0].name == "Relu" and powers[0][1] == 1 and np.ndim(number) == 0 and number > 0:
+        if (
+            len(powers) == 1
+            and powers[0][0].name == "Relu"
+            and powers[0][1] == 1
+            and np.ndim(number) == 0
+            and number > 0
+        ):
             return clipped(powers[0][0].argument.times(number), 0.0, limit)
     return clipped(u, -np.inf, limit)
 

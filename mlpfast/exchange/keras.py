@@ -9,11 +9,23 @@ from .._fpmode import in_default_mode
 from ._parts import Part, Transform, library, network_of
 
 SUPPORTED = (
-    "supported are Sequential and functional models that are a chain of Dense, Activation, ReLU, LeakyReLU, PReLU, ELU, "
-    "Softmax, Dropout, Flatten, Rescaling, Normalization and GaussianNoise, with activations that mlpfast has"
+    "supported are Sequential and functional models that are a chain of Dense, Activation, ReLU, LeakyReLU, PReLU, "
+    "ELU, Softmax, Dropout, Flatten, Rescaling, Normalization and GaussianNoise, with activations that mlpfast has"
 )
 OWN_NAMES = {"linear": "identity", "exponential": "exp", "swish": "silu", "hard_silu": "hard_swish"}
-SAME_NAMES = ("relu", "elu", "selu", "silu", "mish", "softplus", "softsign", "sigmoid", "hard_sigmoid", "tanh", "softmax")
+SAME_NAMES = (
+    "relu",
+    "elu",
+    "selu",
+    "silu",
+    "mish",
+    "softplus",
+    "softsign",
+    "sigmoid",
+    "hard_sigmoid",
+    "tanh",
+    "softmax",
+)
 
 
 @in_default_mode
@@ -21,9 +33,9 @@ def from_keras(model):
     """A Network with copies of the weights of a Keras 3 model, for any of its backends.
 
     The model is a chain of layers, see the message. Rescaling and Normalization of the inputs are multiplied into the
-    first layer; Dropout comes after an activation, or is input_dropout of the inputs, GaussianNoise input_noise. L1 and L2
-    regularizers of kernels are l1 and l2 of the layers (Keras adds l2 sum W^2, a network l2/2 sum W^2), and layers that
-    are not trainable stay so. UserWarning for other regularizers and constraints, which training alone uses. The
+    first layer; Dropout comes after an activation, or is input_dropout of the inputs, GaussianNoise input_noise. L1 and
+    L2 regularizers of kernels are l1 and l2 of the layers (Keras adds l2 sum W^2, a network l2/2 sum W^2), and layers
+    that are not trainable stay so. UserWarning for other regularizers and constraints, which training alone uses. The
     network has the dtype of the weights, float32 or float64. ValueError for anything else, with the layer's name.
     """
     keras = library("keras")
@@ -43,35 +55,45 @@ def _refused(layer, why=None):
 
 def _chain(keras, model):
     """The layers in their order; ValueError unless each takes what the one before it gives."""
-    if not model.built:
-        raise ValueError("model must be built: give it an Input, or call it once")
-    if isinstance(model, keras.Sequential):
+    if type(model) is keras.Sequential:
+        if not model.built:
+            raise ValueError("model must be built: give it an Input, or call it once")
         layers = model.layers
-    elif isinstance(model, keras.models.Model) and hasattr(model, "_layers") and len(model.inputs or ()) == 1:
-        layers, value = [], model.inputs[0]
-        if len(model.outputs) != 1:
-            raise ValueError(f"model must have one output, got {len(model.outputs)}: {SUPPORTED}")
-        for layer in model.layers:
-            if isinstance(layer, keras.layers.InputLayer):
-                continue
-            try:
-                taken, given = layer.input, layer.output
-            except (AttributeError, ValueError):
-                raise _refused(layer, "which is used more than once") from None
-            if taken is not value:
-                raise _refused(layer, "which does not follow the layer before it (a skip connection, or a branch)")
-            layers.append(layer)
-            value = given
-        if value is not model.outputs[0]:
-            raise ValueError(f"model must end with its last layer: {SUPPORTED}")
+    elif type(model).__name__ == "Functional" and type(model).__module__.startswith("keras."):
+        layers = _along(model)
     else:
-        raise ValueError(f"a {type(model).__name__} of several inputs, or with code of its own, cannot be carried over: "
-                         f"{SUPPORTED}")
+        raise ValueError(f"a {type(model).__name__} with code of its own cannot be carried over: {SUPPORTED}")
     for layer in layers:
         if isinstance(layer, keras.Model):
             yield from _chain(keras, layer)
         elif not isinstance(layer, keras.layers.InputLayer):
             yield layer
+
+
+def _along(model):
+    """The layers of a functional model, from its input to its output."""
+    if len(model.inputs) != 1 or len(model.outputs) != 1:
+        got = f"{len(model.inputs)} and {len(model.outputs)}"
+        raise ValueError(f"model must have one input and one output, got {got}: {SUPPORTED}")
+    layers, (value,), (last,) = [], model.inputs, model.outputs
+    while value is not last:
+        calls = [
+            (layer, node)
+            for layer in model.layers
+            for node in layer._inbound_nodes
+            if any(each is value for each in node.input_tensors)
+        ]
+        joined = [layer for layer, node in calls if len(node.input_tensors) != 1 or len(node.outputs) != 1]
+        if joined or len(calls) != 1:
+            raise _refused(
+                (joined or [layer for layer, _ in calls])[0], "which is part of a skip connection, or a branch"
+            )
+        ((layer, node),) = calls
+        if layer in layers:
+            raise _refused(layer, "which is used more than once")
+        layers.append(layer)
+        (value,) = node.outputs
+    return layers
 
 
 class _Reader:
@@ -103,7 +125,7 @@ class _Reader:
     def _dense(self, layer):
         b = None if layer.bias is None else self._array(layer.bias)
         W = self._array(layer.kernel)
-        settings = {"trainable": bool(layer.trainable)}
+        settings: dict = {"trainable": bool(layer.trainable)}
         regularizer = layer.kernel_regularizer
         if regularizer is not None:
             known = self.keras.regularizers
@@ -123,7 +145,9 @@ class _Reader:
 
     @staticmethod
     def _warn(layer, what):
-        warnings.warn(f"layer {layer.name!r}: its {what} is left out, which training alone uses", UserWarning, stacklevel=5)
+        warnings.warn(
+            f"layer {layer.name!r}: its {what} is left out, which training alone uses", UserWarning, stacklevel=5
+        )
 
     def _dropout(self, layer):
         if not self.parts:
@@ -139,7 +163,9 @@ class _Reader:
 
     def _activate(self, layer, unit, slopes):
         if self.last != "Dense":
-            raise _refused(layer, f"after {self.last or 'nothing'}: an activation must follow a Dense layer without one")
+            raise _refused(
+                layer, f"after {self.last or 'nothing'}: an activation must follow a Dense layer without one"
+            )
         part = self.parts[-1]
         self.parts[-1] = part._replace(activation=unit, slopes=slopes)
         self.last = "an activation"
@@ -182,7 +208,7 @@ class _Reader:
         if self.parts or self.transform is not None or self.settings:
             raise _refused(layer, "elsewhere than at the input")
         if type(layer) is self.keras.layers.Rescaling:
-            scale, offset = np.float64(layer.scale), np.float64(layer.offset)
+            scale, offset = (np.asarray(each, np.float64) for each in (layer.scale, layer.offset))
             if not np.all(scale):
                 raise _refused(layer, "with a scale of 0")
             self.transform = Transform(-offset / scale, scale)
@@ -206,13 +232,17 @@ class _Reader:
             raise ValueError(f"a Dropout after the last layer cannot be carried over: {SUPPORTED}")
         dtypes = {part.W.dtype for part in self.parts}
         if len(dtypes) != 1:
-            raise ValueError(f"the weights must all be float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}")
+            raise ValueError(
+                f"the weights must all be float32 or all float64, got {', '.join(sorted(map(str, dtypes)))}"
+            )
         if self.transform is not None:
             n_in = self.parts[0].W.shape[0]
             try:
                 self.transform = Transform(*(np.broadcast_to(each, (n_in,)).copy() for each in self.transform))
             except ValueError:
-                raise ValueError(f"scaling of the inputs must be by one number, or one for each of the {n_in} inputs") from None
+                raise ValueError(
+                    f"scaling of the inputs must be by one number, or one for each of the {n_in} inputs"
+                ) from None
         return network_of(self.parts, dtypes.pop(), self.transform, **self.settings)
 
 

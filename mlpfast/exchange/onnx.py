@@ -16,8 +16,8 @@ def to_onnx(net, path):
     from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
     float32 alone. A model is at most 2 GB.
 
-    ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it. Nothing is written
-    then.
+    ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
+    written.
     """
     onnx = library("onnx")
     checked(net)

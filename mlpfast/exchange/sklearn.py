@@ -27,12 +27,16 @@ def from_sklearn(estimator):
         for step in steps:
             transform = _after(transform, _scaling(preprocessing, step))
     if type(estimator) not in (neural.MLPClassifier, neural.MLPRegressor):
-        raise ValueError(f"a {type(estimator).__name__} cannot be carried over: supported are MLPClassifier and "
-                         "MLPRegressor, also behind StandardScaler and MinMaxScaler in a Pipeline")
+        raise ValueError(
+            f"a {type(estimator).__name__} cannot be carried over: supported are MLPClassifier and "
+            "MLPRegressor, also behind StandardScaler and MinMaxScaler in a Pipeline"
+        )
     if not hasattr(estimator, "coefs_"):
         raise ValueError(f"estimator must be fitted, got a {type(estimator).__name__} that is not")
     if callable(estimator.activation) or estimator.activation not in HIDDEN:
-        raise ValueError(f"activation {estimator.activation!r} cannot be carried over: supported are {', '.join(HIDDEN)}")
+        raise ValueError(
+            f"activation {estimator.activation!r} cannot be carried over: supported are {', '.join(HIDDEN)}"
+        )
     last = len(estimator.coefs_) - 1
     parts = [
         Part(W, b, OUTPUT[estimator.out_activation_] if l == last else HIDDEN[estimator.activation])
@@ -47,11 +51,14 @@ def _scaling(preprocessing, step):
         return None
     if type(step) is preprocessing.StandardScaler:
         n = step.n_features_in_
-        return Transform(step.mean_ if step.with_mean else np.zeros(n), 1 / step.scale_ if step.with_std else np.ones(n))
+        return Transform(
+            step.mean_ if step.with_mean else np.zeros(n), 1 / step.scale_ if step.with_std else np.ones(n)
+        )
     if type(step) is preprocessing.MinMaxScaler and not step.clip:
         return Transform(-step.min_ / step.scale_, step.scale_)
-    raise ValueError(f"a {type(step).__name__} cannot be carried over: supported are StandardScaler and MinMaxScaler without "
-                     "clip")
+    raise ValueError(
+        f"a {type(step).__name__} cannot be carried over: supported are StandardScaler and MinMaxScaler without clip"
+    )
 
 
 def _after(first, second):
@@ -63,13 +70,13 @@ def _after(first, second):
 
 @in_default_mode
 def to_sklearn(net, *, classes=None):
-    """A fitted MLPClassifier, for an output of softmax or sigmoid, or MLPRegressor, for identity or exp, with copies of the
-    parameters in coefs_ and intercepts_.
+    """A fitted MLPClassifier, for an output of softmax or sigmoid, or MLPRegressor, for identity or exp, with copies of
+    the parameters in coefs_ and intercepts_.
 
     predict_proba, or predict of a regressor, gives what net.predict does; of one sigmoid output both columns. classes:
-    the labels that predict gives, in ascending order; None: 0, 1, .... A classifier of several sigmoid outputs is one of
-    several labels in a row. input_scale and a transform of the inputs are multiplied into coefs_[0]: where input_scale is
-    not 1, X holds pixels. Training can go on with warm_start or partial_fit, with the estimator's own settings.
+    the labels that predict gives, in ascending order; None: 0, 1, .... A classifier of several sigmoid outputs is one
+    of several labels in a row. input_scale and a transform of the inputs are multiplied into coefs_[0]: where
+    input_scale is not 1, X holds pixels. Training can go on with warm_start, with the estimator's own settings.
     UserWarning for settings of the training. ValueError for hidden activations other than identity, sigmoid, tanh and
     relu, one for all layers, which are all that the estimators have, for masks, and for other output activations.
     """
@@ -79,25 +86,29 @@ def to_sklearn(net, *, classes=None):
     known = {ours: theirs for theirs, ours in HIDDEN.items()}
     for number, name in enumerate(hidden, 1):
         if name not in known or name != hidden[0]:
-            raise ValueError(f"layer {number} has the activation {name!r}: scikit-learn has {', '.join(known)}, one for all "
-                             "hidden layers")
+            raise ValueError(
+                f"layer {number} has the activation {name!r}: scikit-learn has {', '.join(known)}, one for all "
+                "hidden layers"
+            )
     if any(layer.mask is not None for layer in net.layers):
         number = next(n for n, layer in enumerate(net.layers, 1) if layer.mask is not None)
         raise ValueError(f"layer {number} has a mask, which scikit-learn has not")
     is_classifier = output in ("softmax", "sigmoid")
     if not is_classifier and output not in ("identity", "exp"):
-        raise ValueError(f"the output has the activation {output!r}: scikit-learn has softmax and sigmoid for a classifier, "
-                         "identity and exp for a regressor")
+        raise ValueError(
+            f"the output has the activation {output!r}: scikit-learn has softmax and sigmoid for a classifier, "
+            "identity and exp for a regressor"
+        )
     if classes is not None and not is_classifier:
         raise ValueError(f"classes are for a classifier, the output is {output!r}")
     warn_left_out(net, "scikit-learn")
     kind = neural.MLPClassifier if is_classifier else neural.MLPRegressor
-    estimator = kind(hidden_layer_sizes=tuple(layer.n_out for layer in net.layers[:-1]),
-                     activation=known[hidden[0]] if hidden else "identity")
+    estimator = kind(
+        hidden_layer_sizes=tuple(layer.n_out for layer in net.layers[:-1]),
+        activation=known[hidden[0]] if hidden else "identity",
+    )
     estimator.coefs_ = [np.array(layer.W, order="C") for layer in net.layers]
-    estimator.intercepts_ = [
-        layer.b.copy() if layer.bias else np.zeros(layer.n_out, net.dtype) for layer in net.layers
-    ]
+    estimator.intercepts_ = [layer.b.copy() if layer.bias else np.zeros(layer.n_out, net.dtype) for layer in net.layers]
     _with_inputs(estimator, net)
     estimator.n_features_in_, estimator.n_outputs_, estimator.n_layers_ = net.n_in, net.n_out, len(net.layers) + 1
     estimator.out_activation_ = {ours: theirs for theirs, ours in OUTPUT.items()}[output]

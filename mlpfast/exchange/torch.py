@@ -7,12 +7,19 @@ from .._fpmode import in_default_mode
 from ._parts import Part, Transform, checked, library, network_of, transform_of, warn_left_out
 
 SUPPORTED = (
-    "supported are nn.Sequential of Linear, Dropout, Flatten, Identity, Softmax and the activations ReLU, LeakyReLU, PReLU, "
-    "ELU, SELU, GELU, SiLU, Mish, Softplus, Softsign, Hardsigmoid, Hardswish, Sigmoid and Tanh"
+    "supported are nn.Sequential of Linear, Dropout, Flatten, Identity, Softmax and the activations ReLU, LeakyReLU, "
+    "PReLU, ELU, SELU, GELU, SiLU, Mish, Softplus, Softsign, Hardsigmoid, Hardswish, Sigmoid and Tanh"
 )
 SIMPLE = {  # name: class of torch.nn, without arguments
-    "relu": "ReLU", "selu": "SELU", "silu": "SiLU", "mish": "Mish", "softsign": "Softsign", "sigmoid": "Sigmoid",
-    "hard_sigmoid": "Hardsigmoid", "hard_swish": "Hardswish", "tanh": "Tanh",
+    "relu": "ReLU",
+    "selu": "SELU",
+    "silu": "SiLU",
+    "mish": "Mish",
+    "softsign": "Softsign",
+    "sigmoid": "Sigmoid",
+    "hard_sigmoid": "Hardsigmoid",
+    "hard_swish": "Hardswish",
+    "tanh": "Tanh",
 }
 
 
@@ -22,8 +29,8 @@ def to_torch(net):
 
     It is of the network's dtype and in training mode, as modules of PyTorch begin: call eval() before predictions.
     A mask is one of torch.nn.utils.prune, so that masked weights stay 0 in training; layers that are not trained do
-    not require gradients. input_scale (for uint8 inputs) and a transform of the inputs are a first module, input_dropout
-    is a Dropout. UserWarning for l1 and l2 of layers and input_noise, which PyTorch has elsewhere. ValueError for a
+    not require gradients. input_scale (for uint8 inputs) and a transform of the inputs are a first module, and
+    input_dropout is a Dropout. UserWarning for l1 and l2 of layers and input_noise, which PyTorch has elsewhere. ValueError for a
     Custom activation.
     """
     torch = library("torch")

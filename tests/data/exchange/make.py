@@ -36,21 +36,41 @@ def of_torch(name, module, X, dynamo):
     module.eval()
     x = torch.tensor(X)
     options = {"external_data": False} if dynamo else {}
-    torch.onnx.export(module, (x,), HERE / f"{name}.onnx", dynamo=dynamo, input_names=["X"], output_names=["p"], **options)
+    torch.onnx.export(
+        module, (x,), HERE / f"{name}.onnx", dynamo=dynamo, input_names=["X"], output_names=["p"], **options
+    )
     keep(name, X, module(x).detach().numpy())
 
 
 of_torch(
     "torch_export",
-    nn.Sequential(nn.Flatten(), nn.Linear(12, 20), nn.GELU(), nn.Dropout(0.2), nn.Linear(20, 9), nn.SiLU(), nn.Linear(9, 3),
-                  nn.Softmax(dim=1)),
-    rng.normal(size=(6, 12)).astype(np.float32), True,
+    nn.Sequential(
+        nn.Flatten(),
+        nn.Linear(12, 20),
+        nn.GELU(),
+        nn.Dropout(0.2),
+        nn.Linear(20, 9),
+        nn.SiLU(),
+        nn.Linear(9, 3),
+        nn.Softmax(dim=1),
+    ),
+    rng.normal(size=(6, 12)).astype(np.float32),
+    True,
 )
 of_torch(
     "torchscript_export",
-    nn.Sequential(nn.Linear(8, 16), nn.PReLU(16), nn.Linear(16, 8), nn.Mish(), nn.Linear(8, 6), nn.Hardswish(),
-                  nn.Linear(6, 1), nn.Sigmoid()),
-    rng.normal(size=(6, 8)).astype(np.float32), False,
+    nn.Sequential(
+        nn.Linear(8, 16),
+        nn.PReLU(16),
+        nn.Linear(16, 8),
+        nn.Mish(),
+        nn.Linear(8, 6),
+        nn.Hardswish(),
+        nn.Linear(6, 1),
+        nn.Sigmoid(),
+    ),
+    rng.normal(size=(6, 8)).astype(np.float32),
+    False,
 )
 
 
@@ -63,20 +83,21 @@ def of_sklearn(name, estimator, X, y, predict, **options):
 
 X, y = load_iris(return_X_y=True)
 classifier = make_pipeline(StandardScaler(), MLPClassifier((10, 7), activation="tanh", max_iter=300, random_state=0))
-of_sklearn("skl2onnx_classifier", classifier, X.astype(np.float32), y, "predict_proba",
-           options={"zipmap": False})
+of_sklearn("skl2onnx_classifier", classifier, X.astype(np.float32), y, "predict_proba", options={"zipmap": False})
 X, y = load_diabetes(return_X_y=True)
 regressor = make_pipeline(StandardScaler(), MLPRegressor(hidden_layer_sizes=(12,), max_iter=300, random_state=0))
 of_sklearn("skl2onnx_regressor", regressor, X.astype(np.float32), (y / 100).astype(np.float32), "predict")
 
-model = keras.Sequential([
-    keras.Input((10,)),
-    keras.layers.Rescaling(0.5, offset=-1.0),
-    keras.layers.Dense(14, activation="elu", bias_initializer="random_normal"),
-    keras.layers.Dropout(0.1),
-    keras.layers.Dense(9, activation="softplus", use_bias=False),
-    keras.layers.Dense(4, activation="softmax", bias_initializer="random_normal"),
-])
+model = keras.Sequential(
+    [
+        keras.Input((10,)),
+        keras.layers.Rescaling(0.5, offset=-1.0),
+        keras.layers.Dense(14, activation="elu", bias_initializer="random_normal"),
+        keras.layers.Dropout(0.1),
+        keras.layers.Dense(9, activation="softplus", use_bias=False),
+        keras.layers.Dense(4, activation="softmax", bias_initializer="random_normal"),
+    ]
+)
 X = rng.normal(size=(6, 10)).astype(np.float32)
 keep("keras_export", X, model.predict(X, verbose=0))  # before the export, which needs a model that has been called
 model.export(HERE / "keras_export.onnx", format="onnx", verbose=False)
