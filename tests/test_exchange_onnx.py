@@ -405,6 +405,24 @@ def test_what_cannot_be_read_is_named(name):
     assert "supported are" in str(caught.value) or name in ("mixed dtypes",)
 
 
+def test_a_file_that_is_no_model(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"\xff no model")
+    with pytest.raises(ValueError, match="path must be that of an ONNX model"):
+        from_onnx(path)
+    with pytest.raises(FileNotFoundError):
+        from_onnx(tmp_path / "none.onnx")
+
+
+def test_constants_of_a_stranger_take_no_memory():
+    """Two vectors whose sum would be a matrix of 80 GB."""
+    made = model(
+        *nodes_of([("Add", "u", "v", "U"), ("MatMul", "X", "U", "Y")]), u=np.zeros((100_000, 1)), v=np.zeros(100_000)
+    )
+    with pytest.raises(ValueError, match="whose weights are computed"):
+        from_onnx(made)
+
+
 def test_operators_of_other_domains_are_refused():
     own = onnx.helper.make_node("Tanh", ["z"], ["a"], name="mine", domain="own")
     with pytest.raises(ValueError, match="node 'mine' .Tanh. cannot be carried over, of the domain own"):

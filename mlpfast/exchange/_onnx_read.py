@@ -44,6 +44,17 @@ def network_from(onnx, model, output):
     return reader.network(reader.output(output))
 
 
+def _is_small(node, arrays):
+    """Whether its result is, whatever a stranger's model says."""
+    if node.op_type in ("Div", "Mul", "Add", "Sub"):
+        try:
+            shape = np.broadcast_shapes(*(array.shape for array in arrays))
+        except ValueError:
+            return False
+        return 8 * math.prod(shape) < MOST_FOLDED
+    return sum(array.nbytes for array in arrays) < MOST_FOLDED
+
+
 def _refused(node, why=None):
     what = f"node {node.name or node.output[0]!r} ({node.op_type})"
     return ValueError(f"{what} cannot be carried over{f', {why}' if why else ''}: {SUPPORTED}")
@@ -52,6 +63,7 @@ def _refused(node, why=None):
 class _Reader:
     def __init__(self, onnx, model):
         self.onnx, self.graph = onnx, model.graph
+        self.version = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
         self.made_by = {name: node for node in self.graph.node for name in node.output}
         self.arrays = {each.name: onnx.numpy_helper.to_array(each) for each in self.graph.initializer}
         if self.graph.sparse_initializer:
@@ -67,32 +79,23 @@ class _Reader:
 
     def _fold_constants(self):
         for node in self.graph.node:  # in topological order, as ONNX asks for
-            if (
-                node.op_type in FOLDED
-                and node.domain in ("", "ai.onnx")
-                and all(name in self.arrays for name in node.input if name)
-            ):
-                size = sum(self.arrays[name].nbytes for name in node.input if name)
-                if size < MOST_FOLDED:
-                    values = self._evaluated(node)
-                    self.arrays.update(zip(node.output, values, strict=True))
+            if node.op_type not in FOLDED or node.domain not in ("", "ai.onnx"):
+                continue
+            arrays = {name: self.arrays.get(name) for name in node.input if name}
+            if all(array is not None for array in arrays.values()) and _is_small(node, list(arrays.values())):
+                self.arrays.update(zip(node.output, self._evaluated(node, arrays), strict=True))
 
-    def _evaluated(self, node):
+    def _evaluated(self, node, arrays):
         if node.op_type == "Constant":
-            value = self._attributes(node)
-            ((kind, value),) = value.items()
-            array = (
-                self.onnx.numpy_helper.to_array(value)
-                if kind == "value"
-                else np.asarray(value, np.float32 if kind.startswith("value_float") else None)
-            )
-            return [array]
-        opsets = [self.onnx.helper.make_opsetid("", 18)]
+            ((kind, value),) = self._attributes(node).items()
+            if kind == "value":
+                return [self.onnx.numpy_helper.to_array(value)]
+            if not kind.startswith(("value_float", "value_int")):
+                raise _refused(node, f"with {kind}")
+            return [np.asarray(value, np.float32 if kind.startswith("value_float") else np.int64)]
         from onnx.reference import ReferenceEvaluator
 
-        return ReferenceEvaluator(node, opsets={"": opsets[0].version}).run(
-            None, {name: self.arrays[name] for name in node.input if name}
-        )
+        return ReferenceEvaluator(node, opsets={"": self.version}).run(None, arrays)
 
     def _attributes(self, node):
         return {each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute}

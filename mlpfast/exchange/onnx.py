@@ -5,6 +5,8 @@ import os
 from .._fpmode import in_default_mode
 from ._parts import checked, library, transform_of
 
+MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
+
 
 @in_default_mode
 def to_onnx(net, path):
@@ -23,6 +25,9 @@ def to_onnx(net, path):
     checked(net)
     from ._onnx_write import model_of
 
+    size = net.n_parameters * net.dtype.itemsize
+    if size > MOST_BYTES:
+        raise ValueError(f"net must have less than 2 GB of parameters for a file of ONNX, got {size:,} bytes")
     model = model_of(onnx, net, transform_of(net))
     onnx.checker.check_model(model, full_check=True)  # with shape inference
     with open(os.fspath(path), "wb") as file:
@@ -45,5 +50,10 @@ def from_onnx(path, *, output=None):
     library("onnx.numpy_helper", "onnx")
     from ._onnx_read import network_from
 
-    model = path if isinstance(path, onnx.ModelProto) else onnx.load(os.fspath(path))
+    if isinstance(path, onnx.ModelProto):
+        return network_from(onnx, path, output)
+    try:
+        model = onnx.load(os.fspath(path))
+    except library("google.protobuf.message", "onnx").DecodeError:
+        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none") from None
     return network_from(onnx, model, output)
