@@ -421,6 +421,10 @@ def test_constants_of_a_stranger_take_no_memory():
     )
     with pytest.raises(ValueError, match="whose weights are computed"):
         from_onnx(made)
+    for kind in ("Add", "Mul"):
+        between = [Z, (kind, "z", "u", "p"), (kind, "p", "v", "a"), A]
+        with pytest.raises(ValueError, match=f"node 'the {kind}'.*contains arrays that do not fit"):
+            from_onnx(model(*nodes_of(between), u=np.zeros((100_000, 1)) + 1, v=np.zeros(100_000) + 1))
 
 
 def test_operators_of_other_domains_are_refused():

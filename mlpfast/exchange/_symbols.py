@@ -5,6 +5,8 @@ another Formula. Products are expanded, so that x/2 (1 + erf u), x (1 + erf u)/2
 max(z, 0) is Relu; min and |z| are written with it.
 """
 
+import math
+
 import numpy as np
 
 CLOSE = 2e-6  # of numbers: constants may be rounded to float32
@@ -44,6 +46,7 @@ class Formula:
     def _add(self, number, powers):
         for i, (other, same) in enumerate(self.terms):
             if _same_powers(powers, same):
+                _check_sizes(other, number)
                 self.terms[i] = other + number, same
                 return
         self.terms.append((number, powers))
@@ -70,10 +73,23 @@ class Formula:
         return Formula(self.terms + other.terms)
 
     def __mul__(self, other):
+        for m, _ in self.terms:
+            for n, _ in other.terms:
+                _check_sizes(m, n)
         return Formula([(m * n, _product(p, q)) for m, p in self.terms for n, q in other.terms])
 
     def times(self, number):
         return self * constant(number)
+
+
+def _check_sizes(a, b):
+    """NotAFormula unless the arrays fit, and their sum is not larger than both: a stranger's could be of any size."""
+    try:
+        shape = np.broadcast_shapes(np.shape(a), np.shape(b))
+    except ValueError:
+        raise NotAFormula("arrays that do not fit") from None
+    if math.prod(shape) > max(np.size(a), np.size(b)):
+        raise NotAFormula("arrays that do not fit")
 
 
 def _close(a, b):
