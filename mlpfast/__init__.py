@@ -46,12 +46,12 @@ from .trainer import Trainer  # noqa: E402
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
-    "Trainer",
-    "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads",
-    "initializers", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
+    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "exchange",
+    "get_num_threads", "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules",
+    "set_num_threads", "show_config",
 ]
 
-_LATER = ("datasets", "diagnostics", "plots")  # imported on first use: they are a third of the import time
+_LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: a third of the import time
 
 
 def __getattr__(name):

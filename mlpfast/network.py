@@ -195,6 +195,20 @@ class Network(Closed):
             "input_noise": real_number("input_noise", self.input_noise, least=0),
         }
 
+    def graph(self, loss=None, X=None, y=None, *, l1=0.0, l2=0.0):
+        """The computational graph, a graph.Graph: X, W_1, b_1, z_1, a_1, ..., with a loss y and L, with penalties s and
+        J = L + s. print(net.graph().text()) shows it, plots.graph draws it.
+
+        Without X it has names and shapes. With X (n, n_in) its nodes have values, and with loss and y, as in Trainer,
+        gradients too: copies of what backprop computes, of J for the mean loss L over the rows, so that z_l has
+        delta_l / n. X is shown as the network sees it: with input_scale applied. l1, l2: penalties as in
+        backprop.gradients, in addition to those of the Layers. Dropout and noise are not applied. Raises ValueError or
+        TypeError if the arguments do not fit.
+        """
+        from ._network_graph import graph_of  # imports this module
+
+        return graph_of(self, loss, X, y, l1, l2)
+
     def summary(self):
         """A text table of the layers."""
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]

@@ -14,6 +14,7 @@ EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 BOUNDS = {  # lower and upper bound
     "xor": (0, 0),
+    "computational_graph": (0, 1e-15),
     "boolean_function": (0, 0),
     "two_layer_numpy": (0, 1e-12),  # the same sums in another order: rounding errors of about 1e-16
     "universal_approximation": (0, 0.03),  # of a function whose RMS is 0.8
@@ -142,6 +143,20 @@ def test_vanishing_gradients_tells_the_three_apart():
     assert saturated["sigmoid", "normal"] > 50 and saturated["sigmoid", "xavier_normal"] < 5
     norm = float(next(line for line in lines if line.startswith("the norm")).split()[-1])
     assert norm > 1e10
+
+
+def test_the_graphs_have_the_gradients_of_the_lecture():
+    tables = {}
+    for part in "\n".join(lines_of("computational_graph")).split("\n\n")[:-1]:
+        title, _, *rows = part.splitlines()
+        tables[title] = {row.split()[0]: re.search(r"\[[^]]*\]$|\S+$", row)[0] for row in rows}
+    f, gates, one = list(tables.values())[:3]
+    assert (f["x"], f["y"], f["z"]) == ("-4", "-4", "3")
+    assert [gates[name] for name in ("w_0", "w_1", "x_0", "x_1", "b")] == [
+        "-0.1966", "-0.3932", "0.3932", "-0.5898", "0.1966"
+    ]
+    assert (one["w"], one["x"], one["b"]) == ("[-0.1966, -0.3932]", "[0.3932, -0.5898]", "0.1966")
+    assert tables["J = L + s"]["W_1"] == tables["the same from elementary operations"]["W_1"]
 
 
 def test_two_layers_agree_step_by_step():
