@@ -31,7 +31,7 @@ endef
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
 .PHONY: check release benchmarks  # there is a folder of that name
-check: readme-test readme-run $(ISA_STEPS) c-gcc c-clang c-sanitized c-threads lint types
+check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
 readme-test:
@@ -65,6 +65,11 @@ c-gcc: readme-test
 	$(prelude)
 	$(MAKE) $(C_TESTS) test-quick golden CC=gcc
 	[[ $$(uname -m) != x86_64 ]] || $(MAKE) $(C_TESTS) baseline CC=gcc
+	passed
+
+c-pthreads: readme-test
+	$(prelude)
+	$(MAKE) $(C_TESTS) run-test_crew golden CC=gcc ARGS=--quick THREADING=PTHREADS THREADS=3
 	passed
 
 c-clang: readme-test

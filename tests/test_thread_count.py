@@ -61,6 +61,64 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
     assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
 
 
+CHANGED = """
+import os, time
+import mlpfast
+cpus = os.sched_getaffinity(0)
+for mask in ({min(cpus)}, cpus):
+    os.sched_setaffinity(0, mask)
+    time.sleep(0.1)
+    print(mlpfast.show_config("dicts")["processors"] == len(mask))
+"""
+
+
+@linux_with_threads
+def test_a_changed_affinity_mask_is_noticed():
+    run = subprocess.run([sys.executable, "-c", CHANGED], check=True, capture_output=True, text=True, timeout=120)
+    if mlpfast.show_config("dicts")["processors"] < len(os.sched_getaffinity(0)):
+        pytest.skip("a CPU quota allows fewer processors than the affinity mask")
+    assert run.stdout.split() == ["True", "True"]
+
+
+BOUND = """
+import os
+import numpy
+before = os.sched_getaffinity(0)
+import mlpfast
+assert os.sched_getaffinity(0) == before, (before, os.sched_getaffinity(0))
+"""
+
+
+@linux_with_threads
+@pytest.mark.parametrize("variable", ["OMP_PROC_BIND=true", "OMP_PLACES={0},{1}", "GOMP_CPU_AFFINITY=0-1"])
+def test_variables_of_openmp_do_not_bind_the_program(variable):
+    name, value = variable.split("=")
+    env = {key: text for key, text in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
+    subprocess.run([sys.executable, "-c", BOUND], env={**env, name: value}, check=True, timeout=120)
+
+
+FEW = """
+import os, time
+import numpy as np
+import mlpfast
+net = mlpfast.Network([100, 200, 10], output="softmax", seed=0)
+trainer = mlpfast.Trainer(net)
+X, y = np.zeros((64, 100), "float32"), np.zeros(64, int)
+before = len(os.listdir("/proc/self/task"))
+for _ in range(20):
+    trainer.step(X, y), net.predict(X)
+    time.sleep(0.005)
+print(len(os.listdir("/proc/self/task")) - before)
+"""
+
+
+@linux_with_threads
+def test_little_work_makes_no_threads():
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
+    run = subprocess.run([sys.executable, "-c", FEW], env=env, check=True, capture_output=True, text=True, timeout=120)
+    assert run.stdout.strip() == "0"
+
+
 def quota_module():
     spec = importlib.util.spec_from_file_location("quota", Path(__file__).parents[1] / "benchmarks" / "quota.py")
     module = importlib.util.module_from_spec(spec)
