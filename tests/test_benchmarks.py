@@ -29,11 +29,12 @@ def load_benchmarks():
 
 load_benchmarks()
 
-from benchmarks import agreement, peers, report, sweep, timing  # noqa: E402
+from benchmarks import agreement, neighbours, peers, report, sweep, timing  # noqa: E402
 from benchmarks.cases import CASES, SHAPES, TARGETS, Case, Problem  # noqa: E402
 from benchmarks.contenders import Unsuitable  # noqa: E402
 from benchmarks.contenders.ours import Mlpfast  # noqa: E402
 from benchmarks.contenders.with_numpy import Numpy  # noqa: E402
+from benchmarks.settings import Settings  # noqa: E402
 
 SMALL = Case("small", (5, 7, 3), 8, 4)
 
@@ -252,6 +253,14 @@ def test_every_target_belongs_to_a_section():
 
 
 # ---- The command ----
+
+
+def test_every_situation_has_a_target_and_is_measured():
+    names = [situation.name for situation in neighbours.SITUATIONS]
+    assert names == [t.case for t in TARGETS if t.section == "neighbours" and t.what == "default / one thread"]
+    section = neighbours.neighbours(Settings(rounds=1, only_mlpfast=True), ["pinned to one"])
+    assert [row[0] for row in section.rows] == ["pinned to one processor"]
+    assert section.rows[0][1] > 0 and section.figures["pinned to one processor"]["default / one thread"] > 0
 
 
 def test_a_run_from_beginning_to_end(tmp_path, capsys):
