@@ -89,7 +89,7 @@ static int look_for_helpers(mlp_call *call) {
     mlp_ledger *ledger = &slot->ledger;
     double now = mlp_seconds();
     settle(call, now);
-    if (now < ledger->left_out_until) return 1;
+    if (now < ledger->left_out_until && !mlp_crew_oversubscribes()) return 1;
     int wakes = is_worth_waking(call, now);
     if (!wakes && mlp_helpers_awake() == 0) return 1;
     int others = mlp_processors() - 1;

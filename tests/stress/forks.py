@@ -40,6 +40,9 @@ def train_on_all_rows(threads):
     return net
 
 
+mlpfast._core.allow_oversubscription(True)  # threads also for little work
+
+
 def work():
     """A digest of what training and predicting on two threads, and on as many as they like, give."""
     digest = hashlib.sha256()
