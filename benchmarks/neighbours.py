@@ -1,6 +1,7 @@
 """Calls beside other threads, processes and limits, with the default number of threads and with one, in turns.
 
-`python -m benchmarks.neighbours [WORD ...]` measures those situations whose names have one of these words.
+`python -m benchmarks.neighbours [WORD ...]` measures those situations whose names have one of these words, all of them in
+some two minutes.
 """
 
 import asyncio
@@ -17,9 +18,9 @@ import numpy as np
 
 from mlpfast import SGD, Trainer, _core
 
+from . import report
 from .cases import SEED, Case, Problem
 from .quota import Unavailable, quota
-from .report import Section, text
 from .settings import Settings
 from .threads import worker
 from .timing import no_garbage_collection
@@ -266,12 +267,12 @@ COLUMNS = ["situation", "default, us", "p99", "one thread, us", "p99", "PyTorch,
 
 
 def neighbours(settings, words=()):
-    section = Section("neighbours", "Beside other programs and threads", COLUMNS)
+    section = report.Section("neighbours", "Beside other programs and threads", COLUMNS)
     chosen = [s for s in SITUATIONS if not words or any(word in s.name for word in words)]
     for situation in chosen:
-        settings.say(f"neighbours: {situation.name}")
         try:
             add(section, situation, measured(situation, settings))
+            settings.say(f"{situation.name}: default / one thread {report.shown(section.rows[-1][-2])}")
         except (Unavailable, ImportError, AttributeError) as error:
             section.notes.append(f"not measured: {situation.name}: {error}")
     if not words:
@@ -318,4 +319,4 @@ def new_threads_a_pair(pairs=50):
 
 
 if __name__ == "__main__":
-    print(text(neighbours(Settings(rounds=5), sys.argv[1:])))
+    print(report.text(neighbours(Settings(rounds=5), sys.argv[1:])))
