@@ -46,8 +46,8 @@ from .trainer import Trainer  # noqa: E402
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
-    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "exchange",
-    "get_num_threads", "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules",
+    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics",
+    "exchange", "get_num_threads", "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules",
     "set_num_threads", "show_config",
 ]
 

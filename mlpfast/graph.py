@@ -536,8 +536,8 @@ def _give_names(nodes):
 
 
 def shown(value, in_full=3):
-    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|, and if some of the numbers
-    are NaN that of the others, and how many are NaN. "" for None."""
+    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|, and if some of their
+    numbers are NaN that of the others, and how many are NaN. "" for None."""
     if value is None:
         return ""
     if np.ndim(value) == 0:
