@@ -170,6 +170,10 @@ class Layer(Closed):
         core, index = self._attached()
         return core.l2[index]
 
+    def _present_dropout(self):
+        core, index = self._attached()
+        return core.dropout[index + 1]
+
     def _notes(self):
         """Unusual settings, for Network.summary."""
         notes = [] if self.trainable else ["frozen"]
