@@ -3,6 +3,7 @@
     z_l = a_{l-1} W_l + b_l,   a_l = g_l(z_l),   L = (1/B) sum of the losses,   s = sum (l2/2) W^2 + l1 |W|,   J = L + s
 
 Values and gradients are computed by backprop. The gradient of a node is dJ / d node, so that of z_l is delta_l / B.
+Where y has NaN that the loss ignores, B becomes the sum of the rows' weights, as in backprop.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy as np
 from . import _kernels, backprop, losses
 from ._arrays import inputs
 from ._config import checked_threads
+from ._core import Data
 from ._examples import examples
 from ._fpmode import in_default_mode
 from ._scalars import real_number
@@ -59,8 +61,10 @@ class _Layers:
             slopes = []
             if layer.slopes is not None:
                 slopes = [Node(None, (), f"alpha_{number}", shape=layer.slopes.shape)]
-            notes = [f"dropout {layer.dropout:g} in training"] if layer.dropout else []
-            a = Node(Operation(g.name, g.name), (z, *slopes), f"a_{number}", shape=z.shape, notes=notes)
+            notes = [f"{_outputs(part)}: {part.activation.name}" for part in g.parts]
+            notes += [f"{note} in training" for note in layer._notes() if note.startswith("dropout")]
+            symbol = " | ".join(dict.fromkeys(part.activation.name for part in g.parts)) or g.name
+            a = Node(Operation(g.name, symbol), (z, *slopes), f"a_{number}", shape=z.shape, notes=notes)
             self.parameters.append([*own, *slopes])
             self.z.append(z)
             self.a.append(a)
@@ -82,18 +86,27 @@ def _notes(layer):
     return notes if layer.mask is None else [*notes, f"{layer.mask.sum():,} of {layer.mask.size:,} weights"]
 
 
+def _outputs(part):
+    return f"{part.first}" if part.n == 1 else f"{part.first}:{part.first + part.n}"
+
+
 def _with_loss(net, layers, loss, l1, l2):
     """(the graph with loss, penalties and objective; {node of W: (l1, l2)} where there is one)"""
-    y = Node(None, (), "y", shape=(layers.X.shape[0], net.n_out))
+    y = Node(None, (), "y", shape=(layers.X.shape[0], loss.y_columns(net.n_out)))
     # The losses of the core for sign, and Custom ones of z, do not depend on a_L.
-    around = loss.takes_z and net.layers[-1]._unit.traits.stops or not (loss.takes_z or loss.through_output)
+    stops = any(part.loss.takes_z and part.activation.traits.stops for part in _parts(net, loss))
+    around = stops or not (loss.takes_z or loss.through_output)
     yhat = layers.z[-1] if around else layers.a[-1]
-    L = Node(Operation(loss.name, loss.name), (yhat, y), "L", shape=())
+    symbol = " + ".join(dict.fromkeys(part.loss.name for part in loss.parts)) or loss.name
+    notes = [f"{_outputs(part)}: {'' if part.factor == 1 else f'{part.factor:g} '}{part.loss.name}"
+             for part in loss.parts]
+    L = Node(Operation(loss.name, symbol), (yhat, y), "L", shape=(), notes=notes)
     others = [layers.a[-1]] if around else []
     penalties = {}
     for layer, (W, *_) in zip(net.layers, layers.parameters, strict=True):
-        if l1 + layer.l1 or l2 + layer.l2:
-            penalties[W] = l1 + layer.l1, l2 + layer.l2
+        own_l1, own_l2 = l1 + layer.l1, l2 + layer._present_l2()
+        if own_l1 or own_l2:
+            penalties[W] = own_l1, own_l2
     if not penalties:
         return Graph(L, *others, in_full=0), penalties
     notes = [f"{name} {' '.join(_distinct(values))}" for name, values in
@@ -111,6 +124,9 @@ def _fill_objective(net, graph, data, loss, penalties):
     loss_sum, weight_sum, *_ = net._core.evaluate(data, loss, checked_threads(None), yhat)
     L = loss_sum / weight_sum
     graph["y"]._value = data.truth
+    unknown = np.count_nonzero(data.truth != data.truth)
+    if unknown:
+        graph["y"].notes += (f"{unknown} of {data.truth.size} missing",)
     graph["L"]._value = np.float64(L)
     if penalties:
         s = 0.0
@@ -127,7 +143,7 @@ def _fill_gradients(net, graph, layers, tape, data, loss, gradients):
     for nodes, own in zip(layers.parameters, gradients, strict=True):
         for node, gradient in zip(nodes, [each for each in own if each is not None], strict=True):
             node.gradient = gradient
-    share = net.dtype.type(1 / len(data))
+    share = net.dtype.type(1 / data.weight_sum)
     deltas = backprop._deltas(net, tape, data, loss)
     for l, (delta, layer) in enumerate(zip(deltas, net.layers, strict=True)):
         layers.z[l].gradient = delta * share
@@ -137,18 +153,42 @@ def _fill_gradients(net, graph, layers, tape, data, loss, gradients):
         layers.a[-1].gradient = _of_output(net, tape, data, loss) * share
 
 
+def _parts(net, loss):
+    """The parts of the outputs that have losses of their own; all outputs are one part of most losses."""
+    output = net.layers[-1]._unit
+    return loss.parts_of(output, net.n_out) or [losses._CorePart(0, net.n_out, output, 0, 1.0, loss)]
+
+
 def _of_output(net, tape, data, loss):
-    """d loss / d a_L, one row per example."""
-    if loss.through_output or net.layers[-1]._unit.name == "identity":
-        return backprop._loss_and_delta(net, tape, data, loss)[1]
+    """d loss / d a_L, one row per example, times its weight."""
+    delta = backprop._loss_and_delta(net, tape, data, loss)[1]
+    if loss.through_output:
+        return delta
+    for part in _parts(net, loss):
+        if part.activation.name != "identity":  # for which it is d loss / d z_L
+            own = slice(part.first, part.first + part.n)
+            delta[:, own] = part.factor * _of_part(np.ascontiguousarray(tape.a[-1][:, own]), data, loss, part)
+    return delta
+
+
+def _of_part(a, data, whole, part):
+    """d loss / d a of a part of the outputs, without its factor."""
+    loss = part.loss
+    y = data.labels[:, None] if data.targets is None else data.targets
+    by_class = loss.name == "cross_entropy" and (whole.parts or data.targets is None)
+    columns = slice(part.y_first, part.y_first + (1 if by_class else loss.y_columns(part.n)))
+    y = np.ascontiguousarray(y[:, columns])
+    entries = None if data.entries is None else np.ascontiguousarray(data.entries[:, columns])
+    if loss.through_output:
+        own = Data(data.X, 1.0, None, y, data.weights, entries=entries)
+        return _kernels.loss_and_delta(a, own, loss, part.activation)[1]
+    if by_class:
+        y = (y == np.arange(part.n)).astype(a.dtype)
     # The core goes from L to z_L at once, since these are infinite where a is 0.
-    a = tape.a[-1]
-    y = data.targets
-    if y is None:
-        y = np.zeros_like(a)
-        y[np.arange(len(y)), data.labels] = 1
     if loss.name == "cross_entropy":
-        return -((1 - loss.label_smoothing) * y + loss.label_smoothing / net.n_out) / a
-    if loss.name == "binary_cross_entropy":
-        return (a - (1 - loss.label_smoothing) * y - loss.label_smoothing / 2) / (a * (1 - a))
-    return 1 - y / a  # poisson
+        slope = -((1 - loss.label_smoothing) * y + loss.label_smoothing / part.n) / a
+    elif loss.name == "binary_cross_entropy":
+        slope = (a - (1 - loss.label_smoothing) * y - loss.label_smoothing / 2) / (a * (1 - a))
+    else:  # poisson
+        slope = 1 - y / a
+    return slope if entries is None else np.where(entries == 0, 0, entries * slope)

@@ -536,14 +536,18 @@ def _give_names(nodes):
 
 
 def shown(value, in_full=3):
-    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|. "" for None."""
+    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|, and if some of their
+    numbers are NaN that of the others, and how many are NaN. "" for None."""
     if value is None:
         return ""
     if np.ndim(value) == 0:
         return f"{float(value):.4g}"
     if np.ndim(value) == 1 and np.size(value) <= in_full:
         return f"[{', '.join(f'{number:.4g}' for number in value)}]"
-    return f"|{norm(value):.4g}|"
+    unknown = np.isnan(value)
+    if not unknown.any() or unknown.all():
+        return f"|{norm(value):.4g}|"
+    return f"|{norm(value[~unknown]):.4g}|, {np.count_nonzero(unknown)} NaN"
 
 
 @in_default_mode

@@ -23,7 +23,7 @@ class Layer(Closed):
     l1, l2: penalties of this W, in addition to the Trainer's.
     dropout and l2 may be schedules (mlpfast.schedules), whose rate is their value.
     lr_factor: the learning rate of W and slopes is lr_factor times that of the optimizer; that of b is lr_factor times
-        bias_lr_factor times it. Each >= 0; weight decay takes the same rates.
+        bias_lr_factor times it. Each >= 0; weight decay takes the same rates, and of Rprop the first step.
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
         zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
@@ -169,6 +169,10 @@ class Layer(Closed):
         """l2, or the value of its schedule in the last minibatch."""
         core, index = self._attached()
         return core.l2[index]
+
+    def _present_dropout(self):
+        core, index = self._attached()
+        return core.dropout[index + 1]
 
     def _notes(self):
         """Unusual settings, for Network.summary."""

@@ -162,14 +162,18 @@ class Network(Closed):
         self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
         return out
 
+    def _present_input_dropout(self):
+        """input_dropout, or the value of its schedule in the last minibatch."""
+        if schedules.is_schedule(self.input_dropout) and self._core.dropout[0] is not None:
+            return self._core.dropout[0]
+        return self._input_settings()["input_dropout"]
+
     @in_default_mode
     def _monte_carlo(self, X, out, threads, samples, seed, squeeze):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:
             raise ValueError("out must be None with dropout=True")
-        p = self._input_settings()["input_dropout"]
-        if schedules.is_schedule(self.input_dropout) and self._core.dropout[0] is not None:
-            p = self._core.dropout[0]  # as it was in the last minibatch of a Trainer
+        p = self._present_input_dropout()
         if not p and not any(layer.dropout for layer in self.layers):
             raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")
         data, threads = Data(inputs(X, self), self.input_scale), checked_threads(threads)

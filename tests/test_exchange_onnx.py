@@ -73,6 +73,25 @@ def test_every_activation_is_the_same_in_onnx_runtime_and_back(tmp_path, name, d
     assert again.dtype == net.dtype and again.predict(X).tobytes() == net.predict(X).tobytes()
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parts_of_the_outputs(tmp_path, dtype):
+    parts = activations.PerOutput([
+        (slice(4, 7), "softmax"), (slice(0, 2), activations.ELU(0.3)), (3, "exp"), (2, "identity"), (7, "softplus"),
+    ])
+    net = Network([Layer(6, 7, "tanh"), Layer(7, 8, parts)], dtype=dtype, seed=0)
+    X = np.random.default_rng(0).normal(size=(50, 6)).astype(dtype)
+    path = tmp_path / "net.onnx"
+    to_onnx(net, path)
+    assert opset(path) <= 9
+    assert_close(runtime(path, X), net.predict(X), TOLERANCE[dtype])
+    with pytest.raises(ValueError, match=r"layer_2/(Slice|Concat)_\d"):
+        from_onnx(path)
+    one = Network([6, 3], output=activations.PerOutput([(slice(0, 3), "softmax")]), dtype=dtype, seed=0)
+    to_onnx(one, path)
+    assert_close(runtime(path, X), one.predict(X), TOLERANCE[dtype])
+    assert from_onnx(path).layers[-1].activation == "softmax"
+
+
 def opset(path):
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)

@@ -7,7 +7,7 @@ import warnings
 import numpy as np
 import pytest
 
-from mlpfast import Layer, Network
+from mlpfast import Layer, Network, activations, schedules
 
 sklearn = pytest.importorskip("sklearn", reason="the extra sklearn has it")
 
@@ -170,6 +170,10 @@ def test_what_cannot_be_carried_over_is_named():
             lambda: to_sklearn(Network([Layer(5, 4, "tanh"), Layer(4, 3, "relu"), Layer(3, 2)])),
         ),
         ("layer 1 has a mask", lambda: to_sklearn(Network([Layer(5, 3, mask=mask)]))),
+        (
+            "the output has the activation 'per_output'",
+            lambda: to_sklearn(Network([5, 3], output=activations.PerOutput([(0, "exp"), (slice(1, 3), "softmax")]))),
+        ),
         ("the output has the activation 'relu'", lambda: to_sklearn(Network([5, 3], output="relu"))),
         (
             "classes must be 3 different labels in ascending order",
@@ -183,8 +187,10 @@ def test_what_cannot_be_carried_over_is_named():
 
 
 def test_settings_of_the_training_are_named():
-    with pytest.warns(UserWarning, match="scikit-learn has no l2 of layer 1"):
-        to_sklearn(Network([Layer(5, 3, l2=0.1)]))
+    layers = [Layer(5, 4, l2=0.1, trainable=False, dropout=schedules.Step(0.3)), Layer(4, 3)]
+    names = "l2 of layer 1, dropout of layer 1, trainable of layer 1, input_dropout of the network"
+    with pytest.warns(UserWarning, match=f"scikit-learn has no {names}, which"):
+        to_sklearn(Network(layers, input_dropout=0.1))
 
 
 def test_the_library_is_imported_when_it_is_used():

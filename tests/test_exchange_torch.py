@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from mlpfast import Layer, Network, activations, backprop
+from mlpfast import Layer, Network, Trainer, activations, backprop, schedules
 
 torch = pytest.importorskip("torch", reason="the extra torch has it")
+torch.set_num_threads(1)  # for small products its threads cost more than they save
 
 from torch import nn  # noqa: E402
 from torch.nn.utils import prune  # noqa: E402
@@ -85,6 +86,36 @@ def test_every_output(output):
     assert_same(net, from_torch(to_torch(net)))
 
 
+def test_parts_of_the_outputs():
+    parts = activations.PerOutput([
+        (slice(4, 7), "softmax"), (slice(0, 2), activations.ELU(0.3)), (3, "exp"), (2, "identity"), (7, "sign"),
+    ])
+    _, X = network("tanh")
+    net = Network([Layer(6, 7, "tanh"), Layer(7, 8, parts)], dtype="float64", seed=0)
+    module = to_torch(net)
+    assert_close(outputs(module, X), net.predict(X), 1e-12)
+    again = from_torch(module)
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    assert [(part.first, part.n, part.activation) for part in again.layers[-1]._unit.parts] == [
+        (part.first, part.n, part.activation) for part in sorted(parts.parts)
+    ]
+    file = io.BytesIO()
+    torch.save(module, file)
+    file.seek(0)
+    assert_close(outputs(torch.load(file, weights_only=False), X), net.predict(X), 1e-12)
+    module[-1].units[1] = nn.Hardtanh()
+    with pytest.raises(ValueError, match=r"module '3\.units\.1' \(Hardtanh\) cannot be carried over"):
+        from_torch(module)
+
+
+def test_dropout_that_is_a_schedule_has_its_present_value():
+    net = Network([Layer(6, 5, "relu", dropout=schedules.Step(0.4, every=1, factor=0.5)), Layer(5, 2)],
+                  input_dropout=schedules.Step(0.2, every=1, factor=0.5), seed=0)
+    assert [each.p for each in to_torch(net) if type(each) is nn.Dropout] == [0.2, 0.4]
+    Trainer(net, "squared_error", seed=0).fit(np.eye(6), np.ones((6, 2)), epochs=2)
+    assert [each.p for each in to_torch(net) if type(each) is nn.Dropout] == [0.1, 0.2]
+
+
 def unusual():
     rng = np.random.default_rng(0)
     mask = rng.random((6, 5)) < 0.5
@@ -114,11 +145,13 @@ def test_masks_frozen_layers_and_dropout():
     again = from_torch(module)
     assert_same(net, again)
     assert again.input_dropout == 0.1 and (again.layers[0].mask == net.layers[0].mask).all()
-    optimizer = torch.optim.SGD(module.parameters(), 0.1, momentum=0.9)
-    for _ in range(3):
-        optimizer.zero_grad()
+    for _ in range(3):  # of SGD; importing torch.optim's takes seconds
+        module.zero_grad()
         (module(torch.tensor(X)) ** 2).sum().backward()
-        optimizer.step()
+        with torch.no_grad():
+            for p in module.parameters():
+                if p.requires_grad:
+                    p -= 0.1 * p.grad
     moved = from_torch(module).layers[0]
     assert not moved.W[~net.layers[0].mask].any() and not np.array_equal(moved.W, net.layers[0].W)
 
@@ -152,8 +185,9 @@ def test_a_transform_of_the_inputs(monkeypatch):
 
 
 def test_what_is_left_out_is_named():
-    net = Network([Layer(3, 2, l2=0.1, l1=0.2), Layer(2, 1, l1=0.1)], input_noise=0.1)
-    with pytest.warns(UserWarning, match="no l1 of layer 1, l2 of layer 1, l1 of layer 2, input_noise of the network"):
+    net = Network([Layer(3, 2, l2=schedules.Step(0.1), l1=0.2), Layer(2, 1, l1=0.1, lr_factor=0.0)], input_noise=0.1)
+    names = "l1 of layer 1, l2 of layer 1, l1 of layer 2, lr_factor of layer 2, input_noise of the network"
+    with pytest.warns(UserWarning, match=f"no {names}, which"):
         to_torch(net)
 
 

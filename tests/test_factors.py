@@ -48,7 +48,7 @@ def test_the_factor_of_each_parameter():
 def test_factors_are_the_rates_of_pytorchs_groups(optimizer):
     torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
-    trainer = Trainer(net, LOSS, optimizer)
+    trainer = Trainer(net, LOSS, optimizer, batch_size=None)  # which Rprop needs
     theirs, parameters = pytorchs(optimizer, net.parameters, factors_of(net))
     for _ in range(6):
         for p, g in zip(parameters, (g for of in backprop.gradients(net, X, y, LOSS) for g in of), strict=True):

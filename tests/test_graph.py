@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import Layer, Network, Trainer, activations, backprop, graph, losses
+from mlpfast import Layer, Network, Trainer, activations, backprop, graph, losses, schedules
 
 # ---- operations
 
@@ -327,7 +327,14 @@ PAIRS = [
 ]
 
 
+N_OUT = {"gaussian_nll": 4, "cox_ph": 1}
+
+
 def targets(loss, rng, n, K):
+    if loss == "cox_ph":
+        return np.column_stack([rng.integers(1, 6, size=n), rng.integers(2, size=n)])
+    if loss == "gaussian_nll":
+        return rng.normal(size=(n, K // 2))
     if loss == "cross_entropy":
         return reference.softmax(rng.normal(size=(n, K)))
     if loss in ("perceptron", "hinge"):
@@ -338,16 +345,18 @@ def targets(loss, rng, n, K):
 def unusual(dtype, loss, output, seed=0):
     """Masked, frozen, without bias, with dropout, noise, slopes and penalties of its own, and data for it."""
     rng = np.random.default_rng(seed)
+    K = N_OUT.get(loss, 3)
     net = Network([
         Layer(4, 6, "tanh", mask=rng.random((4, 6)) < 0.6, dropout=0.3, l2=0.2),
         Layer(6, 5, "prelu", bias=False, trainable=False),
-        Layer(5, 3, output, l1=0.03),
+        Layer(5, K, output, l1=0.03),
     ], dtype=dtype, seed=seed, input_dropout=0.1, input_noise=0.1)
-    return net, rng.normal(size=(8, 4)).astype(dtype), targets(loss, rng, 8, 3).astype(dtype)
+    return net, rng.normal(size=(8, 4)).astype(dtype), targets(loss, rng, 8, K).astype(dtype)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("loss, output", PAIRS)
+@pytest.mark.parametrize("loss, output, dtype", [  # each loss and each activation in both dtypes
+    (*pair, dtype) for pair, dtype in zip(PAIRS, itertools.cycle(["float32", "float64"]))
+])
 def test_values_and_gradients_are_those_of_backprop(dtype, loss, output):
     net, X, y = unusual(dtype, loss, output)
     g = net.graph(loss, X, y, l1=0.01, l2=0.1)
@@ -372,13 +381,13 @@ def test_values_and_gradients_are_those_of_backprop(dtype, loss, output):
     assert g["y"].gradient is None
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-@pytest.mark.parametrize("loss, output", PAIRS)
+@pytest.mark.parametrize("loss, output, smoothing", [
+    (*pair, smoothing) for pair in PAIRS for smoothing in (0.0, 0.2)
+    if not smoothing or losses.Loss.known[pair[0]].smooths
+])
 def test_the_gradient_of_each_activation_leads_to_that_of_z(loss, output, smoothing):
     """Through the reference's derivatives, that of a_L too, which backprop does not compute for every loss."""
     if smoothing:
-        if not losses.Loss.known[loss].smooths:
-            return
         loss = losses.WITH_PARAMETERS[loss](smoothing)
     net, X, y = unusual("float64", getattr(loss, "name", loss), output)
     g = net.graph(loss, X, y)
@@ -389,6 +398,105 @@ def test_the_gradient_of_each_activation_leads_to_that_of_z(loss, output, smooth
             continue
         got = reference.through(layer._unit.name, z.value, a.gradient)
         np.testing.assert_allclose(got, z.gradient, rtol=1e-9, atol=1e-12)
+
+
+IGNORED = {"missing": "ignore"}
+PARTS = losses.PerOutput([
+    (slice(2, 5), losses.CrossEntropy(0.1), 0.5), (slice(0, 2), losses.Huber(0.3, **IGNORED), 2.0),
+    (5, losses.BinaryCrossEntropy(0.2, **IGNORED)), (slice(6, 8), losses.GaussianNLL(**IGNORED)),
+    (8, losses.Poisson(**IGNORED), 3.0), (slice(9, 11), losses.Quantile([0.2, 0.8])), (11, "hinge"),
+])
+TANH = activations.PerOutput([
+    (slice(0, 2), "tanh"), (slice(2, 5), "softmax"), (5, "sigmoid"), (slice(6, 8), "identity"), (8, "softplus"),
+    (slice(9, 11), activations.ELU(0.3)), (11, "identity"),
+])
+SIGN = activations.PerOutput([(slice(0, 11), "identity"), (11, "sign")])
+
+
+def of_parts(rng, n):
+    return np.column_stack([
+        rng.integers(3, size=n), rng.normal(size=(n, 2)), rng.integers(2, size=n), rng.normal(size=n),
+        rng.poisson(2, size=n), rng.normal(size=n), rng.choice([-1, 1], size=n),
+    ]).astype(float)
+
+
+def with_gaps(y, *columns):
+    y[1, columns], y[2:5, columns[0]] = np.nan, np.nan
+    return y
+
+
+LATER = {  # name: (loss, output, number of outputs, y of n rows)
+    "NaN": (losses.Huber(0.3, **IGNORED), "tanh", 3, lambda rng, n: with_gaps(rng.normal(size=(n, 3)), 0, 2)),
+    "NaN, two classes": (
+        losses.BinaryCrossEntropy(**IGNORED), "sigmoid", 3,
+        lambda rng, n: with_gaps(rng.integers(2, size=(n, 3)).astype(float), 0, 1)
+    ),
+    "NaN, counts": (
+        losses.Poisson(**IGNORED), "exp", 2, lambda rng, n: with_gaps(rng.poisson(3, size=(n, 2)).astype(float), 0, 1)
+    ),
+    "NaN, normal": (losses.GaussianNLL(**IGNORED), "identity", 4,
+                    lambda rng, n: with_gaps(rng.normal(size=(n, 2)), 0, 1)),
+    "quantiles": (losses.Quantile([0.1, 0.5, 0.9]), "tanh", 6, lambda rng, n: rng.normal(size=(n, 2))),
+    "parts": (PARTS, TANH, 12, of_parts),
+    "parts of logits": (PARTS, "identity", 12, of_parts),
+    "parts with NaN": (PARTS, TANH, 12, lambda rng, n: with_gaps(of_parts(rng, n), 1, 2, 3, 4, 5)),
+    "parts, a threshold": (PARTS, SIGN, 12, of_parts),
+}
+
+
+@pytest.mark.parametrize("name", LATER)
+def test_missing_targets_and_losses_of_parts(name):
+    """Against backprop, the definition of an affine layer's gradient, and central differences in a_L."""
+    loss, output, K, make_y = LATER[name]
+    rng = np.random.default_rng(0)
+    net = Network([Layer(4, 5, "tanh", l2=schedules.Constant(0.1)), Layer(5, K, output)], dtype="float64", seed=0)
+    X, y = rng.normal(size=(7, 4)), make_y(rng, 7)
+    g = net.graph(loss, X, y, l2=0.2)
+    for l, (dW, db) in enumerate(backprop.gradients(net, X, y, loss, l2=0.2), 1):
+        assert g[f"W_{l}"].gradient.tobytes() == dW.tobytes() and g[f"b_{l}"].gradient.tobytes() == db.tobytes()
+        np.testing.assert_allclose(g[f"z_{l}"].gradient.sum(axis=0), db, rtol=1e-12, atol=1e-15)
+    assert g["L"].value == Trainer(net, loss, seed=0).evaluate(X, y)["loss"]
+    assert g["y"].shape == (7, loss.y_columns(K)) and net.graph(loss)["y"].shape == ("B", loss.y_columns(K))
+    assert g["a_2"].value.tobytes() == net.predict(X).tobytes()
+    missing = np.isnan(y).sum()
+    assert g["y"].notes == ((f"{missing} of {y.size} missing",) if missing else ())
+    if name == "parts, a threshold":
+        assert g["L"].inputs[0] is g["z_2"] and g["a_2"].gradient is None
+        return
+    assert g["L"].inputs[0] is g["a_2"]
+    parts = net.layers[-1]._unit.parts or [activations._Part(0, K, net.layers[-1]._unit)]
+    for part in parts:
+        own = slice(part.first, part.first + part.n)
+        z, upstream = (array[:, own].copy() for array in (g["z_2"].value, g["a_2"].gradient))
+        through = central_through(part.activation, z, upstream)
+        np.testing.assert_allclose(through, g["z_2"].gradient[:, own], rtol=1e-6, atol=1e-9)
+
+
+def central_through(g, z, upstream, h=1e-6):
+    """sum over j of upstream_j d a_j / d z_i, by central differences."""
+    through = np.empty_like(z)
+    for i in range(z.shape[1]):
+        ends = []
+        for sign in (1, -1):
+            moved = z.copy()
+            moved[:, i] += sign * h
+            ends.append(graph.Graph(graph.activation(graph.variable("z", moved), g)).forward())
+        through[:, i] = (upstream * (ends[0] - ends[1])).sum(axis=1) / (2 * h)
+    return through
+
+
+def test_parts_and_missing_targets_are_shown():
+    net = Network([Layer(4, 5, "tanh", dropout=schedules.Step(0.5)), Layer(5, 12, TANH)], dtype="float64", seed=0)
+    text = net.graph(PARTS).text()
+    for each in ("2:5: softmax", "11: identity", "2:5: 0.5 cross_entropy", "8: 3 poisson", "11: hinge", "dropout Step"):
+        assert each in text
+    g = net.graph(PARTS)
+    assert graph.symbol(g["a_2"]) == "tanh | softmax | sigmoid | identity | softplus | elu"
+    assert graph.symbol(g["L"]).startswith("cross_entropy + huber + binary_cross_entropy + gaussian_nll")
+    rng = np.random.default_rng(0)
+    y = with_gaps(of_parts(rng, 7), 1, 2)
+    text = net.graph(PARTS, rng.normal(size=(7, 4)), y).text()
+    assert "5 of 56 missing" in text and f"|{np.sqrt(np.nansum(y**2)):.4g}|, 5 NaN" in text
 
 
 def test_class_numbers_and_uint8():
@@ -493,8 +601,15 @@ DRAWN = {
     "odd names": lambda: evaluated(graph.variable("$ odd { name _", 1e-300) * graph.variable("x_long_one", -1.234e100)),
     "without data": lambda: of_layers(3, data=False),
     "without a loss": lambda: of_layers(3, data=False, loss=None),
+    "parts": lambda: of_several_parts(),
     **{f"{L} layers": lambda L=L: of_layers(L, l2=0.1) for L in (1, 2, 3, 5, 20)},
 }
+
+
+def of_several_parts():
+    rng = np.random.default_rng(0)
+    net = Network([Layer(4, 5, "tanh"), Layer(5, 12, TANH)], seed=0)
+    return net.graph(PARTS, rng.normal(size=(7, 4)), with_gaps(of_parts(rng, 7), 1, 2))
 
 
 @pytest.mark.parametrize("name, direction", [

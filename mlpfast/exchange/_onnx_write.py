@@ -9,6 +9,7 @@ SINCE = {
     "Abs": 6,
     "Add": 7,
     "Cast": 6,
+    "Concat": 4,
     "Div": 7,
     "Elu": 6,
     "Erf": 9,
@@ -27,6 +28,7 @@ SINCE = {
     "Selu": 6,
     "Sigmoid": 6,
     "Sign": 9,
+    "Slice": 1,
     "Softmax": 1,
     "Softplus": 1,
     "Softsign": 1,
@@ -34,7 +36,7 @@ SINCE = {
     "Tanh": 6,
     "Identity": 1,
 }
-LEAST = 7  # of what ONNX Runtime reads
+LEAST = 7  # of what ONNX Runtime reads; from 10 on Slice takes its numbers otherwise
 IR_VERSION = 8
 NEEDS_ERF = ("gelu",)
 # Operators with float attributes, and those that ONNX Runtime has in float32 alone.
@@ -113,7 +115,17 @@ def model_of(onnx, net, transform):
 
 
 def _activation(ops, z, layer, number):
-    unit = layer._unit
+    if not layer._unit.parts:
+        return _of_unit(ops, z, layer._unit, layer, number)
+    parts = sorted(layer._unit.parts, key=lambda part: part.first)
+    if len(parts) == 1:
+        return _of_unit(ops, z, parts[0].activation, layer, number)
+    own = [ops("Slice", z, axes=[1], starts=[part.first], ends=[part.first + part.n]) for part in parts]
+    own = [_of_unit(ops, a, part.activation, layer, number) for a, part in zip(own, parts, strict=True)]
+    return ops("Concat", *own, axis=1)
+
+
+def _of_unit(ops, z, unit, layer, number):
     in_float32 = ops.dtype == np.float32
     if unit.name in NEEDS_ERF and not in_float32:
         raise ValueError(

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import backprop
 from ..activations import PReLU
-from ..layer import Layer
+from ..layer import USUAL, Layer
 from ..network import Network
 
 
@@ -86,10 +86,18 @@ def network_of(parts, dtype, transform=None, **settings):
     return net
 
 
-def warn_left_out(net, to):
-    """A UserWarning for settings of the training that `to` does not have."""
-    own: list[tuple] = [(f"layer {number}", layer, ("l1", "l2")) for number, layer in enumerate(net.layers, 1)]
-    own.append(("the network", net, ("input_noise",)))
-    left = [f"{name} of {where}" for where, owner, names in own for name in names if getattr(owner, name)]
+def warn_left_out(net, to, has_dropout):
+    """A UserWarning for settings of the training that `to` does not have. has_dropout: whether it has dropout, and
+    layers that are not trained."""
+    of_layers, of_network = ["l1", "l2", "lr_factor", "bias_lr_factor"], ["input_noise"]
+    if not has_dropout:
+        of_layers += ["dropout", "trainable"]
+        of_network += ["input_dropout"]
+    usual = {**USUAL, "input_noise": 0.0, "input_dropout": 0.0}
+    own: list[tuple] = [(f"layer {number}", layer, of_layers) for number, layer in enumerate(net.layers, 1)]
+    own.append(("the network", net, of_network))
+    left = [
+        f"{name} of {where}" for where, owner, names in own for name in names if getattr(owner, name) != usual[name]
+    ]
     if left:
         warnings.warn(f"{to} has no {', '.join(left)}, which training alone uses: left out", UserWarning, stacklevel=3)

@@ -17,6 +17,18 @@ class Sign(torch.nn.Module):
         return torch.sign(x)
 
 
+class PerOutput(torch.nn.Module):
+    """An activation for each part of the outputs. sizes: of the parts, units: their activations."""
+
+    def __init__(self, sizes, units):
+        super().__init__()
+        self.sizes, self.units = list(sizes), torch.nn.ModuleList(units)
+
+    def forward(self, x):
+        parts = torch.split(x, self.sizes, dim=1)
+        return torch.cat([unit(part) for unit, part in zip(self.units, parts, strict=True)], dim=1)
+
+
 class Inputs(torch.nn.Module):
     """What a Network does to its inputs: uint8 times input_scale, then (x - mean) scale."""
 

@@ -16,7 +16,8 @@ def to_onnx(net, path):
     its output yhat is `predict`. input_scale and the transform of the inputs are part of it; dropout, noise and
     penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
     from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
-    float32 alone. A model is at most 2 GB.
+    float32 alone. A PerOutput is Slice, its activations and Concat, which from_onnx does not read. A model is at most
+    2 GB.
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
     written.

@@ -101,7 +101,7 @@ def to_sklearn(net, *, classes=None):
         )
     if classes is not None and not is_classifier:
         raise ValueError(f"classes are for a classifier, the output is {output!r}")
-    warn_left_out(net, "scikit-learn")
+    warn_left_out(net, "scikit-learn", has_dropout=False)
     kind = neural.MLPClassifier if is_classifier else neural.MLPRegressor
     estimator = kind(
         hidden_layer_sizes=tuple(layer.n_out for layer in net.layers[:-1]),

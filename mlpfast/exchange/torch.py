@@ -30,13 +30,14 @@ def to_torch(net):
     It is of the network's dtype and in training mode, as modules of PyTorch begin: call eval() before predictions.
     A mask is one of torch.nn.utils.prune, so that masked weights stay 0 in training; layers that are not trained do
     not require gradients. input_scale (for uint8 inputs) and a transform of the inputs are a first module, and
-    input_dropout is a Dropout. UserWarning for l1 and l2 of layers and input_noise, which PyTorch has elsewhere.
-    ValueError for a Custom activation.
+    input_dropout is a Dropout; a dropout that is a schedule has its present value. A PerOutput is a module of its own.
+    UserWarning for l1, l2 and factors of layers and input_noise, which PyTorch has elsewhere. ValueError for a Custom
+    activation.
     """
     torch = library("torch")
     nn = torch.nn
     checked(net)
-    warn_left_out(net, "torch.nn.Sequential")
+    warn_left_out(net, "torch.nn.Sequential", has_dropout=True)
     dtype = torch.float32 if net.dtype == np.float32 else torch.float64
     modules = []
     transform = transform_of(net)
@@ -44,14 +45,14 @@ def to_torch(net):
         from ._torch_modules import Inputs
 
         modules.append(Inputs(dtype, net.input_scale, *(transform or ())))
-    if net.input_dropout:
-        modules.append(nn.Dropout(net.input_dropout))
+    if dropout := net._present_input_dropout():
+        modules.append(nn.Dropout(dropout))
     for layer in net.layers:
         modules.append(_linear(torch, layer, dtype))
         if layer._unit.name != "identity":
             modules.append(_activation(torch, layer, dtype))
-        if layer.dropout:
-            modules.append(nn.Dropout(layer.dropout))
+        if dropout := layer._present_dropout():
+            modules.append(nn.Dropout(dropout))
     return nn.Sequential(*modules)
 
 
@@ -75,6 +76,16 @@ def _activation(torch, layer, dtype):
         with torch.no_grad():
             prelu.weight.copy_(torch.tensor(layer.slopes.copy()))
         return prelu.requires_grad_(layer.trainable)
+    if unit.parts:
+        from ._torch_modules import PerOutput
+
+        parts = sorted(unit.parts, key=lambda part: part.first)
+        return PerOutput([part.n for part in parts], [_elementwise(nn, part.activation) for part in parts])
+    return _elementwise(nn, unit)
+
+
+def _elementwise(nn, unit):
+    """The module of an activation without parameters that learn."""
     if unit.name in ("exp", "sign"):
         from ._torch_modules import Exp, Sign
 
@@ -82,6 +93,7 @@ def _activation(torch, layer, dtype):
     if unit.name in SIMPLE:
         return getattr(nn, SIMPLE[unit.name])()
     return {
+        "identity": lambda: nn.Identity(),
         "leaky_relu": lambda: nn.LeakyReLU(unit.alpha),
         "elu": lambda: nn.ELU(unit.alpha),
         "gelu": lambda: nn.GELU(),
@@ -226,8 +238,17 @@ class _Reader:
         if kind is nn.Softmax and module.dim in (1, -1):
             return "softmax", None
         if kind.__module__ == "mlpfast.exchange._torch_modules":
-            return kind.__name__.lower(), None
+            return self._per_output(name, module) if kind.__name__ == "PerOutput" else kind.__name__.lower(), None
         raise _refused(name, module)
+
+    def _per_output(self, name, module):
+        parts, first = [], 0
+        for (own, each), n in zip(module.units.named_children(), module.sizes, strict=True):
+            _check_hooks(each, f"{name}.units.{own}")
+            unit = "identity" if type(each) is self.torch.nn.Identity else self._unit(f"{name}.units.{own}", each)[0]
+            parts.append((slice(first, first + n), unit))
+            first += n
+        return activations.PerOutput(parts)
 
     def network(self):
         if not self.parts:
