@@ -33,6 +33,7 @@ from . import (  # noqa: E402
     schedules,
 )
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
+from .files import load_network  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
 from .network import Network  # noqa: E402
@@ -42,7 +43,8 @@ from .trainer import Trainer  # noqa: E402
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
     "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads",
-    "initializers", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
+    "initializers", "load_network", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads",
+    "show_config",
 ]
 
 _LATER = ("datasets", "diagnostics", "plots")  # imported on first use: they are a third of the import time

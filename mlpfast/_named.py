@@ -35,6 +35,13 @@ class Named(Closed):
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
 
 
+def own_name(name, known):
+    """The name of a Custom; ValueError if it is that of something else."""
+    if not isinstance(name, str) or not name.isidentifier() or name in known:
+        raise ValueError(f"name must be a name of your own, such as 'my_function', got {name!r}")
+    return name
+
+
 def bounds(least, most=math.inf):
     """Limits from the core in the form of real_number: None for an infinite one."""
     return [None if math.isinf(limit) else limit for limit in (least, most)]

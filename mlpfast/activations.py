@@ -25,10 +25,11 @@ Names use the default parameter; objects set another.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from ._core import ACTIVATIONS
 from ._functions import checked_result, function
-from ._named import Named, bounds, from_name
+from ._named import Named, bounds, from_name, own_name
 from ._scalars import flag, real_number
 
 NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
@@ -96,15 +97,21 @@ class Custom(Activation):
     the functions for whole minibatches; predict and evaluate call them for some rows at a time, from several threads.
     An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
     on every machine and for any split of the rows only if the functions have.
+
+    name: what files call it, which do not hold the functions: load_network(path, custom={name: Custom(...)}).
     """
 
     parameters = ("forward", "derivative")
     forward: Callable
     derivative: Callable
 
-    def __init__(self, forward, derivative):
+    def __init__(self, forward, derivative, *, name="custom"):
         forward, derivative = function("forward", forward), function("derivative", derivative)
-        super().__init__("custom", forward=forward, derivative=derivative)
+        super().__init__(own_name(name, NAMES), forward=forward, derivative=derivative)
+
+    @property
+    def traits(self):
+        return ACTIVATIONS["custom"]
 
     def _key(self):
         return self.name, self.forward, self.derivative
@@ -120,7 +127,9 @@ class Custom(Activation):
 
 OTHER_NAMES = {"swish": "silu"}
 SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"], "lrelu": ["leaky_relu"]}  # for names of other libraries
-WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
+WITH_PARAMETERS: dict[str, Any] = {
+    kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom  # type: ignore[call-arg]
+}
 
 
 def checked(name, value):

@@ -194,5 +194,5 @@ def _relative_error(gradient, numeric):
 def _float64_copy(net):
     state = net.__getstate__()
     copy = object.__new__(type(net))
-    copy.__setstate__({**state, "dtype": "float64"})
+    copy.__setstate__({**state, "dtype": "float64", "parameters": net.parameters})
     return copy

@@ -29,10 +29,11 @@ loss. perceptron and hinge are functions of z_L; their y is -1 or +1.
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._functions import checked_result, function
-from ._named import Named, bounds, from_name
+from ._named import Named, bounds, from_name, own_name
 from ._scalars import one_of, real_number, within
 
 NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom)
@@ -131,7 +132,7 @@ class Custom(Loss):
 
         Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
 
-    Threads, exceptions and bits: as for activations.Custom.
+    Threads, exceptions, bits and name: as for activations.Custom.
     """
 
     parameters = ("value", "delta", "of")
@@ -139,9 +140,14 @@ class Custom(Loss):
     delta: Callable
     of: str
 
-    def __init__(self, value, delta, *, of="yhat"):
+    def __init__(self, value, delta, *, of="yhat", name="custom"):
         value, delta = function("value", value), function("delta", delta)
-        super().__init__("custom", value=value, delta=delta, of=one_of("of", of, ("yhat", "z")))
+        of = one_of("of", of, ("yhat", "z"))
+        super().__init__(own_name(name, NAMES), value=value, delta=delta, of=of)
+
+    @property
+    def traits(self):
+        return LOSSES["custom"]
 
     @property
     def through_output(self):
@@ -156,7 +162,9 @@ class Custom(Loss):
         return checked_result("delta(y, yhat)", yhat.shape, self.delta, y, yhat)
 
 
-WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom}  # type: ignore[call-arg]
+WITH_PARAMETERS: dict[str, Any] = {
+    kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom  # type: ignore[call-arg]
+}
 
 
 def checked(loss, network):

@@ -109,9 +109,12 @@ class Schedule(Closed):
     def __init__(self, per):
         self.per = one_of("per", per, PER)
 
+    def arguments(self):
+        """The arguments for a copy of this schedule."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def __repr__(self):
-        settings = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
-        return f"{type(self).__name__}({', '.join(settings)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
 
 class Constant(Schedule):
@@ -279,9 +282,8 @@ class ReduceOnPlateau(Schedule):
         if self._monitor.ran_out():
             self._rate = max(self._rate * self.factor, self.lowest)
 
-    def __repr__(self):
-        monitor = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
-        return f"{super().__repr__()[:-1]}, {monitor})"
+    def arguments(self):
+        return {**super().arguments(), **self._monitor.settings()}
 
 
 def check(lr, names):
