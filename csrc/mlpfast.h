@@ -108,6 +108,10 @@ typedef struct mlp_network mlp_network;
 // Weights and biases are initialised to zero, slopes to alpha, masks to ones. *out is set only on MLP_OK.
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers);
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
+// From now on each x of column j of X is (x - mean[j]) / scale[j], computed in double as it is read, and uint8 after its
+// multiplication by x_scale. mean and scale (n_in of the first layer) are copied; scale > 0, not subnormal. Not during
+// other calls.
+mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale);
 void *mlp_network_weights(const mlp_network *net, int layer);   // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from row to row of the weights, >= n_out
 // (n_in, n_out) with the stride of the weights, or NULL without a mask. Where it is 0, training keeps W and its

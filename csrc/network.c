@@ -169,7 +169,22 @@ void mlp_network_destroy(mlp_network *net) {
     if (!net) return;
     free(net->parameters);
     free(net->masks);
+    free(net->input_mean);
     free(net);
+}
+
+mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale) {
+    size_t n = (size_t)net->layers[0].spec.n_in;
+    for (size_t j = 0; j < n; j++) {
+        if (!(fabs(mean[j]) <= DBL_MAX && scale[j] >= DBL_MIN && scale[j] <= DBL_MAX)) return MLP_BAD_ARGUMENT;
+    }
+    double *block = malloc(2 * n * sizeof *block);  // n is at most 2^31
+    if (!block) return MLP_NO_MEMORY;
+    free(net->input_mean);
+    net->input_mean = block, net->input_scale = block + n;
+    memcpy(net->input_mean, mean, n * sizeof *mean);
+    memcpy(net->input_scale, scale, n * sizeof *scale);
+    return MLP_OK;
 }
 
 void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }

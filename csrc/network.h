@@ -21,6 +21,7 @@ struct mlp_network {
     void *masks;         // one block, or NULL
     void *parameters;    // one block with all W, b and slopes, each starting on a cache line
     size_t bytes;
+    double *input_mean, *input_scale;  // (n_in) each, one block that begins with the first, or NULL
     mlp_layer layers[];
 };
 

@@ -388,9 +388,10 @@ cdef int64_t specs_out(list layers) except -1:
 
 
 cdef class Network:
-    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask."""
+    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask.
+    input_transform: None, or (mean, scale), float64 (n_in,)."""
 
-    def __cinit__(self, dtype, layers):
+    def __cinit__(self, dtype, layers, input_transform=None):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
         self.training_since = self.held_since = -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
@@ -416,6 +417,10 @@ cdef class Network:
         finally:
             free(specs)
         raise_status(status, None)
+        if input_transform is not None:
+            mean, scale = input_transform
+            raise_status(mlp_network_transform_inputs(self.c, <const double *>address(mean),
+                                                      <const double *>address(scale)), None)
         self.has_custom = any(custom is not None for custom in self.custom)
         self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)

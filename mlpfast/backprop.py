@@ -47,7 +47,7 @@ def forward(net, X):
 
 
 def _forward(net, X):
-    x = _kernels.gather(X, net.input_scale, net.dtype)
+    x = _kernels.gather(X, net.input_scale, net.dtype, net.input_transform)
     tape = Tape(x, [], [])
     for layer in net.layers:
         z = _kernels.affine(x, layer.W, layer.b)
@@ -98,7 +98,7 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
-        loss, times its weight, with respect to x_i as given (for uint8 X it contains the factor input_scale), without
+        loss, times its weight, with respect to x_i as given (it contains the factor input_scale for uint8 X, and 1 / scale of an input_transform), without
         1/B, mean_weight and penalties. For a Custom loss that depends on several rows together, it is the gradient of
         the sum of all losses. For d yhat_k / dX, the slope of an output, use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
@@ -122,6 +122,8 @@ def _input_gradient(net, data, loss):
     """d loss / dX = delta_1 W_1^T, with respect to X as given."""
     delta = _deltas(net, _forward(net, data.X), data, loss)[0]
     dX = _kernels.delta_below(delta, net.layers[0].W)
+    if net.input_transform is not None:
+        dX /= net.input_transform[1]
     if data.X.dtype == np.uint8:
         dX *= net.input_scale
     return dX

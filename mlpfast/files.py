@@ -18,7 +18,7 @@ from . import activations
 from ._safetensors import File, pieces, write
 from ._texts import Tree, described, from_caller, made, put
 from .layer import USUAL, Layer
-from .network import SETTINGS, Network, warn_if_not_finite
+from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
 VERSION = 1
 OF_TRAINERS = ("trainer", "state", "schedule", "fit", "history", "callbacks")  # beginnings of names
@@ -130,6 +130,9 @@ def network_of(file, texts, custom):
     for what, names in (("missing", SETTINGS.keys() - settings), ("unknown", settings.keys() - SETTINGS)):
         if names:
             raise ValueError(f"the setting 'network.{min(names)}' is {what}")
+    if any(name in file.tensors for name in TRANSFORM):
+        shape = (layers[0].n_in,)
+        settings["input_transform"] = [read(file, name, np.float64, shape) for name in TRANSFORM]
     return made("network", lambda **given: Network._bare(layers, **given), settings)
 
 

@@ -11,12 +11,14 @@ from ._attributes import Closed
 from ._config import checked_threads
 from ._core import Data
 from ._fpmode import in_default_mode, in_default_mode_alone
+from ._parameters import mean_and_scale
 from ._scalars import flag, float_dtype, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
 # The settings besides the layers, with their usual values.
 SETTINGS = {"dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0}
+TRANSFORM = "input_transform.mean", "input_transform.scale"  # names in files
 UNFUSED = "trained layer by layer, not in one fused pass"
 
 
@@ -31,6 +33,9 @@ class Network(Closed):
     seed: determines the initial parameters; None draws one, kept in .seed.
     input_scale: uint8 inputs (images) are multiplied by it as they are read, so that input_scale=1/255 needs no float
         copy of the images. Floats are not scaled; if it is not 1, other dtypes are a TypeError.
+    input_transform: (mean, scale), numbers for each input, such as mean_ and scale_ of scikit-learn's StandardScaler, or
+        None. Each x of X becomes (x - mean) / scale as it is read, in float64, and uint8 after input_scale. scale > 0.
+        It belongs to the network and its files; training does not change it.
     dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
@@ -50,6 +55,7 @@ class Network(Closed):
         dtype="float32",
         seed=None,
         input_scale=1.0,
+        input_transform=None,
         input_dropout=0.0,
         input_noise=0.0,
     ):
@@ -60,12 +66,12 @@ class Network(Closed):
             inits[1] = initializers.checked("output_init", output_init)
         initializers.checked("bias_init", bias_init)
         layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
-        self._make(layers, dtype=dtype, seed=seed, input_scale=input_scale, input_dropout=input_dropout,
-                   input_noise=input_noise)
+        self._make(layers, input_transform, dtype=dtype, seed=seed, input_scale=input_scale,
+                   input_dropout=input_dropout, input_noise=input_noise)
         self._draw(inits, bias_init)
         self._attach()  # at the end, so that an error leaves the Layers unattached
 
-    def _make(self, layers, **settings):
+    def _make(self, layers, input_transform=None, **settings):
         """Everything but the values of the parameters, which are zero. settings: as in SETTINGS."""
         dtype, seed, input_scale, input_dropout, input_noise = {**SETTINGS, **settings}.values()
         self.seed = seed_or_fresh(seed)
@@ -77,7 +83,10 @@ class Network(Closed):
         for layer in layers:
             for name, value in (("l1", layer.l1), ("l2", layer.l2), ("alpha", layer._unit.alpha)):
                 within(name, value, dtype)
-        self._core = _core.Network(dtype, [layer._for_core() for layer in layers])
+        self._input_transform = None
+        if input_transform is not None:
+            self._input_transform = mean_and_scale("input_transform", input_transform, layers[0].n_in)
+        self._core = _core.Network(dtype, [layer._for_core() for layer in layers], self._input_transform)
         for index, layer in enumerate(layers):
             if layer.mask is not None:
                 self._core.mask(index)[...] = layer.mask
@@ -108,6 +117,7 @@ class Network(Closed):
         return net
 
     def _restore(self, layers, settings):
+        """settings: also input_transform."""
         self._make(_checked_chain(layers), **settings)
         self._attach()
         if type(self) is Network:
@@ -120,6 +130,11 @@ class Network(Closed):
     @input_scale.setter
     def input_scale(self, input_scale):
         self._input_scale = real_number("input_scale", input_scale)
+
+    @property
+    def input_transform(self):
+        """(mean, scale), float64 (n_in,) and read-only, or None."""
+        return self._input_transform
 
     @property
     def dtype(self):
@@ -292,7 +307,8 @@ class Network(Closed):
     def _tensors(self):
         """What a file holds: the parameters, and what else are arrays."""
         masks = {f"layers.{l}.mask": layer.mask for l, layer in enumerate(self._layers) if layer.mask is not None}
-        return {**self._named_parameters(), **masks}
+        transform = {} if self._input_transform is None else dict(zip(TRANSFORM, self._input_transform, strict=True))
+        return {**self._named_parameters(), **masks, **transform}
 
     def _clear_masked(self):
         for index, layer in enumerate(self._layers):
@@ -304,6 +320,7 @@ class Network(Closed):
         return {
             "layers": [_with_bytes(*layer._settings()) for layer in self.layers],
             **self._settings(),
+            "input_transform": self._input_transform and [array.tobytes() for array in self._input_transform],
             "parameters": [p.tobytes() for p in self.parameters],
         }
 
@@ -315,6 +332,8 @@ class Network(Closed):
         """state: from __getstate__, also that of earlier versions, with arrays and without some settings."""
         layers = [Layer(*args, **_with_array(args, kwargs)) for args, kwargs in state["layers"]]
         settings = {name: value for name, value in state.items() if name not in ("layers", "parameters")}
+        if settings.get("input_transform"):
+            settings["input_transform"] = [np.frombuffer(array) for array in settings["input_transform"]]
         self._restore(layers, settings)
         for mine, saved in zip(self.parameters, state["parameters"], strict=True):
             mine[...] = np.frombuffer(saved, mine.dtype).reshape(mine.shape) if type(saved) is bytes else saved
