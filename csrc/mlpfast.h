@@ -96,7 +96,7 @@ typedef struct {
     double alpha;                  // parameter of the activation, if it has one; the initial value if it is learned
     int shared;                    // MLP_PRELU: one slope for all units
     int has_bias;
-    int trainable;                 // 0: training does not change its parameters
+    int trainable;                 // 0: training does not change its parameters; see mlp_network_set_trainable
     double dropout;                // in training each output is zero with this probability; 0 <= dropout < 1
     double l1, l2;                 // penalties of W, in addition to those of mlp_settings
     int has_mask;                  // W has a mask, see mlp_network_mask
@@ -119,6 +119,7 @@ int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);      // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);    // of MLP_PRELU (n_out), or (1) if shared; else NULL
+void mlp_network_set_trainable(mlp_network *net, int layer, int trainable);  // between calls
 // The lowest layer with a parameter that is NaN or infinite, or -1.
 int mlp_network_first_not_finite(const mlp_network *net);
 // Size of all parameters, which are one block that starts at the weights of layer 0.
@@ -216,8 +217,9 @@ mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *trainer);  // the optimiz
 // State array i of a parameter, laid out like it. parameter: a pointer returned by mlp_network_weights, _bias or
 // _slopes.
 void *mlp_trainer_state(const mlp_trainer *trainer, int i, const void *parameter);
-int64_t mlp_trainer_updates(const mlp_trainer *trainer);  // t of the optimizer: steps since its state was created
-void mlp_trainer_set_updates(mlp_trainer *trainer, int64_t updates);
+// t of the optimizer for a layer: the steps that have trained it since the state was created.
+int64_t mlp_trainer_updates(const mlp_trainer *trainer, int layer);
+void mlp_trainer_set_updates(mlp_trainer *trainer, int layer, int64_t updates);
 int64_t mlp_trainer_steps(const mlp_trainer *trainer);  // minibatches trained on: part of the rng key of dropout, noise
 void mlp_trainer_set_steps(mlp_trainer *trainer, int64_t steps);
 
@@ -234,6 +236,18 @@ void mlp_order(int64_t *rows, int64_t first, int64_t count, int64_t n, uint64_t 
 mlp_status mlp_train_epoch(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta,
                            int threads, mlp_poll poll, void *context);
+
+typedef struct {
+    int64_t first, count;            // minibatches [first, first + count) of the epoch, or as many of them as there are
+    int64_t batch_size;              // 0: that of the trainer
+    const double *rates, *momenta;   // of each of these minibatches, as for mlp_train_epoch; or NULL
+} mlp_epoch_part;
+
+// Some minibatches of an epoch. Calls for one part after the other have the bits of one call; settings and layers may
+// change in between. result is of the epoch so far: with first > 0 it must hold what the call before has returned.
+mlp_status mlp_train_epoch_part(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
+                                int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
+                                mlp_poll poll, void *context);
 
 // One step with all rows of data as its minibatch; their number is independent of batch_size.
 mlp_status mlp_train_step(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const mlp_settings *settings,

@@ -193,6 +193,9 @@ void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[l
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
+void mlp_network_set_trainable(mlp_network *net, int layer, int trainable) {
+    net->layers[layer].spec.trainable = trainable != 0;
+}
 void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter) {
     return mlp_in_block(net, block, parameter);
 }

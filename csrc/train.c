@@ -13,11 +13,11 @@
 
 typedef struct {
     mlp_pass pass;
-    mlp_examples examples;
+    mlp_examples examples;  // of the epoch up to the last minibatch of the call
     mlp_trainer *trainer;
     const mlp_settings *settings;
-    const double *rates, *momenta;  // per minibatch, or NULL
-    int64_t batch_size;
+    const mlp_epoch_part *part;
+    int64_t batch_size, first_row;  // of the first minibatch
     void *gradient;       // output of mlp_gradient, which takes no step; or NULL
     mlp_gradient_options options;
     int alone;            // each part takes whole chunks
@@ -26,14 +26,14 @@ typedef struct {
     double flops_since_poll;
     int steps_since_poll;
     double weight_sum;    // of the minibatch
-    int64_t updates_before, steps_before;  // this epoch
+    int64_t steps_before;  // this call
 } mlp_epoch;
 
 typedef struct {
     mlp_epoch *epoch;
     mlp_trainer *trainer;
     int64_t first, rows;  // its examples
-    int64_t number;       // its number in the epoch
+    int64_t number;       // its number in the call
     int64_t chunks;
     mlp_step step;        // the minibatch, or the current chunk
 } minibatch;
@@ -178,12 +178,12 @@ static void account(const minibatch *m, int done) {
 
 static mlp_move move_of(const minibatch *m) {
     const mlp_epoch *e = m->epoch;
-    mlp_move move = mlp_move_of(e->settings, e->updates_before + m->number + 1);
+    mlp_move move = mlp_move_of(e->settings, m->number + 1);
     move.unpenalised = e->options.unpenalised;
     move.scale = e->options.scale;
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
-    if (e->rates) move.lr = e->rates[m->number];
-    if (e->momenta) move.momentum = e->momenta[m->number];
+    if (e->part->rates) move.lr = e->part->rates[m->number];
+    if (e->part->momenta) move.momentum = e->part->momenta[m->number];
     return move;
 }
 
@@ -237,7 +237,7 @@ static void run_epoch(mlp_epoch *e, int threads) {
                         .scratch_bytes = t->scratch_bytes};
     int done = 1;
     mlp_call_begin(&call, threads);
-    for (m.first = 0; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
+    for (m.first = e->first_row; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
         if (m.number > 0) mlp_call_refresh(&call);
@@ -266,12 +266,19 @@ static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, con
     return MLP_OK;
 }
 
-static mlp_status check_order(const int64_t *order, int64_t n_order, int64_t n) {
-    if (n_order < 0 || n_order > n) return MLP_BAD_ARGUMENT;
-    for (int64_t i = 0; i < n_order; i++) {
+// Positions [first, end) of an order.
+static mlp_status check_order(const int64_t *order, int64_t first, int64_t end, int64_t n) {
+    for (int64_t i = first; i < end; i++) {
         if (order[i] < 0 || order[i] >= n) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
+}
+
+// Of all frozen layers: their number.
+static int lowest_trainable(const mlp_network *net) {
+    int l = 0;
+    while (l < net->n_layers && !net->layers[l].spec.trainable) l++;
+    return l;
 }
 
 static double flops_per_row(const mlp_network *net, int lowest) {
@@ -316,12 +323,13 @@ static mlp_capacity plan(mlp_epoch *e, int threads) {
     return capacity;
 }
 
-// Runs e over its n examples, after setting the fields of e that follow from the others.
+// Runs e over its examples, after setting the fields of e that follow from the others.
 static mlp_status run(mlp_epoch *e, int threads) {
     mlp_trainer *t = e->trainer;
     mlp_pass *pass = &e->pass;
     const mlp_settings *settings = e->settings;
     pass->net = t->net, pass->loss = &t->loss;
+    pass->lowest = pass->frozen_too ? 0 : lowest_trainable(t->net);
     pass->chunk_rows = settings->chunk_rows ? settings->chunk_rows : MLP_CHUNK_ROWS;
     pass->input_dropout = settings->input_dropout, pass->input_noise = settings->input_noise;
     pass->seed = settings->seed, pass->check_finite = settings->check_finite;
@@ -329,7 +337,7 @@ static mlp_status run(mlp_epoch *e, int threads) {
     atomic_init(&pass->stop, MLP_OK);
     if (e->batch_size > e->examples.n) e->batch_size = e->examples.n;
     e->examples.changes_x = pass->drops && (pass->input_dropout > 0 || pass->input_noise > 0);
-    e->updates_before = t->updates, e->steps_before = t->steps;
+    e->steps_before = t->steps;
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_crew_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
     mlp_status status = mlp_trainer_ensure(t, plan(e, threads));
@@ -339,38 +347,53 @@ static mlp_status run(mlp_epoch *e, int threads) {
     return (mlp_status)atomic_load(&pass->stop);
 }
 
-static mlp_status train(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order, int64_t n_order,
-                        int64_t batch_size, const mlp_settings *settings, const double *rates, const double *momenta,
-                        int threads, mlp_poll poll, void *context) {
-    *result = (mlp_result){0};
-    mlp_status status = mlp_check_data(t->net, data);
-    if (!status) status = mlp_check_loss(t->net, data, t->loss);
-    if (!status) status = check_settings(settings);
-    if (!status && order) status = check_order(order, n_order, data->n);
-    int64_t n = order ? n_order : data->n;
-    if (!status && momenta) status = check_momenta(t, momenta, settings, n / batch_size + (n % batch_size != 0));
-    if (status || n == 0) return status;
-
-    mlp_epoch e = {.trainer = t, .settings = settings, .rates = rates, .momenta = momenta, .batch_size = batch_size,
-                   .result = result, .examples = {.net = t->net, .data = data, .order = order, .n = n},
-                   .pass = {.lowest = t->lowest_trainable, .drops = 1, .poll = poll, .context = context}};
-    status = run(&e, threads);
-    t->updates += result->minibatches;
-    t->steps += result->minibatches;
-    return status;
+// Counts `done` more minibatches of the present layers' training.
+static void count(mlp_trainer *t, int64_t done) {
+    for (int l = 0; l < t->net->n_layers; l++) t->updates[l] += t->net->layers[l].spec.trainable ? done : 0;
+    t->steps += done;
 }
 
 // ---- The public functions ----
 
+mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                                int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
+                                mlp_poll poll, void *context) {
+    if (part->first == 0) *result = (mlp_result){0};
+    mlp_status status = mlp_check_data(t->net, data);
+    if (!status) status = mlp_check_loss(t->net, data, t->loss);
+    if (!status) status = check_settings(settings);
+    if (!status && order && (n_order < 0 || n_order > data->n)) status = MLP_BAD_ARGUMENT;
+    if (!status && !(part->batch_size >= 0 && part->first >= 0 && part->count >= 0)) status = MLP_BAD_ARGUMENT;
+    if (status) return status;
+
+    int64_t n = order ? n_order : data->n, size = part->batch_size ? part->batch_size : t->batch_size;
+    int64_t left = n / size + (n % size != 0) - part->first, minibatches = left < part->count ? left : part->count;
+    if (minibatches <= 0) return MLP_OK;
+    int64_t first = part->first * size, end = minibatches == left ? n : first + minibatches * size;
+    if (order) status = check_order(order, first, end, data->n);
+    if (!status && part->momenta) status = check_momenta(t, part->momenta, settings, minibatches);
+    if (status) return status;
+
+    mlp_epoch e = {.trainer = t, .settings = settings, .part = part, .batch_size = size, .first_row = first,
+                   .result = result, .examples = {.net = t->net, .data = data, .order = order, .n = end},
+                   .pass = {.drops = 1, .poll = poll, .context = context}};
+    int64_t before = result->minibatches;
+    status = run(&e, threads);
+    count(t, result->minibatches - before);
+    return status;
+}
+
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta,
                            int threads, mlp_poll poll, void *context) {
-    return train(t, result, data, order, n_order, t->batch_size, settings, rates, momenta, threads, poll, context);
+    const mlp_epoch_part whole = {.count = INT64_MAX, .rates = rates, .momenta = momenta};
+    return mlp_train_epoch_part(t, result, data, order, n_order, &whole, settings, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context) {
-    return train(t, result, data, NULL, 0, data->n > 0 ? data->n : 1, settings, NULL, NULL, threads, poll, context);
+    const mlp_epoch_part all = {.batch_size = data->n > 0 ? data->n : 1, .count = 1};
+    return mlp_train_epoch_part(t, result, data, NULL, 0, &all, settings, threads, poll, context);
 }
 
 // Zeros for layers that are not trained.
@@ -395,11 +418,12 @@ mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, cons
     if (!status && !(options->scale >= 0 && options->first_row >= 0 && data->n > 0)) status = MLP_BAD_ARGUMENT;
     if (status) return status;
 
-    mlp_epoch e = {.trainer = t, .settings = settings, .batch_size = data->n, .result = result, .gradient = gradient,
+    const mlp_epoch_part all = {0};
+    mlp_epoch e = {.trainer = t, .settings = settings, .part = &all, .batch_size = data->n, .result = result, .gradient = gradient,
                    .options = *options,
                    .examples = {.net = t->net, .data = data, .n = data->n},
-                   .pass = {.lowest = options->frozen_too ? 0 : t->lowest_trainable, .frozen_too = options->frozen_too,
-                            .drops = !options->undisturbed, .poll = poll, .context = context}};
+                   .pass = {.frozen_too = options->frozen_too, .drops = !options->undisturbed, .poll = poll,
+                            .context = context}};
     status = run(&e, threads);
     if (!status && !options->frozen_too) clear_frozen(t->net, gradient);
     return status;
@@ -424,16 +448,15 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     if (!status) status = mlp_trainer_ensure(t, (mlp_capacity){.has_squares = settings->clip_norm > 0});
     if (!status) status = mlp_trainer_prepare(t, settings);
     if (status) return status;
-    mlp_pass pass = {.net = t->net, .lowest = t->lowest_trainable};
+    mlp_pass pass = {.net = t->net, .lowest = lowest_trainable(t->net)};
     atomic_init(&pass.stop, MLP_OK);
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
-    mlp_move move = mlp_move_of(settings, t->updates + 1);
+    mlp_move move = mlp_move_of(settings, 1);
     mlp_call call;
     mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers));
     mlp_step s = {.pass = &pass, .net = t->net, .kernels = t->net->kernels, .call = &call, .parts = call.parts};
     mlp_apply_gradient(&s, t, gradient, &move);
     mlp_call_end(&call);
-    t->updates++;
-    t->steps++;
+    count(t, 1);
     return MLP_OK;
 }

@@ -2,6 +2,7 @@
 #include "trainer.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 // ---- Workspaces ----
 
@@ -119,7 +120,7 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
         if (other) t->state[i] = NULL, free(old);  // in this order, since another thread may fork in between
         if (fresh[i]) t->state[i] = fresh[i];
     }
-    if (other) t->updates = 0;
+    if (other) memset(t->updates, 0, (size_t)t->net->n_layers * sizeof *t->updates);
     t->optimizer = settings->optimizer;
     return MLP_OK;
 }
@@ -170,8 +171,10 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
     mlp_trainer *t = calloc(1, sizeof *t);
     if (!t) return MLP_NO_MEMORY;
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
-    while (t->lowest_trainable < net->n_layers && !net->layers[t->lowest_trainable].spec.trainable) {
-        t->lowest_trainable++;
+    t->updates = calloc((size_t)net->n_layers, sizeof *t->updates);
+    if (!t->updates) {
+        free(t);
+        return MLP_NO_MEMORY;
     }
     *out = t;
     return MLP_OK;
@@ -183,6 +186,7 @@ void mlp_trainer_destroy(mlp_trainer *t) {
     for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
     free(t->gradient);
     free(t->squares);
+    free(t->updates);
     free(t);
 }
 
@@ -198,7 +202,7 @@ void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
 }
 
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
-int64_t mlp_trainer_updates(const mlp_trainer *t) { return t->updates; }
-void mlp_trainer_set_updates(mlp_trainer *t, int64_t updates) { t->updates = updates; }
+int64_t mlp_trainer_updates(const mlp_trainer *t, int layer) { return t->updates[layer]; }
+void mlp_trainer_set_updates(mlp_trainer *t, int layer, int64_t updates) { t->updates[layer] = updates; }
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }

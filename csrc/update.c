@@ -17,17 +17,19 @@ double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows)
     return weight_sum > 0 ? 1 / weight_sum : 0;
 }
 
-static mlp_update rule_for(const mlp_layer *layer, const mlp_move *move) {
-    const mlp_settings *settings = move->settings;
-    return (mlp_update){move->scale, settings, move->lr, move->momentum, settings->weight_decay,
-                        settings->l1 + layer->spec.l1, settings->l2 + layer->spec.l2, move->t};
-}
-
 // Without settings, so that the kernels compute the gradient only.
 static mlp_update gradient_rule(const mlp_layer *layer, const mlp_move *move) {
-    mlp_update rule = rule_for(layer, move);
-    rule.settings = NULL;
-    if (move->unpenalised) rule.l1 = rule.l2 = 0;
+    mlp_update rule = {.scale = move->scale};
+    if (move->unpenalised) return rule;
+    rule.l1 = move->settings->l1 + layer->spec.l1, rule.l2 = move->settings->l2 + layer->spec.l2;
+    return rule;
+}
+
+// For W of layer l. Each layer has a t of its own: the steps that have trained it.
+static mlp_update rule_for(const mlp_trainer *t, int l, const mlp_move *move) {
+    mlp_update rule = gradient_rule(&t->net->layers[l], move);
+    rule.settings = move->settings, rule.weight_decay = move->settings->weight_decay;
+    rule.lr = move->lr, rule.momentum = move->momentum, rule.t = t->updates[l] + move->t;
     return rule;
 }
 
@@ -91,7 +93,7 @@ static void update(const update_job *job, int l, mlp_part part) {
     const mlp_trainer *t = job->trainer;
     const mlp_layer *layer = &s->net->layers[l];
     int64_t n_in = layer->spec.n_in, n_out = layer->spec.n_out;
-    mlp_update rule = rule_for(layer, job->move);
+    mlp_update rule = rule_for(t, l, job->move);
     mlp_block mine = block_of(s, l, part);
     mlp_prefetch prefetch = {0};
     if (l == 0) prefetch = prefetch_of(s, job->next, tiles_of(s, mine), part);
@@ -275,7 +277,7 @@ static void apply(const update_job *job, int l, mlp_part part) {
     const mlp_trainer *t = job->trainer;
     const mlp_layer *layer = &s->net->layers[l];
     const void *gradient = job->gradient;
-    mlp_update rule = rule_for(layer, job->move);
+    mlp_update rule = rule_for(t, l, job->move);
     mlp_block mine = block_of(s, l, part), vector = {0, has_vectors(s, l, part), mine.j0, mine.j1};
     rule.scale = job->factor;  // the gradient contains move->scale
     rule.l1 = rule.l2 = 0;     // and the penalties

@@ -9,7 +9,7 @@ typedef struct {
     const mlp_settings *settings;
     double scale;         // of the sum over the rows: 1/B, see mlp_gradient_scale
     double lr, momentum;  // for this step; what a schedule may change beside the rate: of Adam beta1
-    int64_t t;            // steps of the optimizer, including this one
+    int64_t t;            // steps of the optimizer in this call, including this one
     int unpenalised;      // without l1 and l2
 } mlp_move;
 

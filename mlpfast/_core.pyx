@@ -486,6 +486,13 @@ cdef class Network:
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
 
+    def set_trainable(self, int layer, bint trainable):
+        self.begin_training()  # no call may be reading it
+        mlp_network_set_trainable(self.c, layer, trainable)
+        changed = {**self.layers[layer], "trainable": trainable}
+        self.layers = [*self.layers[:layer], changed, *self.layers[layer + 1:]]  # a new list, which Trainers notice
+        self.end_training()
+
     def mask(self, int layer):
         return self.like_weights(layer, mlp_network_mask(self.c, layer))
 
@@ -782,25 +789,30 @@ cdef class Trainer:
         raise_status(status, None)
 
     def read_state(self, int optimizer):
-        """(t, copies of its states: for each a list of an array per parameter); (0, []) if another was used."""
+        """(t of each layer, copies of its states: for each a list of an array per parameter); zeros and [] if another
+        was used."""
+        cdef int l, n_layers = len(self.network.layers)
         self.network.begin_training()
         try:
             if mlp_trainer_optimizer(self.c) != optimizer:
-                return 0, []
+                return [0] * n_layers, []
             arrays = self.views_of_state()
-            return mlp_trainer_updates(self.c), [[a.copy() for a in each] for each in arrays]
+            updates = [mlp_trainer_updates(self.c, l) for l in range(n_layers)]
+            return updates, [[a.copy() for a in each] for each in arrays]
         finally:
             self.network.end_training()
 
-    def write_state(self, mlp_settings settings, int64_t updates, list states):
-        """states: as from read_state, in the parameters' shapes and dtype; those it does not keep are ignored."""
+    def write_state(self, mlp_settings settings, list updates, list states):
+        """updates: t of each layer. states: as from read_state, in the parameters' shapes and dtype; those it does not
+        keep are ignored."""
         self.network.begin_training()
         try:
             raise_status(mlp_trainer_prepare(self.c, &settings), None)
             for mine, given in zip(self.views_of_state(), states):
                 for array, values in zip(mine, given):
                     array[...] = values
-            mlp_trainer_set_updates(self.c, updates)
+            for l, t in enumerate(updates):
+                mlp_trainer_set_updates(self.c, l, t)
         finally:
             self.network.end_training()
 
@@ -830,7 +842,9 @@ cdef class Trainer:
 
     def count_step(self):
         """Count a step that was done outside of the core."""
-        mlp_trainer_set_updates(self.c, mlp_trainer_updates(self.c) + 1)
+        for l, layer in enumerate(self.network.layers):
+            if layer["trainable"]:
+                mlp_trainer_set_updates(self.c, l, mlp_trainer_updates(self.c, l) + 1)
         self.steps += 1
 
     def step_ready(self, X, y, double scale, int threads):
@@ -871,31 +885,34 @@ cdef class Trainer:
         raise_status(status, caught)
         return None if status != MLP_OK else result.loss_sum
 
-    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, rates=None, momenta=None):
-        """Train on all minibatches in that order (int64 row numbers, at most n, or None) -> (status name, result).
+    def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, int64_t batch_size,
+              int64_t first, int64_t count, so_far=None, rates=None, momenta=None):
+        """Train on minibatches [first, first + count) of that order (int64 row numbers, at most n, or None), or as many
+        of them as there are -> (status name, result of the epoch so far).
 
-        rates, momenta: the learning rate and the momentum (of Adam beta1) of each minibatch (float64), or None for that
-        of the settings.
+        so_far: the result of the call before, with first > 0. rates, momenta: the learning rate and the momentum (of
+        Adam beta1) of each of these minibatches (float64), or None for that of the settings.
         """
         data.check(self.network)
         if order is not None and order.dtype != np.int64:
             raise ValueError("order must be int64")
         cdef int64_t n_order = 0 if order is None else order.shape[0]
-        cdef int64_t rows = data.c.n if order is None else n_order
         for each in (rates, momenta):
-            if each is not None and (each.dtype != np.float64 or each.shape[0] * self.batch_size < rows):
+            if each is not None and (each.dtype != np.float64 or each.shape[0] != count):
                 raise ValueError("rates and momenta must be float64, one for each minibatch")
-        cdef const double *lr = <const double *>address_or_null(rates)
-        cdef const double *momentum = <const double *>address_or_null(momenta)
+        cdef mlp_epoch_part part = mlp_epoch_part(first, count, batch_size, <const double *>address_or_null(rates),
+                                                  <const double *>address_or_null(momenta))
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
+        if first:
+            result = so_far
         self.network.begin_training()
         with nogil:
-            status = mlp_train_epoch(self.c, &result, &data.c, indices, n_order, &settings, lr, momentum, threads, ask,
-                                     &state)
+            status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
+                                          &state)
         self.network.end_training()
         raise_status(status, caught)
         return status_name(status), result

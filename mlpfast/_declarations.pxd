@@ -114,6 +114,7 @@ cdef extern from "mlpfast.h":
     void *mlp_network_bias(const mlp_network *, int)
     void *mlp_network_slopes(const mlp_network *, int)
     void *mlp_network_mask(const mlp_network *, int)
+    void mlp_network_set_trainable(mlp_network *, int, int)
     int64_t mlp_network_stride(const mlp_network *, int)
     mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
     int mlp_network_first_not_finite(const mlp_network *) nogil
@@ -131,13 +132,17 @@ cdef extern from "mlpfast.h":
     int mlp_trainer_states(const mlp_trainer *)
     mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
     void *mlp_trainer_state(const mlp_trainer *, int, const void *)
-    int64_t mlp_trainer_updates(const mlp_trainer *)
-    void mlp_trainer_set_updates(mlp_trainer *, int64_t)
+    int64_t mlp_trainer_updates(const mlp_trainer *, int)
+    void mlp_trainer_set_updates(mlp_trainer *, int, int64_t)
     int64_t mlp_trainer_steps(const mlp_trainer *)
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
-    mlp_status mlp_train_epoch(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
-                               const mlp_settings *, const double *, const double *, int, mlp_poll, void *) nogil
+    ctypedef struct mlp_epoch_part:
+        int64_t first, count, batch_size
+        const double *rates
+        const double *momenta
+    mlp_status mlp_train_epoch_part(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
+                                    const mlp_epoch_part *, const mlp_settings *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
     ctypedef struct mlp_gradient_options:

@@ -38,7 +38,7 @@ class Logs:
     def of_epoch(self, sums, objective=None):
         """The numbers of the epoch that has just been counted. sums: as Loop.epoch returns them; objective: J, if the
         loop has computed it."""
-        trainer, logs = self.trainer, self._means(sums)
+        trainer, logs = self.trainer, self.means(sums)
         if objective is not None:
             logs["objective"] = objective
         if self.on_data:
@@ -58,7 +58,7 @@ class Logs:
         """epoch: of a validation."""
         trainer = self.trainer
         yhat = self._outputs(data) if metrics or trainer.loss.traits.is_custom else None
-        means = self._means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
+        means = self.means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
         if trainer.check_finite and not math.isfinite(means["loss"]):
             _check_evaluated(means["loss"], data, trainer.network, epoch)
         return {**means, **known_metrics.values(metrics, data, yhat)}
@@ -66,8 +66,10 @@ class Logs:
     def _outputs(self, data):
         return self.trainer.network._core.outputs(data, checked_threads(self.trainer.threads))
 
-    def _means(self, sums):
+    def means(self, sums):
+        """Of what Loop.epoch returns; 0 where all weights are 0."""
         loss_sum, weight_sum, correct, exact = sums
+        weight_sum = weight_sum or 1.0
         means = {"loss": loss_sum / weight_sum, "accuracy": correct / weight_sum, "exact_match": exact / weight_sum}
         return {name: means[name] for name in ("loss", *self.counts)}
 

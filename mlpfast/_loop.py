@@ -10,18 +10,17 @@ class Loop:
     def check(self, trainer):
         """ValueError if the trainer asks for what its optimizer cannot do."""
 
-    def fit(self, trainer, rows, epochs, begin, end):
-        """Train for that many epochs on rows, a TrainingRows. begin(): called before each; end(sums, **logs): after
-        each, with what `epoch` returns -> whether to stop."""
+    def fit(self, trainer, rows, epochs, run):
+        """Train for that many epochs on rows, a TrainingRows. run: a Run, which is told of their begins and ends."""
         for _ in range(epochs):
-            begin()
-            sums, logs = trainer.optimizer.loop.epoch(trainer, rows)  # a callback may have set another optimizer
-            if end(sums, **logs):
+            run.begin()
+            done = trainer.optimizer.loop.epoch(trainer, rows, run)  # a callback may have set another optimizer
+            if done is None or run.end(done[0], **done[1]):
                 break
 
-    def epoch(self, trainer, rows):
+    def epoch(self, trainer, rows, run):
         """One epoch -> (the sums of losses, of weights, of right labels and of rows with all labels right, more numbers
-        for the logs)."""
+        for the logs); None where run.batch_end, called after minibatches, has ended the training."""
         raise NotImplementedError
 
     def step(self, trainer, data):

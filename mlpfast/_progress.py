@@ -2,39 +2,80 @@
 
 import time
 
+from ._pace import Pace
+
 LAST = ("objective", "lr", "momentum")  # shown after all others
+LINE_SECONDS = 10  # between two lines within an epoch
 
 
 class Progress:
-    """A tqdm bar over the epochs, or without tqdm a line per epoch; nothing if not wanted."""
+    """A tqdm bar, or without tqdm a line per epoch and one every LINE_SECONDS; nothing if not wanted.
 
-    def __init__(self, wanted, epochs):
-        self.wanted, self.epochs, self.done, self.bar = wanted, epochs, 0, None
+    rows: of an epoch. batch_rows: of a minibatch.
+    """
+
+    def __init__(self, wanted, epochs, rows, batch_rows):
+        self.wanted, self.epochs, self.rows, self.batch_rows = wanted, epochs, rows, batch_rows
+        self.done, self.bar, self.pace = 0, None, Pace()
+        self.rows_done = 0  # of all epochs
+        self.logs = {}  # of the last epoch
 
     def __enter__(self):
         if self.wanted:
-            self.start = time.monotonic()
+            self.start = self.line = time.monotonic()
             try:
                 from tqdm.auto import tqdm
             except ImportError:
                 return self
             # Short, so that numbers fit into 80 columns.
-            form = "{n_fmt}/{total_fmt}|{bar}|{elapsed}<{remaining}{postfix}"
-            self.bar = tqdm(total=self.epochs, bar_format=form)
+            form = "{desc}|{bar}|{elapsed}<{remaining}{postfix}"
+            self.bar = tqdm(total=self.epochs * self.rows, desc=f"0/{self.epochs}", bar_format=form, smoothing=0)
         return self
+
+    def begin(self):
+        """An epoch begins."""
+        if self.wanted:
+            self.pace.start()
+            self.epoch_start = time.monotonic()
+
+    def move(self, batches, logs):
+        """Show that so many minibatches of the epoch are done, with its numbers so far."""
+        if not self.wanted:
+            return
+        now, rows = self.pace.look(), batches * self.batch_rows
+        if rows >= self.rows:  # `show` follows
+            return
+        step = self.set_rows(self.done * self.rows + rows)
+        if self.bar is not None:
+            before = {name: value for name, value in self.logs.items() if name not in logs}
+            numbers = [self.rate(now), *texts(logs, "="), *texts(before, "=")]
+            self.bar.set_postfix_str(self.that_fit(numbers), refresh=False)
+            self.bar.update(step)
+        elif now - self.line >= LINE_SECONDS:
+            self.line = now
+            self.print(self.done + 1, f"{100 * rows // self.rows}%", self.time(), self.rate(now), *texts(logs, " "))
 
     def show(self, logs):
         """Show that another epoch is done, with its numbers."""
         self.done += 1
         if not self.wanted:  # an epoch may take microseconds
             return
-        numbers = [(name, f"{logs[name]:.4f}") for name in in_order(logs)]
+        self.logs, self.line = dict(logs), time.monotonic()
+        step = self.set_rows(self.done * self.rows)
         if self.bar is not None:
-            self.bar.set_postfix_str(self.that_fit([f"{name}={value}" for name, value in numbers]), refresh=False)
-            self.bar.update()
+            self.bar.set_description_str(f"{self.done}/{self.epochs}", refresh=False)
+            self.bar.set_postfix_str(self.that_fit(texts(logs, "=")), refresh=False)
+            self.bar.update(step)
         else:
-            text = "  ".join(f"{name} {value}" for name, value in numbers)
-            print(f"epoch {self.done}/{self.epochs}  {self.time()}  {text}", flush=True)
+            self.print(self.done, self.time(), self.rate(self.line), *texts(logs, " "))
+
+    def set_rows(self, rows):
+        """-> how many more these are."""
+        step, self.rows_done = rows - self.rows_done, rows
+        return step
+
+    def print(self, epoch, *texts):
+        print("  ".join([f"epoch {epoch}/{self.epochs}", *texts]), flush=True)
 
     def that_fit(self, numbers):
         """As many of the numbers as fit into the bar's columns uncut, at least one."""
@@ -45,14 +86,24 @@ class Progress:
                 numbers = numbers[:-1]
         return ", ".join(numbers)
 
+    def rate(self, now):
+        """The rows per second in this epoch so far."""
+        rows, seconds = self.rows_done - (self.rows_done - 1) // self.rows * self.rows, now - self.epoch_start
+        return f"{short(rows / max(seconds, 1e-9))} rows/s"
+
     def time(self):
-        """The estimated remaining time, from the mean time of an epoch so far; at the end the total time."""
-        seconds, left = time.monotonic() - self.start, self.epochs - self.done
-        return f"{clock(seconds * left / self.done)} left" if left else f"{clock(seconds)} in all"
+        """The estimated remaining time, from the mean time of a row so far; at the end the total time."""
+        seconds, left = time.monotonic() - self.start, self.epochs * self.rows - self.rows_done
+        return f"{clock(seconds * left / self.rows_done)} left" if left else f"{clock(seconds)} in all"
 
     def __exit__(self, *_):
         if self.bar is not None:
             self.bar.close()
+
+
+def texts(logs, sign):
+    """The numbers in the order of display, each with its name."""
+    return [f"{name}{sign}{logs[name]:.4f}" for name in in_order(logs)]
 
 
 def in_order(names):
@@ -60,6 +111,15 @@ def in_order(names):
     kinds = dict.fromkeys(name.removeprefix("val_") for name in names)
     pairs = [name for kind in kinds for name in (f"val_{kind}", kind) if name in names]
     return sorted(pairs, key=lambda name: name.removeprefix("val_") in LAST)
+
+
+def short(number):
+    """950, 12.3k, 4.56M, to three digits."""
+    for unit in ("", "k", "M", "G"):
+        if number < 999.5 or unit == "G":
+            return f"{number:.0f}{unit}" if number >= 99.95 or not unit else f"{number:.3g}{unit}"
+        number /= 1000
+    raise AssertionError
 
 
 def clock(seconds):

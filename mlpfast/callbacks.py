@@ -1,6 +1,8 @@
 """Callbacks of Trainer.fit: functions, or objects with any of these methods.
 
     on_epoch_begin(trainer, epoch)      before an epoch; epochs count from 0, over all calls of fit
+    on_batch_end(trainer, epoch, batch, logs)
+                                        after every `every_batches` minibatches of an epoch, an attribute (1 without it)
     on_epoch_end(trainer, epoch, logs)  after an epoch and its validation; returning True ends the training
     on_fit_end(trainer)                 when fit ends after its epochs or by a callback, but not by an exception
 
@@ -10,26 +12,53 @@ one of them or to those of other libraries (on_train_end), is refused before the
 logs is the epoch's {name: number}; entries that a callback adds go into the History and are seen by later callbacks.
 trainer.history already contains the epoch. A callback may change settings such as trainer.optimizer.lr, and parameters.
 An exception in a callback ends fit; the network keeps its current state, and the Trainer can be used further.
+
+on_batch_end is called once minibatches every_batches - 1, 2 every_batches - 1, ... of the epoch are done, which count
+from 0; its logs are the loss and the like over the epoch's minibatches so far, and do not go into the History.
+every_batches is read each time. Returning True ends the training at once: as after Ctrl-C, the epoch does not count
+(Trainer.epoch, History and on_epoch_end), even after its last minibatch, but fit returns. In between, the core takes
+that many minibatches in one call; with optimizers of all rows at once, an epoch is one minibatch.
+
 If only built-in callbacks add to the logs, a monitored name that the logs will not have is refused before the first
 epoch.
 """
 
 import functools
+import time
 import weakref
 
 from . import schedules
 from ._attributes import Closed
 from ._monitor import Monitor, check_names, goal, number_of
+from ._pace import Pace
 from ._scalars import flag, real_number
 
-METHODS = {"on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)"}
+METHODS = {
+    "on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)",
+    "on_batch_end": "(trainer, epoch, batch, logs)",
+}
 
 # Classes of callbacks whose method names have been checked: checking takes longer than a small epoch.
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 
 
-def methods_of(callback):
-    """The methods of a callback in the order of METHODS, with a no-op for each missing one."""
+class Methods:
+    """The METHODS of a callback, checked; no-ops in place of missing ones, and None for on_batch_end."""
+
+    def __init__(self, callback):
+        found = _methods_of(callback)
+        self.callback, self.on_batch_end = callback, found["on_batch_end"]
+        self.on_epoch_begin, self.on_epoch_end, self.on_fit_end = (
+            found[name] or _nothing for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")
+        )
+
+    @property
+    def every_batches(self):
+        return getattr(self.callback, "every_batches", 1)
+
+
+def _methods_of(callback):
+    """{name: method, or None where the callback does not have it}"""
     if isinstance(callback, type):
         raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
     _refuse_near_misses(callback, getattr(callback, "__dict__", ()))
@@ -41,7 +70,7 @@ def methods_of(callback):
         if not callable(callback):
             raise TypeError(f"callbacks must be functions or have one of the methods {_known()}, got {callback!r}")
         methods["on_epoch_end"] = callback
-    return [method or _nothing for method in methods.values()]
+    return methods
 
 
 def _refuse_near_misses(callback, names):
@@ -183,6 +212,41 @@ class StopAt(Closed):
         return all(reached)
 
 
+class TimeLimit(Closed):
+    """Ends the training between two minibatches, about `seconds` after the first epoch of a call of fit has begun.
+
+    It looks at the clock some twenty times a second, and after each epoch. The epoch that it ends early does not count.
+    .stopped says whether it has ended the training. Which minibatch is the last depends on the machine.
+    """
+
+    def __init__(self, seconds):
+        self.seconds = real_number("seconds", seconds, above=0)
+        self.stopped = False
+        self._history, self._pace, self._start = None, Pace(), 0.0
+
+    def __getstate__(self):
+        return {**vars(self), "_history": None}
+
+    @property
+    def every_batches(self):
+        return self._pace.stride
+
+    def on_epoch_begin(self, trainer, epoch):
+        if trainer.history is not self._history:  # another call of fit
+            self._history, self._start, self.stopped = trainer.history, time.monotonic(), False
+        self._pace.start()
+
+    def on_batch_end(self, trainer, epoch, batch, logs):
+        return self._is_over(self._pace.look())
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        return self._is_over(time.monotonic())
+
+    def _is_over(self, now):
+        self.stopped = now - self._start >= self.seconds
+        return self.stopped
+
+
 def all_of(callbacks, stop_at):
     """The `callbacks` and `stop_at` arguments of fit as one list."""
     if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
@@ -196,7 +260,7 @@ def check_monitored(callbacks, names):
     names: of the numbers that fit puts into the logs. Returns the names of all numbers there will be, or None if a
     callback of another class may add some.
     """
-    known = all(type(callback) in (EarlyStopping, LearningRateLogger, StopAt) for callback in callbacks)
+    known = all(type(callback) in (EarlyStopping, LearningRateLogger, StopAt, TimeLimit) for callback in callbacks)
     names = list(names) if known else None
     for callback in callbacks:
         if isinstance(callback, LearningRateLogger) and names:

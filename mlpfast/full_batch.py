@@ -196,14 +196,14 @@ class _Raised(Exception):
 class LBFGSLoop(FullBatchLoop):
     """An epoch is an iteration of scipy.optimize.minimize."""
 
-    def fit(self, trainer, rows, epochs, begin, end):
+    def fit(self, trainer, rows, epochs, run):
         try:
             from scipy.optimize import minimize
         except ImportError as error:
             raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
-        _Search(trainer, rows.data, epochs, begin, end).run(minimize)
+        _Search(trainer, rows.data, epochs, run).search(minimize)
 
-    def epoch(self, trainer, rows):
+    def epoch(self, trainer, rows, run):
         return self.step(trainer, rows.data)
 
     def step(self, trainer, data):
@@ -212,23 +212,23 @@ class LBFGSLoop(FullBatchLoop):
 
 
 class _Search:
-    def __init__(self, trainer, data, epochs, begin, end):
-        self.trainer, self.data, self.begin, self.end = trainer, data, begin, end
+    def __init__(self, trainer, data, epochs, run):
+        self.trainer, self.data, self.run = trainer, data, run
         self.optimizer, self.net = trainer.optimizer, trainer.network
         self.left = min(epochs, self.optimizer.max_iterations or epochs)
         trainer._core.prepare(trainer._settings())
         self.set_objective()
-        self.variables = self.objective.variables
-        self.accepted = self.variables.read()  # the parameters after the last whole iteration
         self.seen: Any = None  # the parameters of the last call of the objective
         self.begun = False  # whether `begin` was called for this epoch
         self.searching = False  # whether the network may hold a trial point of the line search
 
     def set_objective(self):
-        self.settings = self.trainer._settings()  # callbacks may change them
+        self.settings, self.layers = self.trainer._settings(), self.net._core.layers  # callbacks may change them
         self.objective = Objective(self.trainer, self.data)
+        self.variables = self.objective.variables
+        self.accepted = self.variables.read()  # the parameters after the last whole iteration
 
-    def run(self, minimize):
+    def search(self, minimize):
         self.optimizer.message = None
         options = {
             "maxcor": self.optimizer.history, "gtol": self.optimizer.tolerance, "maxls": 50, "maxiter": 10**9,
@@ -258,7 +258,7 @@ class _Search:
         """J and its gradient at theta, which become the network's parameters."""
         if not self.begun:  # SciPy has not converged: another iteration begins
             self.begun = True
-            if self.outside(self.begin)[1]:
+            if self.outside(self.run.begin)[1]:
                 raise _Restart
         with _core.Training(self.net._core):
             self.objective.where = f"epoch {self.trainer.epoch}"
@@ -285,7 +285,7 @@ class _Search:
             with _core.Training(self.net._core):
                 self.objective.value_and_gradient()
         sums = self.objective.sums()
-        return self.outside(lambda: self.end(sums))
+        return self.outside(lambda: self.run.batch_end(1, sums) or self.run.end(sums))
 
     def outside(self, call):
         """(what call returns, whether it changed the parameters or the settings)"""
@@ -297,7 +297,8 @@ class _Search:
         if self.trainer.optimizer is not self.optimizer:
             raise ValueError(f"optimizer must stay LBFGS as long as its fit runs, got {self.trainer.optimizer!r}")
         before, self.accepted = self.accepted, self.variables.read()
-        return result, not np.array_equal(before, self.accepted) or self.trainer._settings() != self.settings
+        changed = self.trainer._settings() != self.settings or self.net._core.layers is not self.layers
+        return result, changed or not np.array_equal(before, self.accepted)
 
     def restore(self):
         """Set the parameters to those after the last whole iteration, unless a callback is running."""
@@ -321,8 +322,9 @@ class NaturalGradientLoop(FullBatchLoop):
                 f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}"
             )
 
-    def epoch(self, trainer, rows):
-        return _natural_step(trainer, trainer._settings(self), rows.data)
+    def epoch(self, trainer, rows, run):
+        sums, logs = _natural_step(trainer, trainer._settings(self), rows.data)
+        return None if run.batch_end(1, sums) else (sums, logs)
 
     def step(self, trainer, data):
         (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, trainer._settings(self), data)

@@ -25,7 +25,9 @@ class Layer(Closed):
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of the core's
     parameters: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache
-    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. All other attributes cannot be changed any more.
+    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable may be changed at any time, also by a
+    callback: a layer that is thawed goes on with the optimizer's state that it had. All other attributes cannot be
+    changed any more.
     """
 
     _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
@@ -60,7 +62,12 @@ class Layer(Closed):
         self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
 
     def __setattr__(self, name, value):
-        if self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
+        if name == "trainable":
+            value = flag(name, value)
+            if self._owner is not None:
+                core, index = self._owner
+                core.set_trainable(index, value)  # RuntimeError while the core, or another thread, trains the network
+        elif self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
 

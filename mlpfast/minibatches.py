@@ -1,4 +1,5 @@
-"""Training by minibatches: a whole epoch, or a step, is one call of the core (csrc/train.c)."""
+"""Training by minibatches: a whole epoch, or a step, is one call of the core (csrc/train.c); an epoch is several where
+callbacks are to be called in between."""
 
 import numpy as np
 
@@ -13,14 +14,21 @@ WEIGHTINGS = ("data", "minibatch")
 
 
 class TrainingRows:
-    """The rows of data that minibatches are made of, and their order. Tells data its mean weight."""
+    """The rows of data that minibatches are made of, and their order. Tells data its mean weight.
 
-    def __init__(self, trainer, data):
+    accumulate: a step takes the rows of so many minibatches, which go through the network one by one.
+    """
+
+    def __init__(self, trainer, data, accumulate=1):
         self.data = data
         self.chosen = _rows_with_weight(trainer, data)  # None: all
         shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
         n = len(data) if self.chosen is None else len(self.chosen)
         self.order = np.empty(n, np.int64) if shuffled else None  # one array for all epochs
+        self.n = n
+        self.batch_rows = min((trainer.batch_size or n) * accumulate, n)  # of a step
+        self.batches = -(-n // self.batch_rows)
+        self.chunk_rows = trainer.batch_size if accumulate > 1 else None  # at most, if not None
 
     def of_epoch(self, seed, epoch):
         """Their numbers (int64) in the order of that epoch; None for all rows as they stand."""
@@ -42,14 +50,21 @@ def _rows_with_weight(trainer, data):
 class MinibatchLoop(Loop):
     fused = True
 
-    def epoch(self, trainer, rows):
+    def epoch(self, trainer, rows, run):
         settings = trainer._settings(self)
-        data, order = rows.data, rows.of_epoch(settings["seed"], trainer.epoch)
-        failure, result = _all_minibatches(trainer, settings, data, order)
-        if failure is not None:
-            at_fault = _rows_of(result["minibatches"], trainer.batch_size, data, order)
-            raise_failure(trainer, failure, result, data, at_fault)
-        return [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")], {}
+        order = rows.of_epoch(settings["seed"], trainer.epoch)
+        done, result, sums = 0, None, None
+        while done < rows.batches:
+            if done:
+                settings = trainer._settings(self)  # a callback may have changed them
+            first, done = done, run.next_stop(done, rows.batches)
+            failure, result = _some_minibatches(trainer, settings, rows, order, first, done - first, result)
+            if failure is not None:
+                raise_failure(trainer, failure, result, rows.data, _rows_of(result["minibatches"], rows, order))
+            sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
+            if run.batch_end(done, sums):
+                return None
+        return sums, {}
 
     def step(self, trainer, data):
         failure, result = trainer._core.step(data, trainer._settings(self), checked_threads(trainer.threads))
@@ -72,27 +87,31 @@ def mean_loss(result):
     return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
 
-def _all_minibatches(trainer, settings, data, order):
-    """Train on each -> (status name, result), as the core gives them."""
+def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
+    """Train on minibatches [first, first + count) -> (status name, result of the epoch so far), as the core gives
+    them. so_far: the result of the call before."""
     optimizer, rates, momenta = trainer._used, None, None
     lr = optimizer.lr
     if getattr(lr, "per", "epoch") == "step":
-        n = len(data) if order is None else len(order)
-        steps = range(trainer.steps, trainer.steps + -(-n // (trainer.batch_size or n)))
+        steps = range(trainer.steps, trainer.steps + count)
         rates = schedules.rates(lr, steps)
         optimizer.checked_rate(within("lr", float(rates.max()), trainer.network.dtype))
         momenta = schedules.momenta(lr, steps)
         if momenta is not None:
             within("momentum", float(momenta.min()), trainer.network.dtype)
-    return trainer._core.epoch(data, order, settings, checked_threads(trainer.threads), rates, momenta)
+    if rows.chunk_rows:
+        settings = {**settings, "chunk_rows": min(settings["chunk_rows"], rows.chunk_rows)}
+    return trainer._core.epoch(
+        rows.data, order, settings, checked_threads(trainer.threads), rows.batch_rows, first, count, so_far, rates,
+        momenta,
+    )
 
 
-def _rows_of(minibatch, batch_size, data, order):
+def _rows_of(minibatch, rows, order):
     """The numbers of that minibatch's rows, ascending."""
-    n = len(data if order is None else order)
-    size = batch_size or n
-    rows = np.arange(minibatch * size, min((minibatch + 1) * size, n))
-    return rows if order is None else np.sort(order[rows])
+    size = rows.batch_rows
+    positions = np.arange(minibatch * size, min((minibatch + 1) * size, rows.n))
+    return positions if order is None else np.sort(order[positions])
 
 
 def _clear_masked(gradients, layers):

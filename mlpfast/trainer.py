@@ -10,14 +10,15 @@ from . import metrics as known_metrics
 from ._attributes import Closed
 from ._config import checked_threads
 from ._examples import examples
-from ._fpmode import CallersTurn, in_default_mode
+from ._fpmode import in_default_mode
 from ._logs import Logs
 from ._parameters import state_arrays
 from ._progress import Progress
+from ._run import Run
 from ._scalars import flag, one_of, real_number, whole_number, within
 from ._split import training_and_validation
 from ._weights import checked_mean_weight
-from .callbacks import all_of, check_monitored, methods_of
+from .callbacks import Methods, all_of, check_monitored
 from .history import History
 from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
@@ -171,11 +172,13 @@ class Trainer(Closed):
     def state(self):
         """A copy of all that training continues from, besides the network, the seed and the settings.
 
-        {"epoch": .epoch, "steps": .steps, "updates": t of the optimizer's formula, "chunk_rows": .chunk_rows, name:
-        [an array for each of network.parameters]}, with the names of the optimizer's `states`. The arrays are zeros
-        before the first step, and if the optimizer keeps none, as SGD without momentum. A new Trainer with the same
-        settings and this state continues with the same bits as the old one. The states of ReduceOnPlateau and of
-        callbacks are not included. RuntimeError while another thread trains the network; callbacks may read it.
+        {"epoch": .epoch, "steps": .steps, "updates": [t of the optimizer's formula for each layer: the steps that have
+        trained it], "chunk_rows": .chunk_rows, name: [an array for each of network.parameters]}, with the names of the
+        optimizer's `states`. One number is taken for "updates" too, as in the states of earlier versions: it is the t
+        of all layers that are trained. The arrays are zeros before the first step, and if the optimizer keeps none, as
+        SGD without momentum. A new Trainer with the same settings and this state continues with the same bits as the
+        old one. The states of ReduceOnPlateau and of callbacks are not included. RuntimeError while another thread
+        trains the network; callbacks may read it.
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
@@ -192,14 +195,22 @@ class Trainer(Closed):
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
             raise ValueError(f"state must be a dict with the entries {', '.join([*COUNTS, *names])}, got {got}")
-        epoch, steps, updates, chunk_rows = (
-            whole_number(f"state[{name!r}]", state[name], least=least, most=most)
-            for name, (least, most) in COUNTS.items()
-        )
+        epoch, steps, chunk_rows = (_count(state[name], name) for name in ("epoch", "steps", "chunk_rows"))
+        updates = self._updates_of_layers(state["updates"])
         arrays = [state_arrays(name, state[name], parameters) for name in names]
         with self._hold:
             self._core.write_state(self._settings(), updates, arrays)
             self.epoch, self.steps, self.chunk_rows = epoch, steps, chunk_rows
+
+    def _updates_of_layers(self, updates):
+        """state["updates"], checked."""
+        layers = self.network.layers
+        if not isinstance(updates, (list, tuple)):  # of a version that could not thaw a layer
+            t = _count(updates, "updates")
+            return [t if layer.trainable else 0 for layer in layers]
+        if len(updates) != len(layers):
+            raise ValueError(f"state['updates'] must have a number for each of the {len(layers)} layers, got {updates}")
+        return [_count(t, "updates") for t in updates]
 
     @in_default_mode
     def fit(
@@ -217,6 +228,7 @@ class Trainer(Closed):
         stop_at=None,
         callbacks=(),
         progress=False,
+        accumulate=1,
     ):
         """Train for that many epochs -> History, one entry per epoch.
 
@@ -237,15 +249,20 @@ class Trainer(Closed):
             validation data, if these have no weights.
         stop_at: {name in the History: number}, or a number for "loss"; training ends once all of them are reached. For
             a name that mlpfast does not know {name: (">=", number)}, or "<=".
-        callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_epoch_end(trainer, epoch, logs) or
-            on_fit_end(trainer); a function counts as the second. True from on_epoch_end ends training
-            (mlpfast.callbacks).
-        progress: a bar (tqdm, if installed) or a line per epoch.
+        callbacks: one or several objects with on_epoch_begin(trainer, epoch), on_batch_end(trainer, epoch, batch,
+            logs), on_epoch_end(trainer, epoch, logs) or on_fit_end(trainer); a function counts as the third. True from
+            on_batch_end or on_epoch_end ends training (mlpfast.callbacks).
+        progress: a bar (tqdm, if installed), or a line per epoch and every ten seconds, with the rows per second and
+            the time left.
+        accumulate: a step takes the rows of so many minibatches, which go through the network one after the other, in
+            the memory of one; their gradients are averaged by rows. It has the bits of batch_size * accumulate with
+            chunk_rows at most batch_size. Custom functions get all rows of a step together. Not with batch_size=None.
 
         Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
+        accumulate = self._checked_accumulate(accumulate)
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
         metrics = known_metrics.checked(metrics)
@@ -255,39 +272,26 @@ class Trainer(Closed):
         )
         numbers = Logs(self, metrics, data, validation)
         given = all_of(callbacks, stop_at)
-        callbacks = [methods_of(callback) for callback in given]
-        rows = TrainingRows(self, data)
-        progress = flag("progress", progress)
-        with self._hold, Progress(progress, epochs) as bar:
+        callbacks = [Methods(callback) for callback in given]
+        rows = TrainingRows(self, data, accumulate)
+        bar = Progress(flag("progress", progress), epochs, rows.n, rows.batch_rows)
+        run = Run(self, callbacks, numbers, bar, History())
+        with self._hold, bar:
             self._settings()  # a bad setting is refused before anything starts
             schedules.check(self.optimizer.lr, check_monitored(given, numbers.names()))
-            history = self.history = History()
-
-            def begin():
-                if callbacks:
-                    with CallersTurn():
-                        for begin_epoch, _end, _finish in callbacks:
-                            begin_epoch(self, self.epoch)
-
-            def end(sums, **logs):  # -> whether to stop
-                self._epoch += 1  # checked above; the setter takes longer
-                logs = numbers.of_epoch(sums, **logs)
-                history.append(logs)
-                bar.show(logs)
-                wishes = []
-                if callbacks:
-                    with CallersTurn():
-                        wishes = [end_epoch(self, self.epoch - 1, logs) for _begin, end_epoch, _finish in callbacks]
-                    history.add_to_last(logs)
-                schedules.observe(self.optimizer.lr, logs)
-                return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
-
-            self.optimizer.loop.fit(self, rows, epochs, begin, end)
-            with CallersTurn():
-                for _begin, _end, finish in callbacks:
-                    finish(self)
+            history = self.history = run.history
+            self.optimizer.loop.fit(self, rows, epochs, run)
+            run.finish()
             self._check_parameters()  # after callbacks, which may have restored earlier ones
         return history
+
+    def _checked_accumulate(self, accumulate):
+        accumulate = whole_number("accumulate", accumulate, least=1)
+        if accumulate > 1 and self.batch_size is None:
+            raise ValueError(
+                f"accumulate must be 1 with batch_size=None, which takes all rows as one minibatch, got {accumulate}"
+            )
+        return accumulate
 
     def step(self, X, y, sample_weight=None, mean_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 if all weights are 0.
@@ -416,7 +420,7 @@ class Trainer(Closed):
         net = self._network
         return (
             *optimizer.settings(), self.l1, self.l2, self.clip_value, self.clip_norm, self.max_norm,
-            self.chunk_rows, self.check_finite, net.input_dropout, net.input_noise, self.seed,
+            self.chunk_rows, self.check_finite, net.input_dropout, net.input_noise, self.seed, net._core.layers,
         )
 
     def _checked_settings(self, optimizer):
@@ -454,6 +458,12 @@ class Trainer(Closed):
 
     def __reduce__(self):
         raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
+
+
+def _count(value, name):
+    """A number of a state, checked."""
+    least, most = COUNTS[name]
+    return whole_number(f"state[{name!r}]", value, least=least, most=most)
 
 
 def _limit(name, value):

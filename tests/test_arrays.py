@@ -296,7 +296,7 @@ def test_a_state_that_is_refused_changes_nothing():
     bad[-1] = np.array(["x"] * N_OUT)
     state = {**trainer.state, "updates": 3, "velocity": bad}
     refused(["state['velocity'] must hold real numbers"], setattr, trainer, "state", state)
-    assert trainer.state["updates"] == 0 and all((v == 0).all() for v in trainer.state["velocity"])
+    assert not any(trainer.state["updates"]) and all((v == 0).all() for v in trainer.state["velocity"])
 
 
 # ---- out=

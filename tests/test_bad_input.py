@@ -836,7 +836,7 @@ def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, dou
 
 def test_a_layer_of_a_network_keeps_its_settings():
     net = Network([3, 4, 2], seed=0)
-    for name, value in [("trainable", False), ("activation", "tanh"), ("n_in", 9), ("bias", False)]:
+    for name, value in [("dropout", 0.1), ("activation", "tanh"), ("n_in", 9), ("bias", False)]:
         with pytest.raises(AttributeError, match=name):
             setattr(net.layers[0], name, value)
 

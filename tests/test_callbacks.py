@@ -1,12 +1,24 @@
-"""EarlyStopping, LearningRateLogger, StopAt, and the callback protocol."""
+"""EarlyStopping, LearningRateLogger, StopAt, TimeLimit, and the callback protocol."""
 
 import pickle
 
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Network, Trainer, _monitor, metrics, schedules
-from mlpfast.callbacks import EarlyStopping, LearningRateLogger, StopAt
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adam,
+    NaturalGradient,
+    Network,
+    Trainer,
+    _monitor,
+    _pace,
+    callbacks,
+    metrics,
+    schedules,
+)
+from mlpfast.callbacks import EarlyStopping, LearningRateLogger, StopAt, TimeLimit
 
 
 def problem(n=53):
@@ -383,6 +395,256 @@ def test_a_penalty_that_begins_later_has_its_objective_in_its_epochs():
 
     history = trainer_with().fit(*problem(), epochs=3, callbacks=[begin])
     assert np.isnan(history["objective"]).tolist() == [True, False, False]
+
+
+# ---- within an epoch
+
+
+class Watches:
+    """Records the calls within an epoch; `says` returns what on_batch_end returns."""
+
+    def __init__(self, every=None, says=lambda trainer, epoch, batch: None):
+        if every is not None:
+            self.every_batches = every
+        self.says, self.calls, self.logs, self.parameters, self.ended = says, [], [], [], 0
+
+    def on_batch_end(self, trainer, epoch, batch, logs):
+        self.calls.append((epoch, batch))
+        self.logs.append(dict(logs))
+        self.parameters.append(bits(trainer.network))
+        assert (trainer.epoch, trainer.history.n_epochs) == (epoch, epoch)
+        return self.says(trainer, epoch, batch)
+
+    def on_fit_end(self, trainer):
+        self.ended += 1
+
+
+SETUPS = {
+    "shuffled": {}, "as they stand": dict(shuffle=False), "several chunks": dict(chunk_rows=4),
+    "clipped": dict(clip_norm=0.1), "checked by minibatch": dict(weighting="minibatch"),
+}
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("settings", SETUPS.values(), ids=SETUPS)
+@pytest.mark.parametrize("lr", [schedules.InverseTime(0.1, 0.01, per="step"), 0.05], ids=repr)
+def test_calls_within_an_epoch_change_no_bit(lr, settings, dtype):
+    X, y = problem()
+    nets = [Network([6, 9, 4], output="softmax", dropout=0.2, input_noise=0.1, dtype=dtype, seed=0) for _ in range(3)]
+    trainers = [Trainer(net, optimizer=Adam(lr), batch_size=10, seed=0, **settings) for net in nets]
+    weight = np.random.default_rng(1).uniform(size=len(X)) * (np.arange(len(X)) % 7 > 0)
+    histories = [
+        trainer.fit(X, y, epochs=2, sample_weight=weight, callbacks=callbacks)
+        for trainer, callbacks in zip(trainers, [[], [Watches(1), Watches(3)], Watches(2)], strict=True)
+    ]
+    assert histories[0] == histories[1] == histories[2]
+    assert bits(nets[0]) == bits(nets[1]) == bits(nets[2])
+
+
+def test_each_is_called_after_its_number_of_minibatches():
+    """53 rows are 6 minibatches."""
+    watching = [Watches(), Watches(2), Watches(np.int64(4)), Watches(7)]
+    trainer_with().fit(*problem(), epochs=2, callbacks=watching)
+    batches = [[0, 1, 2, 3, 4, 5], [1, 3, 5], [3], []]
+    assert [w.calls for w in watching] == [[(epoch, i) for epoch in (0, 1) for i in each] for each in batches]
+
+
+def test_the_logs_within_an_epoch_are_the_means_so_far():
+    X, y = problem()
+    watching, trainer, twin = Watches(), trainer_with(shuffle=False), trainer_with(shuffle=False)
+    history = trainer.fit(X, y, callbacks=watching)
+    losses = [twin.step(X[i : i + 10], y[i : i + 10]) for i in range(0, 53, 10)]
+    rows = [10, 10, 10, 10, 10, 3]
+    wanted = np.cumsum(np.multiply(losses, rows)) / np.cumsum(rows)
+    np.testing.assert_allclose([logs["loss"] for logs in watching.logs], wanted, rtol=1e-12)
+    assert watching.logs[-1] == {"loss": history["loss"][0], "accuracy": history["accuracy"][0]}
+    assert watching.parameters[-1] == bits(trainer.network) == bits(twin.network)
+
+
+def test_what_is_added_within_an_epoch_is_seen_by_the_next_and_not_in_the_history():
+    class Adds:
+        def on_batch_end(self, trainer, epoch, batch, logs):
+            logs["mine"] = batch
+
+    watching = Watches()
+    history = trainer_with().fit(*problem(), callbacks=[Adds(), watching])
+    assert [logs["mine"] for logs in watching.logs] == [0, 1, 2, 3, 4, 5] and "mine" not in history
+
+
+def test_a_minibatch_without_weight_has_no_loss():
+    X, y = problem()
+    weight, watching = np.ones(len(X)), Watches()
+    weight[:20] = 0
+    trainer_with(shuffle=False, weighting="minibatch").fit(X, y, sample_weight=weight, callbacks=watching)
+    assert [logs["loss"] for logs in watching.logs][:2] == [0, 0] and watching.logs[2]["loss"] > 0
+
+
+@pytest.mark.parametrize("yes", [True, np.bool_(True)])
+@pytest.mark.parametrize("last", [0, 2, 5])
+def test_true_ends_the_training_after_that_minibatch(last, yes):
+    X, y = problem()
+    stops, other = Watches(1, lambda _, epoch, batch: yes if (epoch, batch) == (1, last) else 1), Watches()
+    trainer, twin, ends = trainer_with(), trainer_with(), []
+    history = trainer.fit(X, y, epochs=5, callbacks=[stops, other, lambda trainer, epoch, logs: ends.append(epoch)])
+    assert history.n_epochs == trainer.epoch == 1 and ends == [0]
+    assert stops.calls == other.calls and stops.calls[-1] == (1, last)
+    assert (stops.ended, other.ended) == (1, 1)
+    assert trainer.steps == 6 + last + 1 and trainer.state["updates"] == [trainer.steps] * 2
+    assert bits(trainer.network) == stops.parameters[-1]
+    every = Watches()
+    twin.fit(X, y, epochs=2, callbacks=every)
+    assert every.parameters[6 + last] == bits(trainer.network)
+
+
+@pytest.mark.parametrize("optimizer", [SGD(0.1), NaturalGradient(), LBFGS()], ids=["sgd", "natural", "lbfgs"])
+def test_all_rows_at_once_are_one_minibatch(optimizer):
+    if isinstance(optimizer, LBFGS):
+        pytest.importorskip("scipy")
+    X, y = problem()
+    watching, rare = Watches(1, lambda _, epoch, batch: epoch == 2), Watches(2)
+    trainer = Trainer(Network([6, 4], output="softmax", seed=0), optimizer=optimizer, batch_size=None, seed=0)
+    history = trainer.fit(X, y, epochs=5, callbacks=[watching, rare])
+    assert watching.calls == [(0, 0), (1, 0), (2, 0)] and rare.calls == [] and (watching.ended, rare.ended) == (1, 1)
+    assert trainer.epoch == history.n_epochs == 2 and trainer.steps == 3
+    assert bits(trainer.network) == watching.parameters[-1]
+    assert [logs["loss"] for logs in watching.logs][:2] == history["loss"]
+
+
+def test_an_exception_within_an_epoch_passes_through_and_training_can_go_on():
+    def fails(trainer, epoch, batch):
+        raise ZeroDivisionError("from the callback")
+
+    watching, trainer = Watches(4, fails), trainer_with()
+    with pytest.raises(ZeroDivisionError, match="from the callback"):
+        trainer.fit(*problem(), callbacks=watching)
+    assert (trainer.epoch, trainer.steps, watching.ended) == (0, 4, 0)
+    assert bits(trainer.network) == watching.parameters[0]
+    assert trainer.fit(*problem()).n_epochs == 1 and trainer.steps == 10
+
+
+def test_ctrl_c_in_a_callback_within_an_epoch():
+    def interrupt(trainer, epoch, batch):
+        raise KeyboardInterrupt
+
+    watching, trainer = Watches(3, interrupt), trainer_with()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.fit(*problem(), callbacks=watching)
+    assert (trainer.epoch, trainer.steps) == (0, 3) and bits(trainer.network) == watching.parameters[0]
+
+
+@pytest.mark.parametrize("change", [
+    lambda trainer: setattr(trainer.optimizer, "lr", 0.01), lambda trainer: setattr(trainer, "l2", 0.1),
+    lambda trainer: setattr(trainer, "optimizer", Adam(0.01)),
+], ids=["lr", "l2", "optimizer"])
+def test_settings_may_be_changed_within_an_epoch(change):
+    X, y = problem()
+    trainer, other = trainer_with(shuffle=False), trainer_with(shuffle=False)
+    trainer.fit(X, y, callbacks=Watches(3, lambda trainer, epoch, batch: change(trainer) if batch == 2 else None))
+    for i in range(0, 53, 10):
+        if i == 30:
+            change(other)
+        other.step(X[i : i + 10], y[i : i + 10])
+    assert bits(trainer.network) == bits(other.network)
+
+
+def test_an_optimizer_of_another_kind_is_refused_within_an_epoch():
+    def other(trainer, epoch, batch):
+        trainer.optimizer = NaturalGradient()
+
+    with pytest.raises(ValueError, match="batch_size must be None for NaturalGradient"):
+        trainer_with().fit(*problem(), callbacks=Watches(2, other))
+
+
+def test_a_bad_row_is_named_with_its_minibatch_of_the_epoch():
+    X, y = problem()
+    X[37, 2] = np.nan
+    trainer = trainer_with(shuffle=False)
+    with pytest.raises(FloatingPointError, match=r"epoch 0, minibatch 3: X\[37, 2\] is nan; the loss so far"):
+        trainer.fit(X, y, callbacks=Watches(2))
+    assert trainer.steps == 3
+
+
+@pytest.mark.parametrize("every, error", [(0, ValueError), (-1, ValueError), (1.5, TypeError), (None, TypeError),
+                                          (True, TypeError), ("2", TypeError)])
+def test_every_batches_that_is_refused(every, error):
+    watching, trainer = Watches(1), trainer_with()
+    watching.every_batches = every
+    with pytest.raises(error, match="every_batches"):
+        trainer.fit(*problem(), callbacks=watching)
+    assert trainer.steps == 0 and watching.calls == []
+
+
+def test_every_batches_is_read_each_time():
+    def double(trainer, epoch, batch):
+        watching.every_batches *= 2
+
+    watching = Watches(1, double)
+    trainer_with(batch_size=2).fit(*problem(), callbacks=watching)
+    assert watching.calls == [(0, 0), (0, 1), (0, 3), (0, 7), (0, 15)]  # of 27
+
+
+# ---- TimeLimit
+
+
+class Clock:
+    """In place of the module time, where each look takes a second."""
+
+    def __init__(self):
+        self.now = 100.0
+
+    def monotonic(self):
+        self.now += 1
+        return self.now
+
+
+def test_a_time_limit_ends_the_training_within_an_epoch(monkeypatch):
+    for module in (callbacks, _pace):
+        monkeypatch.setattr(module, "time", Clock())
+    monkeypatch.setattr(callbacks, "time", _pace.time)
+    limit, watching, trainer = TimeLimit(10), Watches(), trainer_with()
+    history = trainer.fit(*problem(), epochs=9, callbacks=[limit, watching])
+    # It looks when fit and an epoch begin, after each of 6 minibatches, and when an epoch ends.
+    assert watching.calls == [*((0, i) for i in range(6)), (1, 0)]
+    assert limit.stopped and trainer.epoch == history.n_epochs == 1 and watching.ended == 1
+    again = trainer.fit(*problem(), epochs=1, callbacks=limit)  # another fit has its own time
+    assert again.n_epochs == 1 and not limit.stopped
+
+
+def test_a_time_limit_looks_rarely_where_minibatches_are_short():
+    limit, watching = TimeLimit(1000), Watches(1)
+    trainer = trainer_with(batch_size=1)
+    trainer.fit(*problem(), epochs=2, callbacks=limit)
+    assert limit.every_batches >= 32 and not limit.stopped
+    twin = trainer_with(batch_size=1)
+    twin.fit(*problem(), epochs=2, callbacks=watching)
+    assert bits(trainer.network) == bits(twin.network)
+
+
+def test_a_pace_follows_the_clock(monkeypatch):
+    pace, clock = _pace.Pace(), Clock()
+    monkeypatch.setattr(_pace, "time", clock)
+    monkeypatch.setattr(Clock, "monotonic", lambda self: self.now)
+    pace.start()
+    strides = []
+    for took in (0.001, 0.01, 0.024, 0.026, 0.09, 0.11, 0.2, 0.3, 9, 0.01):
+        clock.now += took
+        pace.look()
+        strides.append(pace.stride)
+    assert strides == [2, 4, 8, 8, 8, 4, 2, 1, 1, 2]
+
+
+def test_a_time_limit_can_be_pickled_and_waits_for_all_names():
+    limit = TimeLimit(3)
+    trainer_with().fit(*problem(), callbacks=limit)
+    assert pickle.loads(pickle.dumps(limit)).seconds == 3
+    with pytest.raises(ValueError, match="monitor must be one of loss"):  # it adds nothing to the logs
+        trainer_with().fit(*problem(), callbacks=[limit, EarlyStopping("val_f1", mode="max")])
+    for bad in (0, -1, np.inf, np.nan, "1", True):
+        with pytest.raises((ValueError, TypeError), match="seconds"):
+            TimeLimit(bad)
+
+
+# ---- changes by callbacks
 
 
 def test_a_callback_may_change_the_rate():

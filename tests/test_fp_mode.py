@@ -94,7 +94,7 @@ def everything(threads):
         plain.optimizer = SGD(lr=0.1, momentum=0.9)
         plain.state = {**plain.state, "velocity": [np.full(p.shape, 0.1) for p in net.parameters]}
         plain.step(X[:33], Y[:33])
-        found[dtype, "written"] = digest(*net.parameters, state["updates"])
+        found[dtype, "written"] = digest(*net.parameters, *state["updates"])
     for optimizer in (LBFGS(), NaturalGradient(cg_iterations=5)):
         net = Network([20, 9, 7], activation="tanh", output="softmax", dtype="float64", seed=1)
         net.layers[0].W = LONG[:20, :9]

@@ -134,7 +134,7 @@ def test_lbfgs_goes_the_way_of_scipy_on_the_numpy_twin(loss, output):
     np.testing.assert_allclose(ours, losses, rtol=1e-6)
     np.testing.assert_allclose(np.concatenate([p.ravel() for p in net.parameters]), result.x, rtol=0, atol=1e-5)
     assert trainer.optimizer.message is None
-    assert trainer.state == {"epoch": 20, "steps": 20, "updates": 20, "chunk_rows": 1024}
+    assert trainer.state == {"epoch": 20, "steps": 20, "updates": [20, 20], "chunk_rows": 1024}
 
 
 @pytest.mark.parametrize("kind, loss, output", [("MLPClassifier", CE, "softmax"), ("MLPRegressor", HALF, "identity")])
@@ -264,7 +264,7 @@ def test_epochs_of_lbfgs_are_like_all_others():
     assert events.seen == [*rounds[:6], "over", *rounds[6:], "over"]
     assert history["loss"] + more["loss"] == loss_after and trainer.epoch == 6
     assert set(history) == {"loss", "accuracy", "objective", "val_loss", "val_accuracy"}
-    assert len(history["val_loss"]) == 3 and trainer.steps == trainer.state["updates"] == 6
+    assert len(history["val_loss"]) == 3 and trainer.steps == 6 and set(trainer.state["updates"]) == {6}
     trainer.optimizer.max_iterations = 2
     assert trainer.fit(X, y, epochs=10).n_epochs == 2
 
@@ -492,8 +492,8 @@ def test_natural_steps_count_and_take_minibatches():
     history = one.fit(X, y, epochs=3, validation_data=(X, y), callbacks=[events])
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
-    assert one.state == {"epoch": 3, "steps": 3, "updates": 3, "chunk_rows": 1024}
-    assert other.state == {"epoch": 0, "steps": 3, "updates": 3, "chunk_rows": 1024}
+    assert one.state == {"epoch": 3, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
+    assert other.state == {"epoch": 0, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
     assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
 

@@ -143,7 +143,7 @@ def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
         for got, wanted in zip(net.parameters, parameters, strict=True):
             np.testing.assert_array_equal(got, wanted)
     state = trainer.state
-    assert state["updates"] == 7
+    assert state["updates"] == [7] * 3
     for name, wanted in zip(optimizer.states, twin.state, strict=False):
         for got, want in zip(state.get(name, []), wanted, strict=False):
             np.testing.assert_array_equal(got, want)
@@ -183,7 +183,7 @@ def test_a_state_read_and_set_goes_on_where_it_was(optimizer):
     one.step(X, y)
     other = Trainer(saved[0], LOSS, optimizer, batch_size=8, seed=1)
     other.state = saved[1]
-    assert other.state["updates"] == 14
+    assert other.state["updates"] == [14] * 3
     other.step(X, y)
     for got, wanted in zip(other.network.parameters, one.network.parameters, strict=True):
         np.testing.assert_array_equal(got, wanted)
@@ -229,9 +229,10 @@ def test_another_optimizer_begins_anew():
     X, y = examples()
     trainer = Trainer(network(), LOSS, Adam())
     trainer.step(X, y)
-    assert trainer.state["updates"] == 1 and trainer.state["m"][0].any()
+    assert trainer.state["updates"] == [1] * 3 and trainer.state["m"][0].any()
     trainer.optimizer = RMSprop()
-    assert trainer.state["updates"] == 0 and list(trainer.state) == ["epoch", "steps", "updates", "chunk_rows", "v"]
+    assert trainer.state["updates"] == [0] * 3
+    assert list(trainer.state) == ["epoch", "steps", "updates", "chunk_rows", "v"]
     trainer.step(X, y)
     wanted = Trainer(network(), LOSS, Adam())
     wanted.step(X, y)
@@ -275,7 +276,7 @@ def test_what_is_read_or_refused_under_another_optimizer_changes_nothing():
     trainer.step(X, y)
     wanted = trainer.state
     trainer.optimizer = SGD(0.1, 0.9)
-    assert trainer.state["updates"] == 0 and not any(v.any() for v in trainer.state["velocity"])
+    assert trainer.state["updates"] == [0] * 3 and not any(v.any() for v in trainer.state["velocity"])
     good = trainer.state
     for bad in ({}, None, {**good, "velocity": 1.0}, {**good, "velocity": iter([])}, {**good, "updates": 2**60},
                 {**good, "velocity": [np.full_like(v, np.nan) for v in good["velocity"]]}):
@@ -288,7 +289,7 @@ def test_what_is_read_or_refused_under_another_optimizer_changes_nothing():
     old = {"minibatches": wanted["steps"], **{name: wanted[name] for name in wanted if name != "updates"}}
     with pytest.raises(ValueError, match="epoch, steps, updates, chunk_rows, m, v, got minibatches, epoch, steps"):
         trainer.state = old
-    assert trainer.steps == trainer.state["updates"] == 1
+    assert trainer.steps == 1 and trainer.state["updates"] == [1] * 3
     with pytest.raises(ValueError, match="state\\['v'\\] must hold finite numbers >= 0"):
         trainer.state = {**wanted, "v": [-v for v in wanted["v"]]}
 
@@ -345,7 +346,7 @@ def test_a_state_is_not_read_or_set_in_the_middle_of_a_step():
     trainer.optimizer = adam
     trainer.fit(X, y, epochs=2)
     assert errors == ["network is being trained by the call that this one is made from"] * 4
-    assert trainer.state["updates"] == 2
+    assert trainer.state["updates"] == [2] * 3
 
 
 @pytest.mark.parametrize("optimizer", [SGD(0.5), SGD(0.1, 0.9), AdamW(0.02, weight_decay=0.3)], ids=str)
@@ -494,10 +495,11 @@ def test_a_state_that_does_not_fit_changes_nothing():
     trainer.step(X, y)
     before = [np.array(m) for m in trainer.state["m"]]
     good = {name: value if isinstance(value, int) else [2 * a for a in value] for name, value in trainer.state.items()}
-    for bad in ({"updates": 1}, {**good, "v": good["v"][:-1]}, {**good, "updates": -1}, {**good, "m": [0] * 7}):
+    for bad in ({"updates": 1}, {**good, "v": good["v"][:-1]}, {**good, "updates": -1},
+                {**good, "m": [0] * 7}):
         with pytest.raises((ValueError, TypeError)):
             trainer.state = bad
-    assert trainer.state["updates"] == 1
+    assert trainer.state["updates"] == [1] * 3
     for got, wanted in zip(trainer.state["m"], before, strict=True):
         np.testing.assert_array_equal(got, wanted)
 

@@ -12,7 +12,7 @@ import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Adam, Layer, Network, Trainer, _progress, activations, losses
+from mlpfast import SGD, Adam, Layer, Network, Trainer, _pace, _progress, activations, losses
 from mlpfast.datasets import load_digits, load_mnist
 from mlpfast.schedules import Cosine
 
@@ -701,6 +701,62 @@ def test_a_bar_shows_what_matters_and_cuts_no_number(columns, monkeypatch):
     numbers = [f"{name}={history[name][-1]:.4f}" for name in ("val_loss", "loss", "val_accuracy", "accuracy")]
     assert len(last) < columns and last.startswith("100/100|")
     assert last.endswith(", ".join(numbers[: {80: 3, 60: 2, 30: 1}[columns]])) or columns == 30
+
+
+class Clock:
+    """In place of the module time: each look takes `step` seconds."""
+
+    def __init__(self, step):
+        self.now, self.step = 0.0, step
+
+    def monotonic(self):
+        self.now += self.step
+        return self.now
+
+
+def test_progress_without_tqdm_has_lines_within_long_epochs(capsys, monkeypatch):
+    for name in ("tqdm", "tqdm.auto", "tqdm.std"):
+        monkeypatch.setitem(sys.modules, name, None)
+    clock = Clock(4.0)
+    monkeypatch.setattr(_progress, "time", clock)
+    monkeypatch.setattr(_pace, "time", clock)
+    X, y = problem("cross_entropy")
+    X, y = X[:40], y[:40]
+    twin, trainer = (Trainer(network(), batch_size=5, seed=0) for _ in range(2))
+    history = trainer.fit(X, y, epochs=2, progress=True)
+    lines = capsys.readouterr().out.splitlines()
+    within = [line for line in lines if "%" in line]
+    assert len(lines) > 4 and len(lines) - len(within) == 2 and all(" rows/s  loss " in line for line in lines)
+    form = r"epoch 1/2  (\d+)%  \d+:\d\d left  \d+ rows/s  loss \d\.\d{4}  accuracy .*"
+    first = re.fullmatch(form, within[0])
+    assert first and int(first[1]) in (12, 25, 37) and within[0] < within[1]  # by minibatches of 5 of 40 rows
+    assert history == twin.fit(X, y, epochs=2)
+    assert_same(trainer.network.parameters, twin.network.parameters)
+
+
+def test_a_bar_moves_within_an_epoch(monkeypatch):
+    pytest.importorskip("tqdm")
+    from tqdm.std import tqdm
+
+    out, clock = io.StringIO(), Clock(0.2)
+    monkeypatch.setattr(_pace, "time", clock)
+    monkeypatch.setattr(_progress, "time", clock)
+    monkeypatch.setitem(sys.modules, "tqdm.auto", SimpleNamespace(
+        tqdm=lambda **given: tqdm(**given, file=out, ncols=79, mininterval=0)))
+    X, y = problem("cross_entropy")
+    Trainer(network(), batch_size=5, seed=0).fit(X[:40], y[:40], epochs=2, validation_data=(X, y), progress=True)
+    shown = [line.strip() for line in out.getvalue().split("\r") if line.strip()]
+    within = [line for line in shown if " rows/s" in line]
+    assert [line[:3] for line in within] == ["0/2"] * 7 + ["1/2"] * 7
+    assert all(re.search(r"<\d\d:\d\d, \S+ rows/s, loss=\d\.\d{4}", line) for line in within)
+    assert "val_loss=" in within[-1] and len({line[4:].split("|")[0] for line in within}) > 10  # the bar itself
+    assert shown[-1].startswith("2/2|") and "val_loss=" in shown[-1]
+
+
+@pytest.mark.parametrize("number, text", [(0, "0"), (950.4, "950"), (999.7, "1k"), (1234, "1.23k"), (99_960, "100k"),
+                                          (456_789, "457k"), (7.6e6, "7.6M"), (3e9, "3G"), (5e13, "50000G")])
+def test_a_short_number(number, text):
+    assert _progress.short(number) == text
 
 
 @pytest.mark.parametrize("seconds, text", [(0, "0:00"), (59.6, "1:00"), (754, "12:34"), (3600, "1:00:00"),
