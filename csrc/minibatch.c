@@ -1,6 +1,7 @@
 // A minibatch: the rows of X, the labels or targets, and the weights of some examples.
 //
-// Contiguous rows of the network's dtype are read in place, unless inputs are transformed. All others are gathered, once.
+// Contiguous rows of the network's dtype are read in place, unless inputs are transformed. All others are gathered,
+// once.
 #include "minibatch.h"
 
 #include <string.h>

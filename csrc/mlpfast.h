@@ -205,6 +205,11 @@ typedef struct {
     int check_finite;     // stop if input or loss of a minibatch is not finite, before it changes the parameters
 } mlp_settings;
 
+// The version of the order of rows and sums, and of all arithmetic and random numbers of the training: what goes on from
+// a saved state has the bits of an uninterrupted run if this number is the same. Raise it with every change of
+// tests/golden.txt, and of bits that the golden networks do not see.
+#define MLP_ORDER_VERSION 1
+
 typedef struct mlp_trainer mlp_trainer;  // workspaces and optimizer state for training one network
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size);

@@ -40,10 +40,13 @@ from .network import Network  # noqa: E402
 from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
+from ._checkpoints import load_trainer  # noqa: E402  isort: skip
+
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
     "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads",
-    "initializers", "load_network", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads",
+    "initializers", "load_network", "load_trainer",
+    "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads",
     "show_config",
 ]
 

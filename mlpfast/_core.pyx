@@ -74,6 +74,7 @@ cdef optimizer_traits(int number):
     return OptimizerTraits(number, row.states, moved, bool(row.traits & MLP_BARE))
 
 
+ORDER_VERSION = MLP_ORDER_VERSION
 ACTIVATIONS = {mlp_activation_rows[i].name.decode(): activation_traits(i) for i in range(MLP_ACTIVATIONS)
                if mlp_activation_rows[i].name != NULL}
 LOSSES = {mlp_loss_rows[i].name.decode(): loss_traits(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
@@ -733,6 +734,7 @@ cdef class Trainer:
     cdef Custom custom                 # of the loss, or None
     cdef int64_t batch_size
     cdef Workspace labels, gradients
+    cdef readonly object interrupted   # result of the epoch's minibatches done, where a signal has stopped it; or None
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.gradients = network, Workspace(), Workspace()
@@ -914,6 +916,7 @@ cdef class Trainer:
             status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
                                           &state)
         self.network.end_training()
+        self.interrupted = result if status == MLP_INTERRUPTED else None
         raise_status(status, caught)
         return status_name(status), result
 

@@ -116,6 +116,7 @@ cdef extern from "mlpfast.h":
     void *mlp_network_mask(const mlp_network *, int)
     void mlp_network_set_trainable(mlp_network *, int, int)
     int64_t mlp_network_stride(const mlp_network *, int)
+    int MLP_ORDER_VERSION
     mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
     int mlp_network_first_not_finite(const mlp_network *) nogil
     size_t mlp_network_bytes(const mlp_network *)

@@ -21,7 +21,7 @@ from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
 VERSION = 1
-OF_TRAINERS = ("trainer", "state", "schedule", "fit", "history", "callbacks")  # beginnings of names
+OF_TRAINERS = ("trainer", "state", "schedule", "fit", "history", "callbacks", "order")  # beginnings of names
 
 
 # ---- Networks ----

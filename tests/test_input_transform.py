@@ -6,7 +6,7 @@ import itertools
 import numpy as np
 import pytest
 
-from mlpfast import SGD, LBFGS, Layer, NaturalGradient, Network, Trainer, backprop, load_network
+from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, backprop, load_network
 
 MEAN = np.array([1e6, -3.0, 0.0, 0.5, 100.0])
 SCALE = np.array([0.25, 7.0, 1.0, 1e-3, 30.0])
