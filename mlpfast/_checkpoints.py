@@ -6,7 +6,7 @@
     state.<entry>            Trainer.state; its arrays are tensors, state.v.layers.0.W, or the text is "zeros"
     schedule.<entry>         the state of the optimizer's schedule
     fit.epochs, fit.ended, fit.done, fit.result.<name>, fit.data.<name>       see Fit in _run.py
-    fit.begun.<setting>      a setting when the fit began, where it has changed since
+    fit.begun.<setting>      a setting when the fit began, where it has changed since; "usual" if it was not written
     callbacks.<i>            the class of a callback with a state, .arguments.<name>, and .state.<entry>
 
 The History is the tensors history.<name>.
@@ -20,13 +20,15 @@ import numpy as np
 from . import _core, schedules
 from ._run import Fit
 from ._safetensors import pieces, write
-from ._texts import called, made, put, value_of
+from ._texts import called, made, put, text, value_of
 from .callbacks import Stateful
 from .files import check_tensor, checked_custom, head, network_of, network_texts, opened, read_parameters
 from .network import warn_if_not_finite
 from .optimizers import LBFGS
 from .trainer import SETTINGS, Trainer
 
+USUAL = "usual"
+OF_SETTINGS = ("network.", "layers.", "trainer.")  # beginnings of the keys of settings_texts
 RESULT = {"loss_sum": float, "weight_sum": float, "correct": float, "exact": float, "rows": int, "minibatches": int,
           "bad_loss": float}
 
@@ -51,13 +53,14 @@ def contents(trainer):
         parts["fit"]["result"] = {name: fit.result[name] for name in RESULT}
     for key, part in parts.items():
         spread(texts, tensors, key, part, names)
-    for key, text in (fit.begun or {}).items():
-        if texts.get(key) != text:
-            texts[f"fit.begun.{key}"] = text
-    for number, callback in enumerate(stateful(fit.callbacks)):
-        texts[f"callbacks.{number}"] = type(callback).__name__
-        spread(texts, tensors, f"callbacks.{number}.arguments", callback.arguments(), names)
-        spread(texts, tensors, f"callbacks.{number}.state", callback.state, names)
+    if fit.begun is not None:
+        now = settings_texts(trainer)
+        changed = [key for key in {**now, **fit.begun} if now.get(key) != fit.begun.get(key)]
+        texts.update({f"fit.begun.{key}": fit.begun.get(key, USUAL) for key in changed})
+    for number, seen in enumerate([*map(Seen.by, stateful(fit.callbacks)), *trainer._seen]):
+        texts[f"callbacks.{number}"] = seen.kind
+        spread(texts, tensors, f"callbacks.{number}.arguments", seen.arguments, names)
+        spread(texts, tensors, f"callbacks.{number}.state", seen.state, names)
     for name, values in trainer.history.items():
         tensors[f"history.{name}"] = column(name, values)
     return tensors, texts
@@ -108,6 +111,10 @@ class Seen(NamedTuple):
     arguments: dict
     state: dict
 
+    @classmethod
+    def by(cls, callback):
+        return cls(type(callback).__name__, callback.arguments(), callback.state)
+
     def suits(self, callback):
         return type(callback).__name__ == self.kind and callback.arguments() == self.arguments
 
@@ -128,7 +135,7 @@ def load_trainer(path, custom=None):
     RuntimeWarning if the file is of a version with another order of sums, whose bits were others.
     """
     custom = checked_custom(custom)
-    with opened(path) as (file, texts):
+    with opened(path, "trainer") as (file, texts):
         trainer, fit, seen = saved(file, texts, custom)
     trainer._fit, trainer._seen = fit, seen
     warn_if_not_finite(file.name, trainer.network)
@@ -136,8 +143,6 @@ def load_trainer(path, custom=None):
 
 
 def saved(file, texts, custom):
-    if texts.text != "trainer":
-        raise ValueError("holds a network: load_network reads it")
     order = texts.take("order").value(custom)
     if order != _core.ORDER_VERSION:
         warnings.warn(
@@ -154,7 +159,10 @@ def saved(file, texts, custom):
     trainer = made("trainer", lambda **given: Trainer(net, **given), settings)
     state = read.values(texts.take("state"))
     schedule = read.values(texts.take("schedule"))
-    fit = fit_of(read.values(texts.take("fit")))
+    parts = texts.take("fit")
+    parts.take("begun")
+    fit = fit_of(read.values(parts))
+    fit.begun = begun_with(file.metadata)
     below = texts.take("callbacks")
     seen = [seen_by(read, below.take(str(number))) for number in range(len(below.below))]
     below.nothing_left()
@@ -237,11 +245,21 @@ def fit_of(values):
     elif "result" in values:
         raise ValueError("fit.result goes with fit.done")
     fit.data = values.get("data", {})
-    fit.begun = values.get("begun", {})
-    unknown = values.keys() - kinds.keys() - {"result", "data", "begun"}
+    unknown = values.keys() - kinds.keys() - {"result", "data"}
     if unknown:
         raise ValueError(f"unknown setting 'fit.{min(unknown)}'")
     return fit
+
+
+def begun_with(metadata):
+    """{key: text} of the settings when the fit began."""
+    now = {key: form for key, form in metadata.items() if key.startswith(OF_SETTINGS)}
+    prefix = "fit.begun."
+    before = {key.removeprefix(prefix): form for key, form in metadata.items() if key.startswith(prefix)}
+    unknown = [key for key in before if not key.startswith(OF_SETTINGS)]
+    if unknown:
+        raise ValueError(f"unknown setting '{prefix}{unknown[0]:.80}'")
+    return {key: form for key, form in {**now, **before}.items() if form != USUAL}
 
 
 def seen_by(read, texts):
@@ -269,11 +287,10 @@ def pass_on(trainer, callbacks):
 
 def resume(trainer, run, path):
     """Let trainer, and the run of its fit that has not begun, go on from a file."""
-    with opened(path) as (file, texts):
-        there = file.metadata
-        begun = {key: there.get(f"fit.begun.{key}", text) for key, text in there.items()}
-        refuse_other(file, trainer, run, begun)
+    with opened(path, "trainer") as (file, texts):
+        refuse_other(trainer, run, file)
         other, fit, seen = saved(file, texts, own_customs(trainer))
+        refuse_other_arrays(trainer.network, other.network)
         refuse_other_callbacks(seen, run.fit.callbacks)
     if isinstance(trainer.optimizer, LBFGS) and not fit.ended:
         warnings.warn("LBFGS begins anew at the parameters of the file: the pairs it had are not in it", RuntimeWarning,
@@ -281,15 +298,15 @@ def resume(trainer, run, path):
     net = trainer.network
     for mine, theirs in zip(net.parameters, other.network.parameters, strict=True):
         mine[...] = theirs
-    for key, text in begun.items():
-        if there[key] != text:
+    now = settings_texts(other)
+    for key in {**now, **fit.begun}:
+        if now.get(key) != fit.begun.get(key):
             take_setting(trainer, other, key)
     net.seed = other.network.seed
     trainer.state = other.state
     schedules.set_state(trainer.optimizer.lr, schedules.state_of(other.optimizer.lr))
     run.history.update(other.history)
     fit.callbacks, fit.data, run.fit = run.fit.callbacks, run.fit.data, fit
-    fit.begun = {key: text for key, text in begun.items() if key.split(".")[0] in ("network", "layers", "trainer")}
     trainer._fit, trainer.history, trainer._seen = fit, run.history, seen
     pass_on(trainer, fit.callbacks)
     warn_if_not_finite(file.name, net)
@@ -312,12 +329,17 @@ def take_setting(trainer, other, key):
         setattr(mine, name, getattr(theirs, name))
 
 
-def refuse_other(file, trainer, run, begun):
+def refuse_other(trainer, run, file):
     """ValueError that says what differs between the fit that has begun and the one that is to go on."""
     here = settings_texts(trainer)
-    kept = ("network.", "layers.", "trainer.", "fit.data.")
-    there = {key: text for key, text in begun.items() if key.startswith(kept)}
-    if any(key.startswith("fit.data.") for key in there):  # else it was saved before any fit
+    data = {key: form for key, form in file.metadata.items() if key.startswith("fit.data.")}
+    there = {**begun_with(file.metadata), **data}
+    for name, array in trainer.network._tensors().items():
+        here[f"the shape of {name}"] = text(str(array.shape))
+    for name, (_dtype, shape, *_) in file.tensors.items():
+        if name.startswith(("layers.", "input_transform.")):
+            there[f"the shape of {name}"] = text(str(shape))
+    if data:  # else it was saved before any fit
         for name, value in run.fit.data.items():
             put(here, f"fit.data.{name}", value)
     keys = [key for key in {**here, **there} if here.get(key) != there.get(key) and key != "network.seed"]
@@ -325,6 +347,14 @@ def refuse_other(file, trainer, run, begun):
         lines = [f"{_plain(key)} is {_shown(there.get(key))} there and {_shown(here.get(key))} here" for key in keys]
         hint = "; a Trainer that is given no seed draws one" if "trainer.seed" in keys else ""
         raise ValueError(f"is of another fit: {', '.join(lines[:8])}{hint}")
+
+
+def refuse_other_arrays(mine, theirs):
+    """The same for masks and an input transform."""
+    fixed = mine._tensors().keys() - mine._named_parameters().keys()
+    for name in sorted(fixed):
+        if not np.array_equal(mine._tensors()[name], theirs._tensors()[name]):
+            raise ValueError(f"is of another fit: {name} holds other numbers there")
 
 
 def refuse_other_callbacks(seen, callbacks):
@@ -344,5 +374,5 @@ def _plain(key):
     return key.removeprefix("trainer.").removeprefix("fit.data.")
 
 
-def _shown(text):
-    return "as usual" if text is None else repr(value_of(text))
+def _shown(given):
+    return "as usual" if given is None else repr(value_of(given)).strip('"')

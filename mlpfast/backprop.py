@@ -99,8 +99,9 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
         loss, times its weight, with respect to x_i as given (it contains the factor input_scale for uint8 X, and
-        1 / scale of an input_transform), without 1/B, mean_weight and penalties. For a Custom loss that depends on several rows together, it is the gradient of
-        the sum of all losses. For d yhat_k / dX, the slope of an output, use a Custom loss whose value is yhat_k.
+        1 / scale of an input_transform), without 1/B, mean_weight and penalties. For a Custom loss that depends on
+        several rows together, it is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
+        use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
     """
     inputs, loss = flag("inputs", inputs), losses.checked(loss, checked_network(net))

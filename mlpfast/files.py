@@ -82,11 +82,11 @@ def leave_out(file, texts):
 
 
 class opened:
-    """`with opened(path) as (file, texts)`: a checked File of ours, and its metadata as a Tree. ValueErrors of what is
-    inside name the file."""
+    """`with opened(path) as (file, texts)`: a checked File of ours, and its metadata as a Tree whose text is what it
+    holds, which must be `holds` unless that is None. ValueErrors of what is inside name the file."""
 
-    def __init__(self, path):
-        self.file = File(path)
+    def __init__(self, path, holds=None):
+        self.file, self.holds = File(path), holds
 
     def __enter__(self):
         try:
@@ -108,6 +108,8 @@ class opened:
         holds = metadata.pop("holds", None)
         if holds not in ("network", "trainer"):
             raise ValueError(f"must hold a network or a trainer, holds {holds!r:.40}")
+        if self.holds not in (None, holds):
+            raise ValueError(f"holds a {holds}: load_{holds} reads it")
         tree = Tree.of(metadata)
         tree.text = holds
         return tree

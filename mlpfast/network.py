@@ -33,8 +33,9 @@ class Network(Closed):
     seed: determines the initial parameters; None draws one, kept in .seed.
     input_scale: uint8 inputs (images) are multiplied by it as they are read, so that input_scale=1/255 needs no float
         copy of the images. Floats are not scaled; if it is not 1, other dtypes are a TypeError.
-    input_transform: (mean, scale), numbers for each input, such as mean_ and scale_ of scikit-learn's StandardScaler, or
-        None. Each x of X becomes (x - mean) / scale as it is read, in float64, and uint8 after input_scale. scale > 0.
+    input_transform: (mean, scale), a number of each for every input, such as mean_ and scale_ of scikit-learn's
+        StandardScaler, or None. Each x of X becomes (x - mean) / scale as it is read, in float64, and uint8 after
+        input_scale. scale > 0.
         It belongs to the network and its files; training does not change it.
     dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,

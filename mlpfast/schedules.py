@@ -16,8 +16,10 @@ including those of Trainer.step. The Trainer counts, so that another call of fit
 
 Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule. An optional
 method observe(logs) is called with the numbers of each epoch, after the callbacks; those of mlpfast observe as soon as
-the number that they monitor is there, before the callbacks if none of these adds it. An optional method momentum_at(t) returns the momentum
-(for Adam and AdamW beta1): a number between 0 and 1, or for every t None, which keeps the optimizer's setting.
+the number that they monitor is there, before the callbacks if none of these adds it. An optional method momentum_at(t)
+returns the momentum (for Adam and AdamW beta1): a number between 0 and 1, or for every t None, which keeps the
+optimizer's setting. Files ask for your own schedules by their class's name; if they have a `state`, a dict of numbers
+that can be set, it is saved.
 """
 
 import math

@@ -29,7 +29,8 @@ ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
 # The settings that a file holds; not threads, which are those of a machine.
 SETTINGS = (
-    "loss", "optimizer", "batch_size", "shuffle", "seed", "l1", "l2", *LIMITS, "weighting", "chunk_rows", "check_finite",
+    "loss", "optimizer", "batch_size", "shuffle", "seed", "l1", "l2", *LIMITS, "weighting", "chunk_rows",
+    "check_finite",
 )
 # The numbers in a state, with the least and the greatest value of each.
 COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}

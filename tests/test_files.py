@@ -395,11 +395,11 @@ def test_masks_are_believed_no_more_than_the_rest(tmp_path):
     refused(tmp_path, data[:-180] + b"\0" * 180, "layers.0.W must be 0 where layers.0.mask is")
 
 
-def test_damaged_files_are_refused_or_loaded_as_they_are(tmp_path):
+def test_damaged_files_are_refused_or_loaded_as_they_are():
     """More are tried by tests/stress/damaged.py."""
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), damaged.workplace() as folder:
         warnings.simplefilter("ignore", RuntimeWarning)
-        refused, loaded, wrong = damaged.attack(damaged.originals(tmp_path), 2000, 1, tmp_path / "damaged")
+        refused, loaded, wrong = damaged.attack(damaged.originals(folder), 2000, 1, Path(folder) / "damaged")
     assert wrong == [] and refused > 1000 and loaded > 50
 
 

@@ -4,6 +4,7 @@ what its bytes say.
     python tests/stress/damaged.py [200000] [seed]
 """
 
+import contextlib
 import json
 import os
 import random
@@ -16,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import mlpfast
-from mlpfast import Layer, Network, activations
+from mlpfast import SGD, Adam, Layer, Network, Trainer, activations, callbacks, schedules
 from mlpfast.layer import USUAL
 
 DTYPES = {"F32": "<f4", "F64": "<f8", "BOOL": "?", "I64": "<i8"}
@@ -24,24 +25,48 @@ DTYPES = {"F32": "<f4", "F64": "<f8", "BOOL": "?", "I64": "<i8"}
 
 def networks():
     mask = np.arange(35).reshape(5, 7) % 3 > 0
-    yield Network([4, 3, 2], output="softmax", seed=1)
     yield Network([Layer(5, 7, activations.ELU(0.5), mask=mask, dropout=0.25), Layer(7, 2, l2=0.125)], seed=2)
     yield Network([Layer(3, 20, activations.PReLU()), Layer(20, 20, "gelu", bias=False, trainable=False),
-                   Layer(20, 1)], dtype="float64", seed=3, input_scale=1 / 255)
-    yield Network([6, 17, 3], dtype="float64", activation=activations.LeakyReLU(0.1), seed=4, input_noise=0.5)
+                   Layer(20, 1)], dtype="float64", seed=3, input_scale=1 / 255, input_transform=([0, 1, 2], [1, 2, 3]))
+
+
+class Stop(Exception):
+    """Ends a fit within an epoch."""
+
+    every_batches = 2
+
+    def on_batch_end(self, trainer, epoch, batch, logs):
+        if epoch == 2:
+            raise self
+
+
+def trainers():
+    X, y = np.random.default_rng(0).normal(size=(20, 4)), np.arange(20) % 3
+    plateau = schedules.Warmup(2, schedules.ReduceOnPlateau(0.1, patience=1))
+    for optimizer in (SGD(schedules.OneCycle(0.1, 20, momentum=(0.5, 0.9), per="step")), Adam(plateau)):
+        trainer = Trainer(Network([4, 6, 3], output="softmax", seed=1), optimizer=optimizer, batch_size=4, seed=2)
+        own = [callbacks.EarlyStopping("loss", patience=2), callbacks.LearningRateLogger()]
+        with contextlib.suppress(Stop):
+            trainer.fit(X, y, epochs=3, callbacks=[*own, *([Stop()] if optimizer.rule == "sgd" else [])])
+        yield trainer
 
 
 def load_network(path):
     return mlpfast.load_network(path)
 
 
+def load_trainer(path):
+    return mlpfast.load_trainer(path)
+
+
 def originals(folder):
     """[(the bytes of a file, the function that loads it)], four of them."""
     files = []
-    for number, net in enumerate(networks()):
-        path = Path(folder) / str(number)
-        net.save(path, sync=False)
-        files.append((path.read_bytes(), load_network))
+    for load, things in ((load_network, networks()), (load_trainer, trainers())):
+        for thing in things:
+            path = Path(folder) / str(len(files))
+            thing.save(path, sync=False)
+            files.append((path.read_bytes(), load))
     return files
 
 
@@ -137,10 +162,15 @@ def attack(files, n, seed, path):
     return refused, loaded, wrong
 
 
+def workplace():
+    """A folder in memory, if there is one."""
+    return tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
+
+
 def main(n=200_000, seed=0):
     warnings.simplefilter("ignore", RuntimeWarning)  # NaN and infinity
     start = time.perf_counter()
-    with tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None) as folder:
+    with workplace() as folder:
         refused, loaded, wrong = attack(originals(folder), n, seed, Path(folder) / "damaged")
     print(f"{n} damaged files: {refused} refused, {loaded} loaded as they are, {len(wrong)} wrong, "
           f"{time.perf_counter() - start:.0f} s")
