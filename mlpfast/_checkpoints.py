@@ -47,7 +47,9 @@ def contents(trainer):
     names = list(net._named_parameters())
     texts = {**head("trainer"), "order": str(_core.ORDER_VERSION), **settings_texts(trainer)}
     tensors = dict(net._tensors())
-    parts: dict[str, Any] = {"state": trainer.state, "schedule": schedules.state_of(trainer.optimizer.lr)}
+    state = trainer.state
+    del state["chunk_rows"]  # a setting as well
+    parts: dict[str, Any] = {"state": state, "schedule": schedules.state_of(trainer.optimizer.lr)}
     parts["fit"] = {"epochs": fit.epochs, "ended": fit.ended, "done": fit.done, "data": fit.data}
     if fit.done:
         parts["fit"]["result"] = {name: fit.result[name] for name in RESULT}
@@ -144,6 +146,8 @@ def load_trainer(path, custom=None):
 
 def saved(file, texts, custom):
     order = texts.take("order").value(custom)
+    if type(order) is not int or order < 0:
+        raise ValueError(f"order must be a version, got {order!r:.80}")
     if order != _core.ORDER_VERSION:
         warnings.warn(
             f"{file.name} is of a version of mlpfast with another order of sums, {order} instead of "
@@ -157,7 +161,7 @@ def saved(file, texts, custom):
     if missing:
         raise ValueError(f"the setting 'trainer.{min(missing)}' is missing")
     trainer = made("trainer", lambda **given: Trainer(net, **given), settings)
-    state = read.values(texts.take("state"))
+    state = {**read.values(texts.take("state")), "chunk_rows": trainer.chunk_rows}
     schedule = read.values(texts.take("schedule"))
     parts = texts.take("fit")
     parts.take("begun")

@@ -16,12 +16,66 @@ import numpy as np
 
 from . import activations
 from ._safetensors import File, pieces, write
-from ._texts import Tree, described, from_caller, made, put
+from ._texts import Tree, described, from_caller, made, put, value_of
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
 VERSION = 1
 OF_TRAINERS = ("trainer", "state", "schedule", "fit", "history", "callbacks", "order")  # beginnings of names
+
+
+def summary(path):
+    """What a file holds, as text. Functions of Python that it names need not be there."""
+    with opened(path) as (file, texts):
+        stand_ins = _StandIns()
+        net = network_of(file, texts, stand_ins)
+        n = sum(np.prod(shape, dtype=np.int64) * dtype.itemsize for dtype, shape, *_ in file.tensors.values())
+        lines = [net.summary(), *_tensors(file)]
+        if net.input_transform is not None:
+            lines.append("inputs are standardized by (x - mean) / scale")
+        if texts.text == "trainer":
+            lines += _of_training(texts)
+        kind = "a network" if texts.text == "network" else "a Trainer and its network"
+        asked = f", with Python functions of your own: {', '.join(sorted(stand_ins.asked))}" if stand_ins.asked else ""
+        return "\n".join([*lines, f"{kind}, format version {VERSION}, {n:,} bytes of numbers{asked}"])
+
+
+def _tensors(file):
+    """A line for each tensor of the network."""
+    names = [name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS]
+    width = max(map(len, names))
+    return [f"{name:<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in sorted(names)]
+
+
+class _StandIns(dict):
+    """Custom activations of any name, which cannot be called."""
+
+    def __init__(self):
+        self.asked = set()
+
+    def __contains__(self, name):
+        return True
+
+    def __getitem__(self, name):
+        self.asked.add(name)
+        return activations.Custom(_no_function, _no_function, name=name)
+
+
+def _no_function(*_):
+    raise RuntimeError("a file names functions only")
+
+
+def _of_training(texts):
+    """The settings and counts of a Trainer, a line each."""
+    training, state, fit = texts.take("trainer"), texts.take("state"), texts.take("fit")
+
+    def line(tree):
+        own = [f"{name} {value_of(tree.below[name].text)}" for name in tree.below if tree.below[name].text is not None]
+        return ", ".join(own)
+
+    done = f"{fit.take('epochs').text} of its last fit" if "epochs" in fit.below else ""
+    counts = f"epoch {state.take('epoch').text} ({done}), step {state.take('steps').text}"
+    return [f"trained with {line(training)}", counts]
 
 
 # ---- Networks ----

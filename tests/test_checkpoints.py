@@ -332,7 +332,7 @@ def test_a_file_of_other_layers_data_or_callbacks_is_refused(tmp_path):
     trainer = make()
     for given, message in (
         ({"X": X, "y": y, "validation_split": 0.2, "callbacks": own}, "rows is 48 there and 49 here"),
-        ({"validation_split": None, "callbacks": own}, "rows is 48 there and 60 here, validation_rows is 12 there and 0"),
+        ({"validation_split": None, "callbacks": own}, "rows is 48 there and 60 here, validation_rows is 12 there"),
         ({"callbacks": own, "accumulate": 2}, "accumulate is 1 there"),
         ({"callbacks": own, "sample_weight": np.ones(60)}, "weighted is False there and True here"),
         ({}, r"callbacks are EarlyStopping\(.*\) there and none here"),
