@@ -27,7 +27,7 @@ DTYPES = {
 NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
 MOST_HEADER = 2**20  # bytes; some ten thousand layers
 DEPTH = 3  # of the header's brackets
-AT_ONCE = 2**20  # bytes that are copied at a time, few enough to stay in the cache
+AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
 
 
 # ---- Writing ----
@@ -56,14 +56,19 @@ def pieces(tensors, metadata):
 
 
 def _numbers(array):
+    """The bytes of an array; a buffer is valid until the next."""
     array = array.reshape(1) if array.ndim == 0 else array
+    dtype = array.dtype.newbyteorder("<")
     if array.size == 0:
         return
-    rows = max(1, AT_ONCE // max(1, array[0].nbytes))
-    if array.flags.c_contiguous and array.dtype == array.dtype.newbyteorder("<"):
-        rows = len(array)
+    if array.flags.c_contiguous and array.dtype == dtype:
+        yield array.reshape(-1).view(np.uint8).data
+        return
+    rows = max(1, AT_ONCE // array[0].nbytes)
+    buffer = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
     for first in range(0, len(array), rows):
-        part = np.ascontiguousarray(array[first : first + rows], array.dtype.newbyteorder("<"))
+        part = buffer[: len(array) - first]
+        part[...] = array[first : first + rows]
         yield part.reshape(-1).view(np.uint8).data
 
 
