@@ -24,9 +24,11 @@ DTYPES = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "F16": "<f2", "U32": "<u4", "I32": "<i4",
     "F32": "<f4", "U64": "<u8", "I64": "<i8", "F64": "<f8",
 }
-NAMES = {np.dtype(dtype): name for name, dtype in DTYPES.items()}
+KINDS = {name: np.dtype(dtype) for name, dtype in DTYPES.items()}
+NAMES = {kind: name for name, kind in KINDS.items()}
 MOST_HEADER = 2**20  # bytes; some ten thousand layers
 DEPTH = 3  # of the header's brackets
+BEGINNING = 2**16  # bytes that are read first, all of a small file
 AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
 
 
@@ -138,6 +140,7 @@ class File:
         self.name = repr(os.fspath(path))
         self._file = open(path, "rb", buffering=0)
         try:
+            self._beginning = self._file.read(BEGINNING)
             self._start, self.metadata, self.tensors = self._header()
         except BaseException:
             self._file.close()
@@ -156,22 +159,27 @@ class File:
         size = os.fstat(self._file.fileno()).st_size
         if size < 8:
             raise self.wrong(f"is no safetensors file: it needs at least 8 bytes, has {size}")
-        length = int.from_bytes(self._bytes(8), "little")
+        length = int.from_bytes(self._bytes(0, 8), "little")
         if length > MOST_HEADER:
             raise self.wrong(f"its header must have at most {MOST_HEADER} bytes, is said to have {length}")
         if 8 + length > size:
             raise self.wrong(f"is truncated: the header ends at byte {8 + length}, the file at {size}")
         try:
-            return 8 + length, *checked(parsed(self._bytes(length)), size - 8 - length)
+            return 8 + length, *checked(parsed(self._bytes(8, length)), size - 8 - length)
         except ValueError as error:
             raise self.wrong(error) from None
 
-    def _bytes(self, n):
+    def _bytes(self, at, n):
         data = bytearray(n)
-        self._fill(memoryview(data))
+        self._fill(at, memoryview(data))
         return bytes(data)
 
-    def _fill(self, buffer):
+    def _fill(self, at, buffer):
+        """buffer = the bytes of the file from `at` on."""
+        if at + len(buffer) <= len(self._beginning):
+            buffer[:] = self._beginning[at : at + len(buffer)]
+            return
+        self._file.seek(at)
         while buffer:
             n = self._file.readinto(buffer)
             if not n:
@@ -183,14 +191,15 @@ class File:
         dtype, _shape, begin, end = self.tensors[name]
         if begin == end:
             return
-        self._file.seek(self._start + begin)
+        at = self._start + begin
         if array.flags.c_contiguous and array.dtype == dtype and dtype.kind != "b":
-            return self._fill(array.reshape(-1).view(np.uint8).data)
+            return self._fill(at, array.reshape(-1).view(np.uint8).data)
         rows = max(1, AT_ONCE // (array[0].size * dtype.itemsize))
         buffer = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
         for first in range(0, len(array), rows):
             part = buffer[: len(array) - first]
-            self._fill(part.reshape(-1).view(np.uint8).data)
+            self._fill(at, part.reshape(-1).view(np.uint8).data)
+            at += part.nbytes
             if dtype.kind == "b" and part.view(np.uint8).max() > 1:
                 raise self.wrong(f"tensor {name!r} must hold bytes 0 and 1, got {part.view(np.uint8).max()}")
             array[first : first + len(part)] = part
@@ -279,7 +288,7 @@ def _tensor(what, entry):
     if len(shape) > 32:
         raise ValueError(f"{what} must have at most 32 dimensions, has {len(shape)}")
     begin, end = offsets
-    kind = np.dtype(DTYPES[dtype])
+    kind = KINDS[dtype]
     if math.prod(shape) * kind.itemsize != end - begin:
         raise ValueError(f"{what} of shape {shape} and dtype {dtype} does not have {end - begin} bytes")
     return kind, tuple(shape), begin, end

@@ -57,6 +57,8 @@ def value_of(given):
     """The value of a text; ValueError if it is not the one that `text` gives."""
     if given in WORDS:
         return WORDS[given]
+    if given[:1].isalpha():  # a name, the usual case
+        return given
     if WHOLE.fullmatch(given):
         value = int(given)
     elif REAL.fullmatch(given):

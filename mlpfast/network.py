@@ -60,8 +60,7 @@ class Network(Closed):
         input_dropout=0.0,
         input_noise=0.0,
     ):
-        if "_core" in vars(self):
-            raise RuntimeError("a Network is made once: its Trainers hold on to its parameters")
+        self._made_once()
         inits = [initializers.checked("init", init)] * 2
         if output_init is not None:
             inits[1] = initializers.checked("output_init", output_init)
@@ -71,6 +70,10 @@ class Network(Closed):
                    input_dropout=input_dropout, input_noise=input_noise)
         self._draw(inits, bias_init)
         self._attach()  # at the end, so that an error leaves the Layers unattached
+
+    def _made_once(self):
+        if "_core" in vars(self):
+            raise RuntimeError("a Network is made once: its Trainers hold on to its parameters")
 
     def _make(self, layers, input_transform=None, **settings):
         """Everything but the values of the parameters, which are zero. settings: as in SETTINGS."""
@@ -119,6 +122,7 @@ class Network(Closed):
 
     def _restore(self, layers, settings):
         """settings: also input_transform."""
+        self._made_once()
         self._make(_checked_chain(layers), **settings)
         self._attach()
         if type(self) is Network:
