@@ -239,8 +239,8 @@ def read_parameters(file, net, others):
     into = {**net._named_parameters(), **others}
     for name, array in into.items():
         check_tensor(file, name, array.dtype, array.shape)
-    unknown = file.tensors.keys() - into.keys() - net._tensors().keys()
-    if unknown:
+    unknown = file.tensors.keys() - into.keys()
+    if unknown and (unknown := unknown - net._tensors().keys()):
         raise ValueError(f"unknown tensor {min(unknown)!r:.80}")
     for name, array in into.items():
         file.read_into(name, array)
