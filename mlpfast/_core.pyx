@@ -734,7 +734,7 @@ cdef class Trainer:
     cdef Custom custom                 # of the loss, or None
     cdef int64_t batch_size
     cdef Workspace labels, gradients
-    cdef readonly object interrupted   # result of the epoch's minibatches done, where a signal has stopped it; or None
+    cdef readonly object counted       # result of the last call of epoch, also where a signal has stopped it
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.gradients = network, Workspace(), Workspace()
@@ -916,7 +916,7 @@ cdef class Trainer:
             status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
                                           &state)
         self.network.end_training()
-        self.interrupted = result if status == MLP_INTERRUPTED else None
+        self.counted = result
         raise_status(status, caught)
         return status_name(status), result
 

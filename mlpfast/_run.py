@@ -61,9 +61,8 @@ class Run:
         return self.fit.done, self.fit.result if self.fit.done else None
 
     def is_at(self, result):
-        """What the core has counted of the epoch so far, for files; None if it has not been called."""
-        if result is not None:
-            self.fit.done, self.fit.result = result["minibatches"], result
+        """What the core has counted of the epoch so far, for files."""
+        self.fit.done, self.fit.result = result["minibatches"], result
 
     def strides(self):
         """The present every_batches of each callback that is watching."""

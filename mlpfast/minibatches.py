@@ -60,10 +60,12 @@ class MinibatchLoop(Loop):
             if done:
                 settings = trainer._settings(self)  # a callback may have changed them
             first, done = done, run.next_stop(done, rows.batches)
+            steps = trainer._core.steps
             try:
                 failure, result = _some_minibatches(trainer, settings, rows, order, first, done - first, result)
             except BaseException:
-                run.is_at(trainer._core.interrupted)
+                if trainer._core.steps != steps:  # a signal has come within the core, or just behind
+                    run.is_at(trainer._core.counted)
                 raise
             run.is_at(result)
             if failure is not None:
