@@ -37,7 +37,8 @@ MADE = [
     losses.Loss("hinge"), *(kind() for kind in losses.WITH_PARAMETERS.values()), losses.Custom(np.sin, np.cos),
     activations.Activation("relu"), *(kind() for kind in activations.WITH_PARAMETERS.values()),
     activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1), callbacks.Checkpoint("run"),
-    callbacks.TimeLimit(1.0), callbacks.LearningRateLogger(), TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),
+    callbacks.TimeLimit(1.0), callbacks.LearningRateLogger(),
+    TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),
 ]
 
 
