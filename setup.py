@@ -1,7 +1,8 @@
 """Builds the binding, a module for each mlpfast/*.pyx. The C core in csrc/ is linked into mlpfast._core alone.
 
-Environment: CC and CFLAGS as usual; MLPFAST_OPENMP=0 builds without threads; MLPFAST_WERROR=1 makes
-warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
+Environment: CC and CFLAGS as usual. MLPFAST_OPENMP=0 builds without threads, and with MLPFAST_THREADS=1 besides with
+threads that are not OpenMP's, as a compiler without OpenMP does. MLPFAST_WERROR=1 makes warnings in csrc/ errors;
+MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
 
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
@@ -27,6 +28,7 @@ CORE = dict(re.findall(r"^(\w+) = (.*)$", Path("csrc/core.mk").read_text(), re.M
 CORE_FLAGS = [*CORE["CORE_FLAGS"].split(), "-g0"]
 # -O1: at -O3 Cython's C takes three times as long to compile, and no call gets faster.
 BINDING_FLAGS = ["-std=c11", "-O1", "-fvisibility=hidden", "-g0", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+OPENMP, PTHREADS = CORE["OPENMP"].split(), CORE["PTHREADS"].split()
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
 C11_PROGRAM = "#include <math.h>\n_Static_assert(sizeof(float) == 4, \"\");\nint main(void) { return 0; }\n"
@@ -42,8 +44,8 @@ class BuildModules(build_ext):
         if not self.can_link(C11_PROGRAM, CORE_FLAGS):
             command = self.compiler.compiler[0]
             raise SystemExit(f"mlpfast needs a C11 compiler (GCC or clang), but `{command}` does not work.")
-        openmp = self.openmp_flags()
-        core_flags = CORE_FLAGS + openmp
+        threads = self.thread_flags()
+        core_flags = CORE_FLAGS + threads
         if os.environ.get("MLPFAST_WERROR", "0") == "1":
             core_flags = core_flags + CORE["CORE_WARNINGS"].split()
         if os.environ.get("MLPFAST_POISON", "0") == "1":
@@ -61,7 +63,7 @@ class BuildModules(build_ext):
             self.compiler.link_shared_object(
                 [objects[source] for source in sources],
                 self.get_ext_fullpath(module.name),
-                extra_postargs=[*openmp, "-lm"],
+                extra_postargs=[*threads, "-lm"],
             )
 
     def compiled(self, source, flags, include_dirs, folder, version):
@@ -77,14 +79,14 @@ class BuildModules(build_ext):
             command.write_text(wanted)
         return made
 
-    def openmp_flags(self):
+    def thread_flags(self):
         if os.environ.get("MLPFAST_OPENMP", "1") == "0":
-            return []
-        if self.can_link(OPENMP_PROGRAM, ["-fopenmp"]):
-            return ["-fopenmp"]
+            return PTHREADS if os.environ.get("MLPFAST_THREADS", "0") == "1" else []
+        if self.can_link(OPENMP_PROGRAM, OPENMP):
+            return OPENMP
         command = self.compiler.compiler[0]
-        print(f"mlpfast is built without threads: `{command}` has no working -fopenmp.", flush=True)
-        return []
+        print(f"mlpfast is built with pthreads: `{command}` has no working -fopenmp.", flush=True)
+        return PTHREADS
 
     def can_link(self, program, flags):
         """Whether the compiler turns `program` into an executable; what it says about it stays hidden."""

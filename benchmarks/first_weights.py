@@ -22,7 +22,7 @@ from . import report
 from .peers import at_least_one, some_of
 
 RELU_KIN = {"relu", "leaky_relu", "prelu", "elu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "hard_swish"}
-FORMER = ("he_normal", "xavier_normal")  # for activations like relu; for outputs and others. Biases were zero
+FORMER = ("he_normal", "xavier_normal")  # for relu and its kin; for all others and outputs. Biases were zero
 STARTS = {
     "torch": lambda activation: {"init": "torch"},
     "glorot": lambda activation: {"init": "xavier_uniform"},
@@ -34,7 +34,7 @@ STARTS = {
 OTHERS = [name for name in STARTS if name != "auto"]
 OPTIMIZERS = {"Adam": partial(mlpfast.Adam, lr=1e-3), "SGD": partial(mlpfast.SGD, lr=0.01, momentum=0.9)}
 EPOCHS = (20, 60)
-FIRST_SEED = 100  # smaller ones served to find the rule of "auto"
+FIRST_SEED = 100  # smaller seeds were used to find the rule of "auto"
 
 # ---- Tables: functions of (rng, seed) -> X (n, n_in), y (n,)
 

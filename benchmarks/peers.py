@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mlpfast.datasets import load_mnist
 
-from . import machine, report, serving, sweep, threads, training
+from . import machine, neighbours, report, serving, sweep, threads, training
 from .accuracy import time_to_accuracy
 from .cases import CASES
 from .contenders import makers
@@ -24,6 +24,7 @@ SECTIONS = {  # in the order of the report
     "accuracy": time_to_accuracy,
     "threads": threads.counts,
     "sharing": threads.sharing,
+    "neighbours": neighbours.neighbours,
     "sweep": sweep.sweep,
 }
 

@@ -122,7 +122,7 @@ def step_call(settings):
     section = Section("step call", "Trainer.step on one ready minibatch, one thread", columns)
     for case in settings.chosen(["tiny", "digits", "mnist"]):
         settings.say(f"step call: {case.name}")
-        problem = Problem.random(case, settings.minibatches(case), lr=1e-6)  # small: one minibatch is repeated
+        problem = Problem.random(case, settings.minibatches(case), lr=1e-6)  # small, since one minibatch is repeated
         contenders = {"step": StepCalls(problem), "fit": Mlpfast(problem, threads=1)}
         times = race(problem, contenders, settings.rounds, threads=1)
         step = times.us["step"] * problem.steps  # a call is one step, not an epoch

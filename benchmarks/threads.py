@@ -45,7 +45,7 @@ def counts(settings):
 
 # ---- Two at once ----
 
-CASE, THREADS = CASES["mnist"], 2  # threads of each of two processes
+CASE, THREADS = CASES["mnist"], 2  # two processes with two threads each
 
 
 def sharing(settings):

@@ -14,10 +14,10 @@ from .cases import Case
 from .settings import cores
 
 # Waiting threads of other libraries spin for a while (OpenBLAS for some 30 ms). So a turn starts with at least this
-# much # untimed work: then they are idle, and the caches hold the data of this turn.
+# much untimed work: then they are idle, and the caches hold the data of this turn.
 WARM_SECONDS = 0.05
 LEAST_SECONDS = 0.05  # of timed work in a turn
-MOST_CALLS = 20_000   # of single calls timed in a turn
+MOST_CALLS = 20_000   # most single calls timed in a turn
 
 
 class AllCores:

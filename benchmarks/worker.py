@@ -1,6 +1,7 @@
-"""The child processes of threads.py.
+"""The child processes of threads.py and neighbours.py.
 
     train CASE THREADS EPOCHS    prints "ready", waits for a line, trains, prints the seconds it took
+    forever                      prints "ready" and trains until it is killed
     idle                         trains, then prints the CPU usage of an idle second, as a fraction of a core
 """
 
@@ -30,5 +31,14 @@ def idle():
     print((time.process_time() - used) / (time.perf_counter() - start))
 
 
+def forever():
+    from .neighbours import EPOCH, our_training
+
+    work = our_training(EPOCH, None)
+    print("ready", flush=True)
+    while True:
+        work()
+
+
 if __name__ == "__main__":
-    {"train": train, "idle": idle}[sys.argv[1]](*sys.argv[2:])
+    {"train": train, "forever": forever, "idle": idle}[sys.argv[1]](*sys.argv[2:])

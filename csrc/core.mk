@@ -4,4 +4,8 @@ CORE_SOURCES = *.c isa/*.c
 
 # -ffp-contract=off: fused multiply-adds are written out, the compiler may neither make nor split any.
 CORE_FLAGS = -std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden
+# Where helper threads come from, one of these or neither:
+OPENMP = -fopenmp
+PTHREADS = -pthread -DMLP_PTHREADS
+
 CORE_WARNINGS = -Wall -Wextra -Wconversion -Werror

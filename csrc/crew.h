@@ -1,5 +1,5 @@
 // Threads: a caller does its work in phases of parts; helpers take parts of it if they are there. The caller waits for a
-// helper only while that one holds a part. crew.c is the only file that knows where threads come from.
+// helper only while that one holds a part.
 #ifndef MLP_CREW_H
 #define MLP_CREW_H
 
@@ -22,11 +22,16 @@ typedef struct {
     int most;        // parts that memory was reserved for
     int parts;       // into which phases are cut from now on
     mlp_slot *slot;  // where helpers look for parts; NULL: none will come
+    double seconds;  // that the whole call would take one thread, about
+    double began;    // when it began to work alone
+    double posted, waited;  // of the last phase: when, or 0; seconds that the caller waited for helpers
+    int computed;           // and how many of its parts the caller computed
     mlp_fpmode callers_mode;
 } mlp_call;
 
-// The caller enters the core's floating-point mode; helpers are in it. parts: at most, from mlp_crew_size.
-void mlp_call_begin(mlp_call *call, int parts);
+// The caller enters the core's floating-point mode; helpers are in it. parts: at most, from mlp_crew_size. flops: of the
+// whole call, about; INFINITY if it is long.
+void mlp_call_begin(mlp_call *call, int parts, double flops);
 // Looks again which helpers are there: sets call->parts.
 void mlp_call_refresh(mlp_call *call);
 // Computes all parts of a phase, and returns when they are done.
@@ -38,19 +43,12 @@ void mlp_call_end(mlp_call *call);
 // processors, unless that was allowed. The bound is the largest possible value for the same arguments.
 int mlp_crew_bound(int asked, double flops_per_phase);
 int mlp_crew_size(int asked, double flops_per_phase);
-
-// A monotonic clock.
-double mlp_seconds(void);
-
-// The number of forks between the process that loaded the library and this one.
-int mlp_forks(void);
-// This thread, and the one that a forked child has of its parent's, as numbers that other threads do not have; 0: none.
-unsigned long mlp_this_thread(void);
-unsigned long mlp_survivor(void);
-
-// Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take it.
-void mlp_lock(int *lock);
-void mlp_unlock(int *lock);
+// The largest size for asked = 0, as the processors were last counted.
+int mlp_crew_limit(void);
+// What is left of so many parts where that many other callers are at work: they divide the processors.
+int mlp_crew_share(int parts, int others);
+// Whether mlp_allow_oversubscription has been called: phases are cut into all parts, whoever is there.
+int mlp_crew_oversubscribes(void);
 
 // Part `number` of 0..n-1 cut into `of` parts: [*begin, *end), contiguous, in whole units but for the last.
 static inline void mlp_share(mlp_part part, int64_t n, int64_t unit, int64_t *begin, int64_t *end) {

@@ -147,12 +147,16 @@ typedef struct {
     // delta = a * (delta - sum_j delta_j a_j). scratch: scratch_bytes(1, n).
     void (*softmax_forward)(void *a, const void *z, int64_t rows, int64_t n, void *scratch);
     void (*softmax_backward)(void *delta, const void *a, int64_t rows, int64_t n, void *scratch);
+    // The activations of blocks of columns, in place on a (rows, n). scratch: scratch_bytes(1, n).
+    void (*activate_blocks)(void *a, const mlp_output_block *blocks, int64_t n_blocks, int64_t rows, int64_t n,
+                            void *scratch);
 
     // Loss and its derivative in one pass over `rows` rows. With MLP_OF_Z, out (rows, n) is z_L and delta becomes
     // d loss / d z_L; otherwise they are a_L and d loss / d a_L. `output` is the activation of the output layer. delta
     // may be out, or NULL if only the loss is needed. truth holds the rows' targets and the weights that multiply loss
     // and delta. Outputs: row_loss (rows), weighted, and row_correct (rows), the unweighted fraction of a row's labels
-    // that are right (see mlp_result). Returns 0 if a loss is not finite. scratch: scratch_bytes(1, n).
+    // that are right (see mlp_result). Returns 0 if a loss is not finite. scratch: scratch_bytes(1, n). target_cols is
+    // at most n. Not for losses with MLP_JOINS.
     int (*loss)(void *delta, double *row_loss, double *row_correct, const void *out, mlp_loss loss,
                 mlp_activation output, const mlp_truth *truth, int64_t rows, int64_t n, void *scratch);
 

@@ -7,17 +7,22 @@
 #include <string.h>
 
 mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
-    if (data->n < 0 || data->y_bytes < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
+    if (data->n < 0 || data->y_bytes < 0 || data->target_cols < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
     if (!(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
     if ((unsigned)data->x_type > MLP_UINT8) return MLP_BAD_ARGUMENT;
     size_t bytes = 0;
     mlp_reserve(&bytes, data->n, net->widest, sizeof(double));
     mlp_reserve(&bytes, data->n, data->y_bytes, 1);
+    mlp_reserve(&bytes, data->n, data->target_cols, sizeof(double));
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     for (int64_t i = 0; data->x_rows && i < data->n; i++) {
         if (data->x_rows[i] < 0 || data->x_rows[i] >= data->n_x) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
+}
+
+int64_t mlp_target_columns(const mlp_network *net, const mlp_data *data) {
+    return data->target_cols ? data->target_cols : net->layers[net->n_layers - 1].spec.n_out;
 }
 
 static int copies_x(const mlp_examples *from) {
@@ -27,16 +32,16 @@ static int copies_x(const mlp_examples *from) {
 
 mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
     const mlp_data *data = from->data;
-    int64_t real = (int64_t)mlp_size_of(from->net->dtype);
-    int64_t n_out = from->net->layers[from->net->n_layers - 1].spec.n_out;
+    int64_t real = (int64_t)mlp_size_of(from->net->dtype), cols = mlp_target_columns(from->net, data);
     mlp_row_bytes of = {{0}};
     if (copies_x(from)) of.bytes[MLP_ROWS_X] = from->net->layers[0].spec.n_in * real;
     if (!from->order) return of;
     if (data->x_rows) of.bytes[MLP_ROWS_X_INDEX] = sizeof *data->x_rows;
     if (data->labels) of.bytes[MLP_ROWS_LABELS] = sizeof *data->labels;
-    if (data->targets) of.bytes[MLP_ROWS_TARGETS] = n_out * real;
+    if (data->targets) of.bytes[MLP_ROWS_TARGETS] = cols * real;
     if (data->y) of.bytes[MLP_ROWS_Y] = data->y_bytes;
     if (data->weights) of.bytes[MLP_ROWS_WEIGHTS] = real;
+    if (data->entry_weights) of.bytes[MLP_ROWS_ENTRY_WEIGHTS] = cols * real;
     return of;
 }
 
@@ -46,15 +51,17 @@ typedef struct {
 } sources;
 
 static sources sources_of(const mlp_data *data) {
-    return (sources){{data->X, data->x_rows, data->labels, data->targets, data->y, data->weights}};
+    return (sources){{data->X, data->x_rows, data->labels, data->targets, data->y, data->weights,
+                      data->entry_weights}};
 }
 
 mlp_truth mlp_truth_from(const mlp_network *net, const mlp_truth *truth, int64_t i0) {
-    int64_t n_out = net->layers[net->n_layers - 1].spec.n_out;
-    mlp_truth from = {.one_hot = truth->one_hot};
+    int64_t cols = truth->target_cols;
+    mlp_truth from = {.one_hot = truth->one_hot, .target_cols = cols};
     if (truth->labels) from.labels = truth->labels + i0;
-    if (truth->targets) from.targets = mlp_row(truth->targets, net->dtype, i0, n_out);
+    if (truth->targets) from.targets = mlp_row(truth->targets, net->dtype, i0, cols);
     if (truth->weights) from.weights = mlp_row(truth->weights, net->dtype, i0, 1);
+    if (truth->entry_weights) from.entry_weights = mlp_row(truth->entry_weights, net->dtype, i0, cols);
     return from;
 }
 
@@ -62,14 +69,17 @@ void mlp_minibatch_at(mlp_minibatch *m, const mlp_examples *from, int64_t first,
                       const mlp_row_buffers *buffers) {
     const mlp_data *data = from->data;
     void *const *array = buffers->array;
+    int64_t cols = mlp_target_columns(from->net, data);
     m->first = first, m->rows = rows, m->buffers = buffers;
     m->x = array[MLP_ROWS_X];
     if (!copies_x(from)) m->x = mlp_row(data->X, data->x_type, first, from->net->layers[0].spec.n_in);
     if (from->order) {
         m->truth = (mlp_truth){.labels = array[MLP_ROWS_LABELS], .targets = array[MLP_ROWS_TARGETS],
-                               .y = array[MLP_ROWS_Y], .weights = array[MLP_ROWS_WEIGHTS], .one_hot = data->one_hot};
+                               .y = array[MLP_ROWS_Y], .weights = array[MLP_ROWS_WEIGHTS], .one_hot = data->one_hot,
+                               .entry_weights = array[MLP_ROWS_ENTRY_WEIGHTS], .target_cols = cols};
     } else {
-        const mlp_truth all = {data->labels, data->targets, NULL, data->weights, data->one_hot};
+        const mlp_truth all = {.labels = data->labels, .targets = data->targets, .weights = data->weights,
+                               .one_hot = data->one_hot, .entry_weights = data->entry_weights, .target_cols = cols};
         m->truth = mlp_truth_from(from->net, &all, first);
         if (data->y) m->truth.y = (const char *)data->y + (size_t)first * (size_t)data->y_bytes;
     }

@@ -8,6 +8,9 @@
 // MLP_BAD_ARGUMENT or MLP_TOO_LARGE unless rows can be gathered from data.
 mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data);
 
+// The columns of data's targets.
+int64_t mlp_target_columns(const mlp_network *net, const mlp_data *data);
+
 // The examples of a pass over data.
 typedef struct {
     const mlp_network *net;
@@ -18,7 +21,8 @@ typedef struct {
 } mlp_examples;
 
 // The arrays that are gathered; MLP_ROWS_X_INDEX is x_rows of mlp_data.
-enum { MLP_ROWS_X, MLP_ROWS_X_INDEX, MLP_ROWS_LABELS, MLP_ROWS_TARGETS, MLP_ROWS_Y, MLP_ROWS_WEIGHTS, MLP_ROW_ARRAYS };
+enum { MLP_ROWS_X, MLP_ROWS_X_INDEX, MLP_ROWS_LABELS, MLP_ROWS_TARGETS, MLP_ROWS_Y, MLP_ROWS_WEIGHTS,
+       MLP_ROWS_ENTRY_WEIGHTS, MLP_ROW_ARRAYS };
 
 typedef struct {
     int64_t bytes[MLP_ROW_ARRAYS];  // bytes per row; 0 if rows are read in place

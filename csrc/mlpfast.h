@@ -45,9 +45,11 @@ typedef struct {
 // What a loss reads besides the outputs, for the rows of a minibatch in order. Fields as in mlp_data.
 typedef struct {
     const int32_t *labels;  // (rows), or NULL
-    const void *targets;    // (rows, n_out), or NULL
+    const void *targets;    // (rows, target_cols), or NULL
     const void *y;          // (rows, y_bytes of mlp_data), or NULL
     const void *weights;    // (rows), or NULL for all 1
+    const void *entry_weights;  // (rows, target_cols), or NULL
+    int64_t target_cols;    // 0: n_out
     int one_hot;
 } mlp_truth;
 
@@ -61,11 +63,33 @@ typedef struct {
     void *self;
 } mlp_custom_loss;
 
+// Some of the last layer's outputs, [first, first + count), and their activation, with its alpha if it has one. The
+// activation is neither learned nor custom.
+typedef struct {
+    int64_t first, count;
+    mlp_activation activation;
+    double alpha;
+} mlp_output_block;
+
+// A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns from
+// y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks may
+// share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
+typedef struct {
+    mlp_output_block of;
+    int64_t y_first;
+    double factor;
+    mlp_loss_kind kind;
+    double parameter, label_smoothing;  // as in mlp_loss
+} mlp_loss_block;
+
 typedef struct {
     mlp_loss_kind kind;
     double parameter;        // d of HUBER, q of QUANTILE
     double label_smoothing;  // e of CROSS_ENTROPY, y becomes (1 - e) y + e / n_out, and BINARY_CROSS_ENTROPY, e / 2
     mlp_custom_loss custom;  // of CUSTOM_LOSS
+    // (n_blocks) of PER_OUTPUT, each output in one of them, in the order of the outputs. Not copied: they must stay.
+    const mlp_loss_block *blocks;
+    int64_t n_blocks;
 } mlp_loss;
 
 // ---- The machine ----
@@ -76,12 +100,13 @@ mlp_status mlp_select_isa(const char *name);
 const char *mlp_isa(void);                // the name of the kernels in use
 const char *mlp_isa_available(int i);     // the i-th name that this machine supports, best first; NULL past the last
 const char *mlp_compiler(void);           // the compiler that built this library, e.g. "gcc 12.2.0"
-int mlp_has_openmp(void);
+const char *mlp_threading(void);           // where helper threads come from: "openmp", "pthreads" or "none"
 int mlp_processors(void);                 // processors this process may use, by its affinity mask and CPU quota
 int mlp_max_threads(void);                // the same, limited by OMP_NUM_THREADS
 
-// With a nonzero argument, calls may use more threads than there are processors, for tests. By default they do not,
-// since such threads only wait for each other.
+// For tests. With a nonzero argument, calls may use more threads than there are processors, also for little work, and
+// their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only wait
+// for each other.
 void mlp_allow_oversubscription(int allowed);
 
 // The peak rate in floating-point operations per second: fused multiply-adds on `threads` threads together, the best of
@@ -101,6 +126,11 @@ typedef struct {
     double l1, l2;                 // penalties of W, in addition to those of mlp_settings
     int has_mask;                  // W has a mask, see mlp_network_mask
     mlp_custom_activation custom;  // of MLP_CUSTOM_ACTIVATION
+    int may_drop;                  // with dropout 0: it may be set to another value later
+    // Of the last layer, with MLP_IDENTITY: the activations of parts of the outputs, copied; or NULL. Predictions have
+    // them; of the losses only PER_OUTPUT goes with them.
+    const mlp_output_block *blocks;
+    int64_t n_blocks;
 } mlp_layer_spec;
 
 typedef struct mlp_network mlp_network;
@@ -119,7 +149,12 @@ int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from
 void *mlp_network_mask(const mlp_network *net, int layer);
 void *mlp_network_bias(const mlp_network *net, int layer);      // (n_out), NULL without a bias
 void *mlp_network_slopes(const mlp_network *net, int layer);    // of MLP_PRELU (n_out), or (1) if shared; else NULL
-void mlp_network_set_trainable(mlp_network *net, int layer, int trainable);  // between calls
+// These may be called between calls. The dropout of a layer may be set if it had one when the network was made, or
+// may_drop. Factors of the learning rate, each >= 0 and 1 at first: that of a layer, and of_bias times that for its b.
+void mlp_network_set_trainable(mlp_network *net, int layer, int trainable);
+mlp_status mlp_network_set_dropout(mlp_network *net, int layer, double dropout);
+mlp_status mlp_network_set_l2(mlp_network *net, int layer, double l2);
+mlp_status mlp_network_set_lr_factors(mlp_network *net, int layer, double of_layer, double of_bias);
 // The lowest layer with a parameter that is NaN or infinite, or -1.
 int mlp_network_first_not_finite(const mlp_network *net);
 // Size of all parameters, which are one block that starts at the weights of layer 0.
@@ -135,12 +170,17 @@ typedef struct {
     mlp_dtype x_type;    // MLP_UINT8 rows are multiplied by x_scale as they are read
     double x_scale;
     const int32_t *labels;   // (n) class numbers in 0 .. n_out-1, or NULL
-    const void *targets;     // (n, n_out) of the network's dtype, or NULL
+    const void *targets;     // (n, target_cols) of the network's dtype, or NULL
     int one_hot;             // each row of targets has a single 1: the class is that of the largest output
     const void *weights;     // (n) sample weights of the network's dtype, or NULL for all 1
     int64_t n;
     double mean_weight;      // the gradient of a minibatch of B rows is divided by B mean_weight; 0: by its sum of
                              // weights
+    int64_t target_cols;     // 0: n_out
+    // (n, target_cols) of the network's dtype, or NULL: the weight of each entry of targets, for losses with
+    // MLP_BY_ENTRY. It multiplies the entry's part of the loss and its derivative, in place of `weights`, which must be
+    // there and hold the mean of each row. Where it is 0, the target may be anything.
+    const void *entry_weights;
     const void *y;           // (n) rows of y_bytes bytes each, passed to a custom loss; or NULL
     int64_t y_bytes;
     const int64_t *x_rows;   // (n) the row of X, in 0 .. n_x-1, of each example; or NULL for 0..n-1
@@ -179,7 +219,7 @@ typedef struct {
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that was not finite
 } mlp_result;
 
-// The loss over all of data. Not for MLP_CUSTOM_LOSS, which may depend on several rows together. threads and workspace
+// The loss over all of data. Not for MLP_CUSTOM_LOSS and losses with MLP_JOINS, which depend on several rows together. threads and workspace
 // as in mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
@@ -192,6 +232,7 @@ typedef struct {
     double momentum;
     int nesterov;
     double beta1, beta2, epsilon;
+    double shrink, grow, least_step, most_step;  // of RPROP, whose lr is the first step
     double weight_decay;  // decoupled: each step subtracts lr weight_decay W
     double clip_value;    // clips each element of the gradient to [-clip_value, clip_value]; 0: off
     double clip_norm;     // clips the 2-norm of the whole gradient; 0: off
@@ -246,6 +287,9 @@ typedef struct {
     int64_t first, count;            // minibatches [first, first + count) of the epoch, or as many of them as there are
     int64_t batch_size;              // 0: that of the trainer
     const double *rates, *momenta;   // of each of these minibatches, as for mlp_train_epoch; or NULL
+    // Rows of dropout probabilities, (count, n_layers + 1): of X, then of the outputs of each layer; and of l2, (count,
+    // n_layers), in place of the sum of those of settings and layer. Or NULL for those of settings and layers.
+    const double *dropout, *l2;
 } mlp_epoch_part;
 
 // Some minibatches of an epoch. Calls for one part after the other have the bits of one call; settings and layers may

@@ -85,6 +85,20 @@ static int64_t row_stride(int64_t n_out, size_t real_size) {
     return n_out <= line ? n_out : (lines + (lines % 8 == 0)) * line;
 }
 
+int mlp_outputs_fit(const mlp_output_block *b, int64_t n) {
+    if (b->count < 1 || b->first < 0 || b->count > n || b->first > n - b->count) return 0;
+    if (!mlp_is_activation(b->activation) || b->activation == MLP_CUSTOM_ACTIVATION) return 0;
+    return !mlp_has(b->activation, MLP_LEARNS_ALPHA) && b->alpha >= mlp_activation_rows[b->activation].least_alpha;
+}
+
+static int blocks_fit(const mlp_layer_spec *s) {
+    if (s->n_blocks < 0 || s->n_blocks > s->n_out || !s->blocks || s->activation != MLP_IDENTITY) return 0;
+    for (int64_t i = 0; i < s->n_blocks; i++) {
+        if (!mlp_outputs_fit(&s->blocks[i], s->n_out)) return 0;
+    }
+    return 1;
+}
+
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < n_layers; l++) {
@@ -96,7 +110,19 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
+        if (s->n_blocks && (l < n_layers - 1 || !blocks_fit(s))) return MLP_BAD_ARGUMENT;
     }
+    return MLP_OK;
+}
+
+// Copies the blocks of the last layer.
+static mlp_status copy_blocks(mlp_network *net) {
+    mlp_layer_spec *spec = &net->layers[net->n_layers - 1].spec;
+    if (!spec->n_blocks) return MLP_OK;
+    net->blocks = malloc((size_t)spec->n_blocks * sizeof *spec->blocks);
+    if (!net->blocks) return MLP_NO_MEMORY;
+    memcpy(net->blocks, spec->blocks, (size_t)spec->n_blocks * sizeof *spec->blocks);
+    spec->blocks = net->blocks;
     return MLP_OK;
 }
 
@@ -156,6 +182,8 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_layer *layer = &net->layers[l];
         layer->spec = layers[l];
+        layer->drops = layers[l].dropout > 0 || layers[l].may_drop;
+        layer->lr_factor = layer->bias_lr_factor = 1;
         layer->stride = row_stride(layers[l].n_out, kernels->real_size);
         layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);
         if (layers[l].has_bias) {
@@ -168,6 +196,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     }
     mlp_poison_padding(net, net->parameters);
     status = make_masks(net);
+    if (!status) status = copy_blocks(net);
     if (status) {
         mlp_network_destroy(net);
         return status;
@@ -182,6 +211,7 @@ void mlp_network_destroy(mlp_network *net) {
     free(net->parameters);
     free(net->masks);
     free(net->input_mean);
+    free(net->blocks);
     free(net);
 }
 
@@ -205,9 +235,29 @@ void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[l
 int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
 void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
+
 void mlp_network_set_trainable(mlp_network *net, int layer, int trainable) {
     net->layers[layer].spec.trainable = trainable != 0;
 }
+
+mlp_status mlp_network_set_dropout(mlp_network *net, int layer, double dropout) {
+    if (!(dropout >= 0 && dropout < 1) || (dropout > 0 && !net->layers[layer].drops)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].spec.dropout = dropout;
+    return MLP_OK;
+}
+
+mlp_status mlp_network_set_l2(mlp_network *net, int layer, double l2) {
+    if (!(l2 >= 0)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].spec.l2 = l2;
+    return MLP_OK;
+}
+
+mlp_status mlp_network_set_lr_factors(mlp_network *net, int layer, double of_layer, double of_bias) {
+    if (!(of_layer >= 0 && of_bias >= 0)) return MLP_BAD_ARGUMENT;
+    net->layers[layer].lr_factor = of_layer, net->layers[layer].bias_lr_factor = of_bias;
+    return MLP_OK;
+}
+
 void *mlp_network_in_block(const mlp_network *net, void *block, const void *parameter) {
     return mlp_in_block(net, block, parameter);
 }

@@ -10,6 +10,8 @@ typedef struct {
     void *mask;      // laid out like W, or NULL
     int64_t stride;
     void *b;         // (n_out) or NULL
+    int drops;       // it has memory for dropout in training
+    double lr_factor, bias_lr_factor;  // of the learning rate, and for b another one on top of it
     void *slopes;    // learned slopes of a prelu: (n_out), or (1) if shared; NULL for other activations
 } mlp_layer;
 
@@ -19,6 +21,7 @@ struct mlp_network {
     int n_layers;
     int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
     void *masks;         // one block, or NULL
+    mlp_output_block *blocks;  // those of the last layer, to which its spec points; or NULL
     void *parameters;    // one block with all W, b and slopes, each starting on a cache line
     size_t bytes;
     double *input_mean, *input_scale;  // (n_in) each, one block that begins with the first, or NULL
@@ -68,6 +71,9 @@ void mlp_poison_padding(const mlp_network *net, void *block);
 #define mlp_poison(memory, bytes) ((void)0)
 #define mlp_poison_padding(net, block) ((void)0)
 #endif
+
+// Whether the block lies within n outputs, and its activation may be one of a block.
+int mlp_outputs_fit(const mlp_output_block *block, int64_t n);
 
 // The activation of a layer.
 mlp_unit mlp_unit_of(const mlp_layer *layer);

@@ -1,6 +1,7 @@
 // The peak rate of this machine: fused multiply-adds in the chosen instruction set.
 #include "kernel_table.h"
 #include "crew.h"
+#include "system.h"
 
 #define ROUND_STEPS 20000  // a round takes 30 to 60 us: short enough that some rounds are not interrupted
 
@@ -15,7 +16,7 @@ double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds) {
     const mlp_kernels *kernels = mlp_kernels_for(dtype);
     double flops = kernels->multiply_adds(1) * ROUND_STEPS, best = 0, begin = mlp_seconds(), end = begin;
     mlp_call call;
-    mlp_call_begin(&call, mlp_crew_size(threads, 0));
+    mlp_call_begin(&call, mlp_crew_size(threads, 0), INFINITY);
     do {
         mlp_call_refresh(&call);
         double start = mlp_seconds();

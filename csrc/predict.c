@@ -174,7 +174,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     j->buffers = workspace + buffers;
     atomic_init(&j->pass.stop, MLP_OK);
     mlp_call call;
-    mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most);
+    mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most, flops);
     for (j->begin = 0; j->begin < n && !mlp_stopped(&j->pass); j->begin = j->end) {
         j->end = n - j->begin < slice ? n : j->begin + slice;
         mlp_call_run(&call, run, j);
@@ -210,7 +210,8 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
                         void *workspace, int threads, mlp_poll poll, void *context) {
     *result = (mlp_result){0};
     mlp_status status = mlp_check_data(net, data);
-    if (!status) status = loss.kind == MLP_CUSTOM_LOSS ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
+    int joins = loss.kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss.kind) && mlp_loss_has(loss.kind, MLP_JOINS));
+    if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
     job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
              .examples = {.net = net, .data = data, .n = data->n}};

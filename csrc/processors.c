@@ -1,14 +1,24 @@
-// The CPU quota of a container. It is not part of the affinity mask; with more threads than the quota allows, the
-// kernel suspends them for part of each period.
+// The processors of the affinity mask, and the CPU quota of a container, which is not part of it; with more threads than
+// the quota allows, the kernel suspends them for part of each period.
 //
 // /proc/self/cgroup has a line "hierarchy:controllers:path" for each hierarchy. In cgroup v2 controllers is empty, and
 // cpu.max of a group holds "quota period" or "max period"; in v1 quota and period are separate files. Every ancestor
 // limits the groups below it. A container may be told the path of its group while only part of the tree is mounted:
 // unreadable groups count as unlimited, and its own group is then mounted as the root.
+#define _GNU_SOURCE
 #include "processors.h"
 
+#include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+#if defined(__linux__)
+#include <sys/syscall.h>
+#endif
+
+#include "mlpfast.h"
+#include "system.h"
 
 #define LONGEST 4096
 
@@ -83,4 +93,43 @@ double mlp_cpu_quota(const char *root) {
     }
     fclose(file);
     return least;
+}
+
+// Not omp_get_num_procs: libgomp counts in a buffer that all threads share.
+static int processors_of_mask(void) {
+#if defined(__linux__)
+    unsigned long mask[128];
+    long bytes = syscall(SYS_sched_getaffinity, 0, sizeof mask, mask);
+    int n = 0;
+    for (long i = 0; i < bytes / (long)sizeof *mask; i++) n += __builtin_popcountl(mask[i]);
+    if (n > 0) return n;
+#endif
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    return online > 0 ? (int)online : 1;
+}
+
+// A quota of one and a half processors counts as two.
+static int count_processors(void) {
+    int n = processors_of_mask();
+    double quota = ceil(mlp_cpu_quota(""));
+    return quota > 0 && quota < n ? (int)quota : n;
+}
+
+#define COUNT_SECONDS 0.05  // a change is obeyed within that time; counting takes some 30 us
+
+static atomic_int counted;
+static _Atomic double when;
+
+int mlp_processors(void) {
+    double now = mlp_seconds();
+    if (atomic_load(&counted) > 0 && now - atomic_load(&when) < COUNT_SECONDS) return atomic_load(&counted);
+    atomic_store(&when, now);
+    int n = count_processors();
+    atomic_store(&counted, n);
+    return n;
+}
+
+int mlp_processors_last_counted(void) {
+    int n = atomic_load_explicit(&counted, memory_order_relaxed);
+    return n > 1 ? n : mlp_processors();  // calls on one thread would never count again
 }

@@ -65,6 +65,8 @@ void mlp_step_run(mlp_step *s, mlp_work *work, void *context) {
 
 // ---- Noise and dropout ----
 
+static double dropout_of(const mlp_step *s, int l) { return s->dropout ? s->dropout[l + 1] : spec_of(s, l)->dropout; }
+
 static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
     return (mlp_rng_key){s->pass->seed, s->number, stream, s->first_row};
 }
@@ -72,16 +74,17 @@ static mlp_rng_key rng_key_for(const mlp_step *s, uint32_t stream) {
 // Forward and backward use the same random numbers. The output of layer l has stream l + 1, the input 0.
 static void drop(const mlp_step *s, int l, void *out, const void *in, mlp_block block) {
     mlp_rng_key key = rng_key_for(s, MLP_STREAM_DROPOUT + (uint32_t)l + 1);
-    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, spec_of(s, l)->dropout, &key);
+    s->kernels->dropout(out, in, spec_of(s, l)->n_out, block, dropout_of(s, l), &key);
 }
 
 static void disturb_input(const mlp_step *s, int64_t i0, int64_t i1) {
     const mlp_pass *pass = s->pass;
     int64_t n = spec_of(s, 0)->n_in;
+    double p = s->dropout ? s->dropout[0] : pass->input_dropout;
     void *x = s->space->gathered.array[MLP_ROWS_X];
     mlp_rng_key noise = rng_key_for(s, MLP_STREAM_NOISE), drop = rng_key_for(s, MLP_STREAM_DROPOUT);
     if (pass->input_noise != 0) s->kernels->add_noise(x, n, i0, i1, pass->input_noise, &noise);
-    if (pass->input_dropout != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, pass->input_dropout, &drop);
+    if (p != 0) s->kernels->dropout(x, x, n, (mlp_block){i0, i1, 0, n}, p, &drop);
 }
 
 // ---- The phases ----
@@ -105,7 +108,7 @@ static mlp_unit unit_of(const mlp_step *s, int l) {
 
 static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
 
-static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l]; }
+static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->u[l] && dropout_of(s, l) > 0; }
 
 // The output of layer l before dropout.
 static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
@@ -141,6 +144,15 @@ static void forward_softmax(const mlp_step *s, int l, mlp_part part) {
     void *rows = at(s, output_of(s, l), i0, n);
     s->kernels->softmax_forward(rows, rows, i1 - i0, n, mlp_scratch(s, part));
     forward_dropout(s, l, (mlp_block){i0, i1, 0, n});
+}
+
+// The activations of parts of the outputs. Losses that go with them contain them.
+static void output_blocks(const mlp_step *s, int last, mlp_part part) {
+    const mlp_layer_spec *spec = spec_of(s, last);
+    int64_t i0, i1;
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
+    s->kernels->activate_blocks(at(s, s->space->a[last], i0, spec->n_out), spec->blocks, spec->n_blocks, i1 - i0,
+                                spec->n_out, mlp_scratch(s, part));
 }
 
 static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
@@ -202,7 +214,8 @@ static void delta_below(const mlp_step *s, int l, mlp_part part) {
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Custom functions: called by the caller for all rows, so that results cannot depend on the number of threads ----
+// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend on
+// the number of threads ----
 
 static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
     mlp_step_settle(s);
@@ -245,6 +258,16 @@ static int custom_loss(mlp_step *s, int last) {
     return failed;
 }
 
+// A loss of all rows together.
+static int joined_loss(mlp_step *s, int last) {
+    void *delta = s->space->delta[last];
+    for (int64_t i = 0; i < s->batch.rows; i++) s->space->row_correct[i] = 0;
+    int finite = mlp_joined_loss(delta, s->space->row_loss, s->space->a[last], s->net->dtype, &s->batch.truth,
+                                 s->batch.rows, s->space->joined);
+    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+    return 0;
+}
+
 // ---- Gather, forward, loss, backward ----
 
 void mlp_step_gather(mlp_step *s) { mlp_step_phase(s, gather, 0, 1); }
@@ -259,6 +282,7 @@ static void forward(mlp_step *s, int l) {
         if (drops(s, l)) mlp_step_phase(s, dropout_of_block, l, by_rows(s, spec_of(s, l)->n_out));
     }
     if (g.kind == MLP_SOFTMAX) mlp_step_phase(s, forward_softmax, l, 1);
+    if (spec_of(s, l)->n_blocks && !s->pass->loss) mlp_step_phase(s, output_blocks, l, 1);
 }
 
 void mlp_step_forward(mlp_step *s) {
@@ -285,6 +309,7 @@ static void delta_of_output(mlp_step *s) {
     const mlp_loss *loss = s->pass->loss;
     int last = s->net->n_layers - 1, is_custom = loss->kind == MLP_CUSTOM_LOSS;
     if (is_custom) call_custom(s, custom_loss, last);
+    else if (mlp_loss_has(loss->kind, MLP_JOINS)) call_custom(s, joined_loss, last);
     else mlp_step_loss(s);
     if (unit_of(s, last).kind != MLP_IDENTITY && !(is_custom && loss->custom.of_z)) activation_backward(s, last);
 }

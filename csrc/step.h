@@ -12,11 +12,12 @@
 // Arrays for the rows of a step.
 typedef struct {
     void **a;      // a[l] (rows, n_out): the output of layer l
-    void **u;      // u[l]: a[l] before dropout, or NULL if layer l has no dropout
+    void **u;      // u[l]: a[l] before dropout, or NULL if layer l never has dropout
     void **z;      // z[l] (rows, n_out): with MLP_IN_Z, else NULL
     void **delta;  // delta[l] (rows, n_out); delta itself is NULL without a backward pass
     void **slope;  // slope[l] (chunks of the rows, n_out): the gradient of learned slopes, or NULL
     double *row_loss, *row_correct;  // (rows), as mlp_kernels.loss has them
+    void *joined;  // mlp_joined_bytes, for losses with MLP_JOINS
     mlp_row_buffers gathered;
 } mlp_workspace;
 
@@ -53,6 +54,7 @@ struct mlp_step {
     mlp_minibatch batch;
     int64_t first_row;    // number of the first row in the minibatch
     int64_t number;       // of the minibatch: part of the rng key of dropout and noise
+    const double *dropout;  // (n_layers + 1) of X, then of each layer; or NULL for those of pass and layers
     mlp_call *call;       // NULL: phases have a single part
     int parts;            // into which phases are cut
     int polls;            // whether this thread may call mlp_poll

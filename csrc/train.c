@@ -184,6 +184,7 @@ static mlp_move move_of(const minibatch *m) {
     if (move.scale == 0) move.scale = mlp_gradient_scale(e->examples.data, e->weight_sum, m->rows);
     if (e->part->rates) move.lr = e->part->rates[m->number];
     if (e->part->momenta) move.momentum = e->part->momenta[m->number];
+    if (e->part->l2) move.l2 = e->part->l2 + m->number * e->trainer->net->n_layers;
     return move;
 }
 
@@ -214,6 +215,7 @@ static int one_minibatch(minibatch *m) {
     mlp_step *s = &m->step;
     m->chunks = mlp_chunks_in(m->rows, s->pass->chunk_rows);
     s->number = e->steps_before + m->number;
+    if (e->part->dropout) s->dropout = e->part->dropout + m->number * (e->trainer->net->n_layers + 1);
     e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
     if (m->chunks == 1) forward_and_backward(m, 0, m->rows);
     else if (e->alone) chunks_by_part(m);
@@ -236,7 +238,7 @@ static void run_epoch(mlp_epoch *e, int threads) {
                         .examples = &e->examples, .call = &call, .polls = 1, .scratch = t->scratch,
                         .scratch_bytes = t->scratch_bytes};
     int done = 1;
-    mlp_call_begin(&call, threads);
+    mlp_call_begin(&call, threads, e->pass.flops_per_row * (double)(e->examples.n - e->first_row));
     for (m.first = e->first_row; done && m.first < e->examples.n; m.first += m.rows, m.number++) {
         int64_t left = e->examples.n - m.first;
         m.rows = left < e->batch_size ? left : e->batch_size;
@@ -266,6 +268,20 @@ static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, con
     return MLP_OK;
 }
 
+// What a part brings for each of its `n` minibatches, beside the rates.
+static mlp_status check_part(const mlp_trainer *t, const mlp_epoch_part *part, const mlp_settings *settings, int64_t n) {
+    int64_t layers = t->net->n_layers;
+    for (int64_t i = 0; part->l2 && i < n * layers; i++) {
+        if (!(part->l2[i] >= 0)) return MLP_BAD_ARGUMENT;
+    }
+    for (int64_t i = 0; part->dropout && i < n * (layers + 1); i++) {
+        int64_t l = i % (layers + 1) - 1;
+        if (!(part->dropout[i] >= 0 && part->dropout[i] < 1)) return MLP_BAD_ARGUMENT;
+        if (part->dropout[i] > 0 && l >= 0 && !t->net->layers[l].drops) return MLP_BAD_ARGUMENT;
+    }
+    return part->momenta ? check_momenta(t, part->momenta, settings, n) : MLP_OK;
+}
+
 // Positions [first, end) of an order.
 static mlp_status check_order(const int64_t *order, int64_t first, int64_t end, int64_t n) {
     for (int64_t i = first; i < end; i++) {
@@ -291,12 +307,12 @@ static double flops_per_row(const mlp_network *net, int lowest) {
     return flops;
 }
 
-// Custom functions are called for whole minibatches.
-static int has_custom_functions(const mlp_trainer *t) {
+// Custom functions, and losses of rows together, take whole minibatches.
+static int needs_all_rows(const mlp_trainer *t) {
     for (int l = 0; l < t->net->n_layers; l++) {
         if (t->net->layers[l].spec.activation == MLP_CUSTOM_ACTIVATION) return 1;
     }
-    return t->loss.kind == MLP_CUSTOM_LOSS;
+    return t->loss.kind == MLP_CUSTOM_LOSS || mlp_loss_has(t->loss.kind, MLP_JOINS);
 }
 
 #define SUMS_BYTES (4 << 20)  // partial sums of all parts, which should stay in the caches
@@ -310,7 +326,7 @@ static int goes_alone(const mlp_epoch *e, int64_t chunks, int threads) {
 // Sets how minibatches are processed (whole, alone); returns the capacity for it.
 static mlp_capacity plan(mlp_epoch *e, int threads) {
     int64_t rows = e->batch_size, chunks = mlp_chunks_in(rows, e->pass.chunk_rows);
-    e->whole = has_custom_functions(e->trainer);
+    e->whole = needs_all_rows(e->trainer);
     e->alone = goes_alone(e, chunks, threads);
     mlp_capacity capacity = {.rows = rows, .workspaces = 1, .threads = threads, .chunks = chunks, .slopes = 1,
                      .gathered = mlp_bytes_of_rows(&e->examples)};
@@ -336,7 +352,8 @@ static mlp_status run(mlp_epoch *e, int threads) {
     pass->flops_per_row = flops_per_row(t->net, pass->lowest);
     atomic_init(&pass->stop, MLP_OK);
     if (e->batch_size > e->examples.n) e->batch_size = e->examples.n;
-    e->examples.changes_x = pass->drops && (pass->input_dropout > 0 || pass->input_noise > 0);
+    int changes_x = pass->input_dropout > 0 || pass->input_noise > 0 || e->part->dropout;
+    e->examples.changes_x = pass->drops && changes_x;
     e->steps_before = t->steps;
     int phases = 2 * t->net->n_layers + 2;
     threads = mlp_crew_size(threads, pass->flops_per_row * (double)e->batch_size / phases);
@@ -371,7 +388,7 @@ mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_da
     if (minibatches <= 0) return MLP_OK;
     int64_t first = part->first * size, end = minibatches == left ? n : first + minibatches * size;
     if (order) status = check_order(order, first, end, data->n);
-    if (!status && part->momenta) status = check_momenta(t, part->momenta, settings, minibatches);
+    if (!status) status = check_part(t, part, settings, minibatches);
     if (status) return status;
 
     mlp_epoch e = {.trainer = t, .settings = settings, .part = part, .batch_size = size, .first_row = first,
@@ -453,7 +470,7 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     double numbers = (double)t->net->bytes / (double)t->net->kernels->real_size;
     mlp_move move = mlp_move_of(settings, 1);
     mlp_call call;
-    mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers));
+    mlp_call_begin(&call, mlp_crew_size(threads, FLOPS_OF_A_STEP * numbers), FLOPS_OF_A_STEP * numbers);
     mlp_step s = {.pass = &pass, .net = t->net, .kernels = t->net->kernels, .call = &call, .parts = call.parts};
     mlp_apply_gradient(&s, t, gradient, &move);
     mlp_call_end(&call);

@@ -32,13 +32,15 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
         int64_t n = layer->spec.n_out;
         void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size);
         void *u = NULL, *z = NULL, *slope = NULL;
-        if (layer->spec.dropout > 0 && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
+        if (layer->drops && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
         if (layer->slopes) slope = next_part(block, used, capacity->slopes, n, size);
         if (block) w->a[l] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;
     }
     w->row_loss = next_part(block, used, rows, 1, sizeof(double));
     w->row_correct = next_part(block, used, rows, 1, sizeof(double));
+    size_t joined = mlp_loss_has(t->loss.kind, MLP_JOINS) ? mlp_joined_bytes(rows) : 0;
+    w->joined = next_part(block, used, 1, 1, joined);
 }
 
 // Lays out the block for a capacity and returns its size; with block NULL it only measures. *pointers: the bytes that
@@ -168,14 +170,9 @@ mlp_status mlp_trainer_ensure(mlp_trainer *t, mlp_capacity capacity) {
 
 mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
     if (batch_size < 1 || !mlp_is_loss(loss.kind)) return MLP_BAD_ARGUMENT;
-    mlp_trainer *t = calloc(1, sizeof *t);
+    mlp_trainer *t = calloc(1, sizeof *t + (size_t)net->n_layers * sizeof *t->updates);
     if (!t) return MLP_NO_MEMORY;
     *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
-    t->updates = calloc((size_t)net->n_layers, sizeof *t->updates);
-    if (!t->updates) {
-        free(t);
-        return MLP_NO_MEMORY;
-    }
     *out = t;
     return MLP_OK;
 }
@@ -186,7 +183,6 @@ void mlp_trainer_destroy(mlp_trainer *t) {
     for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
     free(t->gradient);
     free(t->squares);
-    free(t->updates);
     free(t);
 }
 

@@ -37,10 +37,10 @@ struct mlp_trainer {
 
     mlp_optimizer optimizer;       // the optimizer that the state belongs to
     void *state[MLP_MOST_STATES];  // each laid out like the parameters; NULL until needed
-    int64_t *updates;              // (n_layers) t of the optimizer: steps of each layer since its state was created
     void *gradient;       // laid out like the parameters; NULL until needed
     double *squares;      // sums of squares of the gradient, n_in + 2 per layer (rows of W, b, slopes); NULL until used
     int64_t steps;        // minibatches trained on so far: part of the rng key of dropout and noise
+    int64_t updates[];    // (n_layers) t of the optimizer: steps of each layer since its state was created
 };
 
 int mlp_states_of(const mlp_settings *settings);  // state arrays that the optimizer needs per parameter

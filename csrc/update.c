@@ -18,18 +18,20 @@ double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows)
 }
 
 // Without settings, so that the kernels compute the gradient only.
-static mlp_update gradient_rule(const mlp_layer *layer, const mlp_move *move) {
+static mlp_update gradient_rule(const mlp_network *net, int l, const mlp_move *move) {
+    const mlp_layer_spec *layer = &net->layers[l].spec;
     mlp_update rule = {.scale = move->scale};
     if (move->unpenalised) return rule;
-    rule.l1 = move->settings->l1 + layer->spec.l1, rule.l2 = move->settings->l2 + layer->spec.l2;
+    rule.l1 = move->settings->l1 + layer->l1;
+    rule.l2 = move->l2 ? move->l2[l] : move->settings->l2 + layer->l2;
     return rule;
 }
 
-// For W of layer l. Each layer has a t of its own: the steps that have trained it.
+// For W and slopes of layer l. Each layer has a t of its own: the steps that have trained it.
 static mlp_update rule_for(const mlp_trainer *t, int l, const mlp_move *move) {
-    mlp_update rule = gradient_rule(&t->net->layers[l], move);
+    mlp_update rule = gradient_rule(t->net, l, move);
     rule.settings = move->settings, rule.weight_decay = move->settings->weight_decay;
-    rule.lr = move->lr, rule.momentum = move->momentum, rule.t = t->updates[l] + move->t;
+    rule.lr = move->lr * t->net->layers[l].lr_factor, rule.momentum = move->momentum, rule.t = t->updates[l] + move->t;
     return rule;
 }
 
@@ -39,6 +41,12 @@ static mlp_parameter with_state(const mlp_trainer *t, void *values, const void *
     mlp_parameter p = {.values = values, .mask = mask};
     for (int i = 0; i < MLP_MOST_STATES; i++) p.state[i] = mlp_trainer_state(t, i, values);
     return p;
+}
+
+// For b of a layer, from the rule of its W.
+static mlp_update rule_for_bias(const mlp_layer *layer, mlp_update rule) {
+    rule.lr *= layer->bias_lr_factor;
+    return rule;
 }
 
 // What the parts of a phase here share.
@@ -102,7 +110,8 @@ static void update(const update_job *job, int l, mlp_part part) {
                                s->batch.rows, n_in, n_out, mine, &rule, &prefetch, mlp_scratch(s, part));
     if (!has_vectors(s, l, part)) return;
     if (layer->b) {
-        s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &rule);
+        const mlp_update of_b = rule_for_bias(layer, rule);
+        s->kernels->update_bias(with_state(t, layer->b, NULL), delta, s->batch.rows, n_out, mine.j0, mine.j1, &of_b);
     }
     if (layer->slopes) {  // the backward pass has summed their gradient into one row
         s->kernels->update_bias(with_state(t, layer->slopes, NULL), s->space->slope[l], 1, n_out, mine.j0,
@@ -142,7 +151,7 @@ static void store_gradient(void *context, mlp_part part) {
     const update_job *job = context;
     const mlp_step *s = job->step;
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
-        mlp_update rule = gradient_rule(&s->net->layers[l], job->move);
+        mlp_update rule = gradient_rule(s->net, l, job->move);
         if (has_gradient(s, l)) store(job, l, &rule, 0, s->batch.rows, part);
     }
 }
@@ -192,7 +201,7 @@ static void finish_gradient(void *context, mlp_part part) {
     for (int l = s->net->n_layers - 1; l >= s->pass->lowest; l--) {
         const mlp_layer *layer = &s->net->layers[l];
         if (!has_gradient(s, l)) continue;
-        mlp_update rule = gradient_rule(layer, job->move);
+        mlp_update rule = gradient_rule(s->net, l, job->move);
         mlp_parameter W = {.values = layer->W, .mask = layer->mask}, b = {.values = layer->b};
         mlp_parameter slopes = {.values = layer->slopes};
         mlp_block mine = block_of(s, l, part), vector = {0, has_vectors(s, l, part), mine.j0, mine.j1};
@@ -285,7 +294,8 @@ static void apply(const update_job *job, int l, mlp_part part) {
                                mine, &rule);
     rule.weight_decay = 0;
     if (layer->b) {
-        s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_at(s->net, gradient, layer->b), 0, vector, &rule);
+        const mlp_update of_b = rule_for_bias(layer, rule);
+        s->kernels->apply_gradient(with_state(t, layer->b, NULL), mlp_at(s->net, gradient, layer->b), 0, vector, &of_b);
     }
     vector.j1 = end_of_slopes(layer, mine);
     if (layer->slopes && vector.j0 < vector.j1) {  // a shared slope belongs to the first part's columns

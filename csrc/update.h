@@ -11,6 +11,7 @@ typedef struct {
     double lr, momentum;  // for this step; what a schedule may change beside the rate: of Adam beta1
     int64_t t;            // steps of the optimizer in this call, including this one
     int unpenalised;      // without l1 and l2
+    const double *l2;     // (n_layers) in place of those of settings and layers; or NULL
 } mlp_move;
 
 // With the rate and the momentum of the settings, from a gradient that needs no scale.

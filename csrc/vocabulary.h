@@ -70,6 +70,9 @@ enum {
     MLP_ONE_HOT = 4,   // with several outputs, class numbers are converted to one-hot rows for it
     MLP_COUNTS = 8,    // counts correct predictions, since y are classes
     MLP_SMOOTHS = 16,  // takes label_smoothing
+    MLP_BY_ENTRY = 32, // a sum over entries of y, which may have weights of their own
+    MLP_OWN_Y = 64,    // y has another number of columns than there are outputs: mlp_y_columns
+    MLP_JOINS = 128,   // the loss of a row depends on the other rows of its minibatch
 };
 
 // The values that y may have.
@@ -85,26 +88,31 @@ typedef enum {
 
 // X(number, NAME, name, form, y, traits, other members of mlp_loss_row)
 // form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers;
-// CUSTOM.
+// BLOCKS, losses of parts of the outputs (mlp_loss_block); JOINED, by cox.c; CUSTOM.
 #define MLP_LOSS_ROWS(X) \
     X(0, CROSS_ENTROPY, cross_entropy, ROWS, MLP_Y_DISTRIBUTIONS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_SMOOTHS, \
       .natural = MLP_OUTPUT(SOFTMAX), .outputs = MLP_OUTPUT(SOFTMAX) | MLP_OUTPUT(IDENTITY)) \
     X(1, BINARY_CROSS_ENTROPY, binary_cross_entropy, TERMS, MLP_Y_PROBABILITIES, \
-      MLP_OF_Z | MLP_ONE_HOT | MLP_COUNTS | MLP_SMOOTHS, \
+      MLP_OF_Z | MLP_ONE_HOT | MLP_COUNTS | MLP_SMOOTHS | MLP_BY_ENTRY, \
       .natural = MLP_OUTPUT(SIGMOID), .outputs = MLP_OUTPUT(SIGMOID) | MLP_OUTPUT(IDENTITY)) \
-    X(2, HALF_SQUARED_ERROR, half_squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT, .natural = MLP_OUTPUT(IDENTITY)) \
-    X(3, SQUARED_ERROR, squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT) \
-    X(4, ABSOLUTE_ERROR, absolute_error, TERMS, MLP_Y_NUMBERS, 0) \
-    X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = INFINITY) \
-    X(6, QUANTILE, quantile, TERMS, MLP_Y_NUMBERS, 0, .above = 0, .below = 1) \
-    X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, 0) \
+    X(2, HALF_SQUARED_ERROR, half_squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT | MLP_BY_ENTRY, \
+      .natural = MLP_OUTPUT(IDENTITY)) \
+    X(3, SQUARED_ERROR, squared_error, TERMS, MLP_Y_NUMBERS, MLP_ONE_HOT | MLP_BY_ENTRY) \
+    X(4, ABSOLUTE_ERROR, absolute_error, TERMS, MLP_Y_NUMBERS, MLP_BY_ENTRY) \
+    X(5, HUBER, huber, TERMS, MLP_Y_NUMBERS, MLP_BY_ENTRY, .above = 0, .below = INFINITY) \
+    X(6, QUANTILE, quantile, TERMS, MLP_Y_NUMBERS, MLP_BY_ENTRY, .above = 0, .below = 1) \
+    X(7, LOG_COSH, log_cosh, TERMS, MLP_Y_NUMBERS, MLP_BY_ENTRY) \
     X(8, CUSTOM_LOSS, custom, CUSTOM, MLP_Y_NUMBERS, 0) /* mlp_custom_loss */ \
-    X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z, \
+    X(9, POISSON, poisson, TERMS, MLP_Y_NOT_NEGATIVE, MLP_OF_Z | MLP_BY_ENTRY, \
       .outputs = MLP_OUTPUT(EXP) | MLP_OUTPUT(SOFTPLUS) | MLP_OUTPUT(IDENTITY)) \
-    X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS, \
+    X(10, PERCEPTRON, perceptron, TERMS, MLP_Y_SIGNS, MLP_OF_Z | MLP_COUNTS | MLP_BY_ENTRY, \
       .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN)) \
-    X(11, HINGE, hinge, TERMS_OR_ROWS, MLP_Y_SIGNS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS, \
-      .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN))
+    X(11, HINGE, hinge, TERMS_OR_ROWS, MLP_Y_SIGNS, MLP_OF_Z | MLP_BY_CLASS | MLP_COUNTS | MLP_BY_ENTRY, \
+      .outputs = MLP_OUTPUT(IDENTITY) | MLP_OUTPUT(SIGN)) \
+    X(12, PER_OUTPUT, per_output, BLOCKS, MLP_Y_NUMBERS, MLP_OF_Z | MLP_BY_ENTRY | MLP_OWN_Y) /* mlp_loss_block */ \
+    X(13, GAUSSIAN_NLL, gaussian_nll, ROWS, MLP_Y_NUMBERS, MLP_OF_Z | MLP_BY_ENTRY | MLP_OWN_Y, \
+      .outputs = MLP_OUTPUT(IDENTITY)) \
+    X(14, COX_PH, cox_ph, JOINED, MLP_Y_NUMBERS, MLP_OF_Z | MLP_OWN_Y | MLP_JOINS, .outputs = MLP_OUTPUT(IDENTITY))
 
 typedef enum {
     MLP_LOSS_ROWS(MLP_ENUMERATOR)
@@ -145,7 +153,8 @@ typedef enum { MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1 } mlp_move
     X(0, SGD, sgd, 1, MLP_MOVES_MOMENTUM, MLP_BARE) \
     X(1, ADAM, adam, 2, MLP_MOVES_BETA1, MLP_SQUARES | MLP_CORRECTS) \
     X(2, RMSPROP, rmsprop, 1, MLP_MOVES_NOTHING, MLP_SQUARES) \
-    X(3, ADAGRAD, adagrad, 1, MLP_MOVES_NOTHING, MLP_SQUARES)
+    X(3, ADAGRAD, adagrad, 1, MLP_MOVES_NOTHING, MLP_SQUARES) \
+    X(4, RPROP, rprop, 2, MLP_MOVES_NOTHING, 0)
 #define MLP_MOST_STATES 2
 
 typedef enum {

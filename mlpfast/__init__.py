@@ -7,6 +7,7 @@
 
 import os as _os
 
+_affinity = _os.sched_getaffinity(0) if hasattr(_os, "sched_getaffinity") else None
 try:
     from . import _core
 except ImportError as error:
@@ -17,9 +18,13 @@ except ImportError as error:
             "leave that folder, or install with `pip install -e .`"
         ) from error
     raise
+if _affinity and _affinity != _os.sched_getaffinity(0):
+    # By OMP_PROC_BIND or OMP_PLACES, OpenMP's library binds the thread that loads it to one processor. That is for the
+    # library's own threads, not for the program and the processes it starts.
+    _os.sched_setaffinity(0, _affinity)
 
 _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
-_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew.c
+_core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew_size.c
 
 from . import (  # noqa: E402
     activations,
@@ -37,20 +42,19 @@ from .files import load_network  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
 from .network import Network  # noqa: E402
-from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop  # noqa: E402
+from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop, Rprop  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
 from ._checkpoints import load_trainer  # noqa: E402  isort: skip
 
 __all__ = [
-    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Trainer",
-    "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "get_num_threads",
-    "initializers", "load_network", "load_trainer",
-    "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads",
-    "show_config",
+    "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
+    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics", "exchange",
+    "get_num_threads", "graph", "initializers", "load_network", "load_trainer", "losses", "metrics", "optimizers",
+    "plots", "schedules", "set_num_threads", "show_config",
 ]
 
-_LATER = ("datasets", "diagnostics", "plots")  # imported on first use: they are a third of the import time
+_LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: a third of the import time
 
 
 def __getattr__(name):

@@ -10,7 +10,7 @@ from ._scalars import whole_number
 
 __version__ = "0.1.0"
 
-MOST_THREADS = 256  # as in csrc/crew.c
+MOST_THREADS = 256  # as in csrc/threads.h
 
 _most_threads = None  # the argument of set_num_threads
 
@@ -46,7 +46,7 @@ def show_config(mode="stdout"):
         "version": __version__,
         "isa": _core.isa(),
         "isa_available": _core.isa_available(),
-        "openmp": _core.has_openmp(),
+        "threading": _core.threading(),  # "openmp", "pthreads" or "none"
         "processors": _core.processors(),  # that this process may use
         "threads": get_num_threads(),
         "compiler": _core.compiler(),

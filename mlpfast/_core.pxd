@@ -14,7 +14,7 @@ cdef class Workspace:
 
 cdef class Data:
     cdef mlp_data c
-    cdef readonly object X, x_rows, y, labels, targets, weights
+    cdef readonly object X, x_rows, y, labels, targets, weights, entries
     cdef public object origin
 
     cdef mlp_truth c_truth(self) noexcept
@@ -24,6 +24,7 @@ cdef class Data:
 cdef class Network:
     cdef mlp_network *c
     cdef readonly object dtype, layers
+    cdef readonly list dropout, l2     # the dropout of X, None before there is one, and of each layer; l2 of each layer
     cdef list custom                   # the Custom of each layer, or None
     cdef bint has_custom
     cdef list shared                   # whether each layer has one slope for all units, as the core was told
@@ -47,6 +48,7 @@ cdef class Network:
     cpdef begin_training(self)
     cpdef end_training(self)
     cdef bint in_training(self) noexcept
+    cdef set_lr_factors(self, int layer)
     cdef like_weights(self, int layer, void *start)
     cdef Workspace workspace(self, int64_t n, int threads)
     cdef put_back(self, Workspace space)
@@ -57,4 +59,18 @@ cdef class Network:
 
 cdef const mlp_kernels *kernels_for(mlp_dtype dtype) noexcept
 cdef mlp_activation activation_kind(activation) except *
-cdef mlp_loss loss_spec(loss, Custom custom) except *
+
+
+cdef class LossSpec:
+    cdef mlp_loss c
+    cdef mlp_loss_block *blocks
+    cdef Custom custom                 # or None
+
+
+cdef class OutputBlocks:
+    cdef mlp_output_block *blocks
+    cdef int64_t n
+
+
+cdef LossSpec loss_spec(loss, output, int64_t n_out, Custom custom=*)
+cdef int joined_rows(void *delta, double *losses, cnp.ndarray out, Data data) except -1

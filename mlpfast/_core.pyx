@@ -36,7 +36,8 @@ OF_ACTIVATIONS = {
     "share": MLP_SHARE,
 }
 OF_LOSSES = {
-    "of_z": MLP_OF_Z, "by_class": MLP_BY_CLASS, "one_hot": MLP_ONE_HOT, "counts": MLP_COUNTS, "smooths": MLP_SMOOTHS
+    "of_z": MLP_OF_Z, "by_class": MLP_BY_CLASS, "one_hot": MLP_ONE_HOT, "counts": MLP_COUNTS, "smooths": MLP_SMOOTHS,
+    "by_entry": MLP_BY_ENTRY, "own_y": MLP_OWN_Y, "joins": MLP_JOINS,
 }
 # What y may hold.
 Y_NUMBERS, Y_NOT_NEGATIVE, Y_DISTRIBUTIONS = MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS
@@ -95,13 +96,54 @@ cdef mlp_loss_kind loss_kind(loss) except *:
     return <mlp_loss_kind><int>loss.traits.number
 
 
-cdef mlp_loss loss_spec(loss, Custom custom) except *:
-    """custom: custom_loss_of(loss). The result refers to it without holding it."""
+cdef class LossSpec:
+    """A loss as the core takes it. Holds what that refers to."""
+
+    def __dealloc__(self):
+        free(self.blocks)
+
+
+cdef LossSpec loss_spec(loss, output, int64_t n_out, Custom custom=None):
+    """output: the activation of the n_out outputs. custom: custom_loss_of(loss)."""
     cdef mlp_loss_kind kind = loss_kind(loss)
+    cdef LossSpec spec = LossSpec()
     if (kind == MLP_CUSTOM_LOSS) != (custom is not None):
         raise ValueError("loss must keep its name")
-    return mlp_loss(kind, loss.parameter, loss.label_smoothing,
-                    mlp_custom_loss(custom_loss, kind == MLP_CUSTOM_LOSS and not loss.through_output, <void *>custom))
+    spec.custom = custom
+    spec.c.kind, spec.c.parameter, spec.c.label_smoothing = kind, loss.parameter, loss.label_smoothing
+    spec.c.custom = mlp_custom_loss(custom_loss, kind == MLP_CUSTOM_LOSS and not loss.through_output, <void *>custom)
+    parts = loss.parts_of(output, n_out)
+    spec.c.n_blocks = len(parts)
+    if parts:
+        spec.blocks = <mlp_loss_block *>calloc(len(parts), sizeof(mlp_loss_block))
+        if spec.blocks == NULL:
+            raise MemoryError()
+    spec.c.blocks = spec.blocks
+    for i, part in enumerate(parts):
+        spec.blocks[i].of = output_block(part.first, part.n, part.activation)
+        spec.blocks[i].y_first, spec.blocks[i].factor = part.y_first, part.factor
+        spec.blocks[i].kind = <mlp_loss_kind><int>part.loss.traits.number
+        spec.blocks[i].parameter, spec.blocks[i].label_smoothing = part.loss.parameter, part.loss.label_smoothing
+    return spec
+
+
+cdef mlp_output_block output_block(int64_t first, int64_t count, activation) except *:
+    return mlp_output_block(first, count, activation_kind(activation), activation.alpha)
+
+
+cdef class OutputBlocks:
+    """The parts of an activations.PerOutput, as the core takes them."""
+
+    def __cinit__(self, parts):
+        self.n = len(parts)
+        self.blocks = <mlp_output_block *>calloc(max(1, len(parts)), sizeof(mlp_output_block))
+        if self.blocks == NULL:
+            raise MemoryError()
+        for i, part in enumerate(parts):
+            self.blocks[i] = output_block(part.first, part.n, part.activation)
+
+    def __dealloc__(self):
+        free(self.blocks)
 
 
 # ---- The machine ----
@@ -133,8 +175,8 @@ def compiler():
     return mlp_compiler().decode()
 
 
-def has_openmp():
-    return bool(mlp_has_openmp())
+def threading():
+    return mlp_threading().decode()
 
 
 def processors():
@@ -225,12 +267,16 @@ cdef class Data:
     """Examples as the core reads them. Holds the arrays: C-contiguous, checked by _examples.py.
 
     y: what _targets.py says; None where no function of the caller's will see it. x_rows (n,) int64: the row of X of
-    each example, or None for all in their order. origin: _arrays.Origin, for messages.
+    each example, or None for all in their order. origin: _arrays.Origin, for messages. entries: the weights of the
+    entries of targets, with which weights holds the mean of each row; or None.
     """
     def __cinit__(self, cnp.ndarray X, double scale=1.0, labels=None, targets=None, weights=None, y=None,
-                  bint one_hot=False, x_rows=None):
+                  bint one_hot=False, x_rows=None, entries=None):
         self.x_rows = x_rows
         self.X, self.y, self.labels, self.targets, self.weights = X, y, labels, targets, weights
+        self.entries = entries
+        self.c.entry_weights = address_or_null(entries)
+        self.c.target_cols = 0 if targets is None else targets.shape[1]
         self.c.X = address(X)
         self.c.x_type = dtype_of(X)
         self.c.x_scale = scale
@@ -243,7 +289,8 @@ cdef class Data:
             self.c.x_rows, self.c.n = <const int64_t *>address(x_rows), len(x_rows)
         if y is not None and labels is None and targets is None:  # of a Custom loss
             self.c.y, self.c.y_bytes = address(y), y.nbytes // max(1, len(y))
-        for name, array in (("labels", labels), ("targets", targets), ("weights", weights), ("y", y)):
+        for name, array in (("labels", labels), ("targets", targets), ("weights", weights), ("y", y),
+                            ("entries", entries)):
             if array is not None and (<cnp.ndarray?>array).shape[0] != self.c.n:
                 raise ValueError(f"{name} must have one entry for each row of X, has {len(array)} for {self.c.n}")
 
@@ -286,7 +333,8 @@ cdef class Data:
         self.c.one_hot = one_hot
 
     cdef mlp_truth c_truth(self) noexcept:
-        return mlp_truth(self.c.labels, self.c.targets, self.c.y, self.c.weights, self.c.one_hot)
+        return mlp_truth(self.c.labels, self.c.targets, self.c.y, self.c.weights, self.c.one_hot, self.c.entry_weights,
+                         self.c.target_cols)
 
     cpdef int check(self, Network network) except -1:
         """ValueError unless the core can read this as data of that network. The last check before it does: another
@@ -295,13 +343,14 @@ cdef class Data:
         suits = is_plain(X, network.n_in) and cnp.PyArray_DIM(X, 0) == self.c.n_x and address(X) == self.c.X
         suits = suits and is_there(X)
         for array, data in ((self.labels, <size_t>self.c.labels), (self.targets, <size_t>self.c.targets),
-                            (self.weights, <size_t>self.c.weights)):
+                            (self.weights, <size_t>self.c.weights), (self.entries, <size_t>self.c.entry_weights)):
             if array is not None:
                 suits = suits and array.shape[0] == self.c.n and <size_t>address(array) == data
         if self.c.y != NULL:
             suits = suits and address(self.y) == self.c.y and self.y.nbytes == self.c.n * self.c.y_bytes
-        if self.targets is not None:
-            suits = suits and is_plain(self.targets, network.n_out) and self.targets.dtype == network.dtype
+        for array in (self.targets, self.entries):
+            if array is not None:
+                suits = suits and is_plain(array, self.c.target_cols) and array.dtype == network.dtype
         if self.labels is not None:
             suits = suits and cnp.PyArray_TYPE(self.labels) == cnp.NPY_INT32 and cnp.PyArray_ISCARRAY_RO(self.labels)
         if self.weights is not None:
@@ -313,7 +362,8 @@ cdef class Data:
 
 cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
     """X without y or weights; its type is still to be set."""
-    return mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0, NULL, 0)
+    return mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0, NULL, 0, 0,
+                    NULL)
 
 
 # ---- Interrupts ----
@@ -389,8 +439,8 @@ cdef int64_t specs_out(list layers) except -1:
 
 
 cdef class Network:
-    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, dropout, l1, l2, mask.
-    input_transform: None, or (mean, scale), float64 (n_in,)."""
+    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, lr_factor, bias_lr_factor, dropout,
+    may_drop, l1, l2, mask. input_transform: None, or (mean, scale), float64 (n_in,)."""
 
     def __cinit__(self, dtype, layers, input_transform=None):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
@@ -399,6 +449,7 @@ cdef class Network:
         if specs == NULL:
             raise MemoryError()
         cdef mlp_status status
+        cdef OutputBlocks blocks
         try:
             for l, layer in enumerate(layers):
                 activation = layer["activation"]
@@ -409,8 +460,12 @@ cdef class Network:
                 specs[l].has_bias, specs[l].has_mask = layer["bias"], layer["mask"]
                 specs[l].trainable = layer["trainable"]
                 specs[l].dropout, specs[l].l1, specs[l].l2 = layer["dropout"], layer["l1"], layer["l2"]
+                specs[l].may_drop = layer["may_drop"]
                 custom = Custom(activation, self.dtype) if specs[l].activation == MLP_CUSTOM_ACTIVATION else None
                 specs[l].custom = mlp_custom_activation(custom_forward, custom_backward, <void *>custom)
+                if activation.parts:
+                    blocks = OutputBlocks(activation.parts)  # which the core copies
+                    specs[l].blocks, specs[l].n_blocks = blocks.blocks, blocks.n
                 self.custom.append(custom)
                 self.shared.append(specs[l].shared)
             status = mlp_network_create(&self.c, MLP_FLOAT32 if self.dtype == np.float32 else MLP_FLOAT64, specs,
@@ -422,6 +477,9 @@ cdef class Network:
             mean, scale = input_transform
             raise_status(mlp_network_transform_inputs(self.c, <const double *>address(mean),
                                                       <const double *>address(scale)), None)
+        self.dropout, self.l2 = [None, *(layer["dropout"] for layer in layers)], [layer["l2"] for layer in layers]
+        for l in range(len(layers)):
+            self.set_lr_factors(l)
         self.has_custom = any(custom is not None for custom in self.custom)
         self.n_in, self.n_out, self.is_float32 = layers[0]["n_in"], specs_out(layers), self.dtype == np.float32
         self.parameters = <const char *>mlp_network_weights(self.c, 0)
@@ -484,14 +542,35 @@ cdef class Network:
         """Whether a trainer is at work."""
         return self.in_training()
 
+    @property
+    def output(self):
+        """The activation of the last layer."""
+        return self.layers[len(self.layers) - 1]["activation"]
+
     def weights(self, int layer):
         return self.like_weights(layer, mlp_network_weights(self.c, layer))
 
-    def set_trainable(self, int layer, bint trainable):
+    def change(self, int layer, **settings):
+        """Set trainable, lr_factor or bias_lr_factor of a layer."""
         self.begin_training()  # no call may be reading it
-        mlp_network_set_trainable(self.c, layer, trainable)
-        changed = {**self.layers[layer], "trainable": trainable}
+        changed = {**self.layers[layer], **settings}
         self.layers = [*self.layers[:layer], changed, *self.layers[layer + 1:]]  # a new list, which Trainers notice
+        mlp_network_set_trainable(self.c, layer, changed["trainable"])
+        self.set_lr_factors(layer)
+        self.end_training()
+
+    cdef set_lr_factors(self, int layer):
+        given = self.layers[layer]
+        mlp_network_set_lr_factors(self.c, layer, given["lr_factor"], given["bias_lr_factor"])
+
+    def set_present(self, list dropout, list l2):
+        """The values of schedules: the dropout of X, which each call is given, and those of each layer; l2 of each."""
+        cdef int l
+        self.begin_training()
+        for l in range(len(l2)):
+            mlp_network_set_dropout(self.c, l, dropout[l + 1])
+            mlp_network_set_l2(self.c, l, l2[l])
+        self.dropout, self.l2 = dropout, l2
         self.end_training()
 
     def mask(self, int layer):
@@ -523,6 +602,7 @@ cdef class Network:
         return layer
 
     cdef Workspace workspace(self, int64_t n, int threads):
+        """For mlp_predict and its kin with those arguments."""
         cdef Workspace space
         mlp_lock(&self.lock)
         try:
@@ -600,6 +680,7 @@ cdef class Network:
         data.check(self)
         if not self.fits(out, data.c.n, cnp.PyArray_NDIM(out) == 1):
             raise ValueError(f"out must have shape {(data.c.n, self.n_out)} and dtype {self.dtype}")
+        threads = threads or -mlp_crew_limit()  # the same from here on
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)
@@ -623,37 +704,55 @@ cdef class Network:
     def evaluate(self, Data data, loss, int threads, yhat=None):
         """Sums over all rows: (losses, weights, weight times the share of right labels, weights of those all right).
 
-        yhat: `outputs`, if they are there. A Custom loss, which may join rows, is called once, with all of them.
+        yhat: `outputs`, if they are there. A loss that may join rows, as a Custom one may, sees all of them at once.
         """
-        if loss.traits.is_custom:
-            return custom_sums(Custom(loss, self.dtype), self.outputs(data, threads) if yhat is None else yhat, data)
+        if loss.traits.is_custom or loss.traits.joins:
+            return sums_of_all(loss, self.outputs(data, threads) if yhat is None else yhat, data)
         data.check(self)
+        threads = threads or -mlp_crew_limit()  # the same from here on
         cdef Workspace space = self.workspace(data.c.n, threads)
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)
-        cdef mlp_loss spec = loss_spec(loss, None)
+        cdef LossSpec spec = loss_spec(loss, self.output, self.n_out)
         cdef mlp_result result
         cdef mlp_status status
         with nogil:
-            status = mlp_evaluate(self.c, &result, &data.c, spec, space.memory, threads, ask, &state)
+            status = mlp_evaluate(self.c, &result, &data.c, spec.c, space.memory, threads, ask, &state)
         self.put_back(space)
         raise_status(status, caught)
         return result.loss_sum, result.weight_sum, result.correct, result.exact
 
 
-cdef custom_sums(Custom custom, cnp.ndarray yhat, Data data):
+cdef int joined_rows(void *delta, double *losses, cnp.ndarray out, Data data) except -1:
+    """The losses (B,) of a loss that joins rows and, unless delta is NULL, d sum of losses / d out, from out = z_L."""
+    cdef mlp_truth truth = data.c_truth()
+    cdef Workspace space = Workspace()
+    cdef int64_t n = out.shape[0]
+    cdef mlp_dtype dtype = dtype_of(out)
+    space.ensure(mlp_joined_bytes(n) + 64)
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    with nogil:
+        mlp_joined_loss(delta, losses, address(out), dtype, &truth, n, space.memory)
+    mlp_fpmode_leave(before)
+    return 0
+
+
+cdef sums_of_all(loss, cnp.ndarray yhat, Data data):
     """As Network.evaluate."""
+    cdef Custom custom = custom_loss_of(loss, yhat.dtype)
     cdef int64_t i, n = yhat.shape[0]
     cdef cnp.ndarray losses = np.empty(n)
-    cdef double *loss = <double *>address(losses)
+    cdef double *each = <double *>address(losses)
     cdef double loss_sum = 0, weight_sum = 0
     cdef mlp_truth truth = data.c_truth()
-    if n:
-        custom_rows(custom, NULL, loss, address(yhat), data, &truth, n, yhat.shape[1])
+    if custom is None:
+        joined_rows(NULL, each, yhat, data)
+    elif n:
+        custom_rows(custom, NULL, each, address(yhat), data, &truth, n, yhat.shape[1])
     weights = None if data.weights is None else data.weights.astype(np.float64)
     cdef const double *weight = <const double *>address_or_null(weights)
     for i in range(n):
-        loss_sum += loss[i]
+        loss_sum += each[i]
         weight_sum += weight[i] if weight != NULL else 1
     return loss_sum, weight_sum, 0.0, 0.0
 
@@ -731,7 +830,7 @@ cdef class Trainer:
     cdef double usual_rate             # of a schedule: up to here there is nothing to say of its rates
     cdef readonly bint moves_momentum  # whether it gave a momentum, too
     cdef bint by_label
-    cdef Custom custom                 # of the loss, or None
+    cdef LossSpec spec
     cdef int64_t batch_size
     cdef Workspace labels, gradients
     cdef readonly object counted       # result of the last call of epoch, also where a signal has stopped it
@@ -739,8 +838,9 @@ cdef class Trainer:
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.gradients = network, Workspace(), Workspace()
         self.by_label = loss.traits.by_class and network.n_out > 1
-        self.custom, self.batch_size = custom_loss_of(loss, network.dtype), batch_size
-        raise_status(mlp_trainer_create(&self.c, network.c, loss_spec(loss, self.custom), batch_size), None)
+        self.batch_size = batch_size
+        self.spec = loss_spec(loss, network.output, network.n_out, custom_loss_of(loss, network.dtype))
+        raise_status(mlp_trainer_create(&self.c, network.c, self.spec.c, batch_size), None)
 
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
@@ -782,6 +882,10 @@ cdef class Trainer:
             self.settings.beta1 = momentum
         else:
             self.settings.momentum = momentum
+
+    def use_amounts(self, double l2, double input_dropout):
+        """Set the present values of schedules for step_ready."""
+        self.settings.l2, self.settings.input_dropout = l2, input_dropout
 
     def prepare(self, mlp_settings settings):
         """Allocate the optimizer's state if there is none."""
@@ -888,22 +992,24 @@ cdef class Trainer:
         return None if status != MLP_OK else result.loss_sum
 
     def epoch(self, Data data, cnp.ndarray order, mlp_settings settings, int threads, int64_t batch_size,
-              int64_t first, int64_t count, so_far=None, rates=None, momenta=None):
+              int64_t first, int64_t count, so_far=None, rates=None, momenta=None, dropout=None, l2=None):
         """Train on minibatches [first, first + count) of that order (int64 row numbers, at most n, or None), or as many
         of them as there are -> (status name, result of the epoch so far).
 
-        so_far: the result of the call before, with first > 0. rates, momenta: the learning rate and the momentum (of
-        Adam beta1) of each of these minibatches (float64), or None for that of the settings.
+        so_far: the result of the call before, with first > 0. rates, momenta, dropout, l2: as in mlp_epoch_part (float64),
+        or None for those of the settings and layers.
         """
         data.check(self.network)
         if order is not None and order.dtype != np.int64:
             raise ValueError("order must be int64")
         cdef int64_t n_order = 0 if order is None else order.shape[0]
-        for each in (rates, momenta):
-            if each is not None and (each.dtype != np.float64 or each.shape[0] != count):
-                raise ValueError("rates and momenta must be float64, one for each minibatch")
-        cdef mlp_epoch_part part = mlp_epoch_part(first, count, batch_size, <const double *>address_or_null(rates),
-                                                  <const double *>address_or_null(momenta))
+        layers = len(self.network.layers)
+        for each, shape in ((rates, (count,)), (momenta, (count,)), (dropout, (count, layers + 1)), (l2, (count, layers))):
+            if each is not None and (each.dtype != np.float64 or each.shape != shape):
+                raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
+        cdef mlp_epoch_part part = mlp_epoch_part(
+            first, count, batch_size, <const double *>address_or_null(rates), <const double *>address_or_null(momenta),
+            <const double *>address_or_null(dropout), <const double *>address_or_null(l2))
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)

@@ -13,7 +13,7 @@ cdef extern from "vocabulary.h":
     const mlp_activation_row *mlp_activation_rows
     ctypedef enum mlp_loss_kind:
         MLP_CUSTOM_LOSS, MLP_LOSSES
-    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS
+    unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS, MLP_BY_ENTRY, MLP_OWN_Y, MLP_JOINS
     ctypedef enum mlp_y:
         MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
     ctypedef struct mlp_loss_row:
@@ -59,28 +59,46 @@ cdef extern from "mlpfast.h":
         int64_t y_bytes
         const int64_t *x_rows
         int64_t n_x
+        int64_t target_cols
+        const void *entry_weights
     ctypedef struct mlp_truth:
         const int32_t *labels
         const void *targets
         const void *y
         const void *weights
         int one_hot
+        const void *entry_weights
+        int64_t target_cols
     ctypedef struct mlp_custom_loss:
         int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
         int of_z
         void *self
+    ctypedef struct mlp_output_block:
+        int64_t first, count
+        mlp_activation activation
+        double alpha
+    ctypedef struct mlp_loss_block:
+        mlp_output_block of
+        int64_t y_first
+        double factor
+        mlp_loss_kind kind
+        double parameter, label_smoothing
     ctypedef struct mlp_loss:
         mlp_loss_kind kind
         double parameter, label_smoothing
         mlp_custom_loss custom
+        const mlp_loss_block *blocks
+        int64_t n_blocks
     ctypedef struct mlp_layer_spec:
         int64_t n_in, n_out
         mlp_activation activation
         double alpha
         int shared, has_bias, trainable
         double dropout, l1, l2
-        int has_mask
+        int may_drop, has_mask
         mlp_custom_activation custom
+        const mlp_output_block *blocks
+        int64_t n_blocks
     ctypedef struct mlp_network:
         pass
     ctypedef struct mlp_trainer:
@@ -93,7 +111,7 @@ cdef extern from "mlpfast.h":
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        double beta1, beta2, epsilon, shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         int64_t chunk_rows
         uint64_t seed
         int check_finite
@@ -103,7 +121,7 @@ cdef extern from "mlpfast.h":
     const char *mlp_isa()
     const char *mlp_isa_available(int)
     const char *mlp_compiler()
-    int mlp_has_openmp()
+    const char *mlp_threading()
     int mlp_processors()
     int mlp_max_threads()
     void mlp_allow_oversubscription(int)
@@ -115,6 +133,9 @@ cdef extern from "mlpfast.h":
     void *mlp_network_slopes(const mlp_network *, int)
     void *mlp_network_mask(const mlp_network *, int)
     void mlp_network_set_trainable(mlp_network *, int, int)
+    mlp_status mlp_network_set_dropout(mlp_network *, int, double)
+    mlp_status mlp_network_set_l2(mlp_network *, int, double)
+    mlp_status mlp_network_set_lr_factors(mlp_network *, int, double, double)
     int64_t mlp_network_stride(const mlp_network *, int)
     int MLP_ORDER_VERSION
     mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
@@ -142,6 +163,8 @@ cdef extern from "mlpfast.h":
         int64_t first, count, batch_size
         const double *rates
         const double *momenta
+        const double *dropout
+        const double *l2
     mlp_status mlp_train_epoch_part(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                     const mlp_epoch_part *, const mlp_settings *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
@@ -158,6 +181,9 @@ cdef extern from "mlpfast.h":
 
 cdef extern from "crew.h":
     int mlp_crew_size(int, double)
+    int mlp_crew_limit()
+
+cdef extern from "system.h":
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()
@@ -183,6 +209,10 @@ cdef extern from "fpmode.h":
     unsigned short mlp_x87_now()
     unsigned short mlp_x87_default()
     void mlp_x87_set(unsigned short)
+
+cdef extern from "loss.h":
+    size_t mlp_joined_bytes(int64_t)
+    int mlp_joined_loss(void *, double *, const void *, mlp_dtype, const mlp_truth *, int64_t, void *) nogil
 
 cdef extern from "kernel_table.h":
     ctypedef struct mlp_block:
@@ -221,8 +251,9 @@ cdef extern from "kernel_table.h":
         void (*activation_backward)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
         void (*slope_gradient)(void *, const void *, const void *, int64_t, int64_t, int64_t, int64_t) noexcept
         void (*sum_slopes)(void *, int64_t) noexcept
-        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept
-        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept
+        void (*softmax_forward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
+        void (*softmax_backward)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
+        void (*activate_blocks)(void *, const mlp_output_block *, int64_t, int64_t, int64_t, void *) noexcept nogil
         int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
                     int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)

@@ -23,23 +23,26 @@ def examples(X, y, network, loss, *, sample_weight=None, class_weight=None, name
         raise ValueError(f"{names[0]} must have at least one row, got shape {X.shape}")
     y, labels, targets = forms_of(y, network, loss, names[1], keep_y or loss.traits.is_custom)
     data = Data(X, network.input_scale, labels, targets, None, y)
-    weight = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2], all_zero)
-    data = data if weight is None else Data(X, network.input_scale, labels, targets, weight, y)
+    weight, entries = weights(sample_weight, class_weight, data.truth, network, loss, len(X), names[2], all_zero)
+    if weight is not None:
+        data = Data(X, network.input_scale, labels, targets, weight, y, entries=entries)
     data.origin = origin
     return data
 
 
 def selected(data, rows, scale, weights=None):
-    """Some rows of data, with these weights or, for None, their own. rows: a slice, for which X becomes a view, or
-    ascending row numbers (int64), for which X stays whole."""
-    labels, targets, own_weights, y = (
-        None if array is None else array[rows] for array in (data.labels, data.targets, data.weights, data.y)
+    """Some rows of data, with these weights, of rows and entries, or for None their own. rows: a slice, for which X
+    becomes a view, or ascending row numbers (int64), for which X stays whole."""
+    labels, targets, y, *own = (
+        None if array is None else array[rows]
+        for array in (data.labels, data.targets, data.y, data.weights, data.entries)
     )
+    of_rows, entries = own if weights is None else weights
     X, x_rows = data.X, rows
     if data.x_rows is not None:
         x_rows = data.x_rows[rows]
     elif isinstance(rows, slice):
         X, x_rows = data.X[rows], None
-    chosen = Data(X, scale, labels, targets, own_weights if weights is None else weights, y, data.one_hot, x_rows)
+    chosen = Data(X, scale, labels, targets, of_rows, y, data.one_hot, x_rows, entries)
     chosen.origin = data.origin
     return chosen

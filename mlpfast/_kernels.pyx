@@ -8,7 +8,8 @@ from libc.stdint cimport int64_t
 
 import numpy as np
 
-from mlpfast._core cimport Data, Workspace, activation_kind, kernels_for, loss_spec
+from mlpfast._core cimport (Data, LossSpec, OutputBlocks, Workspace, activation_kind, joined_rows, kernels_for,
+                            loss_spec)
 from mlpfast._custom cimport Custom, custom_loss_of, custom_rows, multiply
 from mlpfast._declarations cimport *
 from mlpfast._memory cimport address, address_or_null, dtype_of, row_stride
@@ -65,40 +66,54 @@ def affine(cnp.ndarray x, cnp.ndarray W, b):
     return z
 
 
+ctypedef void (*of_rows)(void *, const void *, int64_t, int64_t, void *) noexcept nogil
+ctypedef void (*of_elements)(void *, const void *, mlp_unit, int64_t, int64_t) noexcept nogil
+
+
+cdef int by_unit(const mlp_kernels *k, of_rows softmax, of_elements others, cnp.ndarray to, cnp.ndarray given,
+                 mlp_unit g) except -1:
+    """to (B, n) from given, by the kernel for g."""
+    cdef Workspace scratch = scratch_for(k, 1, to.shape[1])
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    with nogil:
+        if g.kind == MLP_SOFTMAX:
+            softmax(address(to), address(given), to.shape[0], to.shape[1], scratch.memory)
+        else:
+            others(address(to), address(given), g, to.shape[0], to.shape[1])
+    mlp_fpmode_leave(before)
+
+
+cdef int activate_blocks(const mlp_kernels *k, cnp.ndarray a, OutputBlocks blocks) except -1:
+    """The activations of parts of the outputs, on a (B, n) in place."""
+    cdef Workspace scratch = scratch_for(k, 1, a.shape[1])
+    cdef mlp_fpmode before = mlp_fpmode_enter_core()
+    with nogil:
+        k.activate_blocks(address(a), blocks.blocks, blocks.n, a.shape[0], a.shape[1], scratch.memory)
+    mlp_fpmode_leave(before)
+
+
 def activate(cnp.ndarray z, activation, slopes=None):
     """a = g(z)."""
     cdef cnp.ndarray a = np.empty_like(z)
     cdef const mlp_kernels *k = kernels_for(dtype_of(z))
-    cdef Workspace scratch = scratch_for(k, 1, z.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
     if g.kind == MLP_CUSTOM_ACTIVATION:
         a[...] = activation.values(z.copy())
         return a
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    if g.kind == MLP_SOFTMAX:
-        k.softmax_forward(address(a), address(z), z.shape[0], z.shape[1], scratch.memory)
-    else:
-        with nogil:
-            k.activation_forward(address(a), address(z), g, z.shape[0], z.shape[1])
-    mlp_fpmode_leave(before)
+    by_unit(k, k.softmax_forward, k.activation_forward, a, z, g)
+    if activation.parts:
+        activate_blocks(k, a, OutputBlocks(activation.parts))
     return a
 
 
 def through_derivative(cnp.ndarray delta, cnp.ndarray kept, activation, slopes=None):
     """delta (B, n), in place, through g'. kept is z if activation.traits.in_z, else a = g(z)."""
     cdef const mlp_kernels *k = kernels_for(dtype_of(delta))
-    cdef Workspace scratch = scratch_for(k, 1, delta.shape[1])
     cdef mlp_unit g = unit_of(activation, slopes)
     if g.kind == MLP_CUSTOM_ACTIVATION:
         multiply(delta, activation.derivatives(kept.copy()))
-        return
-    cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    if g.kind == MLP_SOFTMAX:
-        k.softmax_backward(address(delta), address(kept), delta.shape[0], delta.shape[1], scratch.memory)
     else:
-        with nogil:
-            k.activation_backward(address(delta), address(kept), g, delta.shape[0], delta.shape[1])
-    mlp_fpmode_leave(before)
+        by_unit(k, k.softmax_backward, k.activation_backward, delta, kept, g)
 
 
 def slope_gradient(cnp.ndarray d, cnp.ndarray z, bint shared):
@@ -128,10 +143,13 @@ def loss_and_delta(cnp.ndarray out, Data data, loss, output):
     if custom is not None:
         custom_rows(custom, address(delta), loss_of, address(out), data, &truth, out.shape[0], out.shape[1])
         return losses, delta, correct
-    cdef mlp_loss spec = loss_spec(loss, None)
+    if loss.traits.joins:
+        joined_rows(address(delta), loss_of, out, data)
+        return losses, delta, correct
+    cdef LossSpec spec = loss_spec(loss, output, out.shape[1])
     cdef mlp_activation last = activation_kind(output)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.loss(address(delta), loss_of, <double *>address(correct), address(out), spec, last, &truth, out.shape[0],
+    k.loss(address(delta), loss_of, <double *>address(correct), address(out), spec.c, last, &truth, out.shape[0],
            out.shape[1], scratch.memory)
     mlp_fpmode_leave(before)
     return losses, delta, correct

@@ -7,6 +7,7 @@ import numpy as np
 from . import metrics as known_metrics
 from ._arrays import not_finite
 from ._config import checked_threads
+from .schedules import is_schedule
 
 
 class Logs:
@@ -18,12 +19,13 @@ class Logs:
     def __init__(self, trainer, metrics, data, validation=None):
         self.trainer, self.data, self.validation = trainer, data, validation
         given = [part for part in (data, validation) if part is not None]
-        n_out, loss = trainer.network.n_out, trainer.loss
+        network, loss = trainer.network, trainer.loss
+        n_out = network.n_out
         self.counts = known_metrics.counted(metrics, given, loss) if loss.traits.counts else []
         others = {
             name: f for name, f in metrics.items() if not (name in self.counts and known_metrics.is_ours(f))
         }
-        chosen = known_metrics.for_outputs(others, given, n_out)
+        chosen = known_metrics.for_outputs(others, given, network, loss)
         self.on_data = chosen if validation is None else known_metrics.computable(chosen, data)
         self.on_validation = chosen
         known_metrics.check_fit(self.on_data, data, n_out)
@@ -57,7 +59,7 @@ class Logs:
     def _evaluated(self, data, metrics, epoch=None):
         """epoch: of a validation."""
         trainer = self.trainer
-        yhat = self._outputs(data) if metrics or trainer.loss.traits.is_custom else None
+        yhat = self._outputs(data) if metrics or trainer.loss.traits.is_custom or trainer.loss.traits.joins else None
         means = self.means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
         if trainer.check_finite and not math.isfinite(means["loss"]):
             _check_evaluated(means["loss"], data, trainer.network, epoch)
@@ -92,9 +94,9 @@ def is_penalised(trainer):
 
 def penalty(trainer):
     """s = (l2/2) sum W^2 + l1 sum |W|, in float64, with the penalties of the layers, of all W that are trained."""
-    s = 0.0
+    s, own = 0.0, trainer._scheduled.present_l2 if is_schedule(trainer.l2) else trainer.l2
     for layer in _trained_layers(trainer):
-        l1, l2 = trainer.l1 + layer.l1, trainer.l2 + layer.l2
+        l1, l2 = trainer.l1 + layer.l1, own + layer._present_l2()
         if l2:
             s += l2 / 2 * float(np.square(layer.W, dtype=np.float64).sum())
         if l1:

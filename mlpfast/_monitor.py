@@ -17,6 +17,8 @@ WITH_DIRECTION = f"{', '.join(DIRECTIONS)} and top_k, also with val_"  # for mes
 def direction(name):
     """"min" or "max", whichever is better for that name in the logs; None for unknown names."""
     name = name.removeprefix("val_")
+    if name.endswith("]"):  # of a part of the outputs, "mae[1]"
+        name = name.partition("[")[0]
     if name.startswith("top_") and name[4:].isdecimal():
         return "max"
     return DIRECTIONS.get(name)

@@ -25,13 +25,17 @@ class Named(Closed):
         """Its row in the core's vocabulary."""
         return self.known[self.name]
 
+    def arguments(self):
+        """The arguments for a copy of this object."""
+        return {name: getattr(self, name) for name in self.parameters}
+
     def __setattr__(self, name, value):
         if name == "name" or name in self.parameters or hasattr(type(self), name):
             raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
         super().__setattr__(name, value)
 
     def __repr__(self):
-        given = ", ".join(f"{own}={getattr(self, own)!r}" for own in self.parameters)
+        given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
 
 

@@ -98,26 +98,29 @@ class Run:
             with CallersTurn():
                 self.call(logs)
         else:
-            schedules.observe(trainer.optimizer.lr, logs)
+            self.observe(logs, [])
         return self.stopped
 
     def call(self, logs):
-        """on_epoch_end of the callbacks. The schedule observes as soon as it can, before those that save at the
+        """on_epoch_end of the callbacks. A schedule observes as soon as it can, before those that save at the
         latest."""
-        trainer, waits = self.trainer, True
+        trainer, observed = self.trainer, []
         for each in self.callbacks:
-            lr = trainer.optimizer.lr
-            saves = isinstance(each.callback, Checkpoint)
-            if waits and (saves or schedules.is_ready(lr, logs)):
-                waits = False
-                schedules.observe(lr, logs)
+            self.observe(logs, observed, only_ready=not isinstance(each.callback, Checkpoint))
             wish = each.on_epoch_end(trainer, trainer.epoch - 1, logs)
             self.history.add_to_last(logs)
             if _is_true(wish):
                 self.stopped = True
                 self.fit.ended |= type(each.callback) is not TimeLimit  # more time may be given
-        if waits:
-            schedules.observe(trainer.optimizer.lr, logs)
+        self.observe(logs, observed)
+
+    def observe(self, logs, observed, only_ready=False):
+        """Pass the logs to the schedules that are not yet among those observed, and add them."""
+        for schedule in self.trainer._all_schedules():
+            if any(schedule is other for other in observed) or only_ready and not schedules.is_ready(schedule, logs):
+                continue
+            observed.append(schedule)
+            schedules.observe(schedule, logs)
 
     def finish(self):
         """After the last epoch."""

@@ -2,10 +2,13 @@
 
 y: with the values and dtype that were given, for functions that users give (metrics, Custom losses). With one output
     (n,) becomes (n, 1), like yhat; otherwise y (n,), of class numbers or for a Custom loss, stays (n,).
-labels (n,) or targets (n, n_out): for the losses of the core and the rest of mlpfast. A Custom loss has neither.
+labels (n,) or targets (n, n_out), or as many columns as loss.y_columns says: for the losses of the core and the rest
+    of mlpfast. A Custom loss has neither.
 
 All three are private copies, which no other thread can change; one array may serve as two of them.
 """
+
+from inspect import signature
 
 import numpy as np
 
@@ -16,7 +19,7 @@ def forms_of(y, network, loss, name="y", keep=True):
     """(y, labels, targets), None for those that do not exist, and for y unless `keep`."""
     if keep or y.ndim == 1 or y.dtype == network.dtype:  # otherwise the targets are a copy anyway
         y = np.array(y, order="C")
-    if y.ndim == 1 and network.n_out == 1:
+    if y.ndim == 1 and 1 in (network.n_out, loss.y_columns(network.n_out)):
         y = y.reshape(-1, 1)
     labels, targets = (None, None) if loss.traits.is_custom else _of_the_core(y, network, loss, name)
     if y.ndim > 2:
@@ -57,34 +60,68 @@ def _rows_of(labels, network):
 
 
 def target_matrix(y, network, loss, name="y"):
-    """y (n, n_out) in the network's dtype, checked, with two classes as the core takes them."""
-    n_out = network.n_out
-    if y.ndim != 2 or y.shape[1] != n_out:
-        forms = f"(n, {n_out})"
+    """y (n, columns) in the network's dtype, checked, with two classes as the core takes them. NaN stays where the loss
+    ignores it."""
+    columns = loss.y_columns(network.n_out)
+    if y.ndim != 2 or y.shape[1] != columns:
+        forms = f"(n, {columns})"
         if by_class(loss, network):
             forms = f"(n,) with class numbers, or {forms}"
-        elif n_out == 1:
+        elif columns == 1:
             forms = f"(n,) or {forms}"
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}")
     targets = np.asarray(y, network.dtype, order="C")  # too large for float32 becomes infinity, which is refused next
-    needs, bad = _out_of_range(targets, loss.traits.y)
+    if not loss.parts:
+        targets = _checked_columns(targets, y, loss, network.n_out, name)
+        if loss.traits.joins:
+            # Their order is all that counts, and float32 keeps that of ranks.
+            targets = np.array(targets)
+            targets[:, 0] = np.unique(y[:, 0], return_inverse=True)[1].reshape(-1)
+        return targets
+    targets = np.array(targets)
+    for part, own in loss.columns():
+        targets[:, own] = _checked_columns(targets[:, own], y[:, own], part.loss, part.n, name, part.by_class,
+                                           own.start)
+    return targets
+
+
+def _checked_columns(targets, given, loss, n_out, name, by_class=False, first=0):
+    """Some columns of targets, checked and converted; given: the same as they were. first: the number of the first.
+    by_class: it holds class numbers, from 0 to n_out - 1."""
+    if by_class:
+        needs = f"class numbers from 0 to {n_out - 1}"
+        bad = ~((targets >= 0) & (targets < n_out) & (targets == np.floor(targets)))
+    else:
+        needs, bad = _out_of_range(targets, loss)
+    unknown = np.isnan(targets)
+    if loss.missing == "ignore":
+        bad &= ~unknown
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
-        raise ValueError(f"{name} must hold {needs}, got {y[i, j]!s} in row {i}, column {j}")
+        hint = ""
+        if unknown[i, j] and "missing" in signature(type(loss)).parameters:
+            own = [f"{name}={getattr(loss, name)!r}" for name in loss.parameters]
+            hint = f"; losses.{type(loss).__name__}({', '.join([*own, 'missing=' + repr('ignore')])}) leaves out NaN"
+        raise ValueError(f"{name} must hold {needs}, got {given[i, j]!s} in row {i}, column {first + j}{hint}")
+    if by_class:
+        return targets
     if loss.traits.y == Y_DISTRIBUTIONS:
         _check_rows_sum_to_one(targets, name)
     return _two_classes(targets, loss)
 
 
-def _out_of_range(targets, y):
+def _out_of_range(targets, loss):
     """(what targets must hold, where they do not), by the trait `y` of a loss."""
-    bad = ~np.isfinite(targets)
+    y, bad = loss.traits.y, ~np.isfinite(targets)
+    if loss.traits.joins:
+        bad[:, 1] |= (targets[:, 1] != 0) & (targets[:, 1] != 1)
+        return "times that are finite, and events 0 or 1", bad
     if y == Y_SIGNS:
         low = 0 if (targets == 0).any() else -1
         return "-1 and +1, or 0 and 1", (targets != low) & (targets != 1)
     if y == Y_DISTRIBUTIONS:
         return "probabilities from 0 to 1", bad | (targets < 0) | (targets > 1)
-    if y == Y_PROBABILITIES and not (np.abs(targets) == 1).all():
+    if y == Y_PROBABILITIES and not ((np.abs(targets) == 1) | np.isnan(targets)).all():
         return "probabilities from 0 to 1, or -1 and +1 alone", bad | (targets < 0) | (targets > 1)
     if y == Y_NOT_NEGATIVE:
         return "finite numbers >= 0", bad | (targets < 0)
@@ -94,7 +131,7 @@ def _out_of_range(targets, y):
 def _two_classes(targets, loss):
     """Targets with two classes as the core takes them: 0 and 1 for probabilities, -1 and +1 for signs."""
     if loss.traits.y == Y_PROBABILITIES and (targets < 0).any():
-        return np.maximum(targets, 0)
+        return np.maximum(targets, 0)  # NaN stays
     if loss.traits.y == Y_SIGNS and (targets == 0).any():
         return 2 * targets - 1
     return targets

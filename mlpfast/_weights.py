@@ -4,49 +4,114 @@ import numpy as np
 
 from ._arrays import check_length, number_array
 from ._scalars import real_number, whole_number
-from ._targets import classes
+from ._targets import classes, is_one_hot
 
 LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30  # beyond that, float32 gradients under- or overflow
 
 
 def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weight", all_zero=False):
-    """Weights (n,) of the network's dtype, or None: sample_weight times the class_weight of each example's class.
+    """(weights (n,), weights of the entries of y (n, columns)) of the network's dtype, None for what does not exist:
+    sample_weight times the class_weight of each example's class, or of each label, and 0 where y is missing. A row's
+    weight is the mean over its entries.
 
     all_zero: whether all of them may be 0.
     """
-    if sample_weight is None and class_weight is None:
-        return None
+    measured = _measured(y, loss)
+    if sample_weight is None and class_weight is None and measured is None:
+        return None, None
     total = np.ones(n)
     if sample_weight is not None:
-        given = number_array(name, sample_weight)
-        if given.ndim != 1:
-            raise ValueError(f"{name} must have shape (n,), got {given.shape}")
-        check_length(name, given, n)
-        _check_weights(name, given)
-        total = total * given
-    if class_weight is not None:
+        total = _given(sample_weight, y, loss, n, name)
+    if measured is not None:
+        total = total.reshape(n, -1) * measured
+    if class_weight is not None and _has_labels(y, loss):
+        total = total.reshape(n, -1)
+        total = total * _label_weights(class_weight, y, total)
+        name = "sample_weight times class_weight"
+    elif class_weight is not None:
         which = classes(y, network, loss, "class_weight")
         width = network.n_out if y.ndim == 1 else y.shape[1]
-        if y.ndim == 2 and not np.isin(y, (-1, 0, 1)).all():  # of a cross entropy
+        if y.ndim == 2 and not (np.isin(y, (-1, 0, 1)) | (y != y)).all():  # of a cross entropy
             raise ValueError("class_weight needs classes as y, got probabilities")
-        total = total * class_weights(class_weight, which, max(2, width), width == 1, total)[which]
+        by_row = total if total.ndim == 1 else total.mean(axis=1)
+        each = class_weights(class_weight, which, max(2, width), width == 1, by_row)[which]
+        total = total * (each if total.ndim == 1 else each[:, None])
         name = "sample_weight times class_weight"
     odd = (total != 0) & ~((total >= LEAST_WEIGHT) & (total <= MOST_WEIGHT))
     if odd.any():
-        at = int(np.argmax(odd))
         raise ValueError(
-            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[at]!s} at position {at}"
+            f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[odd][0]!s} at {_position(odd)}"
         )
     if not (all_zero or total.any()):
-        raise ValueError(f"{name} must not be zero for every example")
-    return np.array(total, network.dtype)
+        hint = "" if measured is None else ", got NaN as y of all that have weight"
+        raise ValueError(f"{name} must not be zero for every example{hint}")
+    if total.ndim == 2 and total.shape[1] == 1 and measured is None:
+        total = total[:, 0]
+    if total.ndim == 1:
+        return np.array(total, network.dtype), None
+    entries = np.array(total, network.dtype, order="C")
+    return entries.mean(axis=1, dtype=np.float64).astype(network.dtype), entries
+
+
+def _measured(y, loss):
+    """Which entries of y (n, columns) are not missing; None if all are there."""
+    if y.ndim == 1 or y.dtype.kind != "f" or not (loss.missing or loss.parts):
+        return None
+    measured = ~np.isnan(y)
+    return None if measured.all() else measured
+
+
+def _given(sample_weight, y, loss, n, name):
+    """sample_weight (n,), or with the shape of y, in float64."""
+    given = number_array(name, sample_weight)
+    entries = y.shape if loss.traits.by_entry and y.ndim == 2 else None
+    if given.ndim != 1 and given.shape != entries:
+        forms = "(n,)" if entries is None else f"(n,) or {entries}, the shape of y,"
+        raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {given.shape}")
+    check_length(name, given, n)
+    _check_weights(name, given)
+    return np.ones(given.shape) * given
+
+
+def _position(chosen):
+    """Of the first one that is True, for messages."""
+    at = [int(i) for i in np.unravel_index(np.argmax(chosen), chosen.shape)]
+    return f"position {at[0]}" if len(at) == 1 else f"row {at[0]}, column {at[1]}"
 
 
 def _check_weights(name, values):
     bad = ~(np.isfinite(values) & (values >= 0))
     if bad.any():
-        at = int(np.argmax(bad))
-        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[at]!s} at position {at}")
+        raise ValueError(f"{name} must hold finite numbers >= 0, got {values[bad][0]!s} at {_position(bad)}")
+
+
+def _has_labels(y, loss):
+    """Whether each entry of y is a label of its own: several columns of two classes, not one-hot."""
+    return y.ndim == 2 and y.shape[1] > 1 and loss.traits.counts and loss.traits.by_entry and not is_one_hot(y)
+
+
+def _label_weights(class_weight, y, counted):
+    """The weights of labels y (n, K), 0 or -1 and 1, or NaN: for "balanced" n / (2 n_1) of the ones and n / (2 n_0) of
+    the others of each column, counted by these weights, and 1 where one of both does not occur; an array (K,) has those
+    of the ones."""
+    if not (np.isin(y, (-1, 0, 1)) | (y != y)).all():
+        raise ValueError("class_weight needs classes as y, got probabilities")
+    ones = y == 1
+    if not isinstance(class_weight, str):
+        if isinstance(class_weight, dict):
+            raise ValueError(
+                f'class_weight must be "balanced" or an array ({y.shape[1]},), the weights of the ones of each column, '
+                f"for y of several labels, got {class_weight!r}"
+            )
+        return np.where(ones, class_weights(class_weight, None, y.shape[1]), 1.0)
+    if class_weight != "balanced":
+        raise ValueError(f'class_weight must be "balanced" or an array ({y.shape[1]},), got {class_weight!r}')
+    of_ones, of_all = (counted * ones).sum(axis=0), (counted * np.ones(y.shape)).sum(axis=0)
+    both = (of_ones > 0) & (of_ones < of_all)
+    per_one, per_other = (
+        np.where(both, of_all / (2 * np.where(both, count, 1.0)), 1.0) for count in (of_ones, of_all - of_ones)
+    )
+    return np.where(ones, per_one, per_other)
 
 
 def checked_mean_weight(value):

@@ -22,14 +22,16 @@ Names use the default parameter; objects set another.
     sign          -1, 0 or 1: the threshold unit; its derivative is 0 everywhere     McCulloch and Pitts (1943)
     softmax       e^z_j / sum_k e^z_k, over a row; its derivative is the full Jacobian
     Custom(forward, derivative)                                                      your own Python functions
+    PerOutput([(outputs, activation), ...])                                          parts of the last layer
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from ._core import ACTIVATIONS
 from ._functions import checked_result, function
 from ._named import Named, bounds, from_name, own_name
+from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import flag, real_number
 
 NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
@@ -40,6 +42,7 @@ class Activation(Named):
 
     known = ACTIVATIONS
     alpha, shared = 0.0, False
+    parts: tuple = ()  # of a PerOutput
 
     def __init__(self, name, **values):
         if "alpha" in values:
@@ -125,10 +128,73 @@ class Custom(Activation):
         return checked_result("derivative(z)", z.shape, self.derivative, z)
 
 
+class _Part(NamedTuple):
+    """Outputs first .. first + n - 1 with that Activation."""
+
+    first: int
+    n: int
+    activation: Activation
+
+
+class PerOutput(Activation):
+    """Activations of parts of the outputs, for the last layer of a network that is trained with a losses.PerOutput.
+
+    parts: [(outputs, activation), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
+    activation a name or an object, neither prelu nor Custom.
+
+        Network([20, 32, 4], output=PerOutput([(slice(0, 3), "softmax"), (3, "identity")]))
+
+    predict returns the values of all of them. The loss takes z_L and contains them.
+    """
+
+    parameters = ("parts",)
+    n_out: int
+
+    def __init__(self, parts):
+        example = '[(slice(0, 3), "softmax"), (3, "identity")]'
+        own = tuple(
+            _part(f"parts[{i}]", *item) for i, item in enumerate(items_of("parts", parts, (2,), example))
+        )
+        super().__init__("per_output", parts=own, n_out=width_of("parts", own))
+
+    @property
+    def traits(self):
+        """Those of identity: what the core computes, and losses take, is z_L."""
+        return ACTIVATIONS["identity"]
+
+    def _key(self):
+        return self.name, self.parts
+
+    def arguments(self):
+        return {"parts": [(as_given(part), of_part(part.activation)) for part in self.parts]}
+
+    def __repr__(self):
+        return f"PerOutput({self.arguments()['parts']!r})"
+
+
+def _part(argument, outputs, activation):
+    first, n = outputs_of(argument, outputs)
+    activation = checked(argument, activation)
+    check_part(argument, activation)
+    return _Part(first, n, activation)
+
+
+def of_part(activation):
+    """As it was given: a name, or an object with parameters."""
+    return activation if activation.parameters else activation.name
+
+
+def check_part(argument, activation):
+    """ValueError if it cannot be that of a part of the outputs."""
+    traits = activation.traits
+    if traits.is_custom or traits.learns_alpha or activation.parts:
+        raise ValueError(f"{argument} must be an activation of the library without learned slopes, got {activation!r}")
+
+
 OTHER_NAMES = {"swish": "silu"}
 SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"], "lrelu": ["leaky_relu"]}  # for names of other libraries
 WITH_PARAMETERS: dict[str, Any] = {
-    kind().name: kind for kind in Activation.__subclasses__() if kind is not Custom  # type: ignore[call-arg]
+    kind().name: kind for kind in Activation.__subclasses__() if kind not in (Custom, PerOutput)  # type: ignore[call-arg]
 }
 
 

@@ -95,7 +95,8 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
     With sample_weight (B,), each residual is multiplied by its weight, and 1/B becomes 1 / (sum of the weights), or
-    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0.
+    with mean_weight 1 / (B mean_weight): see Trainer.step. If all weights are 0, the gradient of the loss is 0. Weights
+    of y's shape are those of its entries, as in Trainer.fit.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
         loss, times its weight, with respect to x_i as given (it contains the factor input_scale for uint8 X, and
@@ -168,7 +169,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
 def _numeric_gradient(layer, parameter, mean_loss, step):
     numeric = _central_differences(parameter, mean_loss, step)
     if parameter.ndim == 2:  # the layer's own penalty, and its mask
-        numeric += layer.l2 * parameter + layer.l1 * np.sign(parameter)
+        numeric += layer._present_l2() * parameter + layer.l1 * np.sign(parameter)
         numeric = numeric if layer.mask is None else numeric * layer.mask
     return numeric
 

@@ -44,11 +44,11 @@ METHODS = {
 _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 
 
-class Methods:
+class _Methods:
     """The METHODS of a callback, checked; no-ops in place of missing ones, and None for on_batch_end."""
 
     def __init__(self, callback):
-        found = _methods_of(callback)
+        found = _found(callback)
         self.callback, self.on_batch_end = callback, found["on_batch_end"]
         self.on_epoch_begin, self.on_epoch_end, self.on_fit_end = (
             found[name] or _nothing for name in ("on_epoch_begin", "on_epoch_end", "on_fit_end")
@@ -59,7 +59,12 @@ class Methods:
         return getattr(self.callback, "every_batches", 1)
 
 
-def _methods_of(callback):
+def methods_of(callback):
+    """The _Methods of a callback."""
+    return _Methods(callback)
+
+
+def _found(callback):
     """{name: method, or None where the callback does not have it}"""
     if isinstance(callback, type):
         raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")

@@ -16,8 +16,24 @@ from ._config import checked_threads
 from ._examples import selected
 from ._loop import Loop
 from ._sharing import in_order
+from .minibatches import MinibatchLoop
+from .schedules import is_schedule
 
 FLOPS_SHARE = 1 / 100  # of a chunk: a Python thread costs about as much as a hundred barriers
+
+
+def check_all_rows(trainer):
+    """ValueError for minibatches."""
+    if trainer.batch_size is not None:
+        name = type(trainer.optimizer).__name__
+        raise ValueError(f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}")
+
+
+class AllRowsLoop(MinibatchLoop):
+    """All rows are one minibatch of the core."""
+
+    def check(self, trainer):
+        check_all_rows(trainer)
 
 
 class FullBatchLoop(Loop):
@@ -25,10 +41,7 @@ class FullBatchLoop(Loop):
 
     def check(self, trainer):
         net, name = trainer.network, type(trainer.optimizer).__name__
-        if trainer.batch_size is not None:
-            raise ValueError(
-                f"batch_size must be None for {name}, which takes all rows at once, got {trainer.batch_size}"
-            )
+        check_all_rows(trainer)
         zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
         for number, layer in enumerate(net.layers, 1):
             zeros += [(f"l1 of layer {number}", layer.l1), (f"dropout of layer {number}", layer.dropout)]
@@ -37,6 +50,16 @@ class FullBatchLoop(Loop):
                 raise ValueError(
                     f"{setting} must be 0 for {name}, which needs one differentiable function, got {value!r}"
                 )
+        for number, layer in enumerate(net.layers, 1):
+            for setting in ("lr_factor", "bias_lr_factor"):
+                if getattr(layer, setting) != 1:
+                    raise ValueError(
+                        f"{setting} of layer {number} must be 1 for {name}, whose step is one of all layers together, "
+                        f"got {getattr(layer, setting)!r}"
+                    )
+        for l2 in (trainer.l2, *(layer.l2 for layer in net.layers)):
+            if is_schedule(l2):
+                raise ValueError(f"l2 must be a number for {name}, got {l2!r}")
         for limit in ("clip_value", "clip_norm", "max_norm"):
             if getattr(trainer, limit) is not None:
                 raise ValueError(f"{limit} must be None for {name}, got {getattr(trainer, limit)!r}")
@@ -53,8 +76,9 @@ class FullBatchLoop(Loop):
 def threads_for(trainer, rows):
     """The number of threads for the chunks."""
     net = trainer.network
-    if trainer.loss.traits.is_custom or any(layer._unit.traits.is_custom for layer in net.layers):
-        return 1  # functions that users give are called in the calling thread
+    loss = trainer.loss.traits
+    if loss.is_custom or loss.joins or any(layer._unit.traits.is_custom for layer in net.layers):
+        return 1  # functions that users give are called in the calling thread; joined rows are one chunk
     numbers = sum(layer.W.size for layer in net.layers)
     flops = 6 * min(rows, trainer.chunk_rows) * numbers
     return _core.threads_for(checked_threads(trainer.threads), FLOPS_SHARE * flops)
@@ -126,8 +150,9 @@ class Objective:
         v = self.variables
         theta = v.read()
         g, self.counts = v.penalties * theta, np.zeros(3)
-        # A Custom loss may combine rows, so it is called once, with all of them.
-        chunks = [self.data] if self.loss.traits.is_custom else self.chunks
+        # A loss that combines rows, as a Custom one may, is called once, with all of them.
+        joins = self.loss.traits.is_custom or self.loss.traits.joins
+        chunks = [self.data] if joins else self.chunks
         for gradient, *counts in in_order(self.gradient, chunks, self.threads):
             g += gradient
             self.counts += counts
@@ -374,7 +399,9 @@ class Fisher:
 
     def of_forward_pass(self, chunk):
         tape = backprop._forward(self.net, chunk.inputs)
-        return tape, chunk.weights, _kernels.activate(tape.z[-1], self.output)
+        weights = chunk.weights if chunk.weights is None else chunk.weights[:, None]
+        weights = weights if chunk.entries is None else chunk.entries
+        return tape, weights, _kernels.activate(tape.z[-1], self.output)
 
     def __call__(self, v):
         parts, total = self.variables.split(v), np.zeros(len(v))
@@ -386,7 +413,7 @@ class Fisher:
         u = jacobian_product(self.net, tape, parts)
         _kernels.through_derivative(u, p, self.output)
         if weights is not None:
-            u *= weights[:, None]
+            u *= weights
         return self.transposed_product(tape, u)
 
     def transposed_product(self, tape, u):

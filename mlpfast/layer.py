@@ -1,6 +1,6 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
-from . import activations, initializers
+from . import _scheduled, activations, initializers, schedules
 from ._attributes import Closed
 from ._fpmode import in_default_mode
 from ._parameters import mask_matrix, parameter_values
@@ -8,7 +8,10 @@ from ._scalars import flag, real_number, whole_number
 
 # The settings besides shape, activation and mask, with their usual values. Files leave out those that are as usual:
 # another usual value here needs another version of the format (files.py).
-USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0}
+USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0,
+         "lr_factor": 1.0, "bias_lr_factor": 1.0}
+
+CHANGEABLE = ("trainable", "lr_factor", "bias_lr_factor")  # also in a Network
 
 
 class Layer(Closed):
@@ -20,18 +23,21 @@ class Layer(Closed):
     dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
         al. (2014). Not applied by predict and evaluate, and not allowed for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
+    dropout and l2 may be schedules (mlpfast.schedules), whose rate is their value.
+    lr_factor: the learning rate of W and slopes is lr_factor times that of the optimizer; that of b is lr_factor times
+        bias_lr_factor times it. Each >= 0; weight decay takes the same rates.
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
         zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of the core's
     parameters: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache
-    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable may be changed at any time, also by a
-    callback: a layer that is thawed goes on with the optimizer's state that it had. All other attributes cannot be
-    changed any more.
+    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
+    changed at any time, also by a callback: a layer that is thawed goes on with the optimizer's state that it had. All
+    other attributes cannot be changed any more.
     """
 
     _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
-    bias_init = "auto"  # default for Layers pickled by versions without it
+    bias_init, lr_factor, bias_lr_factor = "auto", 1.0, 1.0  # for Layers pickled by versions without them
     _owner = None  # (_core.Network, number of the layer in it), once it is part of a network
 
     def __init__(
@@ -48,25 +54,30 @@ class Layer(Closed):
         l1=0.0,
         l2=0.0,
         mask=None,
+        lr_factor=1.0,
+        bias_lr_factor=1.0,
     ):
         self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
         self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
         self.activation = activation
         self._unit = activations.checked("activation", activation)
+        if self._unit.parts and self._unit.n_out != self.n_out:
+            raise ValueError(f"activation must have parts of all {self.n_out} outputs, got {self._unit!r}")
         self.init = initializers.checked("init", init)
         self.bias_init = initializers.checked("bias_init", bias_init)
         self.bias = flag("bias", bias)
         self.trainable = flag("trainable", trainable)
-        self.dropout = real_number("dropout", dropout, least=0, below=1)
-        self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+        self.dropout = _scheduled.checked("dropout", dropout, below=1)
+        self.l1, self.l2 = real_number("l1", l1, least=0), _scheduled.checked("l2", l2)
+        self.lr_factor, self.bias_lr_factor = lr_factor, bias_lr_factor
         self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
 
     def __setattr__(self, name, value):
-        if name == "trainable":
-            value = flag(name, value)
+        if name in CHANGEABLE:
+            value = flag(name, value) if name == "trainable" else real_number(name, value, least=0)
             if self._owner is not None:
                 core, index = self._owner
-                core.set_trainable(index, value)  # RuntimeError while the core, or another thread, trains the network
+                core.change(index, **{name: value})  # RuntimeError while the network is being trained
         elif self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
             raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
         super().__setattr__(name, value)
@@ -157,14 +168,25 @@ class Layer(Closed):
         return {name: getattr(self, name) for name, usual in USUAL.items() if getattr(self, name) != usual}
 
     def _for_core(self):
-        names = ("n_in", "n_out", "bias", "trainable", "dropout", "l1", "l2")
+        names = ("n_in", "n_out", "bias", "l1", *CHANGEABLE)
         settings = {name: getattr(self, name) for name in names}
-        return {**settings, "activation": self._unit, "mask": self.mask is not None}
+        settings["dropout"] = _scheduled.value_at("dropout", self.dropout, 0, 0, below=1)
+        settings["l2"] = _scheduled.value_at("l2", self.l2, 0, 0)
+        may_drop = schedules.is_schedule(self.dropout)
+        return {**settings, "may_drop": may_drop, "activation": self._unit, "mask": self.mask is not None}
+
+    def _present_l2(self):
+        """l2, or the value of its schedule in the last minibatch."""
+        core, index = self._attached()
+        return core.l2[index]
 
     def _notes(self):
         """Unusual settings, for Network.summary."""
         notes = [] if self.trainable else ["frozen"]
-        notes += [f"{name} {getattr(self, name):g}" for name in ("dropout", "l1", "l2") if getattr(self, name)]
+        for name in ("dropout", "l1", "l2", "lr_factor", "bias_lr_factor"):
+            value = getattr(self, name)
+            if value != USUAL[name]:
+                notes.append(f"{name} {value!r}" if schedules.is_schedule(value) else f"{name} {value:g}")
         return notes if self.mask is None else [*notes, f"{self.mask.sum():,} of {self.mask.size:,} weights"]
 
     def __repr__(self):

@@ -22,21 +22,36 @@ excludes sign, whose derivative is 0.
                           with class numbers max(0, 1 + max_{j != y} z_j - z_y), output identity
                                                                                              Crammer and Singer (2001)
 
+    gaussian_nll          1/2 sum s + (m - y)^2 e^-s              output identity: k means m, then k log variances s;
+                                                                  y (n, k)           Nix and Weigend (1994)
+    cox_ph                log sum_{j at risk} e^z_j - z_i of the rows i with an event, of a minibatch together, ties by
+                          Efron; one output identity, the log hazard; y (n, 2): time, event  Cox (1972), Efron (1977)
+
+    Quantile([q, ...])    for each q of m an output: m k outputs for y (n, k)
+    PerOutput([(outputs, loss, factor), ...])                     losses of parts of the outputs
     Custom(value, delta)  your own Python functions               any output
 
 With output identity, cross_entropy, binary_cross_entropy and poisson apply softmax, sigmoid and exp as part of the
 loss. perceptron and hinge are functions of z_L; their y is -1 or +1.
+
+missing="ignore", an argument of the objects of half_squared_error, squared_error, absolute_error, huber, quantile,
+log_cosh, poisson, gaussian_nll and binary_cross_entropy: y may hold NaN, entries that were not measured. Such an entry
+has weight 0: it adds nothing to loss, gradients and named metrics.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+
+from . import activations
 from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._functions import checked_result, function
 from ._named import Named, bounds, from_name, own_name
+from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import one_of, real_number, within
 
-NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom)
+NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom and name != "per_output")
 
 _SQUARES = ["half_squared_error", "squared_error"]
 SUGGESTED = {  # for names of other libraries
@@ -58,15 +73,43 @@ class Loss(Named):
 
     known = LOSSES
     parameter = label_smoothing = 0.0
+    missing: str | None = None
+    parts: tuple = ()  # of a PerOutput
 
     def __init__(self, name, **values):
+        missing = values.get("missing")
+        if missing is not None and not (isinstance(missing, str) and missing == "ignore"):
+            raise ValueError(f'missing must be None or "ignore", got {missing!r}')
         if "label_smoothing" in values:
             values["label_smoothing"] = _share("label_smoothing", values["label_smoothing"])
-        elif name in LOSSES and LOSSES[name].above < LOSSES[name].below and values:
+        elif name in LOSSES and LOSSES[name].above < LOSSES[name].below and {*values} - {"missing"}:
             (own,) = self.parameters
             above, below = bounds(LOSSES[name].above, LOSSES[name].below)
             values[own] = values["parameter"] = real_number(own, values[own], above=above, below=below)
         super().__init__(name, **values)
+
+    def arguments(self):
+        return super().arguments() if self.missing is None else {**super().arguments(), "missing": self.missing}
+
+    def __repr__(self):
+        given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
+        return f"{type(self).__name__}({given or (repr(self.name) if type(self) is Loss else '')})"
+
+    def y_columns(self, n_out):
+        """The number of columns of y (n, ..) for that many outputs; ValueError if there can be none."""
+        return n_out
+
+    def may_miss(self, n_out):
+        """Which columns of y may hold NaN."""
+        return [self.missing == "ignore"] * self.y_columns(n_out)
+
+    def parts_of(self, output, n_out):
+        """[_CorePart] for losses that the core takes as one of several parts; else []."""
+        return []
+
+    def measured(self, output, n_out):
+        """[_Measured]: what named metrics compare."""
+        return [_Measured("", slice(None), slice(None), self, output)]
 
     @property
     def takes_z(self):
@@ -77,6 +120,62 @@ class Loss(Named):
     def through_output(self):
         """Whether its derivative is d loss / d a_L, which has to be multiplied by g'(z_L)."""
         return not self.takes_z
+
+
+class _CorePart(NamedTuple):
+    """A part of the outputs, and its loss, as mlp_loss_block has them."""
+
+    first: int
+    n: int
+    activation: activations.Activation
+    y_first: int
+    factor: float
+    loss: Loss
+
+
+class _Measured(NamedTuple):
+    """Outputs, and the columns of y that they predict, with their loss and activation. suffix: of the names."""
+
+    suffix: str
+    outputs: slice
+    columns: slice
+    loss: Loss
+    output: activations.Activation
+
+
+class HalfSquaredError(Loss):
+    """1/2 sum r^2."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("half_squared_error", missing=missing)
+
+
+class SquaredError(Loss):
+    """sum r^2."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("squared_error", missing=missing)
+
+
+class AbsoluteError(Loss):
+    """sum |r|."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("absolute_error", missing=missing)
+
+
+class LogCosh(Loss):
+    """sum log cosh r."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("log_cosh", missing=missing)
+
+
+class Poisson(Loss):
+    """sum yhat - y log yhat."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("poisson", missing=missing)
 
 
 class CrossEntropy(Loss):
@@ -93,8 +192,8 @@ class BinaryCrossEntropy(Loss):
 
     parameters = ("label_smoothing",)
 
-    def __init__(self, label_smoothing=0.0):
-        super().__init__("binary_cross_entropy", label_smoothing=label_smoothing)
+    def __init__(self, label_smoothing=0.0, *, missing=None):
+        super().__init__("binary_cross_entropy", label_smoothing=label_smoothing, missing=missing)
 
 
 class Huber(Loss):
@@ -102,17 +201,223 @@ class Huber(Loss):
 
     parameters = ("delta",)
 
-    def __init__(self, delta=1.0):
-        super().__init__("huber", delta=delta)
+    def __init__(self, delta=1.0, *, missing=None):
+        super().__init__("huber", delta=delta, missing=missing)
 
 
 class Quantile(Loss):
-    """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1."""
+    """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1.
+
+    q: a number, or m ascending ones for several quantiles of each target: y (n, k), or (n,) for k = 1, and m k outputs,
+    of which the first m belong to the first column of y. The loss is the sum over all outputs.
+    """
 
     parameters = ("q",)
+    q: Any
+    _levels: tuple = ()  # a Quantile for each of several q
 
-    def __init__(self, q=0.5):
-        super().__init__("quantile", q=q)
+    def __init__(self, q=0.5, *, missing=None):
+        if not isinstance(q, (list, tuple, np.ndarray)):
+            super().__init__("quantile", q=q, missing=missing)
+            return
+        levels = tuple(real_number(f"q[{i}]", level, above=0, below=1) for i, level in enumerate(q))
+        if not levels or list(levels) != sorted(set(levels)):
+            raise ValueError(f"q must hold ascending numbers between 0 and 1, got {q!r}")
+        super().__init__("quantile", missing=missing)
+        vars(self).update(q=levels, _levels=tuple(Quantile(level) for level in levels))
+
+    @property
+    def traits(self):
+        return LOSSES["per_output" if self._levels else "quantile"]
+
+    def y_columns(self, n_out):
+        m = len(self._levels) or 1
+        if n_out % m:
+            raise ValueError(f"loss 'quantile' of {m} quantiles needs {m} outputs for each column of y, got {n_out}")
+        return n_out // m
+
+    def parts_of(self, output, n_out):
+        m = len(self._levels)
+        return [_CorePart(j, 1, output, j // m, 1.0, self._levels[j % m]) for j in range(n_out) if m]
+
+    def measured(self, output, n_out):
+        if not self._levels:
+            return super().measured(output, n_out)
+        return [
+            _Measured(f"[{i}]", slice(i, None, len(self._levels)), slice(None), level, output)
+            for i, level in enumerate(self._levels)
+        ]
+
+    def sorted(self, yhat):
+        """Predictions (n, m k) with the m quantiles of each target in ascending order, a new array: training does not
+        keep them from crossing. Sorting does not raise the loss: Chernozhukov et al. (2010)."""
+        yhat, m = np.asarray(yhat), len(self._levels) or 1
+        if yhat.ndim != 2 or yhat.shape[1] % m:
+            raise ValueError(f"yhat must have shape (n, k {m}) for {m} quantiles, got {yhat.shape}")
+        return np.sort(yhat.reshape(len(yhat), -1, m), axis=2).reshape(yhat.shape)
+
+
+class GaussianNLL(Loss):
+    """1/2 sum s + (m - y)^2 e^-s: the negative log likelihood of y (n, k) from normal distributions, without the
+    constant log(2 pi) / 2. Of the 2 k outputs the first k are the means m, the others the log variances s."""
+
+    def __init__(self, *, missing=None):
+        super().__init__("gaussian_nll", missing=missing)
+
+    def y_columns(self, n_out):
+        if n_out % 2:
+            raise ValueError(
+                f"loss 'gaussian_nll' needs two outputs for each column of y, mean and log variance, got {n_out}"
+            )
+        return n_out // 2
+
+    def measured(self, output, n_out):
+        return [_Measured("", slice(0, n_out // 2), slice(None), self, output)]
+
+
+class CoxPH(Loss):
+    """The negative log of Cox's partial likelihood of the rows of a minibatch together, ties by Efron's method.
+
+    The output is the log of a row's hazard relative to the others'. y (n, 2): the time, and 1 if the event has happened
+    then, 0 if the row was observed no longer. Only the order of the times counts. The loss of a row with an event is
+    log sum e^z over the rows whose time is not shorter - z, that of others 0; the mean is over all rows. A minibatch
+    compares its own rows alone, so it should be large, or batch_size=None. evaluate and validation take all rows.
+    """
+
+    def __init__(self):
+        super().__init__("cox_ph")
+
+    def y_columns(self, n_out):
+        if n_out != 1:
+            raise ValueError(f"loss 'cox_ph' needs one output, the log hazard, got {n_out}")
+        return 2
+
+    def measured(self, output, n_out):
+        return []
+
+
+class _LossPart(NamedTuple):
+    """Outputs first .. first + n - 1 with that Loss, times factor."""
+
+    first: int
+    n: int
+    loss: Loss
+    factor: float
+
+    @property
+    def y_columns(self):
+        return 1 if self.by_class else self.loss.y_columns(self.n)
+
+    @property
+    def by_class(self):
+        return self.loss.traits.y == Y_DISTRIBUTIONS
+
+
+class PerOutput(Loss):
+    """Losses of parts of the outputs: the loss of a row is the sum of theirs, each times its factor.
+
+    parts: [(outputs, loss, factor), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
+    loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
+
+        loss = PerOutput([(slice(0, 3), "cross_entropy", 1.0), (3, Huber(0.5), 0.5)])
+        net = Network([20, 32, loss.n_out], output=loss.output)
+
+    y (n, ..): the columns of the parts in their order, as many as each loss takes alone, but for cross_entropy one
+    column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part that
+    they go with, as "accuracy[0]", "mae[1]".
+
+    output: the activations.PerOutput that belongs to it: softmax for cross_entropy, sigmoid for binary_cross_entropy,
+        exp for poisson, else identity. With a network of output "identity", predict returns logits and log rates. Other
+        activations of the losses that go with any are set by an activations.PerOutput of the same outputs.
+    """
+
+    parameters = ("parts",)
+    n_out: int
+
+    def __init__(self, parts):
+        example = '[(slice(0, 3), "cross_entropy", 1.0), (3, "huber", 0.5)]'
+        items = items_of("parts", parts, (2, 3), example)
+        own = tuple(_part(f"parts[{i}]", *item) for i, item in enumerate(items))
+        super().__init__("per_output", parts=own, n_out=width_of("parts", own))
+
+    @property
+    def output(self):
+        return activations.PerOutput([
+            (as_given(part), (part.loss.traits.outputs or ("identity",))[0]) for part in self.parts
+        ])
+
+    def y_columns(self, n_out):
+        return sum(part.y_columns for part in self.parts)
+
+    def columns(self):
+        """[(part, its columns of y)]"""
+        places, at = [], 0
+        for part in self.parts:
+            places.append((part, slice(at, at + part.y_columns)))
+            at += part.y_columns
+        return places
+
+    def may_miss(self, n_out):
+        return [part.loss.missing == "ignore" for part in self.parts for _ in range(part.y_columns)]
+
+    def parts_of(self, output, n_out):
+        own = []
+        for part, columns in sorted(self.columns(), key=lambda place: place[0].first):  # as the core takes them
+            activation = activation_of(output, part.first, part.n)
+            whole = _CorePart(0, part.n, activation, 0, 1.0, part.loss)
+            own += [
+                _CorePart(part.first + one.first, one.n, activation, columns.start + one.y_first, part.factor, one.loss)
+                for one in part.loss.parts_of(activation, part.n) or [whole]
+            ]
+        return own
+
+    def measured(self, output, n_out):
+        own = []
+        for i, (part, columns) in enumerate(self.columns()):
+            end = part.first + part.n
+            activation = activation_of(output, part.first, part.n)
+            for one in part.loss.measured(activation, part.n):
+                outputs = range(part.first, end)[one.outputs]
+                outputs = slice(outputs.start, outputs.stop, outputs.step)
+                own.append(_Measured(f"[{i}]{one.suffix}", outputs, columns, one.loss, activation))
+        return own
+
+    def arguments(self):
+        return {"parts": [(as_given(part), _of_part(part.loss), part.factor) for part in self.parts]}
+
+    def __repr__(self):
+        return f"PerOutput({self.arguments()['parts']!r})"
+
+
+def _of_part(loss):
+    """As it was given: a name, or an object with parameters."""
+    return loss if loss.arguments() else loss.name
+
+
+def _part(argument, outputs, loss, factor=1.0):
+    loss = from_name(argument, loss, Loss, NAMES, WITH_PARAMETERS, "Huber()", SUGGESTED)
+    if loss.traits.is_custom or loss.traits.joins or loss.parts:
+        raise ValueError(f"{argument} must have a loss of the library for single rows, got {loss!r}")
+    first, n = outputs_of(argument, outputs)
+    part = _LossPart(first, n, loss, real_number(f"{argument} factor", factor, above=0))
+    _check_width(loss, part.n)
+    return part
+
+
+def activation_of(output, first, count):
+    """The activation of outputs first .. first + n - 1 of a layer with the activation output; ValueError if they
+    have none of their own."""
+    for part in output.parts:
+        if part.first <= first and first + count <= part.first + part.n:
+            if part.activation.name == "softmax" and part.n != count:
+                break
+            return part.activation
+    if output.parts or output.name == "softmax":
+        raise ValueError(
+            f"loss 'per_output' needs an output activation with the same parts, got {output!r} for outputs {first} to "
+            f"{first + count - 1}; the loss's own is its attribute `output`"
+        )
+    return output
 
 
 class Custom(Loss):
@@ -163,40 +468,70 @@ class Custom(Loss):
 
 
 WITH_PARAMETERS: dict[str, Any] = {
-    kind().name: kind for kind in Loss.__subclasses__() if kind is not Custom  # type: ignore[call-arg]
+    kind().name: kind for kind in Loss.__subclasses__() if kind not in (Custom, PerOutput)  # type: ignore[call-arg]
 }
 
 
 def checked(loss, network):
     """A Loss from loss, a name or an object; ValueError if it is unknown or does not fit the output activation."""
     loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)", SUGGESTED)
-    for name in loss.parameters:
-        if isinstance(getattr(loss, name), float):
-            within(name, getattr(loss, name), network.dtype)
     last = network.layers[-1]
-    output, allowed = last._unit.name, loss.traits.outputs
-    if allowed and output not in allowed:
-        others = [repr(name) for name, row in LOSSES.items() if row.natural == output]
+    if isinstance(loss, PerOutput):
+        if loss.n_out != last.n_out:
+            raise ValueError(f"loss {loss!r} needs {loss.n_out} outputs, got {last.n_out}")
+        for part in loss.parts:
+            activation = activation_of(last._unit, part.first, part.n)
+            within("factor", part.factor, network.dtype)
+            _check_fits(part.loss, activation, part.n, network.dtype)
+    elif last._unit.parts:
+        raise ValueError(f"loss must be a PerOutput for a network with a PerOutput as output, got {loss.name!r}")
+    else:
+        _check_fits(loss, last._unit, last.n_out, network.dtype)
+    if loss.parts_of(last._unit, last.n_out) and not last._unit.parts:
+        activations.check_part("output", last._unit)
+        if last._unit.name == "softmax":
+            raise ValueError(f"loss {loss!r} needs an output activation for each output, got 'softmax'")
+    return loss
+
+
+def _check_fits(loss, output, n_out, dtype):
+    """ValueError if the loss does not go with the activation of its outputs, or with their number."""
+    for name in loss.parameters:
+        values = getattr(loss, name)
+        for value in values if isinstance(values, tuple) else (values,):
+            if isinstance(value, float):
+                within(name, value, dtype)
+    allowed = loss.traits.outputs
+    if allowed and output.name not in allowed:
+        others = [repr(name) for name, row in LOSSES.items() if row.natural == output.name]
         hint = f"; {' or '.join(others)} goes with it" if others else ""
         raise ValueError(
-            f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output!r}{hint}"
+            f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output.name!r}{hint}"
         )
-    if last._unit.traits.learns_alpha and not (loss.takes_z or loss.through_output):
-        raise ValueError(f"loss must have of='yhat' with a {output} as output, whose slopes learn from it, got of='z'")
-    if loss.traits.y == Y_DISTRIBUTIONS and last.n_out < 2:
+    if output.traits.learns_alpha and not (loss.takes_z or loss.through_output):
+        raise ValueError(
+            f"loss must have of='yhat' with a {output.name} as output, whose slopes learn from it, got of='z'"
+        )
+    _check_width(loss, n_out)
+
+
+def _check_width(loss, n_out):
+    if loss.traits.y == Y_DISTRIBUTIONS and n_out < 2:
         raise ValueError(
             f"loss {loss.name!r} needs at least 2 outputs, one for each class, got 1; "
             "for two classes and one output use 'binary_cross_entropy'"
         )
-    return loss
+    loss.y_columns(n_out)
 
 
 def check_learns(loss, network):
     """ValueError if the output activation makes every gradient of a checked loss zero."""
     output = network.layers[-1]._unit
-    if loss.through_output and output.traits.stops:
-        others = ", ".join(repr(name) for name, row in LOSSES.items() if output.name in row.outputs)
-        raise ValueError(
-            f"loss {loss.name!r} needs an output activation with a derivative to train, got {output.name!r}, whose 0 "
-            f"stops every gradient: {others} and a Custom loss of='z' go with it"
-        )
+    parts = loss.parts_of(output, network.n_out)
+    for one, activation in [(part.loss, part.activation) for part in parts] or [(loss, output)]:
+        if one.through_output and activation.traits.stops:
+            others = ", ".join(repr(name) for name, row in LOSSES.items() if activation.name in row.outputs)
+            raise ValueError(
+                f"loss {one.name!r} needs an output activation with a derivative to train, got {activation.name!r}, "
+                f"whose 0 stops every gradient: {others} and a Custom loss of='z' go with it"
+            )

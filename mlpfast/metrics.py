@@ -21,7 +21,12 @@ built-in names in the logs ("loss", "lr", "val_...") and of metrics. y has the v
 of the rows: (n,) for class numbers, or if a Custom loss with several outputs was given one dimension, else (n, K). yhat
 (n, n_out) has the network's dtype.
 
-Metrics are means over the rows, weighted by sample_weight and class_weight if given. A function with a parameter
+For losses of several parts (PerOutput, several quantiles) the names are computed for each part that they go with, and
+its number, from 0, is added: "accuracy[0]", "mae[1]". Of gaussian_nll the means count, in accuracy and exact_match
+logits at 0.
+
+Metrics are means over the rows, weighted by sample_weight and class_weight if given; with weights of the entries of y,
+and for y that is missing, by these, and a function is given the weights of the rows (n,). A function with a parameter
 sample_weight, like scikit-learn's, is called with the weights (n,); with weights, other functions are refused.
 """
 
@@ -31,7 +36,7 @@ import numbers
 import numpy as np
 
 from ._attributes import Closed
-from ._core import Y_DISTRIBUTIONS
+from ._core import Y_DISTRIBUTIONS, Y_PROBABILITIES
 from ._fpmode import CallersTurn, in_default_mode
 from ._monitor import is_ours as is_own_name
 from ._nearest import did_you_mean
@@ -68,9 +73,13 @@ class Share:
         if self.low is None:
             return _share_among_largest(self.name, y, yhat, 1, sample_weight)
         y, yhat = _numbers(self.name, y, yhat)
-        middle = (self.low + 1) / 2
-        right = ((yhat > middle) == (y > middle)).mean(axis=1)
-        right[np.isnan(yhat).any(axis=1)] = 0
+        middle, counts = (self.low + 1) / 2, np.ones(y.shape)
+        if _of_entries(sample_weight):
+            counts, sample_weight = np.asarray(sample_weight, np.float64), np.mean(sample_weight, axis=1)
+        right = np.where(counts > 0, ((yhat > middle) == (y > middle)) * counts, 0).sum(axis=1)
+        wanted = counts.sum(axis=1)
+        right = np.divide(right, wanted, out=np.zeros(len(y)), where=wanted > 0)
+        right[(np.isnan(yhat) & (counts > 0)).any(axis=1)] = 0
         return _mean(right == 1 if self.name == "exact_match" else right, sample_weight)
 
 
@@ -80,7 +89,7 @@ def _lower_class(name, ys, n_out):
         return min(_lower_of_two(name, y) for y in ys)
     rows = [y for y in map(np.asarray, ys) if y.ndim == 2]
     lows = [-1 if (y == -1).any() else 0 for y in rows]
-    two = all(np.isin(y, (low, 1)).all() for y, low in zip(rows, lows, strict=True))
+    two = all((np.isin(y, (low, 1)) | (y != y)).all() for y, low in zip(rows, lows, strict=True))
     if not two or all(map(is_one_hot, rows)):
         return None
     if len(rows) < len(ys):
@@ -94,7 +103,7 @@ _MIXED = "got class numbers and rows (n, K) that are not one-hot"
 def _lower_of_two(name, y):
     """0 or -1, the class of y (n,) or (n, 1) other than 1; 0 if all are 1."""
     low = -1 if (np.asarray(y) == -1).any() else 0
-    if np.size(y) != len(y) or not np.isin(y, (low, 1)).all():
+    if np.size(y) != len(y) or not (np.isin(y, (low, 1)) | (np.asarray(y) != y)).all():
         raise ValueError(f"metrics: {name!r} needs classes as y, with one output 0 and 1, or -1 and 1")
     return low
 
@@ -118,28 +127,34 @@ class TopK(Closed):
 def mae(y, yhat, sample_weight=None):
     """Mean of |yhat - y|."""
     y, yhat = _numbers("mae", y, yhat)
-    return _mean(np.abs(yhat - y).mean(axis=1), sample_weight)
+    return _mean_of_entries(np.abs(yhat - y), sample_weight)
 
 
 @in_default_mode
 def mse(y, yhat, sample_weight=None):
     """Mean of (yhat - y)^2."""
     y, yhat = _numbers("mse", y, yhat)
-    return _mean(np.square(yhat - y).mean(axis=1), sample_weight)
+    return _mean_of_entries(np.square(yhat - y), sample_weight)
 
 
 @in_default_mode
 def r2(y, yhat, sample_weight=None):
     """Mean over the columns of 1 - sum (yhat - y)^2 / sum (y - mean y)^2.
 
-    For a column with constant y it is 1 if predicted exactly, else 0.
+    For a column with constant y it is 1 if predicted exactly, else 0; columns without weight do not count.
     """
     y, yhat = _numbers("r2", y, yhat)
-    w = np.ones((len(y), 1)) if sample_weight is None else np.asarray(sample_weight, np.float64)[:, None]
+    w = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
+    w = w if w.ndim == 2 else w[:, None]
+    if _of_entries(sample_weight):
+        present = (w > 0).any(axis=0)
+        w, y, yhat = w[:, present], y[:, present], yhat[:, present]
+        y, yhat = np.where(w > 0, y, 0), np.where(w > 0, yhat, 0)
     missed = (w * np.square(yhat - y)).sum(axis=0)
-    total = (w * np.square(y - (w * y).sum(axis=0) / w.sum())).sum(axis=0)
-    seen = y[w[:, 0] > 0]
-    constant = (seen == seen[:1]).all(axis=0)  # compared exactly, since `total` may be a rounding error
+    total = (w * np.square(y - (w * y).sum(axis=0) / w.sum(axis=0))).sum(axis=0)
+    # Compared exactly, since `total` may be a rounding error.
+    least, most = np.where(w > 0, y, np.inf).min(axis=0), np.where(w > 0, y, -np.inf).max(axis=0)
+    constant = least == most
     return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
 
 
@@ -169,17 +184,64 @@ def checked(metrics):
     return named
 
 
-def for_outputs(metrics, given, n_out):
-    """Checked metrics for n_out outputs, with accuracy and exact_match adapted to the labels of all data given."""
-    ours, ys = [name for name in SHARES if metrics.get(name) is BY_NAME[name]], [data.truth for data in given]
-    return {**metrics, **{name: Share(name, _lower_class(name, ys, n_out)) for name in ours}}
+class OfPart:
+    """A named metric of some outputs and the columns of y that they predict, as Loss.measured has them."""
+
+    def __init__(self, name, metric, part, ys):
+        self.part, self.by_class = part, part.loss.traits.y == Y_DISTRIBUTIONS and part.suffix
+        self.logits = part.loss.traits.y == Y_PROBABILITIES and part.output.name == "identity"
+        ys = [self.y_of(y) for y in ys]
+        width = 2 if self.by_class else ys[0].shape[1]
+        self.metric = Share(name, _lower_class(name, ys, width)) if name in SHARES else metric
+
+    def y_of(self, y):
+        y = y[:, self.part.columns]
+        return y[:, 0] if self.by_class else y
+
+    def __call__(self, y, yhat, sample_weight=None):
+        yhat = yhat[:, self.part.outputs]
+        if self.logits:  # 0 is the middle between the classes
+            yhat = np.where(np.isnan(yhat), np.nan, yhat > 0)
+        if _of_entries(sample_weight):
+            sample_weight = sample_weight[:, self.part.columns]
+            sample_weight = sample_weight[:, 0] if self.by_class else sample_weight
+        return self.metric(self.y_of(y), yhat, sample_weight)
+
+
+def _goes_with(name, loss):
+    """Whether a named metric goes with the loss of a part: of classes, or of numbers."""
+    of_classes = name in SHARES or name.startswith("top_")
+    if name.startswith("top_"):
+        return loss.traits.y == Y_DISTRIBUTIONS
+    return of_classes == loss.traits.counts
+
+
+def for_outputs(metrics, given, network, loss):
+    """Checked metrics for the network's outputs and the loss: named ones for each part, and accuracy and exact_match
+    adapted to the labels of all data given."""
+    n_out, ys = network.n_out, [data.truth for data in given]
+    ours = {name: metric for name, metric in metrics.items() if is_ours(metric)}
+    if not loss.traits.own_y:
+        shares = [name for name in SHARES if ours.get(name) is BY_NAME[name]]
+        return {**metrics, **{name: Share(name, _lower_class(name, ys, n_out)) for name in shares}}
+    parts, chosen = loss.measured(network.layers[-1]._unit, n_out), {}
+    for name, metric in metrics.items():
+        if name not in ours:
+            chosen[name] = metric
+            continue
+        fitting = [part for part in parts if _goes_with(name, part.loss)]
+        if not fitting:
+            raise ValueError(f"metrics: {name!r} goes with no output of {loss!r}")
+        chosen.update({name + part.suffix: OfPart(name, metric, part, ys) for part in fitting})
+    return chosen
 
 
 def counted(metrics, given, loss):
     """Names of the metrics that the core counts for a loss with classes, requested or not. Sets one_hot of all data:
     all or none of their rows are."""
     rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
-    one_label = loss.traits.y == Y_DISTRIBUTIONS or all(map(is_one_hot, rows))
+    of_labels = any(data.entries is not None and data.entries.shape[1] > 1 for data in given)
+    one_label = loss.traits.y == Y_DISTRIBUTIONS or (all(map(is_one_hot, rows)) and not of_labels)
     if not one_label and any(data.labels is not None for data in given):
         raise ValueError(f"y and the y of the validation must have one form, {_MIXED}")
     for data in given:
@@ -199,7 +261,8 @@ def check_fit(metrics, data, n_out):
             y = data.truth
             if isinstance(function, (TopK, Share)) and y.ndim == 1:
                 _classes(name, y, n_out)  # checks all rows, the call below only the first
-            function(y[:1], np.zeros((1, n_out)))
+            if not np.isnan(y[:1]).any():  # missing
+                function(y[:1], np.zeros((1, n_out)))
             continue
         if data.weights is not None and not _takes_weights(function):
             ours = f"{', '.join(BY_NAME)}, top_k and functions with a parameter sample_weight"
@@ -213,7 +276,8 @@ def values(metrics, data, yhat):
     for name, function in metrics.items():
         weights = {} if data.weights is None else {"sample_weight": data.weights}
         if is_ours(function):
-            result = function(data.truth, yhat, **weights)
+            own = weights if data.entries is None else {"sample_weight": data.entries}
+            result = function(data.truth, yhat, **own)
         else:  # copies, since it may keep or change its arguments
             weights = {name: array.copy() for name, array in weights.items()}
             with CallersTurn():
@@ -248,7 +312,7 @@ def need_y(metrics):
 
 
 def is_ours(function):
-    return isinstance(function, (TopK, Share)) or any(function is ours for ours in BY_NAME.values())
+    return isinstance(function, (TopK, Share, OfPart)) or any(function is ours for ours in BY_NAME.values())
 
 
 def _signature(function):
@@ -281,8 +345,28 @@ def _width(yhat):
     return np.shape(yhat)[1] if np.ndim(yhat) == 2 else 1
 
 
+def _of_entries(sample_weight):
+    """Whether these are weights of the entries of y (n, K)."""
+    return sample_weight is not None and np.ndim(sample_weight) == 2
+
+
 def _mean(rows, sample_weight):
-    return float(np.average(rows, weights=None if sample_weight is None else np.asarray(sample_weight, np.float64)))
+    """Of numbers of the rows (n,)."""
+    weights = None if sample_weight is None else np.asarray(sample_weight, np.float64)
+    if weights is not None and weights.ndim == 2:
+        weights = weights.mean(axis=1)
+    if weights is not None and not weights.any():
+        return float("nan")
+    return float(np.average(rows, weights=weights))
+
+
+def _mean_of_entries(entries, sample_weight):
+    """Of numbers (n, K)."""
+    if not _of_entries(sample_weight):
+        return _mean(entries.mean(axis=1), sample_weight)
+    weights = np.asarray(sample_weight, np.float64)
+    total = weights.sum()
+    return float(np.where(weights > 0, weights * entries, 0).sum() / total) if total else float("nan")
 
 
 def _numbers(name, y, yhat):

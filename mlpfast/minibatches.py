@@ -108,15 +108,18 @@ def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
     if getattr(lr, "per", "epoch") == "step":
         steps = range(trainer.steps, trainer.steps + count)
         rates = schedules.rates(lr, steps)
-        optimizer.checked_rate(within("lr", float(rates.max()), trainer.network.dtype))
+        optimizer.checked_rate(within("lr", trainer._largest_factor * float(rates.max()), trainer.network.dtype))
         momenta = schedules.momenta(lr, steps)
         if momenta is not None:
             within("momentum", float(momenta.min()), trainer.network.dtype)
+    dropout = l2 = None
+    if trainer._scheduled:
+        dropout, l2 = trainer._scheduled.tables(trainer.epoch, range(trainer.steps, trainer.steps + count))
     if rows.chunk_rows:
         settings = {**settings, "chunk_rows": min(settings["chunk_rows"], rows.chunk_rows)}
     return trainer._core.epoch(
         rows.data, order, settings, checked_threads(trainer.threads), rows.batch_rows, first, count, so_far, rates,
-        momenta,
+        momenta, dropout, l2,
     )
 
 

@@ -5,7 +5,7 @@ import warnings
 
 import numpy as np
 
-from . import _core, activations, initializers
+from . import _core, _scheduled, activations, initializers, schedules
 from ._arrays import converted, inputs, number_array, output_array
 from ._attributes import Closed
 from ._config import checked_threads
@@ -40,6 +40,7 @@ class Network(Closed):
     dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
+    dropout and input_dropout may be schedules (mlpfast.schedules), whose rate is their value.
     """
 
     @in_default_mode
@@ -83,10 +84,14 @@ class Network(Closed):
         self.input_dropout, self.input_noise = input_dropout, input_noise
         self._input_settings()
         dtype = float_dtype(dtype)
+        if any(layer._unit.parts for layer in layers[:-1]):
+            raise ValueError("activation PerOutput must be that of the last layer, got it below")
         self._layers = layers
         for layer in layers:
-            for name, value in (("l1", layer.l1), ("l2", layer.l2), ("alpha", layer._unit.alpha)):
-                within(name, value, dtype)
+            for name in ("l1", "l2", "lr_factor", "bias_lr_factor"):
+                value = getattr(layer, name)
+                within(name, 0.0 if schedules.is_schedule(value) else value, dtype)
+            within("alpha", layer._unit.alpha, dtype)
         self._input_transform = None
         if input_transform is not None:
             self._input_transform = mean_and_scale("input_transform", input_transform, layers[0].n_in)
@@ -214,6 +219,8 @@ class Network(Closed):
         if out is not None:
             raise ValueError("out must be None with dropout=True")
         p = self._input_settings()["input_dropout"]
+        if schedules.is_schedule(self.input_dropout) and self._core.dropout[0] is not None:
+            p = self._core.dropout[0]  # as it was in the last minibatch of a Trainer
         if not p and not any(layer.dropout for layer in self.layers):
             raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")
         data, threads = Data(inputs(X, self), self.input_scale), checked_threads(threads)
@@ -233,11 +240,25 @@ class Network(Closed):
             raise ValueError(f"squeeze must be False for a network of several outputs, got True for {self.n_out}")
         return (n,)
 
-    def _input_settings(self):
+    def _input_settings(self, epochs=0, steps=0):
         return {
-            "input_dropout": real_number("input_dropout", self.input_dropout, least=0, below=1),
+            "input_dropout": _scheduled.value_at("input_dropout", self.input_dropout, epochs, steps, below=1),
             "input_noise": real_number("input_noise", self.input_noise, least=0),
         }
+
+    def graph(self, loss=None, X=None, y=None, *, l1=0.0, l2=0.0):
+        """The computational graph, a graph.Graph: X, W_1, b_1, z_1, a_1, ..., with a loss y and L, with penalties s and
+        J = L + s. print(net.graph().text()) shows it, plots.graph draws it.
+
+        Without X it has names and shapes. With X (n, n_in) its nodes have values, and with loss and y, as in Trainer,
+        gradients too: copies of what backprop computes, of J for the mean loss L over the rows, so that z_l has
+        delta_l / n. X is shown as the network sees it: with input_scale applied. l1, l2: penalties as in
+        backprop.gradients, in addition to those of the Layers. Dropout and noise are not applied. Raises ValueError or
+        TypeError if the arguments do not fit.
+        """
+        from ._network_graph import graph_of  # imports this module
+
+        return graph_of(self, loss, X, y, l1, l2)
 
     def summary(self):
         """A text table of the layers."""
@@ -331,7 +352,8 @@ class Network(Closed):
 
     def _settings(self):
         """The settings besides the layers."""
-        return {**{name: getattr(self, name) for name in SETTINGS}, **self._input_settings(), "dtype": self.dtype.name}
+        self._input_settings()  # checks them
+        return {**{name: getattr(self, name) for name in SETTINGS}, "dtype": self.dtype.name}
 
     def __setstate__(self, state):
         """state: from __getstate__, also that of earlier versions, with arrays and without some settings."""
@@ -395,7 +417,7 @@ def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
         return _checked_chain(items)
     if len(items) < 2:
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
-    dropout = real_number("dropout", dropout, least=0, below=1)
+    _scheduled.checked("dropout", dropout, below=1)
     sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
     last = len(sizes) - 2
     more = {"init": inits[0], "bias_init": bias_init, "dropout": dropout}

@@ -19,7 +19,8 @@ from .schedules import momentum, rate
 
 # The core's settings of an optimizer, with the values of those that a class does not have.
 UNUSED = {
-    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "weight_decay": 0.0
+    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "weight_decay": 0.0,
+    "shrink": 0.0, "grow": 0.0, "least_step": 0.0, "most_step": 0.0,
 }
 
 
@@ -216,6 +217,40 @@ class Adagrad(Optimizer):
 
     def _core_settings(self):
         return {"epsilon": real_number("eps", self.eps, above=0)}
+
+
+class Rprop(Optimizer):
+    """Resilient backpropagation, iRprop-: each weight has a step of its own, and of its gradient only the sign counts;
+    Igel and Huesken (2003), after Riedmiller and Braun (1993).
+
+        D = grow D       where g has the sign of the last g, at most most_step
+        D = shrink D     where it has the other one, at least least_step; g = 0 for this step and in comparison with the
+                         next
+        W = W - sign(g) D
+
+    lr is the first D of all weights, a number; the formula needs no other. For all rows at once: Trainer(...,
+    batch_size=None), since g of minibatches changes its sign by chance. 0 < shrink < 1 < grow, 0 < least_step <=
+    most_step.
+    """
+
+    loop = full_batch.AllRowsLoop()
+    rule = "rprop"
+    names = ("lr", "shrink", "grow", "least_step", "most_step")
+    states = ("gradient", "step")
+
+    def __init__(self, lr=0.01, shrink=0.5, grow=1.2, least_step=1e-6, most_step=50.0):
+        self.lr, self.shrink, self.grow, self.least_step, self.most_step = lr, shrink, grow, least_step, most_step
+        self.checked()
+
+    def _core_settings(self):
+        real_number("lr", self.lr, above=0)
+        least = real_number("least_step", self.least_step, above=0)
+        return {
+            "shrink": real_number("shrink", self.shrink, above=0, below=1),
+            "grow": real_number("grow", self.grow, above=1),
+            "least_step": least,
+            "most_step": real_number("most_step", self.most_step, least=least),
+        }
 
 
 class FullBatch(Optimizer):

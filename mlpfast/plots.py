@@ -1,4 +1,5 @@
-"""Plots of training, residuals, gradient flow and decision boundaries, with matplotlib: pip install "mlpfast[plots]".
+"""Plots of training, residuals, gradient flow, decision boundaries and computational graphs, with matplotlib:
+pip install "mlpfast[plots]".
 
 Each function draws into ax, or into a new figure, and returns the Axes.
 """
@@ -8,8 +9,9 @@ import numpy as np
 from . import _kernels, backprop
 from ._arrays import inputs, number_array
 from ._fpmode import in_default_mode
-from ._scalars import real_number
+from ._scalars import one_of, real_number
 from ._targets import class_labels
+from .network import Network
 
 
 def pyplot():
@@ -89,6 +91,30 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
         ax.scatter(*X[truth == k].T, s=12, color=colours[k], edgecolors="k", linewidths=0.3, label=f"class {k}")
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
     ax.legend()
+    return ax
+
+
+def graph(graph, direction="both", ax=None):
+    """A computational graph, a graph.Graph, from left to right: on each wire the value above in green, and the gradient
+    of the output below in red; of arrays their 2-norms, as |2.5|. A graph without values has names and shapes alone.
+
+    direction: "forward" leaves out the gradients, "backward" the values, and its arrows point back. Without ax the
+    figure is as large as the graph needs; in an ax that is smaller all of it is. What does not fit into a row of 14
+    inches goes on in the next one, beginning with the names of what comes from the row before; the name alone also
+    stands for edges from far away.
+    """
+    from . import _graph_drawing
+    from .graph import Graph
+
+    if not isinstance(graph, Graph):
+        hint = ": its graph() is one" if isinstance(graph, Network) else ""
+        raise TypeError(f"graph must be a graph.Graph, got {type(graph).__name__}{hint}")
+    one_of("direction", direction, ("both", "forward", "backward"))
+    plt = pyplot()
+    layout = _graph_drawing.Layout(graph, values=direction != "backward", gradients=direction != "forward")
+    if ax is None:
+        ax = plt.figure(figsize=(layout.width, layout.height)).add_axes((0, 0, 1, 1))
+    _graph_drawing.draw(layout, ax, direction)
     return ax
 
 

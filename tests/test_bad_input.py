@@ -116,7 +116,7 @@ def test_pixels_that_input_scale_would_miss(bad):
     refused(parts, trainer.fit, X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
     of_two = Network([2, 3], input_scale=0.5, seed=0)
     refused(["X must be uint8"], plots.decision_boundary, of_two, np.asarray(bad)[:, :2], Y)
-    net.input_scale = 1  # and those that pass are as they were
+    net.input_scale = 1  # accepted arguments are not changed either
     trainer.fit(X, Y, callbacks=diagnostics.GradientFlow(bad, Y))
     assert before != [p.tobytes() for p in net.parameters]
 
@@ -241,7 +241,7 @@ def test_sample_weight_that_does_not_fit(net, name):
     trainer = Trainer(net)
     for call in (trainer.fit, trainer.evaluate):
         refused(["sample_weight", *parts], call, X, Y, sample_weight=bad)
-    if name == "all zero":  # a minibatch may be without weight: test_weights.py
+    if name == "all zero":  # a single minibatch may have zero weight: test_weights.py
         return
     refused(["sample_weight", *parts], trainer.step, X, Y, sample_weight=bad)
     refused(["sample_weight", *parts], backprop.gradients, net, X, Y, "cross_entropy", sample_weight=bad)
@@ -344,7 +344,9 @@ def test_class_weight_without_classes(net):
     numbers = Trainer(Network([4, 3]), "squared_error")
     refused(["class_weight", "squared_error"], numbers.fit, X, 2 * np.eye(3)[Y], class_weight=[1.0, 1.0, 1.0])
     bits = Trainer(Network([4, 3], output="sigmoid"), "binary_cross_entropy")
-    refused(["class_weight", "(6, 3)"], bits.fit, X, 1 - np.eye(3)[Y], class_weight=[1.0, 1.0])
+    refused(["class_weight", "(3,)", "(2,)"], bits.fit, X, 1 - np.eye(3)[Y], class_weight=[1.0, 1.0])
+    refused(["class_weight", "balanced", "{0: 2}"], bits.fit, X, 1 - np.eye(3)[Y], class_weight={0: 2})
+    refused(["class_weight", "probabilities"], bits.fit, X, soft, class_weight="balanced")
 
 
 # ---- names, sizes and rates
@@ -572,7 +574,7 @@ def test_x_that_is_not_finite_stops_training(dtype, bad, at):
     where = rf"X\[{at // 40}, {at % 40}\] is {bad}; "
     with pytest.raises(FloatingPointError, match=f"epoch 2, minibatch {at // 400}: {where}.*loss"):
         trainer.fit(broken, y, epochs=5)
-    first = at // 400 * 10  # of the minibatch that holds it
+    first = at // 400 * 10  # first row of the minibatch that contains it
     for row in range(0, first, 10):
         undisturbed.step(X[row : row + 10], y[row : row + 10])
     for p, wanted in zip(nets[0].parameters, nets[1].parameters, strict=True):
@@ -628,12 +630,12 @@ def test_the_first_number_that_is_not_finite_is_found(look, dtype, loss):
     for more in (dict(), dict(shuffle=False, threads=2), dict(batch_size=None)):
         trainer = Trainer(net, loss, **more)
         with pytest.raises(FloatingPointError, match=bad if more else r"X\[(2001, 3|2100, 0)\] is nan"):
-            trainer.fit(X, y)  # in an order of its own the other may come first
+            trainer.fit(X, y)  # shuffled: either of the two may come first
         for call in (trainer.step, trainer.evaluate):
             with pytest.raises(FloatingPointError, match=bad):
                 call(X, y)
         with pytest.raises(FloatingPointError, match=bad):
-            trainer.evaluate(X, y, metrics=lambda y, yhat: 1 / 0)  # which is not to speak first
+            trainer.evaluate(X, y, metrics=lambda y, yhat: 1 / 0)  # the metric must not raise first
 
 
 @pytest.mark.parametrize("settings", [{}, {"validation_split": 0.1}], ids=str)
@@ -654,7 +656,7 @@ def test_the_row_is_the_callers_with_a_validation_split():
             Trainer(make_network(), seed=3, batch_size=7).fit(broken, y, validation_split=0.3)
         if "validation" not in str(caught.value):
             kept.add(row)
-    assert len(kept) == 42  # and the validation has complained of the others
+    assert len(kept) == 42  # for the other rows the error was raised by the validation
 
 
 def test_a_row_without_weight_is_not_the_one_that_is_named():
@@ -670,7 +672,7 @@ def test_the_row_that_is_named_is_one_of_the_minibatch():
     X, y = example_data(60)
     order = np.empty(60, np.int64)
     mlpfast._core.shuffle(order, 3, 0)
-    bad = sorted(order[20:])[:3]  # of which the first in X is not the first in the order
+    bad = sorted(order[20:])[:3]  # the first of them in X is not the first in the order
     first = next(row for row in order if row in bad)
     X[bad, 1] = np.nan
     with pytest.raises(FloatingPointError, match=rf"minibatch {list(order).index(first)}: X\[{first}, 1\] is nan"):
@@ -739,7 +741,7 @@ def test_all_threads_leave_an_epoch_that_stops(threads, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-# ---- inputs of any layout are as good as a plain copy
+# ---- inputs of any memory layout give the result of a contiguous copy
 
 
 def in_every_layout(plain):
@@ -831,7 +833,7 @@ def test_networks_of_any_shape_predict_what_the_reference_predicts(sizes, n, dou
     np.testing.assert_allclose(net.predict(X), wanted, rtol=0, atol=1e-5 if dtype == "float32" else 1e-13)
 
 
-# ---- what is fixed once it is made
+# ---- attributes that cannot be changed after construction
 
 
 def test_a_layer_of_a_network_keeps_its_settings():
@@ -891,7 +893,7 @@ def test_what_in_x_is_no_number_is_named(bad, what):
     refused(["validation_data X must hold", what], trainer.fit, np.ones((2, 2)), [0, 1], validation_data=(bad, [0, 1]))
     with pytest.raises(TypeError) as caught:
         trainer.fit(bad, [0, 1])
-    assert "unique" not in str(caught.value)  # which is about y
+    assert "unique" not in str(caught.value)  # that message is about y
 
 
 def test_generators_are_refused_with_what_is_supported(net):

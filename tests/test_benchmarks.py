@@ -43,7 +43,7 @@ SMALL = Case("small", (5, 7, 3), 8, 4)
 
 @pytest.mark.parametrize("name", CASES)
 def test_numpy_and_mlpfast_agree_after_ten_steps(name):
-    case = replace(CASES[name], batch=16)  # smaller ones, for the plain C kernels
+    case = replace(CASES[name], batch=16)  # smaller, for the generic kernels
     notes = []
     assert agreement.agreeing(case, [Mlpfast, Numpy], notes) == [Mlpfast, Numpy]
     assert notes == []

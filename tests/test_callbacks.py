@@ -92,7 +92,7 @@ def test_early_stopping_knows_what_shall_rise(monitor, epochs):
     assert trainer_with().fit(*problem(), epochs=5, callbacks=[says, stopping]).n_epochs == epochs
 
 
-# ---- which way a number is to go
+# ---- the direction of improvement
 
 
 def test_every_built_in_number_has_a_direction():
@@ -186,7 +186,7 @@ def test_a_goal_is_reached_from_the_right_side(name, goal, epochs):
 
 def test_early_stopping_on_the_validation_loss():
     X, y = problem()
-    noise = (X[40:], (y[40:] + 1) % 4)  # the better the training, the worse this
+    noise = (X[40:], (y[40:] + 1) % 4)  # wrong labels: this loss rises as training proceeds
     trainer, stopping = trainer_with(0.5), EarlyStopping(patience=3)
     history = trainer.fit(X[:40], y[:40], epochs=200, validation_data=noise, callbacks=[stopping])
     best = int(np.argmin(history["val_loss"]))
@@ -201,7 +201,7 @@ def test_early_stopping_goes_on_with_the_next_fit():
     assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 2
     assert stopping.stopped_epoch == 4
     says.values += [2] * 9
-    assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 3  # patience has started anew
+    assert trainer.fit(*problem(), epochs=9, callbacks=[says, stopping]).n_epochs == 3  # patience was reset
     assert stopping.best_epoch == 1
 
 
@@ -252,11 +252,11 @@ def test_names_that_will_be_there():
     assert trainer.fit(*problem(), callbacks=[LearningRateLogger(), *stopping[1:]], **settings).n_epochs == 1
     with pytest.raises(ValueError, match="monitor.*'val_objective'"):
         trainer.fit(*problem(), callbacks=stopping, **settings)
-    with pytest.raises(ValueError, match="monitor must be one of loss, .*got 'lr'"):  # the logger comes too late for it
+    with pytest.raises(ValueError, match="monitor must be one of loss, .*got 'lr'"):  # the logger is called after it
         trainer.fit(*problem(), callbacks=[stopping[1], LearningRateLogger()])
     says = Says([1.0], "val_objective")
     own = trainer.fit(*problem(), callbacks=[says, stopping[0]], **settings)
-    assert own["val_objective"] == [1.0]  # what a callback of one's own adds is not known before
+    assert own["val_objective"] == [1.0]  # names that a custom callback adds are not known in advance
 
 
 # ---- LearningRateLogger
@@ -443,10 +443,12 @@ def test_calls_within_an_epoch_change_no_bit(lr, settings, dtype):
 
 def test_each_is_called_after_its_number_of_minibatches():
     """53 rows are 6 minibatches."""
-    watching = [Watches(), Watches(2), Watches(np.int64(4)), Watches(7)]
-    trainer_with().fit(*problem(), epochs=2, callbacks=watching)
-    batches = [[0, 1, 2, 3, 4, 5], [1, 3, 5], [3], []]
-    assert [w.calls for w in watching] == [[(epoch, i) for epoch in (0, 1) for i in each] for each in batches]
+    for numbers in ([1, 2, 4, 7], [2, 4], [4, 3], [np.int64(4)], [None]):
+        watching = [Watches(every) for every in numbers]
+        trainer_with().fit(*problem(), epochs=2, callbacks=watching)
+        after = {1: [0, 1, 2, 3, 4, 5], None: [0, 1, 2, 3, 4, 5], 2: [1, 3, 5], 3: [2, 5], 4: [3], 7: []}
+        for each in watching:
+            assert each.calls == [(epoch, i) for epoch in (0, 1) for i in after[getattr(each, "every_batches", None)]]
 
 
 def test_the_logs_within_an_epoch_are_the_means_so_far():
@@ -569,9 +571,10 @@ def test_a_bad_row_is_named_with_its_minibatch_of_the_epoch():
 def test_every_batches_that_is_refused(every, error):
     watching, trainer = Watches(1), trainer_with()
     watching.every_batches = every
+    before = Protocol()
     with pytest.raises(error, match="every_batches"):
-        trainer.fit(*problem(), callbacks=watching)
-    assert trainer.steps == 0 and watching.calls == []
+        trainer.fit(*problem(), callbacks=[before, watching])
+    assert trainer.steps == 0 and watching.calls == before.calls == []
 
 
 def test_every_batches_is_read_each_time():
@@ -637,8 +640,10 @@ def test_a_time_limit_can_be_pickled_and_waits_for_all_names():
     limit = TimeLimit(3)
     trainer_with().fit(*problem(), callbacks=limit)
     assert pickle.loads(pickle.dumps(limit)).seconds == 3
+    trainer = trainer_with()
     with pytest.raises(ValueError, match="monitor must be one of loss"):  # it adds nothing to the logs
-        trainer_with().fit(*problem(), callbacks=[limit, EarlyStopping("val_f1", mode="max")])
+        trainer.fit(*problem(), callbacks=[limit, EarlyStopping("val_f1", mode="max")])
+    assert trainer.steps == 0
     for bad in (0, -1, np.inf, np.nan, "1", True):
         with pytest.raises((ValueError, TypeError), match="seconds"):
             TimeLimit(bad)
@@ -698,7 +703,7 @@ def test_an_object_without_any_known_method_is_refused_with_the_list(callback):
 def test_other_methods_are_allowed(name):
     callback = with_method(name, calls=True)
     assert trainer_with().fit(*problem(), callbacks=callback).n_epochs == 1
-    callback.on_train_end = False  # no method
+    callback.on_train_end = False  # not callable, so not a callback method
     assert trainer_with().fit(*problem(), callbacks=callback).n_epochs == 1
 
 
@@ -709,5 +714,5 @@ def test_early_stopping_says_what_it_waits_for_and_what_was_best():
     trainer = Trainer(Network([4, 4], output="softmax", seed=0), seed=0)
     trainer.fit(X, y, epochs=3)
     history = trainer.fit(X, y, epochs=2, callbacks=[stopping])
-    assert stopping.best_epoch == 4  # of the five so far
+    assert stopping.best_epoch == 4  # of five epochs in total
     assert repr(stopping).endswith(f": best {history['loss'][1]:.6g} in epoch 4>")

@@ -46,11 +46,11 @@ def test_chunks_by_any_threads_have_the_same_bits(settings, dtype):
         return net.parameters, history
 
     wanted, history = trained(1)
-    for threads in (2, 3, 7):  # with 7 there are fewer than two chunks per thread: they share each phase
+    for threads in (2, 3, 7):  # 7: fewer than two chunks per thread, so the threads share each phase
         parameters, other = trained(threads)
         assert_same_bits(parameters, wanted)
         assert other == history
-    phases, other = trained(2, clip_norm=1e30)  # the norm is computed, and nothing is clipped
+    phases, other = trained(2, clip_norm=1e30)  # the norm is computed, but nothing is clipped
     assert_same_bits(phases, wanted)
     assert other == history
 

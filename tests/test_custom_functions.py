@@ -153,12 +153,12 @@ def test_what_the_functions_are_given_is_theirs(of, classes, n_out, shape, kind)
     Trainer(net, loss).evaluate(X, y)
     given = [entry for entry in seen if len(entry) == 2]
     assert {entry[0][0].shape for entry in given} >= {shape} and {entry[0][0].dtype.kind for entry in given} == {kind}
-    for entry in seen:  # nothing was written to them afterwards
+    for entry in seen:  # the core does not write to these arrays later
         for array, _ in entry:
             assert (array == 99).all()
     if classes:
         told = np.concatenate([entry[0][1] for entry in given[:6:2]])
-        np.testing.assert_array_equal(np.sort(told), np.sort(y))  # each example once an epoch
+        np.testing.assert_array_equal(np.sort(told), np.sort(y))  # each example once per epoch
 
 
 class Failure(BaseException):
@@ -360,9 +360,9 @@ def test_a_function_may_use_the_network_but_not_train_it():
         Trainer(net, FOURTH).fit(X, y)
 
 
-# ---- losses that depend on several rows together, and what y may be
+# ---- losses that depend on several rows together, and the forms of y
 
-LSE_SQUARED = losses.Custom(  # (log sum exp)^2 of the rows' outputs, as the loss of each
+LSE_SQUARED = losses.Custom(  # each row's loss is (log sum exp)^2 over the outputs of all rows
     lambda y, yhat: np.full(len(yhat), np.log(np.exp(yhat).sum()) ** 2),
     lambda y, yhat: 2 * len(yhat) * np.log(np.exp(yhat).sum()) * np.exp(yhat) / np.exp(yhat).sum(),
 )
@@ -400,10 +400,10 @@ def test_gradients_of_a_loss_that_joins_rows():
     X, time = rng.normal(size=(300, 5)), rng.exponential(size=300)
     y = np.stack([time, rng.random(300) < 0.7], axis=1)
 
-    def risk(y, yhat):  # e^z of those still there at each one's time
+    def risk(y, yhat):  # sum of e^z over the risk set at each row's time
         return (y[None, :, 0] >= y[:, None, 0]) @ np.exp(yhat[:, 0])
 
-    def value(y, yhat):  # Cox's partial likelihood: all of its terms, on each row that had an event
+    def value(y, yhat):  # negative log of Cox's partial likelihood, one term for each row with an event
         return y[:, 1] * (np.log(risk(y, yhat)) - yhat[:, 0])
 
     def delta(y, yhat):
@@ -467,7 +467,7 @@ def test_rows_of_y_follow_the_order_of_the_examples():
     X, pairs = problem(n=64)[0], []
     loss = losses.Custom(lambda y, yhat: pairs.append((y, yhat)) or np.zeros(len(y)), lambda y, yhat: 0 * yhat)
     net = Network([5, 2], dtype="float64", seed=0)
-    y = np.arange(64) * 3 - 11  # no class numbers
+    y = np.arange(64) * 3 - 11  # not class numbers
     trainer = Trainer(net, loss, batch_size=10, seed=0)
     trainer.fit(X, y, sample_weight=np.linspace(1, 2, 64))
     assert sorted(np.concatenate([y for y, _ in pairs])) == sorted(y)

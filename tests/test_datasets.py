@@ -68,13 +68,13 @@ def test_digits_may_be_changed_without_changing_the_next_copy():
     assert load_digits()[0].min() == 0
 
 
-# ---- IDX files that are good
+# ---- valid IDX files
 
 
 @pytest.mark.parametrize("code", TYPES)
 @pytest.mark.parametrize("shape", [(24,), (4, 6), (2, 3, 4)])
 def test_idx_reads_every_type(write, code, shape):
-    values = np.arange(-12, 12) * (1000 if code >= 0x0B else 1)  # several bytes, so that their order shows
+    values = np.arange(-12, 12) * (1000 if code >= 0x0B else 1)  # values of several bytes, to test the byte order
     expected = values.astype(TYPES[code]).reshape(shape)
     array = load_idx(write(idx(expected, code)))
     np.testing.assert_array_equal(array, expected)
@@ -92,7 +92,7 @@ def test_idx_takes_a_path_as_text(write):
     np.testing.assert_array_equal(load_idx(str(write(idx(LABELS)))), LABELS)
 
 
-# ---- IDX files that are not
+# ---- invalid IDX files
 
 BAD_FILES = {
     "empty": (b"", "truncated, got 0 byte"),

@@ -90,7 +90,7 @@ def test_shares_of_units_and_entries():
 
 @pytest.mark.parametrize("activation, init, verdict", [
     ("sigmoid", "xavier_normal", "vanishing"),
-    ("relu", "lecun_normal", "vanishing"),  # loses 1 / sqrt 2 a layer: 45 in 11
+    ("relu", "lecun_normal", "vanishing"),  # a factor of 1 / sqrt 2 per layer: 45 over 11 layers
     ("relu", "normal", "exploding"),
     ("relu", "he_normal", "healthy"),
     ("tanh", "xavier_normal", "healthy"),
@@ -208,7 +208,7 @@ def test_residuals_are_drawn_as_a_histogram_for_each_layer(plots):
     assert legend(ax) == [f"layer 1, {100 * zeros[0]:.0f} % zero", f"layer 2, {100 * zeros[1]:.0f} % zero", "layer 3"]
     for patch, zero in zip(ax.patches, zeros, strict=True):
         shares, edges, _ = patch.get_data()
-        assert len(shares) == 20 and shares.sum() == pytest.approx(1 - zero)  # none falls off the edges
+        assert len(shares) == 20 and shares.sum() == pytest.approx(1 - zero)  # no value lies outside the bins
     last, edges, _ = ax.patches[2].get_data()
     np.testing.assert_allclose(last, np.histogram(np.abs(deltas[2]), edges)[0] / deltas[2].size)
     with pytest.raises(ValueError, match="a residual that is finite and not zero"):
@@ -299,6 +299,6 @@ late = [m for m in ("matplotlib", "mlpfast.plots", "mlpfast.diagnostics", "mlpfa
 mlpfast.plots.pyplot, mlpfast.diagnostics.GradientFlow
 print(late, "matplotlib" in sys.modules, {"plots", "diagnostics"} <= set(dir(mlpfast)))
 """
-    command = [sys.executable, "-c", program]  # somewhere else: the source folder is no package
+    command = [sys.executable, "-c", program]  # from another folder: the source folder may not be built
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[0] == "[] False True"

@@ -120,7 +120,7 @@ def test_parameters_and_states():
         with pytest.raises(ValueError, match=f"{name} must hold numbers that float32 can hold, got -?1"):
             setattr(net.layers[0], name, value)
         np.testing.assert_array_equal(getattr(net.layers[0], name), before)
-    net.layers[0].W = np.inf  # which is no overflow
+    net.layers[0].W = np.inf  # assigning infinity is not an overflow
     assert np.isinf(net.layers[0].W).all()
     state["v"][0][0, 0] = 1e300
     with pytest.raises(ValueError, match=r"state\['v'\] must hold finite numbers"):
@@ -172,12 +172,12 @@ def test_pictures():
     X, net = tiny((N, 2)), Network([2, 4, 3], output="softmax", seed=0)
     history = Trainer(net).fit(X, SOFT, epochs=2)
     for ax in (history.plot(), plots.residuals(net, X, SOFT, "cross_entropy"), plots.decision_boundary(net, X, Y),
-               plots.decision_boundary(net, np.eye(N, 2) * 1e-310, Y),  # whose margins are too small for float64
+               plots.decision_boundary(net, np.eye(N, 2) * 1e-310, Y),  # the plot's margins are too small for float64
                plots.gradient_flow(diagnostics.gradient_flow(net, X, SOFT, "cross_entropy"))):
         plots.pyplot().close(ax.figure)
 
 
-# ---- whose state it is
+# ---- the caller's error state in callbacks and custom functions
 
 
 SEEN = []
@@ -189,7 +189,7 @@ def see(*_):
 
 
 class Watch:
-    on_epoch_begin = on_epoch_end = on_fit_end = staticmethod(see)
+    on_epoch_begin = on_batch_end = on_epoch_end = on_fit_end = staticmethod(see)
 
 
 class Rate:

@@ -12,19 +12,20 @@ import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
-BOUNDS = {  # least and most
+BOUNDS = {  # lower and upper bound
     "xor": (0, 0),
+    "computational_graph": (0, 1e-15),
     "boolean_function": (0, 0),
-    "two_layer_numpy": (0, 1e-12),  # the same sums in another order: some 1e-16 each
+    "two_layer_numpy": (0, 1e-12),  # the same sums in another order: rounding errors of about 1e-16
     "universal_approximation": (0, 0.03),  # of a function whose RMS is 0.8
     "vanishing_gradients": (4.0**15, 4.0**25),  # a factor of about 4 in each of 19 steps
     "decision_boundary": (0.98, 1),
-    "regularisation": (0, 0.85),  # all five narrow the gap
+    "regularisation": (0, 0.85),  # each of the five regularisers reduces the gap
     "random_labels": (1, 1),
-    "double_descent": (5, float("inf")),  # the peak is far above what lies behind it
+    "double_descent": (5, float("inf")),  # the peak is far above the second descent
     "mc_dropout": (0.93, 1),  # chance, and a deviation of 0 everywhere, is 0.5
     "random_projection": (0.9, 1),  # a linear layer alone, or on random projections without signs: 0.89
-    "learning_rates": (0, 0.2),  # of 2 before training
+    "learning_rates": (0, 0.2),  # 2 before training
     "optimizers": (0, 0.1),  # chance is 2.3
 }
 OTHERS = {"mnist": "needs its four files", "shared": "no example"}
@@ -79,9 +80,9 @@ def test_double_descent_falls_rises_and_falls():
     lines = lines_of("double_descent")[1:-1]
     width, train, test = zip(*(map(float, line.split()) for line in lines), strict=True)
     peak = test.index(max(test))
-    assert 150 <= width[peak] <= 250  # as many as examples
+    assert 150 <= width[peak] <= 250  # the interpolation threshold: the number of examples, 200
     before = min(test[:peak])
-    assert before < test[0] and test[-1] < before  # the second valley is the deeper one
+    assert before < test[0] and test[-1] < before  # the second descent goes lower than the first
     assert all(error < 1e-9 for w, error in zip(width, train, strict=True) if w > 200) and train[0] > 0.01
 
 
@@ -142,6 +143,20 @@ def test_vanishing_gradients_tells_the_three_apart():
     assert saturated["sigmoid", "normal"] > 50 and saturated["sigmoid", "xavier_normal"] < 5
     norm = float(next(line for line in lines if line.startswith("the norm")).split()[-1])
     assert norm > 1e10
+
+
+def test_the_graphs_have_the_gradients_of_the_lecture():
+    tables = {}
+    for part in "\n".join(lines_of("computational_graph")).split("\n\n")[:-1]:
+        title, _, *rows = part.splitlines()
+        tables[title] = {row.split()[0]: re.search(r"\[[^]]*\]$|\S+$", row)[0] for row in rows}
+    f, gates, one = list(tables.values())[:3]
+    assert (f["x"], f["y"], f["z"]) == ("-4", "-4", "3")
+    assert [gates[name] for name in ("w_0", "w_1", "x_0", "x_1", "b")] == [
+        "-0.1966", "-0.3932", "0.3932", "-0.5898", "0.1966"
+    ]
+    assert (one["w"], one["x"], one["b"]) == ("[-0.1966, -0.3932]", "[0.3932, -0.5898]", "0.1966")
+    assert tables["J = L + s"]["W_1"] == tables["the same from elementary operations"]["W_1"]
 
 
 def test_two_layers_agree_step_by_step():

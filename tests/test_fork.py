@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has
 
 def run(*command, seconds):
     """The output of a program, which is killed with its children if it hangs."""
-    elsewhere = Path(__file__).parent  # not the source folder, whose mlpfast is not built
+    elsewhere = Path(__file__).parent  # not the source folder, where mlpfast may not be built
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                                start_new_session=True, cwd=elsewhere)
     try:
@@ -28,7 +28,7 @@ def run(*command, seconds):
         try:
             os.killpg(process.pid, signal.SIGKILL)
         except ProcessLookupError:
-            pass  # all have ended
+            pass  # no child is left
     assert process.returncode == 0, output
     return output
 
@@ -84,7 +84,7 @@ assert os.read(read, 32) == hashlib.sha256(bits).digest(), "the child has other 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_a_signal_handler_may_fork_while_it_trains(threads):
     """The call goes on in both processes, in the child without helpers, with the same bits."""
-    if not show_config("dicts")["openmp"]:
+    if show_config("dicts")["threading"] == "none":
         threads = 1
     run("-c", FORK_IN_A_SIGNAL_HANDLER.replace("THREADS", str(threads)), seconds=120)
 
@@ -175,7 +175,7 @@ def test_forks_while_others_predict_with_the_same_network():
 def test_only_a_trainer_of_this_process_occupies_a_network():
     """In a child forked while another thread was training, the network is free."""
     net = Network([3, 2], seed=0)
-    thread = threading.Thread(target=net._core.begin_training)  # which is not there in the child
+    thread = threading.Thread(target=net._core.begin_training)  # this thread does not exist in the child
     thread.start()
     thread.join()
     step = (Trainer(net, "half_squared_error", seed=0), np.zeros((1, 3), np.float32), np.zeros((1, 2)))

@@ -32,12 +32,12 @@ HELPER = """
 unsigned long mode_now(void) { return mlp_fpmode_now() | (unsigned long)mlp_x87_now() << 32; }
 void mode_set(unsigned long mode) { mlp_fpmode_set((mlp_fpmode)mode), mlp_x87_set((unsigned short)(mode >> 32)); }
 """
-MODES = {  # of the MXCSR and, above it, of the x87; of the FPCR
+MODES = {  # x86: MXCSR, and the x87 control word in the upper half; Arm: FPCR
     "x86_64": {"flush to zero": 0x037F00009FC0, "up": 0x0B7F00005F80, "down": 0x077F00003F80,
                "toward zero": 0x0F7F00007F80},
     "aarch64": {"flush to zero": 1 << 24, "up": 1 << 22, "down": 2 << 22, "toward zero": 3 << 22},
 }.get(platform.machine(), {})
-FLAGS = 0x3F if platform.machine() == "x86_64" else 0  # what has happened, not a mode
+FLAGS = 0x3F if platform.machine() == "x86_64" else 0  # exception flags, which are not part of the mode
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def helper(tmp_path_factory):
 
 RNG = np.random.default_rng(0)
 TINY = np.float32(3e-20) * np.eye(20, dtype=np.float32)  # squared: subnormal
-X = np.asfortranarray(RNG.normal(size=(90, 20)))  # to be converted
+X = np.asfortranarray(RNG.normal(size=(90, 20)))  # Fortran order: converted on the way in
 Y = RNG.integers(7, size=90)
 ROW = RNG.normal(size=(1, 20)).astype(np.float32)
 READY = {dtype: X[:33].astype(dtype, order="C") for dtype in ("float32", "float64")}  # converted in the default mode
@@ -247,7 +247,7 @@ def test_threads_that_are_born_in_a_call_have_the_callers_mode(helper, first, tm
         call()
         modes(out, 2)
 
-    thread = threading.Thread(target=born)  # with a team of its own
+    thread = threading.Thread(target=born)  # a new thread, which may get helpers of its own
     thread.start()
     thread.join()
     assert [mode & 0xFFFF & ~FLAGS for mode in out] == [helper.mode_now() & 0xFFFF & ~FLAGS] * 2

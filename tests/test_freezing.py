@@ -5,8 +5,8 @@ import threading
 
 import numpy as np
 import pytest
-from test_gradient_and_apply import OPTIMIZERS
-from test_optimizers import every_optimizer
+from test_gradient_and_apply import OPTIMIZERS, assert_same_steps
+from test_optimizers import every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
 from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, RMSprop, Trainer, _core, backprop
@@ -39,18 +39,9 @@ PLAN = [tuple(map(bool, each)) for each in PLAN]
 def test_steps_with_freezing_and_thawing_are_pytorchs(optimizer):
     """Which leaves parameters without a gradient as they are, and counts the steps of each."""
     torch = pytest.importorskip("torch")
-    net, (X, y), o = network(), examples(), optimizer
+    net, (X, y) = network(), examples()
     trainer = Trainer(net, LOSS, optimizer)
-    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
-    weights, others = ([p for p in parameters if (p.ndim == 2) == is_matrix] for is_matrix in (True, False))
-    theirs = {
-        "SGD": lambda: torch.optim.SGD(parameters, o.lr, o.momentum, nesterov=o.nesterov),
-        "Adam": lambda: torch.optim.Adam(parameters, o.lr, (o.beta1, o.beta2), o.eps),
-        "AdamW": lambda: torch.optim.AdamW([{"params": weights}, {"params": others, "weight_decay": 0}], o.lr,
-                                           (o.beta1, o.beta2), o.eps, o.weight_decay),
-        "RMSprop": lambda: torch.optim.RMSprop(parameters, o.lr, o.rho, o.eps),
-        "Adagrad": lambda: torch.optim.Adagrad(parameters, o.lr, eps=o.eps),
-    }.get(type(o).__name__, lambda: pytest.skip(f"not compared with PyTorch's: {o}"))()
+    theirs, parameters = pytorchs(optimizer, net.parameters)
     for trainable in PLAN:
         set_trainable(net, trainable)
         grads = [(g, layer.trainable) for layer, of in zip(net.layers, backprop.gradients(net, X, y, LOSS), strict=True)
@@ -76,11 +67,7 @@ def test_fused_steps_and_steps_in_two_halves_have_the_same_bits(optimizer, setti
         for trainer in (fused, halves, threads):
             set_trainable(trainer.network, trainable)
         before = [p.copy() for p in fused.network.parameters]
-        loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
-        halves.apply(gradients)
-        assert loss == other == threads.step(X, y)
-        assert_same_bits(fused.network.parameters, halves.network.parameters)
-        assert_same_bits(fused.network.parameters, threads.network.parameters)
+        gradients = assert_same_steps(fused, halves, threads, X, y)
         trained = [each for each, layer in zip(trainable, fused.network.layers, strict=True) for _ in layer.parameters]
         for g, p, old, is_trained in zip(gradients, fused.network.parameters, before, trained, strict=True):
             assert bool(g.any()) == is_trained == (not np.array_equal(p, old))

@@ -72,7 +72,7 @@ def natural(net, loss, l2=0.0, threads=None, **kwargs):
     return Trainer(net, loss, NaturalGradient(**kwargs), batch_size=None, l2=l2, threads=threads)
 
 
-# ---- What both use
+# ---- Shared by both optimizers
 
 
 @every_pair
@@ -299,7 +299,7 @@ def test_lbfgs_begins_anew_from_parameters_that_a_callback_has_set(at_begin):
     assert_same(net, copies(other))
     if not at_begin:
         other = network()
-        lbfgs(other, CE).fit(X, y, epochs=3, callbacks=[reset])  # nor does the end undo it
+        lbfgs(other, CE).fit(X, y, epochs=3, callbacks=[reset])  # the end of fit does not undo the reset
         assert_same(other, start)
 
 
@@ -356,7 +356,7 @@ def test_an_interrupted_line_search_leaves_the_last_whole_iteration(error, monke
     assert whole
     assert_same(net, whole[-1])
     calls.extend([1] * 10)
-    lbfgs(net, CE).fit(X, y, epochs=2)  # and it can go on
+    lbfgs(net, CE).fit(X, y, epochs=2)  # training can continue
 
 
 def test_lbfgs_without_scipy(monkeypatch):
@@ -492,8 +492,8 @@ def test_natural_steps_count_and_take_minibatches():
     history = one.fit(X, y, epochs=3, validation_data=(X, y), callbacks=[events])
     assert history["loss"] == [other.step(X, y) for _ in range(3)]
     assert history["val_loss"][:-1] == history["loss"][1:]
-    assert one.state == {"epoch": 3, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
-    assert other.state == {"epoch": 0, "steps": 3, "updates": [3, 3], "chunk_rows": 1024}
+    assert one.state == {"epoch": 3, "steps": 3, "updates": [3, 3, 3], "chunk_rows": 1024}
+    assert other.state == {"epoch": 0, "steps": 3, "updates": [3, 3, 3], "chunk_rows": 1024}
     assert events.seen == [*((name, epoch) for epoch in range(3) for name in ("begin", "end")), "over"]
     assert_same(one.network, copies(other.network))
 
@@ -549,7 +549,7 @@ def test_large_chunks_are_shared_among_threads(make, monkeypatch):
     net = Network([5, 5000, 3], seed=0)
     X, y = examples(HALF, n=3000)
     seen = threads_at_work(make(net, HALF), X, y, monkeypatch, expected=3)
-    assert len(set(seen[:3])) == 3 and threading.get_ident() in seen[:3]  # the first pass: helpers live for one
+    assert len(set(seen[:3])) == 3 and threading.get_ident() in seen[:3]  # the first pass: helpers differ by pass
     assert set(threads_at_work(make(network("identity"), HALF), X, y, monkeypatch)) == {threading.get_ident()}
 
 
@@ -590,7 +590,7 @@ def test_the_first_error_of_a_chunk_ends_the_others(monkeypatch):
 def fork_into(children):
     """children: receives the results of os.fork."""
     children.append(os.fork())
-    signal.alarm(0 if children[0] else 60)  # a child that waits for ever has failed
+    signal.alarm(0 if children[0] else 60)  # a child that hangs is killed, and the test fails
 
 
 @contextlib.contextmanager
@@ -697,7 +697,7 @@ def test_a_stop_iteration_of_a_callback_passes_through():
     assert trainer.epoch == 1
 
 
-# ---- What is refused, and changes nothing
+# ---- Refused calls change nothing
 
 
 @pytest.mark.parametrize("make", [lbfgs, natural])

@@ -19,6 +19,7 @@ from mlpfast import (
     Trainer,
     backprop,
     losses,
+    schedules,
 )
 from mlpfast.activations import Custom, PReLU
 
@@ -66,6 +67,17 @@ def assert_same_state(one, other):
             assert a == b
         else:
             assert_same_bits(a, b)
+
+
+def assert_same_steps(fused, halves, threads, X, y):
+    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
+    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
+    halves.apply(gradients)
+    assert loss == other == threads.step(X, y)
+    for each in (halves, threads):
+        assert_same_bits(each.network.parameters, fused.network.parameters)
+        assert_same_state(each, fused)
+    return gradients
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -120,7 +132,7 @@ def test_the_gradient_is_that_of_backprop_with_zeros_for_what_is_not_trained():
     X, y, weight = problem()
     for name in NETWORKS:
         layers = NETWORKS[name]()
-        if name == "mixed":  # whose dropout backprop has not
+        if name == "mixed":  # backprop has no dropout
             layers[0] = Layer(9, 18, "relu", trainable=False)
         net = Network(layers, seed=3)
         _, gradients = Trainer(net, l1=1e-3).gradient(X, y, weight, mean_weight=1.5)
@@ -152,7 +164,7 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
     parts = []
     for i in range(0, len(X), 16):
         gradients = flat(backprop.gradients(net, X[i : i + 16], y[i : i + 16], "cross_entropy"))
-        parts.append([16 * g for g in gradients])  # exactly the sums over the rows
+        parts.append([16 * g for g in gradients])  # exact: the sums over the 16 rows
     scale = np.dtype(dtype).type(1 / len(X))
     wanted = [scale * s for s in tree(parts)]
     for threads in (1, 2, 3, 7):
@@ -175,6 +187,126 @@ def test_parts_of_a_minibatch_are_accumulated_to_its_bits(rows):
         parts.apply(tree(gradients))
         assert_same_bits(parts.network.parameters, whole.network.parameters)
         assert_same_state(parts, whole)
+
+
+# ---- fit(accumulate=k)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+@pytest.mark.parametrize("settings", [{}, dict(clip_norm=0.1), dict(weighting="minibatch", max_norm=0.9)], ids=str)
+def test_accumulated_minibatches_are_parts_added_up_and_applied(settings, optimizer, dtype):
+    """Four of 16 rows, 512 in all: the scale 1/64 is exact. Dropout and noise by first_row, and one step for four."""
+    X, y, _ = problem(512, dtype)
+    for threads in (1, 3):
+        nets = [Network([9, 18, 4], output="softmax", dropout=0.2, input_noise=0.1, dtype=dtype, seed=1) for _ in "ab"]
+        fitted, by_hand = (
+            Trainer(net, optimizer=OPTIMIZERS[optimizer](), batch_size=16, shuffle=False, seed=5, threads=threads,
+                    **settings) for net in nets)
+        history = fitted.fit(X, y, epochs=2, accumulate=4)
+        losses = []
+        for i in 2 * [*range(0, 512, 64)]:
+            parts = [by_hand.gradient(X[j : j + 16], y[j : j + 16], first_row=j - i) for j in range(i, i + 64, 16)]
+            by_hand.apply([g / 4 for g in tree([part[1] for part in parts])])
+            losses += [part[0] for part in parts]
+        assert_same_bits(fitted.network.parameters, by_hand.network.parameters)
+        assert fitted.steps == by_hand.steps == 16 and fitted.state["updates"] == [16, 16]
+        np.testing.assert_allclose(history["loss"], np.mean(np.reshape(losses, (2, -1)), axis=1), rtol=1e-12)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("settings", SETTINGS)
+@pytest.mark.parametrize("name", NETWORKS)
+def test_accumulated_minibatches_have_the_bits_of_large_ones_in_chunks(name, settings, dtype):
+    """100 rows are steps of 3 * 12, 36 and 28 rows, whose last minibatch has 4."""
+    X, y, weight = problem(dtype=dtype)
+    given, lr = dict(SETTINGS[settings]), schedules.InverseTime(0.1, 0.1, per="step")
+    chunk_rows = min(12, given.pop("chunk_rows", 12))
+    small, large = (
+        Trainer(network(name, dtype, input_noise=0.1, input_dropout=0.1), optimizer=SGD(lr, 0.9), seed=4,
+                batch_size=batch_size, chunk_rows=rows, **given)
+        for batch_size, rows in ((12, SETTINGS[settings].get("chunk_rows", 1024)), (36, chunk_rows)))
+    one = small.fit(X, y, epochs=2, sample_weight=weight, accumulate=3)
+    other = large.fit(X, y, epochs=2, sample_weight=weight)
+    assert one == other and small.steps == large.steps == 6
+    assert_same_bits(small.network.parameters, large.network.parameters)
+
+
+def test_accumulated_minibatches_are_pytorchs_large_one():
+    torch = pytest.importorskip("torch")
+    X, y, _ = problem(96, "float64")
+    net = Network([9, 7, 4], activation="tanh", output="softmax", dtype="float64", seed=0)
+    theirs = torch.nn.Sequential(torch.nn.Linear(9, 7), torch.nn.Tanh(), torch.nn.Linear(7, 4)).double()
+    with torch.no_grad():
+        for p, q in zip(theirs.parameters(), net.parameters, strict=True):
+            p[...] = torch.tensor(q.T.copy())
+    weights = [p for p in theirs.parameters() if p.ndim == 2]
+    optimizer = torch.optim.Adam(theirs.parameters(), 0.01)
+    Trainer(net, "cross_entropy", Adam(0.01), batch_size=8, shuffle=False, l2=0.1).fit(X, y, epochs=3, accumulate=4)
+    X, y = torch.tensor(X), torch.tensor(y)
+    for i in 3 * [0, 32, 64]:
+        optimizer.zero_grad()
+        for j in range(i, i + 32, 8):
+            (torch.nn.functional.cross_entropy(theirs(X[j : j + 8]), y[j : j + 8]) / 4).backward()
+        (sum((W**2).sum() for W in weights) * 0.1 / 2).backward()
+        optimizer.step()
+    for p, q in zip(theirs.parameters(), net.parameters, strict=True):
+        np.testing.assert_allclose(q, p.detach().numpy().T, rtol=1e-9, atol=1e-12)
+
+
+def test_a_minibatch_of_callbacks_is_an_accumulated_step():
+    X, y, _ = problem()
+    seen = []
+
+    class Watch:
+        def on_batch_end(self, trainer, epoch, batch, logs):
+            seen.append((batch, trainer.steps))
+
+    trainer, twin = (Trainer(network("shared slope"), batch_size=10, seed=0) for _ in range(2))
+    trainer.fit(X, y, callbacks=Watch(), accumulate=4)
+    assert seen == [(0, 1), (1, 2), (2, 3)]
+    twin.fit(X, y, accumulate=4)
+    assert_same_bits(trainer.network.parameters, twin.network.parameters)
+
+
+def test_unequal_parts_are_averaged_by_rows_with_penalties_once():
+    """The rule of docs/training.md, against the whole minibatch; with weights and one mean_weight as well."""
+    X, y, weight = problem(dtype="float64")
+    trainer = Trainer(network("shared slope", "float64"), l1=1e-3, l2=0.1)
+    for given in (None, weight):
+        mean_weight = None if given is None else float(given.mean())
+        whole = trainer.gradient(X, y, given)[1]
+        parts = [
+            (len(X[i:j]) / len(X), trainer.gradient(X[i:j], y[i:j], None if given is None else given[i:j], mean_weight,
+                                                    first_row=i)[1]) for i, j in [(0, 50), (50, 57), (57, 100)]]
+        summed = [sum(share * g for (share, _), g in zip(parts, each, strict=True))
+                  for each in zip(*(part[1] for part in parts), strict=True)]
+        for got, wanted in zip(summed, whole, strict=True):
+            np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("accumulate, batch_size, error, message", [
+    (0, 8, ValueError, "accumulate must be >= 1"), (-2, 8, ValueError, "accumulate"), (1.5, 8, TypeError, "accumulate"),
+    (True, 8, TypeError, "accumulate"), (None, 8, TypeError, "accumulate"),
+    (2, None, ValueError, "accumulate must be 1 with batch_size=None, .* got 2"),
+])
+def test_an_accumulate_that_is_refused(accumulate, batch_size, error, message):
+    X, y, _ = problem()
+    trainer = Trainer(network("shared slope"), batch_size=batch_size)
+    with pytest.raises(error, match=message):
+        trainer.fit(X, y, accumulate=accumulate)
+    assert trainer.steps == 0
+    trainer.fit(X, y, accumulate=1 if batch_size is None else 10**15)
+    assert trainer.steps == 1
+
+
+def test_a_bad_row_of_an_accumulated_step_is_named():
+    X, y, _ = problem()
+    X[75, 1] = np.inf
+    trainer = Trainer(network("shared slope"), batch_size=10, shuffle=False)
+    with pytest.raises(FloatingPointError, match=r"minibatch 2: X\[75, 1\] is inf"):
+        trainer.fit(X, y, accumulate=3)
+    assert trainer.steps == 2
 
 
 def test_chunk_rows_is_part_of_the_state():
@@ -207,7 +339,7 @@ def test_chunk_rows_that_are_refused(value, error):
         trainer.state = {**Trainer(network("custom")).state, "chunk_rows": value}
 
 
-# ---- What is refused changes nothing
+# ---- Refused calls change nothing
 
 
 def bad(gradients):
@@ -234,7 +366,7 @@ def test_gradients_that_are_refused(case):
     with pytest.raises(error, match=message):
         trainer.apply(given)
     assert_same_bits(trainer.network.parameters, before)
-    assert trainer.state["updates"] == state["updates"] == [0] * 3 and trainer.steps == 0
+    assert trainer.state["updates"] == state["updates"] == [0, 0] and trainer.steps == 0
 
 
 def test_without_check_finite_a_gradient_with_nan_is_applied():
@@ -278,7 +410,7 @@ def test_what_a_mask_leaves_out_is_not_measured():
     dW, db = np.where(mask, 0, 1e6).astype("float32"), np.eye(7)[1]
     Trainer(net, "half_squared_error", SGD(lr=1.0), clip_norm=1.0).apply([dW, db])
     np.testing.assert_allclose(net.layers[0].b, b - db)
-    assert (dW[~mask] == 1e6).all()  # the caller's array stays
+    assert (dW[~mask] == 1e6).all()  # the caller's array is not changed
 
 
 def test_no_other_thread_may_come_between():

@@ -218,7 +218,7 @@ def test_the_gradient_of_uint8_inputs_is_that_of_the_numbers_given(dtype):
     net = Network([6, 5, 3], activation="tanh", output="softmax", dtype=dtype, seed=0, input_scale=1 / 255)
     images, y = np.random.default_rng(0).integers(256, size=(8, 6), dtype=np.uint8), np.arange(8) % 3
     scaled = (images.astype(dtype) / 255).astype(dtype)
-    of_scaled = backprop.gradients(net, scaled, y, "cross_entropy", inputs=True)[1]  # input_scale is for uint8 alone
+    of_scaled = backprop.gradients(net, scaled, y, "cross_entropy", inputs=True)[1]  # input_scale applies to uint8 only
     with np.errstate(all="raise"):
         got = backprop.gradients(net, images, y, "cross_entropy", inputs=True)[1]
     assert got.dtype == net.dtype and np.abs(got).max() > 1e-5
@@ -246,7 +246,7 @@ def test_the_gradient_of_the_inputs_through_masks_slopes_and_what_is_frozen():
     layers = [Layer(5, 12, activations.PReLU(-0.3), mask=mask, trainable=False), Layer(12, 7, sine, bias=False, l2=0.1),
               Layer(7, 6, activations.PReLU(0.1, shared=True)), Layer(6, 3, "softmax")]
     net = Network(layers, dtype="float64", seed=0)
-    net.layers[0].b = rng.normal(size=12)  # a unit without inputs is not at its kink
+    net.layers[0].b = rng.normal(size=12)  # so that units without inputs are not at the kink
     X, y = rng.normal(size=(6, 5)), rng.integers(3, size=6)
     assert backprop.check_gradients(net, X, y, "cross_entropy", inputs=True) < 1e-6
     dX = backprop.gradients(net, X, y, "cross_entropy", inputs=True)[1]
@@ -321,7 +321,7 @@ def test_check_gradients_finds_a_wrong_gradient_of_the_inputs(monkeypatch, wrong
     assert not backprop.check_gradients(net, X, y, "cross_entropy", inputs=True) < 1e-3
 
 
-# ---- from outside
+# ---- against published values and other programs
 
 
 def test_the_example_of_the_slide():

@@ -14,9 +14,9 @@ pytestmark = [
     pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread"),
 ]
 
-# Minibatches of one example make the epoch long (seconds) against the time to the signal, and a step cheap to repeat.
+# With minibatches of one example an epoch takes seconds, longer than the time to the signal, and a step is cheap.
 N, N_IN = 120_000, 64
-LONG = 1_000_000  # epochs: far more than there is patience for
+LONG = 1_000_000  # epochs: never reached
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_short_epochs_are_interrupted_too(data, interrupt_soon):
         interrupt_soon()
         trainer.fit(X, y, epochs=10**9)
     twin = trainer_for()
-    twin.fit(X, y, epochs=max(trainer.epoch, 1))  # a signal between two lines of Python may fall on either side
+    twin.fit(X, y, epochs=max(trainer.epoch, 1))  # the signal may arrive just before or after the epoch is counted
     if trainer.epoch == 0:
         return
     assert same(twin.network, trainer.network) or steps_until_same(twin, trainer.network, X, y) <= 3

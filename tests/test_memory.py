@@ -48,10 +48,10 @@ def test_more_rows_than_memory():
         with pytest.raises(MemoryError):
             call(X)
     assert [p.tobytes() for p in net.parameters] == before
-    Trainer(net, batch_size=2**62).fit(X[:9], y[:9])  # a minibatch takes the rows there are
+    Trainer(net, batch_size=2**62).fit(X[:9], y[:9])  # a minibatch has at most as many rows as X
 
 
-# ---- what is taken beside the result
+# ---- temporary memory
 
 
 def test_first_weights_are_drawn_in_little_memory():
@@ -88,7 +88,7 @@ def test_what_many_threads_leave_with_the_network_is_bounded():
 
 # ---- every allocation fails once
 
-# malloc and its kin, asked by certain libraries: number n since `arm` gets nothing. Who asks is the return address.
+# Wraps malloc, calloc, ...: the n-th allocation after `arm` by certain libraries, told by return address, fails.
 FAILING = r"""
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -249,7 +249,7 @@ def test_every_allocation_may_fail(libraries, shim, tmp_path):
     assert run.returncode == 0, run.stderr
 
 
-# ---- nothing is lost
+# ---- no leaks
 
 
 @linux
@@ -272,6 +272,6 @@ def test_a_network_goes_when_its_last_reference_goes():
         W = net.layers[0].W
         del net, trainer
         assert sum(isinstance(thing, Network) for thing in gc.get_objects()) == before
-        W += 1  # it keeps the memory it shows
+        W += 1  # the view keeps the network's memory alive
     finally:
         gc.enable()

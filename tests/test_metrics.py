@@ -43,14 +43,14 @@ WEIGHT = np.linspace(0, 3, 60)
 def test_known_values():
     yhat = np.array([[0.1, 0.6, 0.3], [0.5, 0.3, 0.2], [0.2, 0.3, 0.5], [0.4, 0.4, 0.2]])
     y = np.array([1, 2, 1, 1])
-    assert metrics.accuracy(y, yhat) == 0.25  # of equal outputs the first is the larger
+    assert metrics.accuracy(y, yhat) == 0.25  # of equal outputs the first counts as the largest
     assert metrics.accuracy(np.array([1, 2, 1, 0]), yhat) == 0.5
     assert TopK(1)(y, yhat) == 0.25 and TopK(2)(y, yhat) == 0.75 and TopK(3)(y, yhat) == 1
     assert metrics.accuracy(np.eye(3)[y], yhat) == 0.25
     assert metrics.accuracy(y, yhat, [4, 1, 1, 2]) == 0.5
     bits, out = np.array([0, 1, 1, 0]), np.array([[0.2], [0.4], [0.9], [np.nan]])
     assert metrics.accuracy(bits, out) == 0.5 and metrics.accuracy(bits, out, [1, 0, 1, 0]) == 1
-    assert metrics.accuracy(2 * bits[:3] - 1, out[:3]) == pytest.approx(2 / 3)  # parted at 0, not at 1/2
+    assert metrics.accuracy(2 * bits[:3] - 1, out[:3]) == pytest.approx(2 / 3)  # threshold 0, not 1/2
     y, yhat = np.array([[1.0], [2], [3], [6]]), np.array([[1.0], [2], [5], [5]])
     assert metrics.mae(y, yhat) == 0.75 and metrics.mse(y, yhat) == 1.25
     assert metrics.r2(y, yhat) == pytest.approx(1 - 5 / 14)
@@ -112,7 +112,7 @@ def test_evaluate(loss, names, weight):
     trainer = trainer_for(loss)
     plain = trainer.evaluate(X, y, sample_weight=weight)
     got = trainer.evaluate(X, y, sample_weight=weight, metrics=names)
-    more = {"exact_match"} if loss == "binary_cross_entropy" else set()  # its rows have several labels
+    more = {"exact_match"} if loss == "binary_cross_entropy" else set()  # its rows have several labels each
     assert got == {**got, **plain} and set(got) == {"loss", *names} | more
     yhat = trainer.network.predict(X)
     for name in set(got) - {"loss"}:
@@ -284,7 +284,7 @@ def test_metrics_that_do_not_fit(number):
             call(X, y, metrics=given)
         for part in parts:
             assert part in str(caught.value), f"{part!r} is not in {caught.value}"
-    assert trainer.epoch == 0 or "must return" in str(caught.value)  # what a function returns is seen late
+    assert trainer.epoch == 0 or "must return" in str(caught.value)  # a return value is checked only after the epoch
 
 
 @pytest.mark.parametrize("weights", [{"sample_weight": WEIGHT}, {"class_weight": "balanced"}])
@@ -295,7 +295,7 @@ def test_a_function_that_takes_weights_is_given_them(weights):
 
     X, y = problem("cross_entropy")
     seen, trainer = [], trainer_for("cross_entropy")
-    trainer.optimizer = SGD(lr=1e-12)  # the accuracy of an epoch is that of the network before it
+    trainer.optimizer = SGD(lr=1e-12)  # so small that an epoch's accuracy is that of the initial network
     history = trainer.fit(X, y, validation_data=(X, y), metrics=own, **weights)
     balanced = (len(y) / (3 * np.bincount(y)))[y]
     np.testing.assert_array_equal(seen[0], weights.get("sample_weight", balanced))
@@ -402,7 +402,7 @@ def test_k_must_be_a_whole_number(bad):
         TopK(bad)
 
 
-# ---- y as it was given
+# ---- metrics get y as the caller gave it
 
 
 def noted(seen):
@@ -511,7 +511,7 @@ def test_nan_is_never_right_in_training_and_evaluation(loss, output, y, weight):
     classes = X[:, :3].argmax(axis=1)
     y = {"classes": classes, "one-hot": np.eye(3)[classes], "signs": 2 * np.eye(3)[classes] - 1,
          "several": (X[:, :3] > 0) * 1.0}[y]
-    net = Network([Layer(4, 3, output, trainable=False)], seed=0)  # or NaN would get into W
+    net = Network([Layer(4, 3, output, trainable=False)], seed=0)  # otherwise NaN would get into W
     net.layers[0].W[:3] = 5 * np.eye(3)
     net.layers[0].W[3] = net.layers[0].b[...] = 0
     trainer = Trainer(net, loss, SGD(lr=1e-30), batch_size=None, check_finite=False)

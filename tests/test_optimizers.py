@@ -13,6 +13,7 @@ from mlpfast import (
     Layer,
     Network,
     RMSprop,
+    Rprop,
     Trainer,
     _core,
     activations,
@@ -22,8 +23,8 @@ from mlpfast import (
     schedules,
 )
 
-BY_MINIBATCHES = [kind for kind in optimizers.BY_NAME.values() if not issubclass(kind, optimizers.FullBatch)]
-OPTIMIZERS = [*(kind(0.05) for kind in BY_MINIBATCHES), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02, 0.8, 0.95, 1e-3),
+IN_THE_CORE = [kind for kind in optimizers.BY_NAME.values() if not issubclass(kind, optimizers.FullBatch)]
+OPTIMIZERS = [*(kind(0.05) for kind in IN_THE_CORE), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02, 0.8, 0.95, 1e-3),
               AdamW(0.02, weight_decay=0.3), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05, 1e-3)]
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -80,6 +81,20 @@ class InNumPy:
         W -= r(o.lr) * g / (np.sqrt(v) + r(o.eps))
 
 
+    def Rprop(self, W, g, last, D, _):
+        o, r = self.o, self.r
+        turn = np.sign(g) * np.sign(last)
+        D[...] = np.where(D == 0, r(o.lr), D) * np.where(turn > 0, r(o.grow), np.where(turn < 0, r(o.shrink), r(1)))
+        D[...] = np.clip(D, r(o.least_step), r(o.most_step))
+        last[...] = np.where(turn < 0, r(0), g)
+        W -= np.sign(last) * D
+
+
+def batch_size(optimizer, size):
+    """The size of minibatches, None for an optimizer of all rows."""
+    return None if isinstance(optimizer, Rprop) else size
+
+
 def power(x, n):
     """x^n by squaring, as in csrc/kernels/optimizer.inc.h."""
     result = 1.0
@@ -89,13 +104,13 @@ def power(x, n):
 
 
 def test_numbers_states_and_names_are_the_cores():
-    assert {kind.rule for kind in BY_MINIBATCHES} == set(_core.OPTIMIZERS)
-    for kind in BY_MINIBATCHES:
+    assert {kind.rule for kind in IN_THE_CORE} == set(_core.OPTIMIZERS)
+    for kind in IN_THE_CORE:
         row = _core.OPTIMIZERS[kind.rule]
         assert (kind.number, len(kind.states)) == (row.number, row.states)
-        trainer = Trainer(network(), LOSS, kind())
+        trainer = Trainer(network(), LOSS, kind(), batch_size=batch_size(kind(), 64))
         trainer._settings()
-        assert len(trainer._core.views_of_state()) == 0  # not before a step
+        assert len(trainer._core.views_of_state()) == 0  # not created before the first step
         trainer.step(*examples())
         assert len(trainer._core.views_of_state()) == (0 if row.bare else row.states)
     with pytest.raises(TypeError, match="states of Wrong must be the core's 2, got \\('m',\\)"):
@@ -135,7 +150,7 @@ def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
     X = X.astype(dtype)
     parameters = [np.array(p) for p in net.parameters]
     twin = InNumPy(optimizer, [p.shape for p in parameters], dtype)
-    trainer = Trainer(net, LOSS, optimizer, l2=0.01, l1=0.003, threads=2)
+    trainer = Trainer(net, LOSS, optimizer, l2=0.01, l1=0.003, threads=2, batch_size=batch_size(optimizer, 64))
     for _ in range(7):
         grads = [g for pair in backprop.gradients(net, X, y, LOSS, l1=0.003, l2=0.01) for g in pair]
         trainer.step(X, y)
@@ -149,22 +164,30 @@ def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
             np.testing.assert_array_equal(got, want)
 
 
+def pytorchs(optimizer, parameters, factors=None):
+    """(PyTorch's optimizer of the same settings, its parameters); factors: of the rate of each."""
+    torch, o = pytest.importorskip("torch"), optimizer
+    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in parameters]
+    groups = [{"params": [p], "lr": o.lr * factor} for p, factor in zip(parameters, factors or [1] * 99, strict=False)]
+    for group in groups if isinstance(o, AdamW) else []:
+        group["weight_decay"] = o.weight_decay if group["params"][0].ndim == 2 else 0
+    make = {
+        SGD: lambda: torch.optim.SGD(groups, momentum=o.momentum, nesterov=o.nesterov),
+        Adam: lambda: torch.optim.Adam(groups, betas=(o.beta1, o.beta2), eps=o.eps),
+        AdamW: lambda: torch.optim.AdamW(groups, betas=(o.beta1, o.beta2), eps=o.eps),
+        RMSprop: lambda: torch.optim.RMSprop(groups, alpha=o.rho, eps=o.eps),
+        Adagrad: lambda: torch.optim.Adagrad(groups, eps=o.eps),
+        Rprop: lambda: torch.optim.Rprop(groups, etas=(o.shrink, o.grow), step_sizes=(o.least_step, o.most_step)),
+    }.get(type(o), lambda: pytest.skip(f"not compared with PyTorch's: {o}"))
+    return make(), parameters
+
+
 @every_optimizer
 def test_steps_are_those_of_pytorch(optimizer):
     torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
-    trainer = Trainer(net, LOSS, optimizer)
-    o = optimizer
-    parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in net.parameters]
-    theirs = {
-        SGD: lambda ps: torch.optim.SGD(ps, o.lr, o.momentum, nesterov=o.nesterov),
-        Adam: lambda ps: torch.optim.Adam(ps, o.lr, (o.beta1, o.beta2), o.eps),
-        AdamW: lambda ps: torch.optim.AdamW(
-            [{"params": [p for p in ps if p.ndim == 2]}, {"params": [p for p in ps if p.ndim == 1], "weight_decay": 0}],
-            o.lr, (o.beta1, o.beta2), o.eps, o.weight_decay),
-        RMSprop: lambda ps: torch.optim.RMSprop(ps, o.lr, o.rho, o.eps),
-        Adagrad: lambda ps: torch.optim.Adagrad(ps, o.lr, eps=o.eps),
-    }.get(type(o), lambda ps: pytest.skip(f"not compared with PyTorch's: {o}"))(parameters)
+    trainer = Trainer(net, LOSS, optimizer, batch_size=batch_size(optimizer, 64))
+    theirs, parameters = pytorchs(optimizer, net.parameters)
     for _ in range(10):
         for p, g in zip(parameters, (g for pair in backprop.gradients(net, X, y, LOSS) for g in pair), strict=True):
             p.grad = torch.tensor(g)
@@ -177,13 +200,14 @@ def test_steps_are_those_of_pytorch(optimizer):
 @every_optimizer
 def test_a_state_read_and_set_goes_on_where_it_was(optimizer):
     X, y = examples(50)
-    one = Trainer(network(), LOSS, optimizer, batch_size=8, seed=1)
+    size = batch_size(optimizer, 8)
+    one = Trainer(network(), LOSS, optimizer, batch_size=size, seed=1)
     one.fit(X, y, epochs=2)
     saved = pickle.loads(pickle.dumps((one.network, one.state)))
     one.step(X, y)
-    other = Trainer(saved[0], LOSS, optimizer, batch_size=8, seed=1)
+    other = Trainer(saved[0], LOSS, optimizer, batch_size=size, seed=1)
     other.state = saved[1]
-    assert other.state["updates"] == [14] * 3
+    assert other.state["updates"] == [14 if size else 2] * 3
     other.step(X, y)
     for got, wanted in zip(other.network.parameters, one.network.parameters, strict=True):
         np.testing.assert_array_equal(got, wanted)
@@ -211,18 +235,39 @@ def test_a_state_holds_all_that_training_goes_on_from():
             np.testing.assert_array_equal(got, wanted)
 
 
-@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), *(kind() for kind in BY_MINIBATCHES)], ids=str)
+@pytest.mark.parametrize("optimizer", [SGD(0.1, 0.9), *(kind() for kind in IN_THE_CORE)], ids=str)
 def test_the_same_bits_on_any_number_of_threads(optimizer):
     X, y = examples(60)
     results = []
     for threads in (1, 2, 3, 5):
         net = network("float32")
-        settings = {"batch_size": 16, "seed": 1, "l2": 1e-3, "clip_value": 0.05, "threads": threads}
+        size = batch_size(optimizer, 16)
+        settings = {"batch_size": size, "seed": 1, "l2": 1e-3, "clip_value": 0.05, "threads": threads}
         Trainer(net, LOSS, optimizer, **settings).fit(X, y, epochs=3)
         results.append([np.array(p) for p in net.parameters])
     for other in results[1:]:
         for got, wanted in zip(other, results[0], strict=True):
             np.testing.assert_array_equal(got, wanted)
+
+
+def test_rprop_takes_all_rows_at_once_and_has_one_rate():
+    with pytest.raises(ValueError, match="batch_size must be None for Rprop, which takes all rows at once, got 64"):
+        Trainer(network(), LOSS, Rprop()).step(*examples())
+    with pytest.raises(TypeError, match="lr must be a number"):
+        Rprop(schedules.Constant(0.1))
+    for name, wrong, bound in (("shrink", 1.0, "< 1"), ("grow", 1.0, "> 1"), ("least_step", 0, "> 0"),
+                               ("most_step", 1e-9, ">= 1e-06")):
+        with pytest.raises(ValueError, match=f"{name} must be {bound}"):
+            Rprop(**{name: wrong})
+
+
+def test_rprop_learns_a_table_by_heart():
+    """The parity of four bits, with no rate to tune."""
+    X = np.array([[i >> j & 1 for j in range(4)] for i in range(16)]) * 2.0 - 1
+    y = (X.prod(axis=1) + 1) / 2
+    net = Network([4, 8, 1], activation="tanh", output="sigmoid", seed=3)
+    Trainer(net, "binary_cross_entropy", Rprop(), batch_size=None).fit(X, y, epochs=300)
+    np.testing.assert_array_equal(net.predict(X, squeeze=True) > 0.5, y == 1)
 
 
 def test_another_optimizer_begins_anew():
@@ -429,9 +474,9 @@ def test_penalties_weights_of_classes_and_clipping_are_pytorchs():
         W1, b1, W2, b2 = theirs
         z = torch.tanh(torch.tensor(X) @ W1 + b1) @ W2 + b2
         each = torch.nn.functional.cross_entropy(z, torch.tensor(y), label_smoothing=0.1, reduction="none")
-        loss = (weight[y] * each).sum() / weight[y].sum()  # their own mean weighs smoothed labels one by one
+        loss = (weight[y] * each).sum() / weight[y].sum()  # PyTorch's mean weights each smoothed label by its class
         penalty = 0.025 * (W1**2).sum() + 0.075 * (W2**2).sum() + 0.01 * W1.abs().sum()
-        (loss + penalty).backward()  # so that it is clipped with the rest, which weight_decay is not
+        (loss + penalty).backward()  # in the loss, so that it is clipped too; weight_decay would not be
         assert torch.nn.utils.clip_grad_norm_(theirs, 0.2) > 0.2
         optimizer.step()
         history = trainer.fit(X, y, class_weight=dict(enumerate(weight.tolist())))

@@ -14,7 +14,7 @@ def shuffled(n, seed, epoch, rows=None):
     return order
 
 
-# 1,024 are few, and 2,048 = 32 * 64.
+# 1,024 is the limit for a Fisher-Yates shuffle; 2,048 = 32 * 64 is a full square.
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 1000, 1024, 1025, 2047, 2048, 2049, 3000])
 def test_the_order_is_the_references(n):
     for seed, epoch in ((0, 0), (3, 1), (2**64 - 1, 2**56 - 1)):
@@ -41,7 +41,7 @@ def test_fit_takes_the_rows_in_this_order(n, weighted):
     rng = np.random.default_rng(0)
     X, y, weight = rng.standard_normal((n, 6)), rng.integers(4, size=n), None
     rows = np.arange(n)
-    if weighted:  # a weight of 1, so that a step needs none; rows of weight 0 have no place in the order
+    if weighted:  # weights 1 and 0: rows of weight 0 are not in the order
         weight = (rng.random(n) < 0.9).astype(float)
         rows = np.flatnonzero(weight)
     net, twin = (Network([6, 5, 4], output="softmax", dtype="float64", seed=1) for _ in range(2))

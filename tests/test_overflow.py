@@ -6,7 +6,7 @@ import pytest
 from mlpfast import SGD, Adagrad, Adam, AdamW, Layer, Network, RMSprop, Trainer, backprop, losses
 
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
-HUGE = {"float32": 1e25, "float64": 1e200}  # whose squares are infinite
+HUGE = {"float32": 1e25, "float64": 1e200}  # the squares are infinite
 
 
 def pulled(size):
@@ -62,7 +62,7 @@ def test_max_norm_of_huge_weights(n_out, dtype):
     rng = np.random.default_rng(0)
     net = Network([Layer(7, n_out)], dtype=dtype, seed=0)
     huge = {"float32": 1e30, "float64": 1e300}[dtype]
-    W = rng.normal(size=(7, n_out)) * np.where(np.arange(n_out) % 3 == 1, 1.0, huge)  # beside some of the usual size
+    W = rng.normal(size=(7, n_out)) * np.where(np.arange(n_out) % 3 == 1, 1.0, huge)  # every third of usual size
     net.layers[0].W = W
     Trainer(net, pulled(0.0), SGD(1.0), max_norm=0.5).step(np.zeros((2, 7)), np.zeros((2, n_out)))
     wanted = W / np.abs(W).max(axis=0)

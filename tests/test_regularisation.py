@@ -89,7 +89,7 @@ def noise_of(dtype, rows=200, cols=130, deviation=1.0):
     """The noise: a linear network on zeros, whose gradient is the sum of its inputs."""
     net = Network([Layer(cols, 1, bias=False, init="zeros")], dtype=dtype, input_noise=deviation)
     out, trainer = np.empty((rows, cols)), Trainer(net, LOSS, SGD(1.0), seed=3)
-    for i in range(rows):  # one row at a time: step i has row 0 of draw i
+    for i in range(rows):  # one row at a time: step i uses row 0 of draw i
         net.layers[0].W[...] = 0
         trainer.step(np.zeros((1, cols)), [[-1.0]])
         out[i] = -net.layers[0].W[:, 0]
@@ -101,7 +101,7 @@ def test_noise_is_normal(dtype):
     noise = noise_of(dtype)
     inverse = np.vectorize(statistics.NormalDist().inv_cdf)
     drawn = np.array([words(3, i, 5 << 24, 1, 130)[0] for i in range(200)])
-    beyond = ((drawn >> 1) + 0.5) / 2**32  # of the tail, on the side that the last bit says
+    beyond = ((drawn >> 1) + 0.5) / 2**32  # tail probability; the last bit chooses the side
     wanted = np.where(drawn & 1, 1, -1) * inverse(beyond)
     np.testing.assert_allclose(noise, wanted, rtol=3e-6 if dtype == "float32" else 3e-7, atol=2e-7)
     assert abs(noise.mean()) < 0.02 and abs(noise.std() - 1) < 0.02
@@ -137,7 +137,7 @@ def test_a_step_with_all_of_it_is_the_gradient_of_its_objective(hidden, threads)
     trainer = Trainer(net, LOSS, SGD(1.0), seed=11, threads=threads, l1=0.02, l2=0.1)
     start = [np.array(p) for p in net.parameters]
 
-    def step():  # -> J where it began
+    def step():  # -> J before the step
         before = [np.array(p) for p in net.parameters]
         trainer.steps = 3
         J = trainer.step(X, y, sample_weight=weights)

@@ -40,7 +40,7 @@ def assert_same_bits(got, wanted):
     for g, w in zip(got, wanted, strict=True):
         assert g.dtype == w.dtype
         np.testing.assert_array_equal(g, w)
-        assert g.tobytes() == w.tobytes()  # zeros have signs
+        assert g.tobytes() == w.tobytes()  # also distinguishes -0 from 0
 
 
 def targets(rng, n, n_out, loss):
@@ -63,7 +63,7 @@ def copy_of(net):
     return [p.copy() for p in net.parameters]
 
 
-# ---- the fused step in C is the step one reads in backprop.py
+# ---- the fused step in C equals the explicit one of backprop.py
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -113,7 +113,7 @@ def test_an_epoch_is_its_steps():
     assert history["loss"] == pytest.approx([np.average(losses, weights=[16, 16, 16, 2])], rel=1e-6)
 
 
-# ---- threads, splits, runs
+# ---- threads, splits, repeated runs
 
 
 def trained(threads, dtype, input_dtype=None, n=300, **kwargs):
@@ -266,9 +266,11 @@ EVERYTHING = """
 import hashlib, sys
 import numpy as np
 import mlpfast
-from mlpfast import SGD, Network, Trainer
+from mlpfast import SGD, Network, Rprop, Trainer, losses
 
 digest = hashlib.sha256()
+parts = losses.PerOutput([(slice(0, 4), "cross_entropy"), (4, losses.Huber(0.3), 0.5), (slice(5, 7), "poisson"),
+                          (slice(7, 9), "gaussian_nll"), (slice(9, 11), losses.Quantile([0.2, 0.6]), 2)])
 rng = np.random.default_rng(0)
 X, labels = rng.normal(size=(200, 37)) * 2, rng.integers(11, size=200)
 images, targets = rng.integers(256, size=(200, 37), dtype=np.uint8), rng.uniform(size=(200, 11))
@@ -276,6 +278,8 @@ cases = [
     ("relu", "softmax", "cross_entropy", X, labels), ("tanh", "sigmoid", "binary_cross_entropy", X, targets),
     ("sigmoid", "tanh", "half_squared_error", images, targets), ("softmax", "identity", "squared_error", X, targets),
     ("tanh", "identity", "cross_entropy", images, labels), ("relu", "identity", "binary_cross_entropy", X, targets),
+    ("tanh", "sigmoid", losses.BinaryCrossEntropy(missing="ignore"), X, np.where(targets < 0.2, np.nan, targets)),
+    ("tanh", parts.output, parts, X, np.column_stack([labels % 4, targets[:, :5]])),
 ]
 for dtype in ("float32", "float64"):
     for hidden, output, loss, inputs, y in cases:
@@ -289,6 +293,12 @@ for dtype in ("float32", "float64"):
                 digest.update(p.tobytes())
         if not all(np.isfinite(p).all() for p in net.parameters):
             sys.exit("not finite")
+    net = Network([37, 30, 1], dtype=dtype, seed=4)
+    trainer = Trainer(net, "cox_ph", Rprop(), batch_size=None)
+    history = trainer.fit(X, np.column_stack([labels, targets[:, 0] < 0.5]), epochs=9)
+    digest.update(repr(history).encode())
+    for p in net.parameters:
+        digest.update(p.tobytes())
 print(mlpfast.show_config("dicts")["isa"], digest.hexdigest())
 """
 

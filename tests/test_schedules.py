@@ -214,7 +214,7 @@ def test_a_constant_rate_per_step_gives_the_bits_of_plain_training(kind, shuffle
         X = (40 * (X + 3)).clip(0, 255).astype(kind)
     weight = np.linspace(0, 2, len(X)) if kind == "weights" else None
     if kind == "weights":
-        weight[10:20] = 0  # with the first one, eleven rows that take no place
+        weight[10:20] = 0  # with the first row, eleven rows that no minibatch contains
     if kind == "one-hot":
         y = np.eye(4)[y]
     results = []
@@ -258,7 +258,7 @@ def test_the_trainer_counts_steps_and_epochs(lr):
     assert (trainer.steps, trainer.epoch) == (0, 0)
     trainer.fit(X, y, epochs=2)
     assert (trainer.steps, trainer.epoch) == (12, 2)
-    trainer.step(X, y)  # the short way
+    trainer.step(X, y)  # the fast path
     trainer.step(X.tolist(), y)
     trainer.step(X, y, sample_weight=np.ones(53))
     assert (trainer.steps, trainer.epoch) == (15, 2)
@@ -323,7 +323,7 @@ def test_training_reduces_the_rate_on_a_plateau(warm, validation):
     X, y = problem()
     schedule = ReduceOnPlateau(0.4, 0.5, patience=1, min_delta=100.0)
     trainer = trainer_with(Warmup(warm, schedule) if warm else schedule)
-    for epoch in range(warm):  # patience waits, or the rate would fall before it has risen
+    for epoch in range(warm):  # patience does not count during the warmup
         assert trainer.lr == 0.4 * (epoch + 1) / (warm + 1)
         trainer.fit(X, y, validation_data=(X, y) if validation else None)
     trainer.fit(X, y, validation_data=(X, y) if validation else None)
@@ -367,7 +367,7 @@ def test_steps_before_an_interrupt_are_counted(per):
     assert bits(twin.network) == bits(trainer.network)
 
 
-# ---- a momentum that goes with the rate
+# ---- schedules of the momentum
 
 CYCLE = OneCycle(1.0, 11, rise=5 / 11, first=0.2, last=0.1, momentum=(0.8, 0.9))
 KNOWN_MOMENTA = [
@@ -421,7 +421,7 @@ def assert_near(parameters, wanted):
 
 
 def in_torch(torch, optimizer, parameters):
-    vectors = [p for p in parameters if p.ndim == 1]  # PyTorch has one weight decay for all
+    vectors = [p for p in parameters if p.ndim == 1]  # PyTorch would decay biases too
     groups = [{"params": [p for p in parameters if p.ndim == 2]}, {"params": vectors, "weight_decay": 0.0}]
     if isinstance(optimizer, SGD):
         return torch.optim.SGD(groups, 0.1, optimizer.momentum, nesterov=optimizer.nesterov)
@@ -666,7 +666,7 @@ def test_each_step_asks_a_schedule_once_whatever_number_it_is():
         trainer.step(X, y)
         plain.step(X, y)
         assert bits(trainer.network) == bits(plain.network)
-    assert ours.asked == [0, *range(8)]  # once more when the settings are checked, before the first
+    assert ours.asked == [0, *range(8)]  # asked once more, before the first step, when settings are checked
 
 
 def test_a_rate_that_a_weight_decay_does_not_allow_is_refused_when_it_comes():
@@ -692,7 +692,7 @@ def test_what_a_schedule_counts_may_turn_bad():
     assert bits(trainer.network) == before and trainer.steps == 1
 
 
-# ---- what does not fit
+# ---- invalid schedules
 
 BAD = [
     (lambda: Constant(0), ["lr", "0"]),

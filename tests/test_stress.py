@@ -74,7 +74,7 @@ def test_one_network_is_trained_by_one_thread_at_a_time(call):
     net, twin = (Network([24, 32, 5], output="softmax", seed=0) for _ in range(2))
     inside, go_on = threading.Event(), threading.Event()
 
-    def value(y, yhat):  # in the middle of a step, until the other has been refused
+    def value(y, yhat):  # waits within a step until the other call was refused
         inside.set()
         go_on.wait(60)
         return np.zeros(len(y))
@@ -134,7 +134,7 @@ def test_a_layer_goes_to_one_of_two_networks_made_at_once(monkeypatch):
     layer, thief = Layer(3, 2), []
     draw = initializers.fill
 
-    def steal(*args):  # what another thread may do after the first Network has looked at the Layer
+    def steal(*args):  # another thread takes the Layer after the first Network has checked it
         draw(*args)
         if not thief:
             thief.append(None)
@@ -177,14 +177,14 @@ def test_a_fit_has_its_network_also_between_its_epochs():
         thread = threading.Thread(target=attempt)
         thread.start()
         thread.join()
-        assert trainer.state["epoch"] == epoch + 1  # its own thread may ask
+        assert trainer.state["epoch"] == epoch + 1  # allowed on the thread that trains
 
     mine.fit(X, y, epochs=2, callbacks=[callback])
     assert set(said) == {"network is being trained by another thread"} and len(said) == 2 * len(attempts)
     Trainer(twin, seed=0).fit(X, y, epochs=2)
     for p, q in zip(net.parameters, twin.parameters, strict=True):
         np.testing.assert_array_equal(p, q)
-    other.step(X, y)  # it is free again
+    other.step(X, y)  # the network is free again
     with pytest.raises(ZeroDivisionError):
         mine.fit(X, y, callbacks=[lambda *_: 1 / 0])
     other.step(X, y)

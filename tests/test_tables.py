@@ -49,7 +49,7 @@ class Table:
         return self._columns.items()
 
     def to_numpy(self):
-        return np.array([[str(name) for name in self.columns]])  # not to be called
+        return np.array([[str(name) for name in self.columns]])  # must not be called
 
 
 def of_pandas(columns):
@@ -157,7 +157,7 @@ def test_bytes_are_scaled_and_other_numbers_are_not_bytes(table):
     net = Network([2, 3], seed=0, input_scale=1 / 255)
     X = np.stack(list(pixels.values()), axis=1)
     assert net.predict(table(pixels)).tobytes() == net.predict(X).tobytes()
-    with pytest.raises(TypeError, match="X must be uint8 or floating point"):  # it is whole numbers, not bytes
+    with pytest.raises(TypeError, match="X must be uint8 or floating point"):  # int64, not uint8
         net.predict(table({**pixels, "b": [True] * 4}))
 
 

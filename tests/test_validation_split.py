@@ -40,7 +40,8 @@ def held_out(trainer, X, y, epochs=1, **kwargs):
     Trainer(Network([6, 1], seed=0), "squared_error", SGD(lr=1e-6), seed=trainer.seed).fit(
         X, numbered, epochs=epochs, metrics=sees, **kwargs
     )
-    return [np.rint(1000 * y[:, 0]).astype(int) for y in sees.y[1::2]]  # after each epoch: the data, those held out
+    # After each epoch, metrics see the training rows, then the held-out ones.
+    return [np.rint(1000 * y[:, 0]).astype(int) for y in sees.y[1::2]]
 
 
 def bits(net):
@@ -123,7 +124,7 @@ def test_the_split_is_drawn_once_by_the_seed():
     np.testing.assert_array_equal(both[0], both[1])
     np.testing.assert_array_equal(both[0], again[0])
     assert not np.array_equal(both[0], other[0])
-    trainer = trainer_for()  # fit called again holds out the same rows
+    trainer = trainer_for()  # another call of fit holds out the same rows
     weight = np.ones(100)
     weight[both[0]] = 0
     trainer.fit(X, y, epochs=2, validation_split=0.1)
@@ -172,12 +173,12 @@ def test_a_stratified_split_keeps_the_shares_of_the_classes(form, share):
 
 def test_a_stratified_split_is_random_within_the_classes():
     X, y = problem(40)
-    frozen, drawn = Network([Layer(6, 4, "softmax", trainable=False)], seed=0), set()  # yhat tells the rows
+    frozen, drawn = Network([Layer(6, 4, "softmax", trainable=False)], seed=0), set()  # yhat identifies the rows
     for seed in range(5):
         Trainer(frozen, seed=seed).fit(
             X, y, validation_split=0.5, stratify=True, metrics=lambda y, yhat: drawn.add(yhat.tobytes()) or 0.0
         )
-    assert len(drawn) == 10  # the rows trained on, and those held out
+    assert len(drawn) == 10  # five seeds, training rows and held-out rows each
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64", "uint8", "int64", "list"])
@@ -202,6 +203,22 @@ def test_sample_weight_goes_with_its_row_and_class_weight_with_those_to_train_on
     wanted = given.fit(X[rest], y[rest], sample_weight=weight[rest], **settings)
     assert history["loss"] == wanted["loss"] and bits(split.network) == bits(given.network)
     assert history["val_loss"][-1] == given.evaluate(X[rows], y[rows], sample_weight=weight[rows])["loss"]
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", losses.BinaryCrossEntropy(missing="ignore")], ids=["one", "many"])
+def test_class_weight_alone_does_not_weigh_the_rows_held_out(loss):
+    X, y = problem()
+    if loss != "cross_entropy":
+        y = np.where(np.abs(X[:, :4]) < 0.2, np.nan, X[:, :4] > 0.3)
+    (rows,) = held_out(trainer_for(), X, np.arange(100), validation_split=0.3)
+    rest = np.setdiff1d(np.arange(100), rows)
+    output = "softmax" if loss == "cross_entropy" else "sigmoid"
+    nets = [Network([6, 7, 4], output=output, dtype="float64", seed=0) for _ in range(2)]
+    split, given = (Trainer(net, loss, batch_size=10, seed=0) for net in nets)
+    history = split.fit(X, y, class_weight="balanced", validation_split=0.3, epochs=2)
+    wanted = given.fit(X[rest], y[rest], class_weight="balanced", epochs=2)
+    assert history["loss"] == wanted["loss"] and bits(split.network) == bits(given.network)
+    assert history["val_loss"][-1] == given.evaluate(X[rows], y[rows])["loss"]
 
 
 @pytest.mark.parametrize("settings, parts", [

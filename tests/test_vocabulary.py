@@ -11,8 +11,8 @@ from mlpfast import SGD, Layer, Network, Trainer, _core, _kernels, activations, 
 
 ACTIVATIONS = [*activations.NAMES, activations.LeakyReLU(0.3), activations.ELU(0.7), activations.PReLU(0.1),
                activations.PReLU(-0.2, shared=True)]
-LOSSES = [*losses.NAMES, losses.Huber(0.4), losses.Quantile(0.9), losses.CrossEntropy(label_smoothing=0.1),
-          losses.BinaryCrossEntropy(0.2)]
+LOSSES = [*(name for name in losses.NAMES if not _core.LOSSES[name].own_y), losses.Huber(0.4), losses.Quantile(0.9),
+          losses.CrossEntropy(label_smoothing=0.1), losses.BinaryCrossEntropy(0.2)]
 
 
 def traits(loss):
@@ -54,7 +54,7 @@ def network(activation="tanh", output="identity", dtype="float64", seed=3):
     for layer in net.layers:
         layer.b[...] = rng.normal(size=layer.b.shape) * 0.3
         if unit(activation).name == "exp":
-            layer.W *= 0.3  # or the third layer is out of range
+            layer.W *= 0.3  # otherwise the third layer overflows
     return net
 
 
@@ -109,7 +109,7 @@ def test_gradients_through_hidden_layers_are_central_differences(activation):
     rng = np.random.default_rng(5)
     net = network(activation)
     X, y = rng.normal(size=(7, 5)), rng.normal(size=(7, 3))
-    if unit(activation).name == "sign":  # flat: nothing passes below
+    if unit(activation).name == "sign":  # its derivative is 0: no gradient below it
         grads = backprop.gradients(net, X, y, "half_squared_error")
         assert not any(g.any() for pair in grads[:-1] for g in pair) and grads[-1][0].any()
         return
@@ -134,7 +134,7 @@ def torch_function(torch, g, slopes):
         "identity": lambda z: z, "leaky_relu": lambda z: f.leaky_relu(z, g.alpha),
         "prelu": lambda z: torch.where(z > 0, z, slopes * z), "elu": lambda z: f.elu(z, g.alpha),
         "gelu_tanh": lambda z: f.gelu(z, approximate="tanh"), "hard_swish": f.hardswish,
-        "hard_sigmoid": lambda z: torch.clamp((z + 3) / 6, 0, 1),  # its own has the derivative float32(1/6)
+        "hard_sigmoid": lambda z: torch.clamp((z + 3) / 6, 0, 1),  # PyTorch's own has the derivative float32(1/6)
         "sigmoid": torch.sigmoid, "tanh": torch.tanh, "exp": torch.exp, "sign": torch.sign,
         "softmax": lambda z: torch.softmax(z, dim=1),
     }
@@ -291,7 +291,7 @@ def test_logits_of_ten_thousand_give_finite_losses_and_residuals(loss, output, d
 @both_types
 @every_activation
 def test_a_fused_step_has_the_bits_of_the_explicit_path_for_every_activation(activation, dtype):
-    output = activation if unit(activation).name != "sign" else "identity"  # which no gradient gets past
+    output = activation if unit(activation).name != "sign" else "identity"  # sign has no gradient
     assert_same_step(network(activation, output, dtype), "half_squared_error", dtype)
 
 
@@ -316,7 +316,7 @@ def assert_same_step(net, loss, dtype):
 
 # ---- the rows of csrc/vocabulary.h
 
-# As they were published: programs and files hold these numbers. A new row is added here with a release.
+# Numbers that were published, on which programs and files rely. With a release, new rows are added here.
 PUBLISHED = {
     "ACTIVATIONS": ["identity", "relu", "leaky_relu", "elu", "selu", "hard_sigmoid", "sigmoid", "tanh", "exp", "sign",
                     "softmax", "prelu", "gelu", "gelu_tanh", "silu", "mish", "softplus", "softsign", "hard_swish",
@@ -341,7 +341,7 @@ def test_an_object_has_the_parameters_that_its_row_tells():
     for name, row in _core.LOSSES.items():
         kind = losses.WITH_PARAMETERS.get(name)
         assert row.smooths == (kind is not None and kind.parameters == ("label_smoothing",))
-        assert (row.above < row.below) == (kind is not None and not row.smooths)
+        assert (row.above < row.below) == (kind is not None and not row.smooths and kind.parameters != ())
     with pytest.raises(ValueError, match="alpha must be finite"):
         activations.PReLU(-np.inf)
 

@@ -33,7 +33,7 @@ def assert_same(net, other):
         np.testing.assert_array_equal(p, q)
 
 
-# ---- the same in whichever minibatch
+# ---- a weight means the same in every minibatch
 
 
 @pytest.mark.parametrize("batch_size", [None, 256, 64, 32])
@@ -110,7 +110,7 @@ def test_mean_weight_counts_without_weights_too():
 def test_a_natural_gradients_step_divides_by_the_mean_weight():
     X, y, weight = problem()
     nets = [network(), network()]
-    for net, factor in zip(nets, (1, 2), strict=True):  # twice the weights and twice their mean are the same step
+    for net, factor in zip(nets, (1, 2), strict=True):  # doubling the weights and their mean gives the same step
         trainer = Trainer(net, CE, NaturalGradient(damping=1.0), batch_size=None)
         trainer.step(X, y, sample_weight=factor * weight, mean_weight=factor * 3.0)
     for p, q in zip(nets[0].parameters, nets[1].parameters, strict=True):
@@ -154,7 +154,7 @@ def test_rates_of_steps_are_those_of_the_rows_with_weight():
     for net, kept in zip(nets, (slice(None), weight > 0), strict=True):
         rate = Rate(0.5, 0.3, per="step")
         Trainer(net, CE, SGD(rate), batch_size=10, seed=3).fit(X[kept], y[kept], epochs=2, sample_weight=weight[kept])
-        assert max(asked) == 7  # 40 rows with weight: a schedule may know no more steps
+        assert max(asked) == 7  # the 40 rows with weight make 8 steps; a schedule must see no more
     assert_same(*nets)
 
 
@@ -207,7 +207,7 @@ def test_balanced_counts_rows_by_their_sample_weight():
 def test_balanced_is_scikit_learns():
     utils = pytest.importorskip("sklearn.utils.class_weight")
     X, y, weight = problem()
-    y, weight = np.where(y == 1, 0, y), np.where(y == 1, 0, weight)  # no row of class 1, some of 0 do not count
+    y, weight = np.where(y == 1, 0, y), np.where(y == 1, 0, weight)  # no row of class 1, some of class 0 have weight 0
     try:
         wanted = utils.compute_class_weight("balanced", classes=np.array([0, 2]), y=y, sample_weight=weight)
     except TypeError:
@@ -218,7 +218,7 @@ def test_balanced_is_scikit_learns():
     np.testing.assert_allclose(got[[0, 2]], wanted, rtol=1e-12)
 
 
-# ---- what is refused
+# ---- refused weights
 
 
 @pytest.mark.parametrize("bad, error", [

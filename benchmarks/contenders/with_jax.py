@@ -97,7 +97,7 @@ class JaxStep(JaxEpoch):
     name = "JAX, step by step"
 
     def jitted(self):
-        # The number of the step and the sum of the losses stay on JAX's side, so that a call passes no new numbers in.
+        # The step count and the sum of the losses stay on JAX's side, so that a call passes no Python numbers.
         def one(state, count, X, y, order):
             i, total = count
             state, loss = step(state, self.case, self.lr, X, y, None if order is None else order[i])

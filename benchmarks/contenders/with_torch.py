@@ -56,7 +56,7 @@ class Torch:
 
     def epoch(self):
         losses = []
-        for index in self.minibatches:  # a list is faster than a running sum
+        for index in self.minibatches:  # collecting losses in a list is faster than a running sum
             loss = self.loss(*self.minibatch(index))
             self.optimizer.zero_grad(set_to_none=True)
             loss.backward()

@@ -274,19 +274,29 @@ static SIMD_TARGET void slope_gradient(void *dalpha, const void *d, const void *
 
 // ---- Softmax: a_j = exp(z_j - max z) / sum ----
 
+// Over columns of VL rows, one row per lane, in place.
+SIMD void softmax_columns(real *columns, int64_t n) {
+    vreal total = column_exps(columns, n, column_max(columns, n));
+    for (int64_t j = 0; j < n * VL; j += VL) v_store(columns + j, v_div(v_load(columns + j), total));
+}
+
+// With p = softmax(z): dp_i / dz_j = p_i ([i = j] - p_j), so delta_j = p_j (d_j - sum_i d_i p_i).
+SIMD void softmax_columns_backward(real *d, const real *p, int64_t n) {
+    vreal dot = column_dot(d, p, n);
+    for (int64_t j = 0; j < n * VL; j += VL) v_store(d + j, v_mul(v_load(p + j), v_sub(v_load(d + j), dot)));
+}
+
 static SIMD_TARGET void softmax_forward(void *out, const void *in, int64_t rows, int64_t n, void *scratch) {
     real *a = out, *columns = scratch;
     const real *z = in;
     for (; rows > 0 && n > 0; rows -= VL, a += VL * n, z += VL * n) {
         int count = lanes_at(0, rows);
         load_next_columns(columns, z, n, count);
-        vreal total = column_exps(columns, n, column_max(columns, n));
-        for (int64_t j = 0; j < n; j++) v_store(columns + j * VL, v_div(v_load(columns + j * VL), total));
+        softmax_columns(columns, n);
         store_columns(a, columns, n, count);
     }
 }
 
-// With p = softmax(z): dp_i / dz_j = p_i ([i = j] - p_j), so delta_j = p_j (d_j - sum_i d_i p_i).
 static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t rows, int64_t n, void *scratch) {
     real *delta = inout, *d = scratch, *p = d + n * VL;
     const real *a = in;
@@ -294,8 +304,34 @@ static SIMD_TARGET void softmax_backward(void *inout, const void *in, int64_t ro
         int count = lanes_at(0, rows);
         load_next_columns(d, delta, n, count);
         load_next_columns(p, a, n, count);
-        vreal dot = column_dot(d, p, n);
-        for (int64_t j = 0; j < n * VL; j += VL) v_store(d + j, v_mul(v_load(p + j), v_sub(v_load(d + j), dot)));
+        softmax_columns_backward(d, p, n);
         store_columns(delta, d, n, count);
+    }
+}
+
+// ---- Parts of the outputs with an activation of their own, as columns of VL rows ----
+
+static SIMD_TARGET void activate_columns(real *columns, int64_t n, mlp_activation kind, double alpha) {
+    if (kind == MLP_SOFTMAX) softmax_columns(columns, n);
+    else activation_forward(columns, columns, (mlp_unit){.kind = kind, .alpha = alpha}, 1, n * VL);
+}
+
+// d = d loss / d a becomes d loss / d z; kept as in activation_backward, for softmax a.
+static SIMD_TARGET void columns_backward(real *d, const real *kept, int64_t n, mlp_activation kind, double alpha) {
+    if (kind == MLP_SOFTMAX) softmax_columns_backward(d, kept, n);
+    else activation_backward(d, kept, (mlp_unit){.kind = kind, .alpha = alpha}, 1, n * VL);
+}
+
+static SIMD_TARGET void activate_blocks(void *inout, const mlp_output_block *blocks, int64_t n_blocks, int64_t rows,
+                                        int64_t n, void *scratch) {
+    real *a = inout, *columns = scratch;
+    for (; rows > 0; rows -= VL, a += VL * n) {
+        int count = lanes_at(0, rows);
+        load_next_columns(columns, a, n, count);
+        for (int64_t i = 0; i < n_blocks; i++) {
+            const mlp_output_block *b = &blocks[i];
+            activate_columns(columns + b->first * VL, b->count, b->activation, b->alpha);
+        }
+        store_columns(a, columns, n, count);
     }
 }

@@ -11,6 +11,9 @@ SIMD int lanes_at(int64_t j, int64_t n) { return VL == 1 || n - j >= VL ? VL : (
 
 // ---- Rows to columns, and back ----
 
+// A function that is long, and called once for VL rows: inlined everywhere, they took a tenth of the compile time.
+#define APART static __attribute__((noinline)) SIMD_TARGET
+
 // One perfect shuffle of the lanes of n vectors, n a power of two: their two halves are interleaved, which rotates the
 // binary index of each element left by one bit.
 SIMD void shuffle(vreal *row, const int n) {
@@ -70,14 +73,14 @@ SIMD void load_columns(real *columns, const real *const *row, int64_t n, int cou
 }
 
 // The same from contiguous rows.
-SIMD void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
+APART void load_next_columns(real *columns, const real *rows, int64_t n, int count) {
     if (count == VL && narrow_to_columns(columns, rows, n)) return;
     const real *row[VL] = {0};
     for (int i = 0; i < count; i++) row[i] = rows + i * n;
     load_columns(columns, row, n, count);
 }
 
-SIMD void store_columns(real *rows, const real *columns, int64_t n, int count) {
+APART void store_columns(real *rows, const real *columns, int64_t n, int count) {
     if (count == VL && narrow_to_rows(rows, columns, n)) return;
     for (int64_t j = 0; j < n; j += VL) {
         int lanes = lanes_at(j, n);

@@ -41,7 +41,7 @@ typedef struct {
     const real *init;  // init[j], or NULL for zeros
     int64_t k;
     int adds;    // 1: add to the sums of the earlier KC blocks, which are in memory
-    real *pack;  // a panel (k, NR) that the tile packs b into while it computes, or NULL
+    real *pack;  // a panel (k, NR) that a tile of NR columns packs b into while it computes, or NULL
 } operands;
 
 // The epilogue of a tile: processes sums (rows, cols), with row stride ld, of the output at row i, column j.
@@ -76,6 +76,7 @@ SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int pena
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
                   const plain_update *plain) {
     const int ld = vecs > NR_VECS ? WIDE_COLS : NR;  // row stride of sums, a compile-time constant too
+    const int may_pack = vecs == NR_VECS && !part;   // and whether o.pack may be set
     vreal sum[MR][ROW_VECS], w[ROW_VECS];
     // One pointer per three rows: x86 addressing modes reach base + stride and base + 2 stride without more registers.
     const real *a[(MR + 2) / 3];
@@ -96,7 +97,7 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
             UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_fma(x, w[v], sum[r][v]);
         }
         UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] += o.a_step;
-        if (o.pack) {
+        if (may_pack && o.pack) {
             UNROLL for (int v = 0; v < vecs; v++) v_store(o.pack + v * VL, w[v]);
             o.pack += NR;
             UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o.b + PREFETCH_STEPS * o.b_step + v * VL);
@@ -147,7 +148,8 @@ typedef struct {
 
 #define TILE(rows) \
     static SIMD_TARGET void tile_##rows(real *sums, const operands *o, int cols) { tile_edges(rows, sums, o, cols); } \
-    static SIMD_TARGET void tile_update_##rows(real *W, const operands *o, const plain_update *plain) { \
+    static SIMD_TARGET __attribute__((nonnull)) void tile_update_##rows(real *W, const operands *o, \
+                                                                        const plain_update *plain) { \
         tile_of(rows, 2, 0, VL, W, *o, plain); \
     }
 TILE(1) TILE(2) TILE(3) TILE(4)
@@ -211,7 +213,7 @@ SIMD int64_t scratch_a(int64_t most) {
 }
 
 static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
-    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 2 * widest * VL;
+    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 4 * widest * VL;
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
 }
 

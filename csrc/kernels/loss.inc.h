@@ -18,7 +18,8 @@ typedef struct {
     const int32_t *label; // (count) class numbers, or NULL if y holds the targets
     vreal label_code;     // class_code of the labels
     int one_hot;          // as in mlp_data
-    vreal weight;         // sample weights, which multiply delta
+    const real *each;     // columns of the weights of the entries of y, or NULL for all 1
+    vreal weight;         // sample weights, which multiply delta; 1 with `each`
     mlp_loss loss;
     mlp_activation output;
 } examples;
@@ -26,6 +27,7 @@ typedef struct {
 typedef struct {
     real loss[VL], wrong[VL];  // wrong: number of wrong labels of an example; NaN if one of its outputs is NaN
     double labels;             // labels per example: 1 (its class) or n (one per output); 0 if y are not classes
+    real weighed[VL];          // with weights of entries: the sum of those of the labels, in place of `labels`
 } outcome;
 
 #if REAL_BITS == 32
@@ -141,6 +143,36 @@ SIMD void hinge_rows(const examples *e, int wants_delta, outcome *to) {
     }
 }
 
+// x times the weight of its entry of y; 0 where that is 0, whatever x.
+SIMD vreal weighted(vreal x, vreal weight) {
+    return v_select(v_eq(weight, v_zero()), v_zero(), v_mul(weight, x));
+}
+
+// 1/2 sum_j s_j + (m_j - y_j)^2 e^{-s_j}: the negative log likelihood of normal distributions with means m and log
+// variances s, without log(2 pi) / 2. The outputs are all m, then all s.
+SIMD void gaussian_nll_rows(const examples *e, int wants_delta, outcome *to) {
+    (void)wants_delta;
+    vreal sum = v_zero(), half = v_set1((real)0.5), one = v_set1(1);
+    int64_t k = e->n / 2;
+    for (int64_t first = 0; first < k; first += SUM_BLOCK) {
+        vreal part = v_zero();
+        for (int64_t j = first * VL; j < block_end(first, k) * VL; j += VL) {
+            real *at_m = e->z + j, *at_s = e->z + k * VL + j;
+            vreal s = v_load(at_s), r = v_sub(v_load(at_m), v_load(e->y + j));
+            vreal scale = v_exp(v_mul(v_set1((real)-0.5), s));  // 1 / the standard deviation
+            scale = v_select(v_eq(r, v_zero()), unless_nan(s, v_zero()), scale);  // not 0 times infinity
+            vreal u = v_mul(r, scale);
+            vreal slope_m = v_mul(u, scale), slope_s = v_mul(half, v_sub(one, v_mul(u, u)));
+            vreal value = v_mul(half, v_fma(u, u, s)), weight = e->each ? v_load(e->each + j) : one;
+            part = v_add(part, e->each ? weighted(value, weight) : value);
+            v_store(at_m, e->each ? weighted(slope_m, weight) : slope_m);
+            v_store(at_s, e->each ? weighted(slope_s, weight) : slope_s);
+        }
+        sum = v_add(sum, part);
+    }
+    v_store(to->loss, sum);
+}
+
 // ---- Losses that are a sum of one term per output ----
 
 typedef struct {
@@ -231,7 +263,7 @@ SIMD vreal hinge_term(pair p, vreal *slope) {
 }
 
 SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cut) {
-    vreal sum = v_zero(), wrong = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
+    vreal sum = v_zero(), wrong = v_zero(), weights = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
     pair p = {.parameter = v_set1((real)e->loss.parameter), .smoothing = v_set1((real)e->loss.label_smoothing),
               .output = e->output};
     for (int64_t first = 0; first < e->n; first += SUM_BLOCK) {
@@ -239,15 +271,22 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
         for (int64_t j = first * VL; j < block_end(first, e->n) * VL; j += VL) {
             vreal slope;
             p.out = v_load(e->z + j), p.y = v_load(e->y + j);
-            part = v_add(part, term(p, &slope));
+            vreal value = term(p, &slope), counts = one;
+            if (e->each) {
+                counts = v_load(e->each + j);
+                value = weighted(value, counts), slope = weighted(slope, counts), weights = v_add(weights, counts);
+            }
+            part = v_add(part, value);
             v_store(e->z + j, slope);
             vreal predicted = v_select(v_lt(zero, p.out), one, zero), wanted = v_select(v_lt(boundary, p.y), one, zero);
-            wrong = unless_nan(p.out, v_select(v_eq(predicted, wanted), wrong, v_add(wrong, one)));
+            vreal more = unless_nan(p.out, v_select(v_eq(predicted, wanted), zero, one));
+            wrong = v_add(wrong, e->each ? weighted(more, counts) : more);
         }
         sum = v_add(sum, part);
     }
     v_store(to->loss, sum);
     v_store(to->wrong, wrong);
+    v_store(to->weighed, weights);
     to->labels = cut == cut ? (double)e->n : 0;
 }
 
@@ -257,6 +296,8 @@ SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cu
     case number: sum_terms(e, to, name##_term, cut); break;
 #define SUM_OF_TERMS_OR_ROWS SUM_OF_TERMS
 #define SUM_OF_ROWS(number, name, cut)
+#define SUM_OF_BLOCKS(number, name, cut)
+#define SUM_OF_JOINED(number, name, cut)
 #define SUM_OF_CUSTOM(number, name, cut)
 
 SIMD void sum_of_terms(const examples *e, outcome *to) {
@@ -279,9 +320,11 @@ SIMD void sum_of_terms(const examples *e, outcome *to) {
         if (e->label) name##_rows(e, wants_delta, to); \
         else sum_of_terms(e, to); \
         break;
+#define WHOLE_BLOCKS(number, name)
+#define WHOLE_JOINED(number, name)
 #define WHOLE_CUSTOM(number, name)
 
-SIMD void value_and_derivative(const examples *e, int wants_delta, outcome *to) {
+static SIMD_TARGET void value_and_derivative(const examples *e, int wants_delta, outcome *to) {
     switch (e->loss.kind) {
 #define CASE(number, NAME, name, form, ...) WHOLE_##form(number, name)
         MLP_LOSS_ROWS(CASE)
@@ -290,22 +333,79 @@ SIMD void value_and_derivative(const examples *e, int wants_delta, outcome *to) 
     }
 }
 
-// The fraction of example i's labels that are predicted right.
-SIMD double share_right(const outcome *o, int i) {
-    double wrong = (double)o->wrong[i];
-    return wrong < o->labels ? (o->labels - wrong) / o->labels : 0;
+// The fraction of example i's labels that are predicted right; of labels with weights, that of the weights.
+SIMD double share_right(const examples *e, const outcome *o, int i) {
+    double wrong = (double)o->wrong[i], labels = e->each && o->labels > 0 ? (double)o->weighed[i] : o->labels;
+    return wrong < labels ? (labels - wrong) / labels : 0;
 }
 
-// Loads labels or columns of targets, and the weights, of the examples from number i0 on.
-SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weight) {
+// ---- Losses of parts of the outputs ----
+
+// The class numbers of a column of y. What is none of 0 .. n-1, which only an entry of weight 0 may be, becomes 0.
+SIMD void labels_of_column(examples *e, int32_t *label) {
+    lane_bits code[VL];
+    for (int i = 0; i < VL; i++) {
+        label[i] = e->y[i] >= 0 && e->y[i] < (real)e->n ? (int32_t)e->y[i] : 0;
+        code[i] = ONE_BITS + (lane_bits)label[i];
+    }
+    e->label = label;
+    memcpy(&e->label_code, code, sizeof code);
+}
+
+// Adds the loss of one block to sum; its columns of z become those of delta. kept: room for as many columns.
+static SIMD_TARGET vreal add_block(vreal sum, const examples *all, const mlp_loss_block *b, int wants_delta,
+                                   real *kept) {
+    examples e = *all;
+    int64_t n = b->of.count;
+    int32_t label[VL];
+    mlp_activation g = mlp_loss_has(b->kind, MLP_OF_Z) ? MLP_IDENTITY : b->of.activation;
+    e.n = n, e.z += b->of.first * VL, e.y += b->y_first * VL, e.output = b->of.activation, e.one_hot = 0;
+    if (e.each) e.each += b->y_first * VL;
+    e.loss = (mlp_loss){.kind = b->kind, .parameter = b->parameter, .label_smoothing = b->label_smoothing};
+    int by_class = b->kind == MLP_CROSS_ENTROPY;
+    if (by_class) labels_of_column(&e, label);
+    if (g != MLP_IDENTITY) {
+        size_t bytes = (size_t)(n * VL) * sizeof(real);
+        if (mlp_has(g, MLP_IN_Z)) memcpy(kept, e.z, bytes);
+        activate_columns(e.z, n, g, b->of.alpha);
+        if (!mlp_has(g, MLP_IN_Z)) memcpy(kept, e.z, bytes);
+    }
+    outcome o = {0};
+    value_and_derivative(&e, wants_delta, &o);
+    if (g != MLP_IDENTITY && wants_delta) columns_backward(e.z, kept, n, g, b->of.alpha);
+    vreal loss = v_load(o.loss), factor = v_set1((real)b->factor);
+    if (by_class && e.each) {  // the other losses have weighed their entries
+        vreal weight = v_load(e.each);
+        loss = weighted(loss, weight);
+        for (int64_t j = 0; j < n * VL; j += VL) v_store(e.z + j, weighted(v_load(e.z + j), weight));
+    }
+    for (int64_t j = 0; b->factor != 1 && j < n * VL; j += VL) v_store(e.z + j, v_mul(factor, v_load(e.z + j)));
+    return v_fma(factor, loss, sum);
+}
+
+SIMD void value_of_blocks(const examples *e, int wants_delta, real *kept, outcome *to) {
+    vreal sum = v_zero();
+    for (int64_t i = 0; i < e->loss.n_blocks; i++) sum = add_block(sum, e, &e->loss.blocks[i], wants_delta, kept);
+    v_store(to->loss, sum);
+}
+
+// Loads labels or columns of targets, and the weights, of the examples from number i0 on. each: room for weights of
+// entries.
+SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weight, real *each) {
     lane_bits code[VL] = {0};
-    for (int i = 0; i < e->count; i++) weight[i] = truth->weights ? ((const real *)truth->weights)[i0 + i] : 1;
+    int64_t cols = truth->target_cols ? truth->target_cols : e->n;
+    int of_rows = truth->weights && !truth->entry_weights;
+    for (int i = 0; i < e->count; i++) weight[i] = of_rows ? ((const real *)truth->weights)[i0 + i] : 1;
+    if (truth->entry_weights) {
+        load_next_columns(each, (const real *)truth->entry_weights + i0 * cols, cols, e->count);
+        e->each = each;
+    }
     e->weight = v_load(weight);
     if (truth->labels) {
         e->label = truth->labels + i0;
         for (int i = 0; i < e->count; i++) code[i] = ONE_BITS + (lane_bits)e->label[i];
     } else {
-        load_next_columns(e->y, (const real *)truth->targets + i0 * e->n, e->n, e->count);
+        load_next_columns(e->y, (const real *)truth->targets + i0 * cols, cols, e->count);
     }
     memcpy(&e->label_code, code, sizeof code);
 }
@@ -319,16 +419,17 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
                       .one_hot = truth->one_hot};
         e.y = e.z + n * VL;
         real weight[VL] = {0};
-        load_truth(&e, truth, i0, weight);
+        load_truth(&e, truth, i0, weight, e.y + n * VL);
         load_next_columns(e.z, (const real *)out + i0 * n, n, e.count);
         outcome o = {0};
-        value_and_derivative(&e, delta != NULL, &o);
-        for (int64_t j = 0; truth->weights && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
+        if (loss.kind == MLP_PER_OUTPUT) value_of_blocks(&e, delta != NULL, e.y + 2 * n * VL, &o);
+        else value_and_derivative(&e, delta != NULL, &o);
+        for (int64_t j = 0; truth->weights && !e.each && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
         if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
         for (int i = 0; i < e.count; i++) {
             double value = (double)weight[i] * (double)o.loss[i];
             row_loss[i0 + i] = value;
-            row_correct[i0 + i] = share_right(&o, i);
+            row_correct[i0 + i] = share_right(&e, &o, i);
             if (!(value - value == 0)) finite = 0;  // the difference is NaN if value is NaN or infinite
         }
     }

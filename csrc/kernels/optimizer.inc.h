@@ -14,6 +14,7 @@ typedef struct {
     int nesterov;
     real lr, momentum, beta1, rest1, beta2, rest2, epsilon;  // rest = 1 - beta
     real kept;                 // 1 - lr weight_decay
+    real shrink, grow, least_step, most_step;  // of rprop
     real step, correction;     // with MLP_CORRECTS: lr / (1 - beta1^t), 1 / sqrt(1 - beta2^t)
 } update_rule;
 
@@ -43,6 +44,8 @@ SIMD update_rule rule_of(const mlp_update *u) {
     rule.beta1 = (real)u->momentum, rule.rest1 = (real)(1 - u->momentum);
     rule.beta2 = (real)s->beta2, rule.rest2 = (real)(1 - s->beta2), rule.epsilon = (real)s->epsilon;
     rule.kept = (real)(1 - u->lr * u->weight_decay);
+    rule.shrink = (real)s->shrink, rule.grow = (real)s->grow;
+    rule.least_step = (real)s->least_step, rule.most_step = (real)s->most_step;
     if (traits & MLP_CORRECTS) {
         // If a schedule changes beta1, the exact correction is 1 minus the product of all beta1 so far. Like PyTorch,
         // this uses the t-th power of the current beta1; both tend to 1.
@@ -101,6 +104,21 @@ SIMD moved adagrad_step(moved p, vreal g, const update_rule *rule) {
     // The sum is limited for the reason given at MOST_SQUARED; NaN is preserved.
     vreal v = p.state[0] = v_min(v_set1(MOST), v_add(p.state[0], v_mul(g, g)));
     p.W = v_sub(p.W, v_div(v_mul(v_set1(rule->lr), g), v_add(v_sqrt(v), v_set1(rule->epsilon))));
+    return p;
+}
+
+// iRprop-, Igel and Huesken (2003): each weight has a step D of its own, and of the gradient only the sign counts.
+//   D = grow D if g has the sign of the last g, shrink D and g = 0 if it has the other one; W = W - sign(g) D
+// The state is the last g, and D, which is 0 before the first step and then starts from lr.
+SIMD moved rprop_step(moved p, vreal g, const update_rule *rule) {
+    vreal zero = v_zero(), turn = v_mul(v_sign(g), v_sign(p.state[0]));
+    vreal D = v_select(v_eq(p.state[1], zero), v_set1(rule->lr), p.state[1]);
+    vreal grown = v_mul(v_set1(rule->grow), D), shrunk = v_mul(v_set1(rule->shrink), D);
+    D = v_select(v_lt(zero, turn), grown, v_select(v_lt(turn, zero), shrunk, D));
+    D = v_min(v_set1(rule->most_step), v_max(v_set1(rule->least_step), D));
+    g = v_select(v_lt(turn, zero), zero, g);
+    p.W = v_sub(p.W, v_mul(v_sign(g), D));
+    p.state[0] = g, p.state[1] = D;
     return p;
 }
 

@@ -76,6 +76,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .sum_slopes = sum_slopes,
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
+    .activate_blocks = activate_blocks,
     .loss = loss_and_delta,
     .dropout = dropout,
     .add_noise = add_noise,

@@ -17,13 +17,14 @@ static inline mlp_activation nth_activation(int i) {
 
 #define KNOWN_ACTIVATIONS (MLP_ACTIVATIONS - 1)  // without custom: the number of calls of nth_activation to see all
 
-// Every loss other than custom, those with MLP_SMOOTHS also with label smoothing; returns their number.
+// Every loss other than custom whose y has a column for each output, those with MLP_SMOOTHS also with label smoothing; returns their number.
 #define MOST_LOSSES (2 * MLP_LOSSES)
 static inline int list_losses(mlp_loss *losses) {
     int n = 0;
     for (int kind = 0; kind < MLP_LOSSES; kind++) {
         const mlp_loss_row *row = &mlp_loss_rows[kind];
         if (!mlp_is_loss((mlp_loss_kind)kind) || kind == MLP_CUSTOM_LOSS) continue;
+        if (row->traits & MLP_OWN_Y) continue;  // with tests of their own
         mlp_loss loss = {.kind = (mlp_loss_kind)kind};
         int bounded = row->below < HUGE_VAL;
         if (row->above < row->below) {

@@ -8,6 +8,8 @@
 #include "fpmode.h"
 #include "mlpfast.h"
 #include "crew.h"
+#include "slot.h"
+#include "system.h"
 
 #define MOST 4
 
@@ -62,7 +64,7 @@ static void test_modes(void) {
             atomic_init(&seen.in_core, 0);
             set_modes(threads, odd_modes[i]);
             mlp_call call;
-            mlp_call_begin(&call, threads);
+            mlp_call_begin(&call, threads, INFINITY);
             for (int phase = 0; phase < 1000; phase++) mlp_call_run(&call, see_mode, &seen);
             mlp_call_end(&call);
             int restored = all_have(threads, odd_modes[i]);
@@ -111,7 +113,7 @@ static int each_part_is_done_once(int threads, void (*between)(int phase)) {
     record *r = calloc(1, sizeof *r);
     mlp_call call;
     int well = 1;
-    mlp_call_begin(&call, threads);
+    mlp_call_begin(&call, threads, INFINITY);
     for (r->phase = 0; r->phase < PHASES; r->phase++) {
         if (between) between(r->phase);
         mlp_call_refresh(&call);
@@ -173,18 +175,21 @@ static int answer_of(int (*child)(void)) {
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
+static int has_threads(void) { return strcmp(mlp_threading(), "none") != 0; }
+
 // Whether helpers come for calls of that many threads: where they were late, they are left out for a while.
 static int helpers_come(int threads) {
     double end = mlp_seconds() + 10;
-    for (int parts = 0; mlp_has_openmp() && mlp_seconds() < end;) {
+    while (has_threads() && mlp_seconds() < end) {
         mlp_call call;
-        mlp_call_begin(&call, threads);
-        parts = call.parts;
+        int come = 0;
+        mlp_call_begin(&call, threads, INFINITY);
+        for (int part = 1; part < threads; part++) come += mlp_awaits(call.slot, part);
         mlp_call_end(&call);
-        if (parts == threads) return 1;
+        if (come == threads - 1) return 1;
         sched_yield();
     }
-    return !mlp_has_openmp();
+    return !has_threads();
 }
 
 // Sanitizers do not support new threads in a child whose parent had several: their own locks may be held there.

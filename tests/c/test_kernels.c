@@ -107,7 +107,8 @@ static rule rule_number(int number, int integers) {
     if (!integers) {
         r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02,
                    .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
-                                .epsilon = 1e-3, .weight_decay = 0.5}};
+                                .epsilon = 1e-3, .weight_decay = 0.5, .shrink = 0.5, .grow = 1.2,
+                                .least_step = 1e-3, .most_step = 2}};
         r.settings.optimizer = with_formula[number / 16 % 4];
     }
     r.settings.nesterov = number & 1;

@@ -15,13 +15,14 @@ typedef struct {
     mlp_loss loss;
     mlp_activation output;
     int by_label, weighted, one_hot;
+    int by_entry;     // weights of the entries of y: only the tables are compared
     int has_formula;  // in this file; otherwise only the tables are compared, and Python compares with reference.py
     numbers kind;
     int64_t rows, n;
     guarded_side side;
 } problem;
 
-enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, ROW_LOSS, ROW_CORRECT, SCRATCH, BUFFERS };
+enum { OUT, DELTA, LABELS, TARGETS, WEIGHTS, ENTRIES, ROW_LOSS, ROW_CORRECT, SCRATCH, BUFFERS };
 static guarded buffers[BUFFERS];
 static void *array[BUFFERS];
 static size_t array_bytes[BUFFERS];
@@ -34,7 +35,7 @@ static void describe(const problem *p, const char *what) {
     doing("%s %s %s of %s (%g, smoothing %g, output %d): %d rows of %d, numbers %d, %s%s%s", p->k->isa,
           dtype_name(p->k), what, mlp_loss_rows[p->loss.kind].name, p->loss.parameter, p->loss.label_smoothing,
           (int)p->output, (int)p->rows, (int)p->n, (int)p->kind, p->by_label ? "labels" : "targets",
-          p->weighted ? ", weights" : "",
+          p->by_entry ? ", weights of entries" : p->weighted ? ", weights" : "",
           p->one_hot ? ", one-hot" : "");
 }
 
@@ -76,6 +77,9 @@ static double draw_target(const problem *p) {
     return random_below(2) ? (double)random_below(2) : rounded(p->k, random_unit());
 }
 
+// Of the parts of test_parts the first is of classes.
+static int64_t columns_of(const problem *p) { return p->loss.kind == MLP_PER_OUTPUT ? p->n - 2 : p->n; }
+
 static void draw_numbers(const problem *p) {
     for (int64_t i = 0; i < p->rows; i++) {
         for (int64_t j = 0; j < p->n; j++) out[i][j] = draw_output(p);
@@ -85,6 +89,7 @@ static void draw_numbers(const problem *p) {
         label[r] = (int32_t)random_below(p->n);
         if (y_of(p->loss.kind) == MLP_Y_DISTRIBUTIONS) draw_distribution(p, target[r]);
         else for (int64_t j = 0; j < p->n; j++) target[r][j] = draw_target(p);
+        if (p->loss.kind == MLP_PER_OUTPUT) target[r][0] = (double)random_below(2);
         double other = p->one_hot && has_two_classes(p->loss.kind) ? -1 : 0;
         for (int64_t j = 0; (p->by_label || p->one_hot) && j < p->n; j++) target[r][j] = j == label[r] ? 1 : other;
     }
@@ -230,7 +235,17 @@ static void lay_out(const problem *p) {
     memset(delta, CANARY, array_bytes[DELTA]);
     array[LABELS] = array[TARGETS] = array[WEIGHTS] = NULL;
     if (p->by_label) memcpy(place(p, LABELS, p->rows, sizeof *label), label, (size_t)p->rows * sizeof *label);
-    else fill(p, TARGETS, target[0], p->rows, p->n, MOST_COLS);
+    else fill(p, TARGETS, target[0], p->rows, columns_of(p), MOST_COLS);
+    array[ENTRIES] = NULL;
+    if (p->by_entry) {
+        int64_t count = p->rows * columns_of(p);
+        void *entries = place(p, ENTRIES, count, p->k->real_size);
+        for (int64_t i = 0; i < count; i++) {
+            double w = rounded(p->k, random_below(4) ? random_unit() : 0);
+            put(p->k, entries, i, w);
+            if (w == 0) put(p->k, array[TARGETS], i, NAN);
+        }
+    }
     if (p->weighted) fill(p, WEIGHTS, weight, p->rows, 1, 1);
     place(p, ROW_LOSS, p->rows, sizeof(double));
     place(p, ROW_CORRECT, p->rows, sizeof(double));
@@ -238,7 +253,7 @@ static void lay_out(const problem *p) {
 
 static int call(const problem *p, const mlp_kernels *k, void *delta, double *row_loss, double *row_correct) {
     mlp_truth truth = {.labels = array[LABELS], .targets = array[TARGETS], .weights = array[WEIGHTS],
-                       .one_hot = p->one_hot};
+                       .one_hot = p->one_hot, .entry_weights = array[ENTRIES], .target_cols = columns_of(p)};
     void *scratch = guarded_place(&buffers[SCRATCH], k->scratch_bytes(1, p->n), AT_END);
     return k->loss(delta, row_loss, row_correct, array[OUT], p->loss, p->output, &truth, p->rows, p->n, scratch);
 }
@@ -250,7 +265,7 @@ static int call_here(const problem *p, void *delta) {
 static int is_near(double got, double wanted, double tolerance) { return fabs(got - wanted) <= tolerance; }
 
 static int row_is_good(const problem *p, int64_t i) {
-    if (!p->has_formula) return isfinite(((double *)array[ROW_LOSS])[i]) != 0;
+    if (!p->has_formula || p->by_entry) return isfinite(((double *)array[ROW_LOSS])[i]) != 0;
     wanted_row w = reference(p, i);
     double factor = weight[i], unit = (16 + (double)p->n) * epsilon(p->k);
     double underflow = (double)p->n * tiniest_normal(p->k);  // of squares
@@ -412,13 +427,37 @@ static const struct {
 
 static void test_loss(problem p, const mlp_kernels *first, int quick) {
     int takes_labels = mlp_loss_has(p.loss.kind, MLP_BY_CLASS) && !mlp_has(p.output, MLP_STOPS);
-    for (int options = 0; options < 8; options++) {
-        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2;
+    for (int options = 0; options < 16; options++) {
+        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2 & 1, p.by_entry = options >> 3;
+        if (p.by_entry && (p.by_label || !p.weighted || !mlp_loss_has(p.loss.kind, MLP_BY_ENTRY))) continue;
         if (p.by_label && !takes_labels) continue;
         if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
-        test_sizes(p, first, quick);
+        test_sizes(p, first, quick || p.by_entry);
+        if (p.by_entry) continue;
         test_not_finite(p);
         test_overflow(p);
+    }
+}
+
+// Parts of the outputs: two classes, numbers with an activation, and a mean with its log variance.
+static void test_parts(const mlp_kernels *k, const mlp_kernels *first, int quick) {
+    for (int64_t n = 5; n <= MOST_COLS; n += quick ? 6 : 1) {
+        const mlp_loss_block parts[] = {
+            {.of = {.first = n - 2, .count = 2, .activation = MLP_IDENTITY}, .y_first = n - 3, .factor = 0.3,
+             .kind = MLP_GAUSSIAN_NLL},
+            {.of = {.first = 0, .count = 2, .activation = MLP_SOFTMAX}, .y_first = 0, .factor = 1,
+             .kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1},
+            {.of = {.first = 2, .count = n - 4, .activation = n % 2 ? MLP_GELU : MLP_SOFTMAX}, .y_first = 1,
+             .factor = 2, .kind = MLP_HUBER, .parameter = 0.3},
+        };
+        problem p = {.k = k, .loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 3}, .n = n};
+        for (int options = 0; options < 3; options++) {
+            p.weighted = options > 0, p.by_entry = options > 1;
+            for (p.rows = 1; p.rows <= MOST_ROWS; p.rows += 4) {
+                p.side = (n + p.rows) % 2 ? AT_END : AT_BEGIN;
+                check_loss(&p, first);
+            }
+        }
     }
 }
 
@@ -429,6 +468,7 @@ static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick
         seen[p.loss.kind] = 1;
         test_loss(p, first, quick);
     }
+    test_parts(k, first, quick);
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int i = 0; i < n; i++) {

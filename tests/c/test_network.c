@@ -38,6 +38,14 @@ static void test_bad_layers(void) {
     CHECK(try_layer(-1, 1, MLP_RELU) == MLP_BAD_ARGUMENT && try_layer(1, INT64_MIN, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(most + 1, 1, MLP_RELU) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, INT64_MAX, MLP_RELU) == MLP_BAD_ARGUMENT);
+    CHECK(try_layers(MLP_FLOAT32, good, INT32_MAX) == MLP_BAD_ARGUMENT);
+    const mlp_layer_spec bad[] = {{.dropout = -0.1}, {.dropout = 1}, {.dropout = NAN}, {.l1 = -1}, {.l1 = NAN},
+                                  {.l2 = -1}, {.l2 = NAN}};
+    for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
+        mlp_layer_spec layer = bad[i];
+        layer.n_in = 3, layer.n_out = 4;
+        CHECK(try_layers(MLP_FLOAT32, &layer, 1) == MLP_BAD_ARGUMENT);
+    }
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT &&
           try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
@@ -240,6 +248,54 @@ static void test_interrupted_serving(void) {
     destroy_data(&d);
 }
 
+// Data, and what else these calls are given, are checked before anything is written.
+static void test_refused_calls(void) {
+    setting s = served[1];
+    dataset d = make_data(&s, MLP_FLOAT32);
+    mlp_network *net = make_network(&s, MLP_FLOAT32);
+    size_t bytes = (size_t)(s.n * outputs_of(&s)) * sizeof(float);
+    char *out = allocate(bytes), *before = allocate(bytes);
+    memset(out, CANARY, bytes), memset(before, CANARY, bytes);
+    void *workspace = workspace_for(net, s.n, 2);
+    int64_t rows[64] = {0};
+    mlp_data bad[9];
+    for (int i = 0; i < 9; i++) bad[i] = d.data;
+    bad[0].n = -1, bad[1].X = NULL, bad[2].y_bytes = -1, bad[3].x_type = (mlp_dtype)9, bad[4].mean_weight = -1;
+    bad[5].mean_weight = NAN, bad[6].x_rows = bad[7].x_rows = rows, bad[6].n_x = bad[7].n_x = s.n;
+    mlp_result r;
+    for (int i = 0; i < 9; i++) {
+        doing("data that are refused, %d", i);
+        rows[39] = i == 6 ? -1 : s.n;
+        bad[8].n = INT64_MAX;  // the size of its rows overflows
+        mlp_status wanted = i == 8 ? MLP_TOO_LARGE : MLP_BAD_ARGUMENT;
+        CHECK(mlp_predict(net, out, &bad[i], workspace, 2, NULL, NULL) == wanted);
+        CHECK(mlp_predict_sample(net, out, &bad[i], 0.5, 1, 0, workspace, 2, NULL, NULL) == wanted);
+        CHECK(mlp_evaluate(net, &r, &bad[i], s.loss, workspace, 2, NULL, NULL) == wanted);
+    }
+    doing("other arguments that are refused");
+    const double no_probability[] = {-0.1, 1, NAN};
+    for (int i = 0; i < 3; i++) {
+        CHECK(mlp_predict_sample(net, out, &d.data, no_probability[i], 1, 0, workspace, 2, NULL, NULL) ==
+              MLP_BAD_ARGUMENT);
+    }
+    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = MLP_LOSSES}, workspace, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = (mlp_loss_kind)-1}, workspace, 2, NULL, NULL) ==
+          MLP_BAD_ARGUMENT);
+    doing("no rows");
+    mlp_data none = {.x_type = MLP_FLOAT32};
+    CHECK(mlp_predict(net, out, &none, NULL, 2, NULL, NULL) == MLP_OK);
+    CHECK(mlp_predict_sample(net, out, &none, 0.5, 1, 0, NULL, 2, NULL, NULL) == MLP_OK);
+    CHECK(mlp_evaluate(net, &r, &none, s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
+    CHECK(memcmp(out, before, bytes) == 0);
+    CHECK(mlp_predict_workspace(net, -1, 1) == 0);
+    CHECK(mlp_peak_flops(MLP_UINT8, 1, 0) == 0 && mlp_peak_flops(MLP_FLOAT32, 0, 0) == 0);
+    CHECK(mlp_peak_flops(MLP_FLOAT64, 1, 0) > 0);
+    free(out);
+    free(before);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
 // ---- The gradient of a whole network: a step with lr 1 subtracts it ----
 
 static double objective(const setting *s, const mlp_network *net, const mlp_data *data) {
@@ -309,25 +365,6 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
     return 0;
 }
 
-// A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
-static void test_custom_loss(void) {
-    setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
-                 .settings = {.lr = 0.1, .check_finite = 1}};
-    doing("a custom loss without labels or targets");
-    dataset d = make_data(&s, MLP_FLOAT64);
-    d.data.targets = NULL;
-    mlp_network *net = make_network(&s, MLP_FLOAT64);
-    mlp_trainer *trainer = make_trainer(&s, net);
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
-    CHECK(same(r.correct, 0) && same(r.exact, 0));
-    mlp_trainer_destroy(trainer);
-    mlp_network_destroy(net);
-    destroy_data(&d);
-}
-
 // The call is refused, by evaluation and by training.
 static void check_refused(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
@@ -345,6 +382,28 @@ static void check_refused(const setting *s) {
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     destroy_data(&d);
+}
+
+// A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
+static void test_custom_loss(void) {
+    setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
+                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
+                 .settings = {.lr = 0.1, .check_finite = 1}};
+    doing("a custom loss without labels or targets");
+    dataset d = make_data(&s, MLP_FLOAT64);
+    d.data.targets = NULL;
+    mlp_network *net = make_network(&s, MLP_FLOAT64);
+    mlp_trainer *trainer = make_trainer(&s, net);
+    mlp_result r;
+    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
+    CHECK(same(r.correct, 0) && same(r.exact, 0));
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    doing("a custom loss of z, whose derivative in a the slopes would need");
+    s.g[0] = MLP_PRELU, s.loss.custom.of_z = 1;
+    check_refused(&s);
 }
 
 #define UNITS (KNOWN_ACTIVATIONS + 1)  // the last is a prelu with a shared slope
@@ -403,13 +462,77 @@ static void test_bad_losses(void) {
         {.kind = MLP_QUANTILE, .parameter = NAN}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = -0.1},
         {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 1.1}, {.kind = MLP_CROSS_ENTROPY, .label_smoothing = NAN},
         {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
+        {.kind = MLP_CUSTOM_LOSS},  // without a function
     };
     setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
+    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .n_blocks = 1};
+    check_refused(&s);
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
         s.loss = bad[i];
         doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);
         check_refused(&s);
     }
+}
+
+// Parts of 3 outputs: good ones, and each with one thing wrong.
+static void test_bad_parts(void) {
+    const mlp_loss_block numbers = {.of = {.first = 0, .count = 2}, .factor = 1, .kind = MLP_SQUARED_ERROR};
+    mlp_loss_block good[] = {numbers, numbers}, bad[2];
+    good[1].of.first = 2, good[1].of.count = 1, good[1].y_first = 2;
+    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
+    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
+    check_gradient(&s);
+    s.loss.blocks = bad;
+    for (int wrong = 0; wrong < 15; wrong++) {
+        doing("parts of the outputs, wrong %d", wrong);
+        memcpy(bad, good, sizeof bad);
+        mlp_loss_block *b = &bad[1];
+        switch (wrong) {
+        case 0: b->of.first = 1; break;
+        case 1: b->of.count = 2; break;
+        case 2: bad[0].of.count = 1; break;
+        case 3: b->of.count = 0; break;
+        case 4: b->of.first = -1; break;
+        case 5: b->of.activation = MLP_PRELU; break;
+        case 6: b->of.activation = MLP_CUSTOM_ACTIVATION; break;
+        case 7: b->factor = 0; break;
+        case 8: b->kind = MLP_CUSTOM_LOSS; break;
+        case 9: b->kind = MLP_PER_OUTPUT; break;
+        case 10: b->kind = MLP_COX_PH; break;
+        case 11: b->kind = MLP_GAUSSIAN_NLL; break;
+        case 12: b->y_first = 3; break;
+        case 13: b->y_first = -1; break;
+        default: b->kind = MLP_HUBER; break;  // without its parameter
+        }
+        check_refused(&s);
+    }
+    memcpy(bad, good, sizeof bad);
+    s.g[0] = MLP_PRELU, s.alpha[0] = 0.25;  // the slopes would not learn
+    check_refused(&s);
+    s.g[0] = MLP_TANH;
+    bad[0].kind = MLP_BINARY_CROSS_ENTROPY, bad[0].of.activation = MLP_TANH;
+    check_refused(&s);
+}
+
+static void test_bad_output_blocks(void) {
+    const mlp_output_block good = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
+    mlp_output_block bad = good;
+    mlp_layer_spec layers[] = {{.n_in = 2, .n_out = 3}, {.n_in = 3, .n_out = 3, .blocks = &good, .n_blocks = 1}};
+    doing("activations of parts of the outputs");
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_OK);
+    layers[1].activation = MLP_TANH;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[1].activation = MLP_IDENTITY, layers[0].blocks = &good, layers[0].n_blocks = 1;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[0].n_blocks = 0, layers[1].blocks = NULL;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    layers[1].blocks = &bad;
+    bad.count = 3;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.alpha = -1;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.activation = MLP_PRELU;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
 }
 
 // ---- The workspace: sized while fewer threads are available than when it is used ----
@@ -450,10 +573,13 @@ int main(int argc, char **argv) {
         if (!quick) test_serving(&served[i], MLP_FLOAT64);
     }
     test_interrupted_serving();
+    test_refused_calls();
     test_gradients(quick);
     test_gradients_by_label();
     test_custom_loss();
     test_bad_losses();
+    test_bad_parts();
+    test_bad_output_blocks();
     guarded_destroy(&memory);
     return check_end("test_network");
 }

@@ -53,6 +53,10 @@ static void test_version_2(void) {
     put("/sys/fs/cgroup/a/cpu.max", "50000 100000\n");
     put("/sys/fs/cgroup/cpu.max", "max 100000\n");
     end(0.5);
+    begin("a group above allows more", "0::/a/b\n");
+    put("/sys/fs/cgroup/a/b/cpu.max", "50000 100000\n");
+    put("/sys/fs/cgroup/a/cpu.max", "400000 100000\n");
+    end(0.5);
     begin("the group of a container is the root", "0::/\n");
     put("/sys/fs/cgroup/cpu.max", "300000 100000\n");
     end(3);
@@ -81,7 +85,25 @@ static void test_version_1(void) {
     put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n");
     put("/sys/fs/cgroup/cpu/cpu.cfs_period_us", "50000\n");
     end(2);
+    begin("a quota without its period", "4:cpu:/\n");
+    put("/sys/fs/cgroup/cpu/cpu.cfs_quota_us", "100000\n");
+    end(0);
+    begin("another controller with a name of three letters", "4:rdm:/\n");
+    put("/sys/fs/cgroup/rdm/cpu.max", "100000 100000\n");
+    end(0);
 }
+
+static void test_both_versions(void) {
+    for (int i = 0; i < 2; i++) {
+        begin("the smaller of two limits", i ? "0::/a\n4:cpu:/b\n" : "4:cpu:/b\n0::/a\n");
+        put("/sys/fs/cgroup/a/cpu.max", "300000 100000\n");
+        put("/sys/fs/cgroup/cpu/b/cpu.cfs_quota_us", "200000\n");
+        put("/sys/fs/cgroup/cpu/b/cpu.cfs_period_us", "100000\n");
+        end(2);
+    }
+}
+
+#define LONGEST_LINE 4096  // LONGEST of processors.c
 
 static void test_what_cannot_be_read(void) {
     begin("no file", NULL);
@@ -103,7 +125,12 @@ static void test_what_cannot_be_read(void) {
     longest[sizeof longest - 1] = '\0';
     begin("a long line", longest);
     end(0);
+    longest[LONGEST_LINE - 1] = '\0';
+    begin("a line that can be read, and a path that cannot", longest);
+    put("/sys/fs/cgroup/cpu.max", "100000 100000\n");
+    end(0);
     doing("no root at all");
+    CHECK(mlp_cpu_quota(longest) == 0);
     CHECK(mlp_cpu_quota("/nowhere/at/all") == 0);
     CHECK(mlp_cpu_quota("") >= 0);
 }
@@ -112,6 +139,7 @@ int main(int argc, char **argv) {
     check_begin(argc, argv, 60);
     test_version_2();
     test_version_1();
+    test_both_versions();
     test_what_cannot_be_read();
     return check_end("test_processors");
 }

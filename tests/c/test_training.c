@@ -3,6 +3,7 @@
 #include "setting.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
+#define TEAMS (strcmp(mlp_threading(), "none") ? 4 : 1)  // a build without threads computes everything on one
 
 #define PLAIN {.lr = 0.05, .check_finite = 1}
 #define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
@@ -100,7 +101,7 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
     CHECK(first.result.minibatches == (s->n + s->batch - 1) / s->batch);
     for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
         mlp_select_isa(isa);
-        for (int t = 0; t < 4; t++) {
+        for (int t = 0; t < TEAMS; t++) {
             doing("training %s, %s %s, %d threads", s->name, isa, dtype == MLP_FLOAT32 ? "float32" : "float64",
                   team_sizes[t]);
             outcome o = train(s, dtype, team_sizes[t], 3, t);
@@ -121,6 +122,7 @@ static const mlp_settings optimizers[] = {
     {.optimizer = MLP_SGD}, {.optimizer = MLP_SGD, .momentum = 0.9},
     {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
     {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {.optimizer = MLP_ADAGRAD, .epsilon = 1e-8},
+    {.optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50},
 };
 #define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
 
@@ -174,7 +176,7 @@ static void check_in_two(const setting *s, mlp_dtype dtype, int which, int limit
     mlp_settings settings = with_optimizer(s, which, limits);
     dataset d = make_data(s, dtype);
     snapshot wanted = trained_by_steps(s, &d, &settings, dtype, 1, 0);
-    for (int threads = 1; threads <= 3; threads++) {
+    for (int threads = 1; threads <= (TEAMS > 1 ? 3 : 1); threads++) {
         doing("gradient and apply: %s, %s, optimizer %d, limits %d, %d threads", s->name,
               dtype == MLP_FLOAT32 ? "float32" : "float64", which, limits, threads);
         snapshot got = trained_by_steps(s, &d, &settings, dtype, threads, 1);
@@ -202,6 +204,9 @@ static void test_refused_gradients(void) {
     gradient[0] = 0;
     odd.clip_norm = -1;
     CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
+    odd.clip_norm = 0, odd.optimizer = MLP_OPTIMIZERS;
+    CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_prepare(trainer, &odd) == MLP_BAD_ARGUMENT && mlp_trainer_states(trainer) == 0);
     odd = settings, odd.chunk_rows = -1;
     mlp_gradient_options negative = {.first_row = -1}, no_scale = {.scale = NAN};
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &odd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
@@ -333,7 +338,7 @@ static void check_momenta(const setting *s, mlp_dtype dtype) {
     CHECK(snapshot_is_finite(&first.parameters));
     for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
         mlp_select_isa(isa);
-        for (int t = 0; t < 4; t++) {
+        for (int t = 0; t < TEAMS; t++) {
             doing("momenta of optimizer %d, clip_norm %g, %s %s, %d threads", (int)s->settings.optimizer,
                   s->settings.clip_norm, isa, dtype == MLP_FLOAT32 ? "float32" : "float64", team_sizes[t]);
             outcome o = train_as_scheduled(s, dtype, team_sizes[t], 0);
@@ -413,6 +418,7 @@ static void test_every_optimizer(void) {
                          .masked = 2, .n = 50, .batch = 20,
                          .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0,
                                       .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3,
+                                      .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50,
                                       .clip_value = 0.01, .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
             snprintf(name, sizeof name, "12-160-20-4, %s, way %d", mlp_optimizer_rows[i].name, way);
             check_same_bits(&s, way % 2 ? MLP_FLOAT64 : MLP_FLOAT32);

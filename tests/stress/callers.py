@@ -17,7 +17,7 @@ from mlpfast import Adam, Network, Trainer
 
 X = np.random.default_rng(0).normal(size=(64, 24)).astype(np.float32)
 Y = np.arange(64) % 5
-MANY_X, MANY_Y = np.tile(X, (17, 1)), np.tile(Y, 17)  # two chunks of what takes all rows at once
+MANY_X, MANY_Y = np.tile(X, (17, 1)), np.tile(Y, 17)  # two chunks for the full-batch optimizers
 
 
 class Caller:
@@ -55,7 +55,7 @@ class Caller:
 
 def run(count, calls):
     """(how many of `count` threads got the bits they get alone, what was raised)"""
-    # Large enough that a few rows are predicted without the GIL, and small enough that fewer rows keep it.
+    # Large enough that predicting several rows releases the GIL, and small enough that fewer rows keep it.
     shared = Network([24, 200, 200, 5], output="softmax", seed=99)
     together = [Caller(i, shared, calls) for i in range(count)]
     threads = [threading.Thread(target=caller.run) for caller in together]

@@ -16,7 +16,7 @@ import numpy as np
 from mlpfast import Network, Trainer, backprop
 
 N, N_OUT = 100_000, 3
-warnings.simplefilter("ignore")  # of setting a shape, and of a mean of NaN
+warnings.simplefilter("ignore")  # for assigning to shape, and for the mean of NaN
 
 
 def main(rounds):

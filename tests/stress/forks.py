@@ -18,7 +18,7 @@ import threading
 import warnings
 from contextlib import contextmanager, nullcontext
 
-os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")  # two threads, on one processor too
+os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")  # two threads even on one processor
 
 import all_rows
 import numpy as np
@@ -28,7 +28,7 @@ from mlpfast import Network, Trainer
 
 X = np.linspace(-1, 1, 500 * 64, dtype=np.float32).reshape(500, 64)
 y = np.arange(500) % 10
-many = np.tile(X[:, :9], (3, 1)), np.tile(y, 3)  # two chunks of what takes all rows at once
+many = np.tile(X[:, :9], (3, 1)), np.tile(y, 3)  # two chunks for the full-batch optimizers
 WELL = b"well"
 
 
@@ -64,7 +64,7 @@ def answer(expected):
     try:
         if work() != expected:
             return b"other bits"
-        if mlpfast.show_config("dicts")["openmp"] and threads_now() == 1:
+        if mlpfast.show_config("dicts")["threading"] != "none" and threads_now() == 1:
             return b"no threads of its own"
         for net in shared:
             Trainer(net, seed=0, threads=2).step(X, y)
@@ -181,7 +181,7 @@ def others_training():
         shared.clear()
 
 
-WAYS = {  # name: (function, what goes on meanwhile)
+WAYS = {  # name: (function, what runs in the parent meanwhile)
     "fork": (plain, nullcontext),
     "fork of a fork": (twice, nullcontext),
     "fork in a thread": (from_a_thread, nullcontext),
@@ -220,7 +220,7 @@ def main():
     well = run(options.forks, options.seconds)
     config = mlpfast.show_config("dicts")
     print(f"forks: {well} of {options.forks} went well ({config['compiler']}, {config['isa']}, "
-          f"openmp {config['openmp']}, Python {platform.python_version()})")
+          f"threads from {config['threading']}, Python {platform.python_version()})")
     return 0 if well == options.forks else 1
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from mlpfast import SGD, Adam, Layer, Network, Trainer, backprop
 
 LIBC = ctypes.CDLL(None)
-# Each short-lived thread takes one of glibc's arenas. With one for all, mallinfo2 sees every block.
+# glibc gives new threads arenas of their own. With a single arena, mallinfo2 counts every block.
 M_ARENA_MAX = -8
 if hasattr(LIBC, "mallopt"):
     LIBC.mallopt(M_ARENA_MAX, 1)
@@ -32,7 +32,7 @@ class MallInfo2(ctypes.Structure):
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(24, 5)).astype(np.float32), np.arange(24) % 3
 others = (X.astype(np.float16), np.asfortranarray(X), X.astype(np.float64)[:, ::-1])
-many = np.tile(X, (50, 1)), np.tile(y, 50)  # two chunks of what takes all rows at once
+many = np.tile(X, (50, 1)), np.tile(y, 50)  # two chunks for the full-batch optimizers
 mask = rng.random((5, 8)) < 0.5
 
 
@@ -42,12 +42,12 @@ def megabytes():
         LIBC.mallinfo2.restype = MallInfo2
         info = LIBC.mallinfo2()
         return (info.hblkhd + info.uordblks) / 2**20
-    with open("/proc/self/smaps_rollup") as lines:  # page by page; /proc/self/statm holds estimates
+    with open("/proc/self/smaps_rollup") as lines:  # exact; /proc/self/statm holds estimates
         return sum(int(line.split()[1]) for line in lines if line.startswith("Rss:")) / 1024
 
 
 def one_life(i):
-    threads = 2 if i % 50 == 0 else 1  # helpers take longer to come than all the rest
+    threads = 2 if i % 50 == 0 else 1  # starting helper threads takes longer than everything else
     net = Network([Layer(5, 8, "prelu", mask=mask), Layer(8, 3, "softmax")], seed=i)
     trainer = Trainer(net, optimizer=(SGD(0.1, 0.9), Adam(0.01))[i % 2], batch_size=7, threads=threads, seed=i)
     trainer.fit(others[i % 3], y)
@@ -79,6 +79,6 @@ def main(rounds, limit):
 
 
 if __name__ == "__main__":
-    if os.environ.get("PYTHONMALLOC") != "malloc":  # Python's own allocator takes memory by the megabyte
+    if os.environ.get("PYTHONMALLOC") != "malloc":  # Python's own allocator takes memory in arenas of a megabyte
         os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, "PYTHONMALLOC": "malloc"})
     sys.exit(main(int(sys.argv[1]) if len(sys.argv) > 1 else 10_000, float(sys.argv[2]) if len(sys.argv) > 2 else 0.3))

@@ -17,8 +17,8 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-SECONDS = 120  # one that takes longer hangs
-MUCH_WORK = 1e12  # floating-point operations: worth all threads there are
+SECONDS = 120  # a process that takes longer counts as hanging
+MUCH_WORK = 1e12  # floating-point operations, enough for all threads
 CASES = ["relu-sgd-dropout-float32", "tanh-adam-float64"]
 
 
@@ -107,12 +107,12 @@ def live_with(order):
         from threadpoolctl import threadpool_limits
 
         config, by_itself = mlpfast.show_config("dicts"), mlpfast.get_num_threads()
-        for limit in (1, 2, 3) if config["openmp"] else ():
+        for limit in (1, 2, 3) if config["threading"] == "openmp" else ():
             with threadpool_limits(limit):
                 most = min(limit, config["processors"])
                 got = mlpfast.get_num_threads(), _core.threads_for(0, MUCH_WORK)
                 assert got == (most, most), f"{got} threads under threadpool_limits({limit})"
-                for threads in (None, 2):  # 2: who asks for so many gets them
+                for threads in (None, 2):  # 2: an explicit number is used as it is
                     assert bits(threads) == wanted, f"under threadpool_limits({limit}), threads={threads}"
         assert mlpfast.get_num_threads() == by_itself, "threads after threadpool_limits"
     if importlib.util.find_spec("joblib"):

@@ -19,7 +19,7 @@ import numpy as np
 
 from mlpfast import LBFGS, SGD, Adam, Network, Trainer
 
-LONG = 10**9  # epochs: more than there is time for
+LONG = 10**9  # epochs: never reached
 OPTIMIZERS = [lambda: SGD(lr=1e-3, momentum=0.9), lambda: Adam(1e-4), *all_rows.OPTIMIZERS]
 
 

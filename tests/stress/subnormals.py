@@ -16,7 +16,7 @@ import numpy as np
 import mlpfast
 from mlpfast import SGD, Adam, Network, Trainer
 
-sys.path.append(str(Path(__file__).resolve().parents[2]))  # last: mlpfast stays the installed one
+sys.path.append(str(Path(__file__).resolve().parents[2]))  # at the end, so that the installed mlpfast is imported
 from benchmarks.machine import cpu_model  # noqa: E402
 
 LIMIT = 10
@@ -63,7 +63,7 @@ def main(quick):
         for dtype in ("float32", "float64"):
             for name, optimizer, activation, sizes in cases(float(np.finfo(dtype).tiny) / 16):
                 sizes, best = {"usual": {}, **sizes}, {}
-                for _ in range(3 if quick else 7):  # in turns, so that what disturbs one disturbs the others too
+                for _ in range(3 if quick else 7):  # in turns, so that a disturbance affects all alike
                     for case, given in sizes.items():
                         seconds = epoch_seconds(shape, rows, dtype, optimizer, activation, **given)
                         best[case] = min(seconds, best.get(case, seconds))

@@ -1,0 +1,129 @@
+"""The ONNX model of a network: to_onnx."""
+
+import numpy as np
+
+from ._formulas import compose
+
+# The version of the operator set that has an operator in the form used here, for float64 in ONNX Runtime too.
+SINCE = {
+    "Abs": 6,
+    "Add": 7,
+    "Cast": 6,
+    "Div": 7,
+    "Elu": 6,
+    "Erf": 9,
+    "Exp": 6,
+    "Gemm": 7,
+    "HardSigmoid": 6,
+    "LeakyRelu": 6,
+    "Log": 6,
+    "MatMul": 1,
+    "Max": 8,
+    "Min": 8,
+    "Mul": 7,
+    "Neg": 6,
+    "PRelu": 7,
+    "Relu": 6,
+    "Selu": 6,
+    "Sigmoid": 6,
+    "Sign": 9,
+    "Softmax": 1,
+    "Softplus": 1,
+    "Softsign": 1,
+    "Sub": 7,
+    "Tanh": 6,
+    "Identity": 1,
+}
+LEAST = 7  # of what ONNX Runtime reads
+IR_VERSION = 8
+NEEDS_ERF = ("gelu",)
+# Operators with float attributes, and those that ONNX Runtime has in float32 alone.
+DIRECT = {"leaky_relu": "LeakyRelu", "elu": "Elu", "selu": "Selu", "softplus": "Softplus", "softsign": "Softsign"}
+
+
+class Writer:
+    """Operators, constants and names of a graph. Called as `ops` of _formulas.py."""
+
+    def __init__(self, onnx, dtype):
+        self.onnx, self.dtype = onnx, np.dtype(dtype)
+        self.nodes, self.arrays, self.constants, self.prefix = [], [], {}, ""
+
+    def __call__(self, kind, *inputs, **attributes):
+        if kind == "Softplus" and self.dtype == np.float64:
+            from ._formulas import softplus
+
+            return softplus(self, *inputs)
+        if kind == "Softmax":
+            attributes["axis"] = 1
+        names = [each if isinstance(each, str) else self.constant(each) for each in inputs]
+        output = f"{self.prefix}/{kind}_{len(self.nodes)}"
+        self.nodes.append(self.onnx.helper.make_node(kind, names, [output], name=output, **attributes))
+        return output
+
+    def constant(self, value):
+        value = np.asarray(value, self.dtype)
+        key = value.shape, value.tobytes()
+        if key not in self.constants:
+            self.constants[key] = self.array(f"constant_{len(self.constants)}", value)
+        return self.constants[key]
+
+    def array(self, name, value):
+        self.arrays.append(self.onnx.numpy_helper.from_array(np.array(value, order="C"), name))
+        return name
+
+
+def model_of(onnx, net, transform):
+    """A ModelProto."""
+    ops = Writer(onnx, net.dtype)
+    floats = onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
+    takes_uint8 = net.input_scale != 1
+    value = "X"
+    if takes_uint8:
+        value = ops("Mul", ops("Cast", value, to=floats), net.input_scale)
+    if transform is not None:
+        value = ops(
+            "Mul",
+            ops("Sub", value, ops.array("mean", transform.mean.astype(net.dtype))),
+            ops.array("scale", transform.scale.astype(net.dtype)),
+        )
+    for number, layer in enumerate(net.layers, 1):
+        ops.prefix = f"layer_{number}"
+        W = ops.array(f"W_{number}", layer.W)
+        if layer.bias:
+            value = ops("Gemm", value, W, ops.array(f"b_{number}", layer.b))
+        else:
+            value = ops("MatMul", value, W)
+        value = _activation(ops, value, layer, number)
+    if not ops.nodes or value != ops.nodes[-1].output[0]:
+        raise AssertionError("the last operator gives the output")
+    ops.nodes[-1].output[0] = "yhat"
+    opset = max(LEAST, *(SINCE[node.op_type] for node in ops.nodes))
+    helper = onnx.helper
+    in_type = onnx.TensorProto.UINT8 if takes_uint8 else floats
+    graph = helper.make_graph(
+        ops.nodes,
+        "mlpfast",
+        [helper.make_tensor_value_info("X", in_type, ["batch", net.n_in])],
+        [helper.make_tensor_value_info("yhat", floats, ["batch", net.n_out])],
+        ops.arrays,
+    )
+    return helper.make_model(
+        graph, producer_name="mlpfast", opset_imports=[helper.make_opsetid("", opset)], ir_version=IR_VERSION
+    )
+
+
+def _activation(ops, z, layer, number):
+    unit = layer._unit
+    in_float32 = ops.dtype == np.float32
+    if unit.name in NEEDS_ERF and not in_float32:
+        raise ValueError(
+            f"layer {number}: {unit.name} in float64 needs the operator Erf, which ONNX Runtime has for float32 alone: "
+            "export a float32 network, or use gelu_tanh"
+        )
+    if layer.slopes is not None:
+        slopes = ops.array(f"slopes_{number}", layer.slopes)
+        return ops("PRelu", z, slopes) if in_float32 else compose(ops, z, unit, slopes)
+    if in_float32 and unit.name in DIRECT:
+        attributes = {"alpha": unit.alpha} if unit.traits.has_alpha else {}
+        return ops(DIRECT[unit.name], z, **attributes)
+    return compose(ops, z, unit)

@@ -1,0 +1,95 @@
+"""What the modules of this package share: optional libraries, and networks from and as layers with their arrays."""
+
+import importlib
+import warnings
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import backprop
+from ..activations import PReLU
+from ..layer import Layer
+from ..network import Network
+
+
+def library(name, extra=None):
+    """The optional library, imported."""
+    try:
+        return importlib.import_module(name)
+    except ImportError as error:
+        top = name.partition(".")[0]
+        raise ImportError(f'{top} is needed for this: pip install "mlpfast[{extra or top}]"') from error
+
+
+class Part(NamedTuple):
+    """A layer with its arrays. slopes: of a prelu, (n_out,), or (1,) if shared. settings: arguments of Layer."""
+
+    W: np.ndarray
+    b: np.ndarray | None
+    activation: Any
+    slopes: np.ndarray | None = None
+    settings: dict = {}  # noqa: RUF012
+
+
+class Transform(NamedTuple):
+    """Of the inputs: (x - mean) scale, with arrays (n_in,)."""
+
+    mean: np.ndarray
+    scale: np.ndarray
+
+
+def transform_of(net):
+    """The input transform of a network as a Transform in float64, or None. It is applied to what input_scale leaves."""
+    given = getattr(net, "input_transform", None)
+    if given is None:
+        return None
+    return Transform(*(np.broadcast_to(np.asarray(each, np.float64), (net.n_in,)) for each in given))
+
+
+def without_transform(W, b, transform):
+    """(W, b) of a first layer that takes x itself: (x - mean) scale W + b = x (scale W) + (b - (mean scale) W)."""
+    W = np.asarray(W, np.float64)
+    shift = -(transform.mean * transform.scale) @ W
+    return transform.scale[:, None] * W, shift if b is None else b + shift
+
+
+def checked(net):
+    """A network without Custom activations."""
+    for number, layer in enumerate(backprop.checked_network(net).layers, 1):
+        if layer._unit.traits.is_custom:
+            raise ValueError(
+                f"layer {number} has a Custom activation, which is a Python function: only those by name "
+                "can be carried over"
+            )
+    return net
+
+
+def network_of(parts, dtype, transform=None, **settings):
+    """A Network of these Parts. settings: of Network."""
+    if transform is not None:
+        first = parts[0]
+        W, b = without_transform(first.W, first.b, transform)
+        parts = [first._replace(W=W, b=b), *parts[1:]]
+    layers = []
+    for part in parts:
+        unit = PReLU(shared=part.slopes.size == 1) if part.slopes is not None else part.activation
+        bias = part.b is not None
+        n_in, n_out = part.W.shape
+        layers.append(Layer(n_in, n_out, unit, init="zeros", bias_init="zeros", bias=bias, **part.settings))
+    net = Network(layers, dtype=dtype, seed=0, **settings)
+    for layer, part in zip(net.layers, parts, strict=True):
+        layer.W = part.W
+        if part.b is not None:
+            layer.b = part.b
+        if part.slopes is not None:
+            layer.slopes = part.slopes
+    return net
+
+
+def warn_left_out(net, to):
+    """A UserWarning for settings of the training that `to` does not have."""
+    own: list[tuple] = [(f"layer {number}", layer, ("l1", "l2")) for number, layer in enumerate(net.layers, 1)]
+    own.append(("the network", net, ("input_noise",)))
+    left = [f"{name} of {where}" for where, owner, names in own for name in names if getattr(owner, name)]
+    if left:
+        warnings.warn(f"{to} has no {', '.join(left)}, which training alone uses: left out", UserWarning, stacklevel=3)

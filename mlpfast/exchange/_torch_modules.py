@@ -1,0 +1,32 @@
+"""Modules that PyTorch lacks, as classes of an importable module, so that a Sequential with them can be saved."""
+
+import torch
+
+
+class Exp(torch.nn.Module):
+    """e^x"""
+
+    def forward(self, x):
+        return torch.exp(x)
+
+
+class Sign(torch.nn.Module):
+    """-1, 0 or 1"""
+
+    def forward(self, x):
+        return torch.sign(x)
+
+
+class Inputs(torch.nn.Module):
+    """What a Network does to its inputs: uint8 times input_scale, then (x - mean) scale."""
+
+    def __init__(self, dtype, input_scale=1.0, mean=None, scale=None):
+        super().__init__()
+        self.input_scale = input_scale
+        self.register_buffer("mean", None if mean is None else torch.tensor(mean, dtype=dtype))
+        self.register_buffer("scale", torch.tensor(1.0 if scale is None else scale, dtype=dtype))
+
+    def forward(self, x):
+        if x.dtype == torch.uint8:
+            x = x.to(self.scale.dtype) * self.input_scale
+        return x if self.mean is None else (x - self.mean) * self.scale

@@ -1,0 +1,59 @@
+"""ONNX: to_onnx and from_onnx."""
+
+import os
+
+from .._fpmode import in_default_mode
+from ._parts import checked, library, transform_of
+
+MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
+
+
+@in_default_mode
+def to_onnx(net, path):
+    """Write a network to path as an ONNX model, which ONNX Runtime and others run.
+
+    Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
+    its output yhat is `predict`. input_scale and the transform of the inputs are part of it; dropout, noise and
+    penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
+    from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
+    float32 alone. A model is at most 2 GB.
+
+    ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
+    written.
+    """
+    onnx = library("onnx")
+    checked(net)
+    from ._onnx_write import model_of
+
+    size = net.n_parameters * net.dtype.itemsize
+    if size > MOST_BYTES:
+        raise ValueError(f"net must have less than 2 GB of parameters for a file of ONNX, got {size:,} bytes")
+    model = model_of(onnx, net, transform_of(net))
+    onnx.checker.check_model(model, full_check=True)  # with shape inference
+    with open(os.fspath(path), "wb") as file:
+        file.write(model.SerializeToString())
+
+
+@in_default_mode
+def from_onnx(path, *, output=None):
+    """A Network from the ONNX model at path, or from a ModelProto; of its own dtype, float32 or float64.
+
+    The model is a chain of layers: Gemm, or MatMul and Add, with constant weights; activations, as one operator or
+    composed of elementary ones; Softmax over the classes; Dropout; Flatten or Reshape of the inputs. uint8 inputs times
+    a constant become input_scale. Other scaling of the inputs is multiplied into the first layer.
+
+    output: the name of the value to predict, for a model of several outputs. Without it the only one of floats is
+    taken, and a UserWarning names the others.
+    ValueError for anything else, with the name of the node and what is supported.
+    """
+    onnx = library("onnx")
+    library("onnx.numpy_helper", "onnx")
+    from ._onnx_read import network_from
+
+    if isinstance(path, onnx.ModelProto):
+        return network_from(onnx, path, output)
+    try:
+        model = onnx.load(os.fspath(path))
+    except library("google.protobuf.message", "onnx").DecodeError:
+        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none") from None
+    return network_from(onnx, model, output)

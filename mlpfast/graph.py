@@ -1,0 +1,586 @@
+"""Computational graphs, as lectures draw them: operations on scalars and arrays, forward and backward.
+
+    x, y, z = graph.variable("x", -2), graph.variable("y", 5), graph.variable("z", -4)
+    f = graph.Graph(((x + y).named("q") * z).named("f"))
+    f.forward()                     # -12
+    f.backward()                    # {"x": -4, "y": -4, "z": 3}
+    print(f.text())                 # .dot() is Graphviz source, plots.graph(f) a drawing
+
+forward computes the value of every node in topological order; backward goes through them in reverse. At a node v with
+inputs u_1, u_2, ... and the output f of the graph
+
+    gradient        df/dv, the upstream gradient: the sum of what comes down all edges that leave v
+    local[i]        dv/du_i, the local gradient
+    downstream[i]   df/dv dv/du_i, what goes down the edge to u_i
+
+and all three are kept. Linnainmaa (1970); Griewank and Walther (2008) call it the reverse mode.
+
+Operations, on arrays of any shape with NumPy's broadcasting unless it says otherwise:
+
+    add, subtract, multiply, divide     x + y, x - y, x * y, x / y on nodes are the same; so are -x, x @ y and x**2
+    negative, reciprocal, square, sqrt, absolute
+    power(x, exponent)                  exponent: a number
+    exp, log, sigmoid, tanh, relu
+    maximum(x, y)                       the max gate; where x = y each gets half of the gradient
+    matmul(x, y)                        of one or two dimensions
+    sum, mean                           over all elements
+    softmax                             over the last axis
+    activation(x, g)                    any other of mlpfast.activations but prelu
+    apply(operation, *inputs)           an Operation of your own
+
+Network.graph gives the graph of a network.
+"""
+
+import collections
+import itertools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _kernels, activations
+from ._arrays import number_array
+from ._attributes import Closed
+from ._fpmode import in_default_mode
+
+
+class Operation(NamedTuple):
+    """value(*inputs) is an array. local(value, *inputs) gives a local gradient for each input, of the value's shape, if
+    each element of the value depends on the same element of the inputs after broadcasting. Otherwise it may be
+    anything that downstream(upstream, local, *inputs) computes df/d input from, an array for each input. symbol: what
+    drawings show."""
+
+    name: str
+    symbol: str
+    value: Callable | None = None
+    local: Callable | None = None
+    downstream: Callable | None = None
+
+
+class Node(Closed):
+    """A variable, a constant or an operation on other nodes.
+
+    value: an array, float64 unless it was given as float32; None before `Graph.forward`. gradient, local, downstream:
+    see the module; None before `Graph.backward`, and for constants. In the graph of a network local and downstream are
+    None. notes: texts that Graph.text shows.
+    """
+
+    __array_ufunc__ = None  # so that array * node is left to __rmul__
+    _elsewhere = {"name": "named(name) gives one"}
+
+    def __init__(self, operation, inputs=(), name=None, value=None, *, shape=None, notes=()):
+        self.operation, self.inputs = operation, tuple(inputs)
+        self._given_name, self._made_up = name, None
+        self._value, self._shape = value, shape
+        self.gradient = self.local = self.downstream = None
+        self.notes = tuple(notes)
+
+    @property
+    def name(self):
+        """The name it was given; without one, a Graph makes up one, such as "add_1"."""
+        return self._given_name or self._made_up
+
+    @property
+    def value(self):
+        return self._value
+
+    @value.setter
+    def value(self, value):
+        if self.operation is not None:
+            raise AttributeError(f"value of {self!r} cannot be set: forward computes it; set those of variables")
+        self._value = _number(f"value of {self.name}", value)
+
+    @property
+    def shape(self):
+        """Of the value; of a network's graph without data with "B" for the number of rows. None if not known yet."""
+        return self._shape if self._value is None else np.shape(self._value)
+
+    @property
+    def is_variable(self):
+        return self.operation is None and self._given_name is not None
+
+    @property
+    def is_constant(self):
+        return self.operation is None and self._given_name is None
+
+    def named(self, name):
+        """The node itself, with that name."""
+        self._given_name = _name(name)
+        return self
+
+    def __add__(self, other):
+        return add(self, other)
+
+    def __radd__(self, other):
+        return add(other, self)
+
+    def __sub__(self, other):
+        return subtract(self, other)
+
+    def __rsub__(self, other):
+        return subtract(other, self)
+
+    def __mul__(self, other):
+        return multiply(self, other)
+
+    def __rmul__(self, other):
+        return multiply(other, self)
+
+    def __truediv__(self, other):
+        return divide(self, other)
+
+    def __rtruediv__(self, other):
+        return divide(other, self)
+
+    def __matmul__(self, other):
+        return matmul(self, other)
+
+    def __rmatmul__(self, other):
+        return matmul(other, self)
+
+    def __pow__(self, exponent):
+        return power(self, exponent)
+
+    def __neg__(self):
+        return negative(self)
+
+    def __repr__(self):
+        kind = "constant" if self.is_constant else "variable" if self.operation is None else self.operation.name
+        return f"<{kind} {shown(self.value) if self.is_constant else self.name or 'without a name'}>"
+
+
+def variable(name, value=None):
+    """An input of a graph, which gradients are computed for. value: a number or an array; None: forward is given it."""
+    return Node(None, (), _name(name), None if value is None else _number(f"value of {name}", value))
+
+
+def apply(operation, *inputs, name=None):
+    """A node with that Operation. inputs: nodes, or numbers and arrays, which are constants."""
+    if not isinstance(operation, Operation):
+        raise TypeError(f"operation must be an Operation, got {operation!r}")
+    return Node(operation, [_node(each) for each in inputs], None if name is None else _name(name))
+
+
+def _name(name):
+    if not isinstance(name, str) or not name.strip():
+        raise TypeError(f"name must be a text that is not empty, got {name!r}")
+    return name
+
+
+def _number(name, value):
+    value = number_array(name, value)
+    return np.array(value, value.dtype if value.dtype == np.float32 else np.float64, order="C")
+
+
+def _node(value):
+    return value if isinstance(value, Node) else Node(None, value=_constant(value))
+
+
+def _constant(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return float(value)  # takes the dtype of the array it meets
+    return _number("a constant", value)
+
+
+# ---- Operations
+
+
+def _elementwise(upstream, local, *inputs):
+    return tuple(_summed_to(upstream * own, np.shape(each)) for own, each in zip(local, inputs, strict=True))
+
+
+def _summed_to(gradient, shape):
+    """The gradient of an array of that shape that broadcasting has repeated."""
+    repeated = tuple(range(gradient.ndim - len(shape)))
+    stretched = tuple(i for i, n in enumerate(shape, len(repeated)) if n == 1 and gradient.shape[i] != 1)
+    return gradient.sum(axis=repeated + stretched, keepdims=True).reshape(shape)
+
+
+def _matmul_down(upstream, local, x, y):
+    """x (n, k), y (k, m): df/dx = upstream y^T, df/dy = x^T upstream; a vector x is one row, a vector y one column."""
+    rows = np.reshape(x, (-1, np.shape(x)[-1]))
+    columns = np.reshape(y, (np.shape(y)[0], -1))
+    upstream = np.reshape(upstream, (rows.shape[0], columns.shape[1]))
+    return (upstream @ columns.T).reshape(np.shape(x)), (rows.T @ upstream).reshape(np.shape(y))
+
+
+def _matmul(x, y):
+    if not (0 < np.ndim(x) < 3 and 0 < np.ndim(y) < 3) or np.shape(x)[-1] != np.shape(y)[0]:
+        raise ValueError(f"matmul needs shapes (n, k) and (k, m), or (k,) for either, got {np.shape(x)}, {np.shape(y)}")
+    return x @ y
+
+
+def _softmax_down(upstream, local, x):
+    return (np.einsum("...i,...ij->...j", upstream, local[0]),)
+
+
+def _of_the_core(g):
+    """(value, local) of an elementwise activation, computed by the core's kernels."""
+
+    def value(x):
+        return _kernels.activate(_one_row(x), g).reshape(np.shape(x))
+
+    def local(value, x):
+        kept = _one_row(x if g.traits.in_z else value)
+        slopes = np.ones_like(kept)
+        _kernels.through_derivative(slopes, kept, g)
+        return (slopes.reshape(np.shape(x)),)
+
+    return value, local
+
+
+def _one_row(x):
+    return np.ascontiguousarray(x).reshape(1, -1)
+
+
+def _softmax(x):
+    if np.ndim(x) == 0:
+        raise ValueError("softmax needs an array, got a single number")
+    rows = np.ascontiguousarray(x).reshape(-1, np.shape(x)[-1])
+    return _kernels.activate(rows, activations.checked("g", "softmax")).reshape(np.shape(x))
+
+
+def _ones(v, x, y):
+    return np.ones_like(v), np.ones_like(v)
+
+
+def _factors(v, x, y):
+    return np.broadcast_to(y, v.shape), np.broadcast_to(x, v.shape)
+
+
+def _larger(v, x, y):
+    of_x = np.where(x == y, 0.5, x > y).astype(v.dtype)
+    return of_x, 1 - of_x
+
+
+ADD = Operation("add", "+", lambda x, y: x + y, _ones)
+SUBTRACT = Operation("subtract", "-", lambda x, y: x - y, lambda v, x, y: (np.ones_like(v), -np.ones_like(v)))
+MULTIPLY = Operation("multiply", "*", lambda x, y: x * y, _factors)
+DIVIDE = Operation("divide", "/", lambda x, y: x / y, lambda v, x, y: (np.ones_like(v) / y, -v / y))
+NEGATIVE = Operation("negative", "* -1", lambda x: -x, lambda v, x: (-np.ones_like(v),))
+RECIPROCAL = Operation("reciprocal", "1/x", lambda x: 1 / x, lambda v, x: (-v * v,))
+SQUARE = Operation("square", "x^2", lambda x: x * x, lambda v, x: (2 * x,))
+SQRT = Operation("sqrt", "sqrt", np.sqrt, lambda v, x: (1 / (2 * v),))
+ABSOLUTE = Operation("absolute", "|x|", np.abs, lambda v, x: (np.sign(x),))
+LOG = Operation("log", "log", np.log, lambda v, x: (1 / x,))
+MAXIMUM = Operation("maximum", "max", np.maximum, _larger)
+SUM = Operation("sum", "sum", np.sum, lambda v, x: (np.ones_like(x),))
+MEAN = Operation("mean", "mean", np.mean, lambda v, x: (np.full_like(x, 1 / np.size(x)),))
+MATMUL = Operation("matmul", "@", _matmul, lambda v, x, y: (np.transpose(y), np.transpose(x)), _matmul_down)
+SOFTMAX = Operation(
+    "softmax", "softmax", _softmax,
+    lambda v, x: (v[..., :, None] * (np.eye(v.shape[-1], dtype=v.dtype) - v[..., None, :]),),  # the Jacobian
+    _softmax_down,
+)
+
+
+def add(x, y, name=None):
+    return apply(ADD, x, y, name=name)
+
+
+def subtract(x, y, name=None):
+    return apply(SUBTRACT, x, y, name=name)
+
+
+def multiply(x, y, name=None):
+    return apply(MULTIPLY, x, y, name=name)
+
+
+def divide(x, y, name=None):
+    return apply(DIVIDE, x, y, name=name)
+
+
+def negative(x, name=None):
+    return apply(NEGATIVE, x, name=name)
+
+
+def reciprocal(x, name=None):
+    return apply(RECIPROCAL, x, name=name)
+
+
+def square(x, name=None):
+    return apply(SQUARE, x, name=name)
+
+
+def sqrt(x, name=None):
+    return apply(SQRT, x, name=name)
+
+
+def absolute(x, name=None):
+    return apply(ABSOLUTE, x, name=name)
+
+
+def log(x, name=None):
+    return apply(LOG, x, name=name)
+
+
+def maximum(x, y, name=None):
+    return apply(MAXIMUM, x, y, name=name)
+
+
+def matmul(x, y, name=None):
+    return apply(MATMUL, x, y, name=name)
+
+
+def sum(x, name=None):
+    return apply(SUM, x, name=name)
+
+
+def mean(x, name=None):
+    return apply(MEAN, x, name=name)
+
+
+def softmax(x, name=None):
+    return apply(SOFTMAX, x, name=name)
+
+
+def exp(x, name=None):
+    return activation(x, "exp", name)
+
+
+def sigmoid(x, name=None):
+    return activation(x, "sigmoid", name)
+
+
+def tanh(x, name=None):
+    return activation(x, "tanh", name)
+
+
+def relu(x, name=None):
+    return activation(x, "relu", name)
+
+
+def power(x, exponent, name=None):
+    if isinstance(exponent, Node) or np.ndim(exponent):
+        raise TypeError(f"exponent must be a number, got {exponent!r}")
+    p = _constant(exponent)
+    local = lambda v, x: (p * x ** (p - 1),)  # noqa: E731
+    return apply(Operation("power", f"x^{exponent:g}", lambda x: x**p, local), x, name=name)
+
+
+def activation(x, g, name=None):
+    """g: a name or an object of mlpfast.activations, computed by the kernels that training uses."""
+    g = activations.checked("g", g)
+    if g.name == "softmax":
+        return softmax(x, name)
+    if g.traits.learns_alpha:
+        raise ValueError(f"g must be an activation without learned slopes, got {g!r}: use LeakyReLU(alpha)")
+    return apply(Operation(g.name, g.name, *_of_the_core(g)), x, name=name)
+
+
+# ---- Graphs
+
+
+class Graph:
+    """The nodes that lead to output, in topological order (.nodes, without constants). graph["q"] is the node named q.
+
+    others: more nodes to show, with what leads to them. in_full: arrays of at most that many numbers are shown in
+    full by text, dot and plots.graph, others by their 2-norm, as |2.5|.
+    """
+
+    def __init__(self, output, *others, in_full=3):
+        for node in (output, *others):
+            if not isinstance(node, Node):
+                raise TypeError(f"output must be a node, got {node!r}")
+        self.output, self.in_full = output, in_full
+        self._all = _in_order([output, *others])
+        self.nodes = [node for node in self._all if not node.is_constant]
+        _give_names(self.nodes)
+        self._by_name = {node.name: node for node in self.nodes}
+
+    def __getitem__(self, name):
+        try:
+            return self._by_name[name]
+        except KeyError:
+            raise KeyError(f"no node is named {name!r}: there are {', '.join(self._by_name)}") from None
+
+    def __contains__(self, name):
+        return name in self._by_name
+
+    @in_default_mode
+    def forward(self, **values):
+        """Compute all values -> that of the output. values: new ones of variables, by name."""
+        self._check_computes()
+        new = {}
+        for name, value in values.items():
+            if not self[name].is_variable:
+                raise ValueError(f"{name} must be a variable to be given a value, got the result of an operation")
+            new[name] = _number(f"value of {name}", value)
+        without = [n.name for n in self.nodes if n.is_variable and n.value is None and n.name not in new]
+        if without:
+            raise ValueError(f"forward needs a value of {', '.join(without)}")
+        results = {}
+        for node in self._all:
+            if node.operation is None:
+                results[node] = new.get(node.name, node.value) if node.is_variable else node.value
+            else:
+                try:
+                    results[node] = np.asarray(node.operation.value(*(results[each] for each in node.inputs)))
+                except ValueError as error:
+                    raise ValueError(f"{node.name}: {error}") from None
+        for node, value in results.items():
+            node._value, node.gradient, node.local, node.downstream = value, None, None, None
+        return _plain(self.output.value)
+
+    @in_default_mode
+    def backward(self, upstream=None):
+        """Compute all gradients -> {name: gradient} of the variables. upstream: the gradient of the output, 1 for None,
+        which needs an output of a single number."""
+        self._check_computes()
+        if self.output.value is None:
+            raise ValueError("backward needs values: call forward first")
+        shape = self.output.shape
+        if upstream is None and shape != ():
+            raise ValueError(f"upstream must be given for an output that is no single number, it has shape {shape}")
+        first = np.ones_like(self.output.value) if upstream is None else _number("upstream", upstream)
+        if first.shape != shape:
+            raise ValueError(f"upstream must have the output's shape {shape}, got {first.shape}")
+        for node in self.nodes:
+            node.gradient = np.zeros_like(node.value)
+        self.output.gradient = first.astype(self.output.value.dtype)
+        for node in reversed(self.nodes):
+            if node.operation is not None:
+                self._pass_down(node)
+        return {node.name: _plain(node.gradient) for node in self.nodes if node.is_variable}
+
+    def _pass_down(self, node):
+        values = [each.value for each in node.inputs]
+        node.local = node.operation.local(node.value, *values)
+        node.downstream = (node.operation.downstream or _elementwise)(node.gradient, node.local, *values)
+        for each, part in zip(node.inputs, node.downstream, strict=True):
+            if not each.is_constant:
+                each.gradient = np.asarray(each.gradient + part)
+
+    def _check_computes(self):
+        if any(node.operation is not None and node.operation.value is None for node in self.nodes):
+            raise ValueError("the values and gradients of a network's graph are those of net.graph(loss, X, y)")
+
+    def text(self):
+        """A table of the nodes: what they compute, shape, value and, after backward, local gradients and gradient."""
+        rows = [("node", "operation", "shape", "value", "local gradients", "gradient")]
+        rows += [self._row(node) for node in self.nodes]
+        used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
+        widths = [max(len(row[i]) for row in rows) for i in used]
+        numbers = {3, 5}  # columns with numbers alone
+        return "\n".join(
+            "  ".join(row[i].rjust(w) if i in numbers else row[i].ljust(w) for i, w in zip(used, widths, strict=True))
+            .rstrip() for row in rows
+        )
+
+    def _row(self, node):
+        local = [
+            self.shown(own) for own, each in zip(node.local or (), node.inputs, strict=False) if not each.is_constant
+        ]
+        return (
+            node.name, ", ".join([operation_text(node), *node.notes]), shape_text(node), self.shown(node.value),
+            ", ".join(local), self.shown(node.gradient),
+        )
+
+    def dot(self):
+        """Graphviz source, left to right; on the edges the values, and below them the gradients that come down."""
+        lines = ["digraph {", "  rankdir=LR;", "  node [shape=box, style=rounded];"]
+        for number, node in enumerate(self.nodes):
+            label = "\\n".join(_escaped(text) for text in node_lines(node))
+            lines.append(f'  n{number} [label="{label}"{", shape=plaintext" if node.operation is None else ""}];')
+        number_of = {node: number for number, node in enumerate(self.nodes)}
+        for node in self.nodes:
+            for i, each in enumerate(node.inputs):
+                if not each.is_constant:
+                    down = each.gradient if node.downstream is None else node.downstream[i]
+                    label = "\\n".join(filter(None, [self.shown(each.value), self.shown(down)]))
+                    lines.append(f'  n{number_of[each]} -> n{number_of[node]} [label="{_escaped(label, False)}"];')
+        return "\n".join([*lines, "}"]) + "\n"
+
+    def shown(self, value):
+        """value as text and drawings show it."""
+        return shown(value, self.in_full)
+
+    def __repr__(self):
+        return f"<graph of {self.output.name}: {len(self.nodes)} nodes>"
+
+
+def _plain(value):
+    return float(value) if np.ndim(value) == 0 else value
+
+
+def _in_order(outputs):
+    """All nodes that lead to the outputs, each after its inputs."""
+    order, seen, stack = [], set(), [(node, False) for node in reversed(outputs)]
+    while stack:  # without recursion: a graph may be deep
+        node, inputs_done = stack.pop()
+        if inputs_done:
+            order.append(node)
+        elif node not in seen:
+            seen.add(node)
+            stack.append((node, True))
+            stack += [(each, False) for each in reversed(node.inputs)]
+    return order
+
+
+def _give_names(nodes):
+    taken = set()
+    for node in nodes:
+        if node._given_name in taken:
+            raise ValueError(f"names of nodes must differ, got {node._given_name!r} twice")
+        if node._given_name is not None:
+            taken.add(node._given_name)
+    counts: dict = collections.defaultdict(itertools.count)
+    for node in nodes:
+        while node._given_name is None:
+            node._made_up = f"{node.operation.name}_{next(counts[node.operation.name]) + 1}"
+            if node._made_up not in taken:
+                break
+
+
+# ---- What text, dot and drawings show
+
+
+def shown(value, in_full=3):
+    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|. "" for None."""
+    if value is None:
+        return ""
+    if np.ndim(value) == 0:
+        return f"{float(value):.4g}"
+    if np.ndim(value) == 1 and np.size(value) <= in_full:
+        return f"[{', '.join(f'{number:.4g}' for number in value)}]"
+    return f"|{norm(value):.4g}|"
+
+
+@in_default_mode
+def norm(value):
+    """The 2-norm, in float64."""
+    return float(np.sqrt(np.square(value, dtype=np.float64).sum()))
+
+
+def symbol(node):
+    """The operation with the constants that it takes, as "* -1"."""
+    words = [shown(each.value) if each.is_constant else "" for each in node.inputs]
+    if words[1:] and node.operation in (SUBTRACT, DIVIDE):  # 1 - x is not x - 1
+        words.insert(1, node.operation.symbol)
+    else:
+        words.insert(0, node.operation.symbol)
+    return " ".join(filter(None, words))
+
+
+def operation_text(node):
+    """The operation with its inputs, as "multiply(q, z)"."""
+    if node.operation is None:
+        return "variable"
+    inputs = [shown(each.value) if each.is_constant else each.name for each in node.inputs]
+    return f"{node.operation.name}({', '.join(inputs)})"
+
+
+def shape_text(node):
+    shape = node.shape
+    return "" if not shape else f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
+
+
+def node_lines(node):
+    """The lines of a node in drawings: its name if it was given one, its operation, its shape."""
+    own = [] if node.operation is None else [symbol(node)]
+    return [line for line in ([node._given_name] if node._given_name else []) + own + [shape_text(node)] if line]
+
+
+def _escaped(text, backslashes=True):
+    text = text.replace("\\", "\\\\") if backslashes else text
+    return text.replace('"', '\\"')

@@ -1,0 +1,466 @@
+"""ONNX: what to_onnx writes computes the same in ONNX Runtime, and from_onnx reads it, and models of others."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mlpfast import Layer, Network, activations, backprop
+
+onnx = pytest.importorskip("onnx", reason="the extra onnx has it")
+
+from mlpfast.exchange import from_onnx, to_onnx  # noqa: E402
+
+OTHERS = Path(__file__).parent / "data" / "exchange"
+TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
+UNITS = {
+    **{name: name for name in activations.NAMES},
+    "elu": activations.ELU(0.3),
+    "leaky_relu": activations.LeakyReLU(0.07),
+    "prelu": activations.PReLU(),
+    "shared prelu": activations.PReLU(shared=True),
+}
+
+
+def network(unit, dtype, seed=0, **options):
+    """Three layers with that activation, of weights that reach all of its parts, and inputs."""
+    rng = np.random.default_rng(seed)
+    small = 0.1 if unit == "exp" else 0.7
+    net = Network(
+        [Layer(6, 7, unit), Layer(7, 5, unit, bias=False), Layer(5, 4, unit)], dtype=dtype, seed=seed, **options
+    )
+    for layer in net.layers:
+        layer.W = small * rng.normal(size=layer.W.shape)
+        if layer.bias:
+            layer.b = small * rng.normal(size=layer.b.shape)
+        if layer.slopes is not None:
+            layer.slopes = rng.normal(size=layer.slopes.shape)  # some of them negative
+    return net, (2 * rng.normal(size=(50, 6))).astype(dtype)
+
+
+def runtime(path, X):
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    session = ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+    return session.run(None, {session.get_inputs()[0].name: X})[0]
+
+
+def assert_close(got, wanted, tolerance):
+    """Relative to the largest number."""
+    assert got.shape == wanted.shape and got.dtype == wanted.dtype
+    np.testing.assert_allclose(got, wanted, rtol=0, atol=tolerance * np.abs(wanted).max())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", UNITS)
+def test_every_activation_is_the_same_in_onnx_runtime_and_back(tmp_path, name, dtype):
+    net, X = network(UNITS[name], dtype)
+    path = tmp_path / "net.onnx"
+    if name == "gelu" and dtype == "float64":
+        with pytest.raises(ValueError, match="layer 1: gelu in float64 needs the operator Erf, .* float32 alone"):
+            to_onnx(net, path)
+        assert not path.exists()
+        return
+    to_onnx(net, path)
+    assert_close(runtime(path, X), net.predict(X), TOLERANCE[dtype])
+    assert_close(runtime(path, X[:1]), net.predict(X[:1]), TOLERANCE[dtype])
+    again = from_onnx(path)
+    assert [layer._unit._key() for layer in again.layers] == [layer._unit._key() for layer in net.layers]
+    assert [layer.bias for layer in again.layers] == [True, False, True]
+    assert again.dtype == net.dtype and again.predict(X).tobytes() == net.predict(X).tobytes()
+
+
+def opset(path):
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    assert model.ir_version == 8
+    (imported,) = model.opset_import
+    return imported.version
+
+
+def test_the_lowest_operator_set_that_suffices(tmp_path):
+    path = tmp_path / "net.onnx"
+    for unit, dtype, version in [
+        ("relu", "float32", 7),
+        ("hard_swish", "float32", 8),
+        ("gelu", "float32", 9),
+        ("sign", "float64", 9),
+        ("elu", "float32", 7),
+        ("elu", "float64", 8),
+    ]:
+        to_onnx(network(unit, dtype)[0], path)
+        assert opset(path) == version, (unit, dtype)
+
+
+def test_shapes_are_inferred_and_the_number_of_rows_is_free(tmp_path):
+    path = tmp_path / "net.onnx"
+    to_onnx(network("mish", "float32")[0], path)
+    model = onnx.shape_inference.infer_shapes(onnx.load(path), strict_mode=True)
+    of = {
+        each.name: [d.dim_param or d.dim_value for d in each.type.tensor_type.shape.dim]
+        for each in [*model.graph.input, *model.graph.output, *model.graph.value_info]
+    }
+    assert of["X"] == ["batch", 6] and of["yhat"] == ["batch", 4]
+    assert len(of) == len(model.graph.node) + 1 and all(dims[0] == "batch" for dims in of.values())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_pixels(tmp_path, dtype):
+    net, _ = network("tanh", dtype, input_scale=1 / 255)
+    X = np.random.default_rng(1).integers(256, size=(20, 6)).astype(np.uint8)
+    path = tmp_path / "net.onnx"
+    to_onnx(net, path)
+    assert_close(runtime(path, X), net.predict(X), TOLERANCE[dtype])
+    again = from_onnx(path)
+    assert again.input_scale == pytest.approx(1 / 255, rel=1e-7)
+    assert_close(again.predict(X), net.predict(X), TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_transform_of_the_inputs(tmp_path, monkeypatch, dtype):
+    """(x - mean) scale, whatever Network makes of it."""
+    from mlpfast.exchange import _parts
+    from mlpfast.exchange import onnx as module
+
+    net, X = network("tanh", dtype)
+    mean, scale = np.linspace(-1, 1, 6), np.linspace(0.5, 2, 6)
+    monkeypatch.setattr(module, "transform_of", lambda net: _parts.Transform(mean, scale))
+    path = tmp_path / "net.onnx"
+    to_onnx(net, path)
+    wanted = net.predict((X - mean.astype(dtype)) * scale.astype(dtype))
+    assert_close(runtime(path, X), wanted, 2 * TOLERANCE[dtype])
+    assert_close(from_onnx(path).predict(X), wanted, 2 * TOLERANCE[dtype])
+
+
+def test_masks_are_applied(tmp_path):
+    rng = np.random.default_rng(0)
+    mask = rng.random((6, 4)) < 0.5
+    net = Network([Layer(6, 4, "relu", mask=mask, dropout=0.5), Layer(4, 2, l2=0.1)], seed=0)
+    X = rng.normal(size=(9, 6)).astype(np.float32)
+    path = tmp_path / "net.onnx"
+    to_onnx(net, path)
+    assert_close(runtime(path, X), net.predict(X), 1e-6)
+    np.testing.assert_array_equal(from_onnx(path).layers[0].W != 0, mask)
+
+
+def test_what_cannot_be_written(tmp_path):
+    path = tmp_path / "net.onnx"
+    custom = activations.Custom(np.sin, np.cos)
+    with pytest.raises(ValueError, match="layer 2 has a Custom activation"):
+        to_onnx(Network([Layer(2, 3), Layer(3, 1, custom)]), path)
+    with pytest.raises(TypeError, match="net must be a Network, got list"):
+        to_onnx([1], path)
+    assert not path.exists()
+
+
+# ---- models of others
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in OTHERS.glob("*.onnx")))
+@pytest.mark.filterwarnings("ignore:the outputs label")
+def test_models_of_other_exporters(name):
+    path = OTHERS / f"{name}.onnx"
+    assert path.stat().st_size < 50_000
+    data = np.load(OTHERS / f"{name}.npz")
+    net = from_onnx(path)
+    got = net.predict(data["X"].astype(net.dtype))
+    np.testing.assert_allclose(got, data["yhat"].reshape(got.shape), rtol=0, atol=1e-6 * np.abs(data["yhat"]).max())
+
+
+def test_there_are_models_of_three_libraries():
+    producers = {onnx.load(path).producer_name for path in OTHERS.glob("*.onnx")}
+    assert {"pytorch", "skl2onnx"} <= producers and len(list(OTHERS.glob("*.onnx"))) == 5
+
+
+def test_outputs_that_are_left_out_are_named():
+    with pytest.warns(UserWarning, match="the outputs label are left out"):
+        net = from_onnx(OTHERS / "skl2onnx_classifier.onnx")
+    again = from_onnx(OTHERS / "skl2onnx_classifier.onnx", output="probabilities")
+    X = np.load(OTHERS / "skl2onnx_classifier.npz")["X"]
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    with pytest.raises(ValueError, match="output must be one of label, probabilities, got 'p'"):
+        from_onnx(OTHERS / "skl2onnx_classifier.onnx", output="p")
+
+
+# ---- models by hand
+
+rng = np.random.default_rng(0)
+W, b, V, c = rng.normal(size=(4, 3)), rng.normal(size=3), rng.normal(size=(3, 2)), rng.normal(size=2)
+
+
+def node(kind, *names, **attributes):
+    return onnx.helper.make_node(kind, list(names[:-1]), [names[-1]], name=f"the {kind}", **attributes)
+
+
+def model(*nodes, shape=("n", 4), version=18, elements=None, **arrays):
+    """A model of X and float64 arrays whose output is Y."""
+    helper, double = onnx.helper, onnx.TensorProto.DOUBLE
+    arrays = {"W": W, "b": b, "V": V, "c": c, **arrays}
+    tensors = [onnx.numpy_helper.from_array(np.asarray(array), name) for name, array in arrays.items()]
+    graph = helper.make_graph(
+        nodes,
+        "by hand",
+        [helper.make_tensor_value_info("X", elements or double, shape)],
+        [helper.make_tensor_value_info("Y", double, None)],
+        tensors,
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", version), helper.make_opsetid("own", 1)])
+
+
+def evaluated(made, X):
+    from onnx.reference import ReferenceEvaluator
+
+    return ReferenceEvaluator(made).run(None, {"X": X})[0]
+
+
+Z, A = ("Gemm", "X", "W", "b", "z"), ("Gemm", "a", "V", "c", "Y")
+FORMS = {  # name: (the activation it is, nodes from z to a, arrays)
+    "Elu": (activations.ELU(0.5), [("Elu", "z", "a", {"alpha": 0.5})], {}),
+    "relu as a maximum": ("relu", [("Max", "z", "zero", "a")], {"zero": 0.0}),
+    "relu as Clip": ("relu", [("Clip", "z", "zero", "a")], {"zero": 0.0}),
+    "sigmoid of exp": (
+        "sigmoid",
+        [("Neg", "z", "n"), ("Exp", "n", "e"), ("Add", "one", "e", "s"), ("Reciprocal", "s", "a")],
+        {"one": 1.0},
+    ),
+    "silu": ("silu", [("Sigmoid", "z", "s"), ("Mul", "s", "z", "a")], {}),
+    "gelu, divided": (
+        "gelu",
+        [
+            ("Div", "z", "root", "u"),
+            ("Erf", "u", "e"),
+            ("Add", "e", "one", "p"),
+            ("Mul", "z", "p", "q"),
+            ("Mul", "q", "half", "a"),
+        ],
+        {"root": 2**0.5, "one": 1.0, "half": 0.5},
+    ),
+    "gelu, expanded": (
+        "gelu",
+        [
+            ("Mul", "z", "root", "u"),
+            ("Erf", "u", "e"),
+            ("Mul", "half", "z", "h"),
+            ("Mul", "h", "e", "q"),
+            ("Add", "h", "q", "a"),
+        ],
+        {"root": 0.5**0.5, "half": 0.5},
+    ),
+    "gelu_tanh with a power": (
+        "gelu_tanh",
+        [
+            ("Pow", "z", "three", "p"),
+            ("Mul", "p", "k", "q"),
+            ("Add", "z", "q", "r"),
+            ("Mul", "r", "root", "s"),
+            ("Tanh", "s", "t"),
+            ("Add", "t", "one", "u"),
+            ("Mul", "z", "u", "v"),
+            ("Mul", "half", "v", "a"),
+        ],
+        {"three": 3.0, "k": 0.044715, "root": (2 / np.pi) ** 0.5, "one": 1.0, "half": 0.5},
+    ),
+    "softplus": ("softplus", [("Exp", "z", "e"), ("Add", "e", "one", "s"), ("Log", "s", "a")], {"one": 1.0}),
+    "softsign": ("softsign", [("Abs", "z", "n"), ("Add", "n", "one", "s"), ("Div", "z", "s", "a")], {"one": 1.0}),
+    "hard_swish as relu6": (
+        "hard_swish",
+        [
+            ("Add", "z", "three", "t"),
+            ("Clip", "t", "zero", "six", "u"),
+            ("Mul", "z", "u", "v"),
+            ("Div", "v", "six", "a"),
+        ],
+        {"three": 3.0, "zero": 0.0, "six": 6.0},
+    ),
+    "hard_sigmoid": ("hard_sigmoid", [("HardSigmoid", "z", "a", {"alpha": 1 / 6, "beta": 0.5})], {}),
+    "leaky_relu": (activations.LeakyReLU(0.25), [("Mul", "z", "slope", "s"), ("Max", "z", "s", "a")], {"slope": 0.25}),
+    "leaky_relu of Relu": (
+        activations.LeakyReLU(0.25),
+        [("Relu", "z", "p"), ("Neg", "z", "n"), ("Relu", "n", "m"), ("Mul", "m", "slope", "s"), ("Sub", "p", "s", "a")],
+        {"slope": 0.25},
+    ),
+    "Dropout": ("tanh", [("Tanh", "z", "t"), ("Dropout", "t", "ratio", "a")], {"ratio": np.float32(0.25)}),
+    "Identity": ("tanh", [("Identity", "z", "i"), ("Tanh", "i", "t"), ("Identity", "t", "a")], {}),
+}
+
+
+def nodes_of(specs):
+    return [
+        node(
+            *[part for part in spec if not isinstance(part, dict)],
+            **next((part for part in spec if isinstance(part, dict)), {}),
+        )
+        for spec in specs
+    ]
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_activations(name):
+    unit, between, arrays = FORMS[name]
+    made = model(*nodes_of([Z, *between, A]), **arrays)
+    net = from_onnx(made)
+    wanted = activations.checked("wanted", unit)
+    assert net.layers[0]._unit.name == wanted.name and net.layers[0]._unit.alpha == pytest.approx(wanted.alpha)
+    assert net.layers[0].dropout == (0.25 if name == "Dropout" else 0)
+    X = rng.normal(size=(20, 4)) * 3
+    if name != "gelu" and "Erf" not in str(between):
+        assert_close(net.predict(X), evaluated(made, X), 1e-7)  # attributes are float32
+
+
+PRODUCTS = {  # nodes, arrays, the W and b that they are
+    "Gemm": ([("Gemm", "X", "W", "b", "Y")], {}, W, b),
+    "Gemm without a bias": ([("Gemm", "X", "W", "Y")], {}, W, None),
+    "Gemm transposed and scaled": (
+        [("Gemm", "X", "U", "b", "Y", {"transB": 1, "alpha": 2.0, "beta": 0.5})],
+        {"U": W.T},
+        2 * W,
+        b / 2,
+    ),
+    "MatMul": ([("MatMul", "X", "W", "Y")], {}, W, None),
+    "MatMul and Add": ([("MatMul", "X", "W", "p"), ("Add", "p", "b", "Y")], {}, W, b),
+    "Add first": ([("MatMul", "X", "W", "p"), ("Add", "b", "p", "Y")], {}, W, b),
+    "a bias (1, n)": ([("MatMul", "X", "W", "p"), ("Add", "p", "row", "Y")], {"row": b[None]}, W, b),
+    "Transpose": ([("Transpose", "U", "T"), ("MatMul", "X", "T", "Y")], {"U": W.T}, W, None),
+    "Flatten": ([("Flatten", "X", "x"), ("MatMul", "x", "W", "Y")], {}, W, None),
+    "Reshape": ([("Reshape", "X", "to", "x"), ("MatMul", "x", "W", "Y")], {"to": np.array([-1, 4])}, W, None),
+    "Rescaling": (
+        [("Sub", "X", "m", "x"), ("Div", "x", "s", "u"), ("Gemm", "u", "W", "b", "Y")],
+        {"m": np.arange(4.0), "s": np.arange(1.0, 5)},
+        W / np.arange(1.0, 5)[:, None],
+        b - (np.arange(4) / np.arange(1, 5)) @ W,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PRODUCTS)
+def test_forms_of_layers(name):
+    specs, arrays, wanted_W, wanted_b = PRODUCTS[name]
+    made = model(*nodes_of(specs), **arrays)
+    net = from_onnx(made)
+    np.testing.assert_allclose(net.layers[0].W, wanted_W, rtol=1e-12)
+    if wanted_b is None:
+        assert not net.layers[0].bias
+    else:
+        np.testing.assert_allclose(net.layers[0].b, wanted_b, rtol=1e-12)
+    X = rng.normal(size=(5, 4))
+    assert_close(net.predict(X), evaluated(made, X), 1e-14)
+
+
+def test_constants_that_are_nodes():
+    value = onnx.numpy_helper.from_array(W, "value")
+    made = model(onnx.helper.make_node("Constant", [], ["U"], value=value), node("MatMul", "X", "U", "Y"))
+    np.testing.assert_array_equal(from_onnx(made).layers[0].W, W)
+
+
+REFUSED = {  # nodes, arrays, what the message says
+    "a convolution": (
+        [("Conv", "X", "K", "k"), ("Flatten", "k", "a"), A],
+        {"K": np.ones((1, 1, 3, 3))},
+        r"node 'the Conv'",
+    ),
+    "a batch norm": ([Z, ("BatchNormalization", "z", "b", "b", "b", "b", "a"), A], {}, "node 'the BatchNormalization'"),
+    "a skip connection": (
+        [Z, ("Tanh", "z", "t"), ("Gemm", "t", "S", "b", "u"), ("Add", "u", "z", "a"), A],
+        {"S": np.eye(3)},
+        "node 'the Add'.*joins z and u",
+    ),
+    "two layers added": ([Z, ("Gemm", "X", "W", "y"), ("Add", "z", "y", "a"), A], {}, "joins"),
+    "relu6": ([Z, ("Clip", "z", "zero", "six", "a"), A], {"zero": 0.0, "six": 6.0}, "no activation of mlpfast .Clip"),
+    "another hard sigmoid": ([Z, ("HardSigmoid", "z", "a"), A], {}, "no activation of mlpfast"),
+    "celu": ([Z, ("Celu", "z", "a", {"alpha": 2.0}), A], {}, "node 'the Celu'"),
+    "two activations": ([Z, ("Tanh", "z", "t"), ("Relu", "t", "a"), A], {}, "no activation of mlpfast .Tanh, Relu"),
+    "softmax over rows": ([Z, ("Softmax", "z", "a", {"axis": 0}), A], {}, "another axis"),
+    "a negative alpha": ([Z, ("Elu", "z", "a", {"alpha": -1.0}), A], {}, "alpha -1"),
+    "scaled twice": ([Z, ("Mul", "z", "two", "a"), A], {"two": 2.0}, "no activation"),
+    "a log-softmax": ([Z, ("LogSoftmax", "z", "a"), A], {}, "node 'the LogSoftmax'"),
+    "transposed inputs": ([("Gemm", "X", "W", "b", "Y", {"transA": 1})], {}, "transA"),
+    "computed weights": ([("MatMul", "X", "X", "Y")], {}, "weights are computed"),
+    "a Reshape between": (
+        [Z, ("Tanh", "z", "t"), ("Reshape", "t", "to", "a"), A],
+        {"to": np.array([-1, 6])},
+        "only to rows of 3",
+    ),
+    "a Dropout before": ([Z, ("Dropout", "z", "d"), ("Tanh", "d", "a"), A], {}, "before an activation"),
+    "an activation first": ([("Tanh", "X", "x"), ("MatMul", "x", "W", "Y")], {}, "before the first layer"),
+    "no layer": ([("Tanh", "X", "Y")], {}, "no layer with weights"),
+    "a Where": ([Z, ("Greater", "z", "zero", "g"), ("Where", "g", "z", "z", "a"), A], {"zero": 0.0}, "Where"),
+    "widths": ([Z, ("Tanh", "z", "t"), ("MatMul", "t", "U", "Y")], {"U": np.ones((5, 2))}, "do not fit"),
+    "mixed dtypes": (
+        [("MatMul", "X", "U", "z"), A[:1] + ("z",) + A[2:]],
+        {"U": W.astype(np.float32)},
+        "all be float32 or all float64",
+    ),
+    "an integer cast": ([("Cast", "X", "x", {"to": 6}), ("MatMul", "x", "W", "Y")], {}, "to int32"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_read_is_named(name):
+    specs, arrays, message = REFUSED[name]
+    with pytest.raises(ValueError, match=message) as caught:
+        from_onnx(model(*nodes_of(specs), **arrays))
+    assert "supported are" in str(caught.value) or name in ("mixed dtypes",)
+
+
+def test_a_file_that_is_no_model(tmp_path):
+    path = tmp_path / "net.onnx"
+    path.write_bytes(b"\xff no model")
+    with pytest.raises(ValueError, match="path must be that of an ONNX model"):
+        from_onnx(path)
+    with pytest.raises(FileNotFoundError):
+        from_onnx(tmp_path / "none.onnx")
+
+
+def test_constants_of_a_stranger_take_no_memory():
+    """Two vectors whose sum would be a matrix of 80 GB."""
+    made = model(
+        *nodes_of([("Add", "u", "v", "U"), ("MatMul", "X", "U", "Y")]), u=np.zeros((100_000, 1)), v=np.zeros(100_000)
+    )
+    with pytest.raises(ValueError, match="whose weights are computed"):
+        from_onnx(made)
+    for kind in ("Add", "Mul"):
+        between = [Z, (kind, "z", "u", "p"), (kind, "p", "v", "a"), A]
+        with pytest.raises(ValueError, match=f"node 'the {kind}'.*contains arrays that do not fit"):
+            from_onnx(model(*nodes_of(between), u=np.zeros((100_000, 1)) + 1, v=np.zeros(100_000) + 1))
+
+
+def test_operators_of_other_domains_are_refused():
+    own = onnx.helper.make_node("Tanh", ["z"], ["a"], name="mine", domain="own")
+    with pytest.raises(ValueError, match="node 'mine' .Tanh. cannot be carried over, of the domain own"):
+        from_onnx(model(node(*Z), own, node(*A)))
+
+
+def test_a_convolution_inside_is_named_where_it_stands(tmp_path):
+    """The first operator from the output that is none of ours."""
+    made = model(
+        *nodes_of([("Conv", "X", "K", "k"), ("Flatten", "k", "x"), ("Gemm", "x", "W", "b", "Y")]),
+        shape=("n", 1, 4, 4),
+        K=np.ones((1, 1, 3, 3)),
+    )
+    path = tmp_path / "conv.onnx"
+    path.write_bytes(made.SerializeToString())
+    with pytest.raises(ValueError, match=r"node 'the Conv' \(Conv\) cannot be carried over: supported are Gemm"):
+        from_onnx(path)
+
+
+def test_gradients_go_on_where_a_network_has_been_read():
+    """It is a network like others."""
+    net = from_onnx(model(*nodes_of([Z, ("Tanh", "z", "a"), A])))
+    X, y = rng.normal(size=(8, 4)), rng.normal(size=(8, 2))
+    assert backprop.check_gradients(net, X, y, "half_squared_error") < 1e-6
+
+
+def test_the_library_is_imported_when_it_is_used():
+    program = (
+        "import sys; sys.modules['onnx'] = None\n"
+        "import mlpfast\n"
+        "for call in (lambda: mlpfast.exchange.to_onnx(mlpfast.Network([2, 3]), 'x.onnx'), "
+        "lambda: mlpfast.exchange.from_onnx('x.onnx')):\n"
+        "    try: call()\n"
+        "    except ImportError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines() == ['onnx is needed for this: pip install "mlpfast[onnx]"'] * 2
