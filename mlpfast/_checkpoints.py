@@ -4,7 +4,7 @@
     order                    the version of the order of rows and sums (MLP_ORDER_VERSION in csrc/mlpfast.h)
     trainer.<setting>        SETTINGS of trainer.py
     state.<entry>            Trainer.state; its arrays are tensors, state.v.layers.0.W, or the text is "zeros"
-    schedule.<entry>         the state of the optimizer's schedule
+    schedules.<name>.<entry> the states of schedules: lr, l2, input_dropout, layers.<l>.dropout and layers.<l>.l2
     fit.epochs, fit.ended, fit.done, fit.result.<name>, fit.data.<name>       see Fit in _run.py
     fit.begun.<setting>      a setting when the fit began, where it has changed since; "usual" if it was not written
     callbacks.<i>            the class of a callback with a state, .arguments.<name>, and .state.<entry>
@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from . import _core, schedules
+from . import _core, _scheduled, schedules
 from ._run import Fit
 from ._safetensors import pieces, write
-from ._texts import called, made, put, text, value_of
+from ._texts import by_name, made, put, text, value_of
 from .callbacks import Stateful
-from .files import check_tensor, checked_custom, head, network_of, network_texts, opened, read_parameters
+from .files import check_tensor, checked_custom, head, named_by, network_of, network_texts, opened, read_parameters
+from .layer import CHANGEABLE
 from .network import warn_if_not_finite
 from .optimizers import LBFGS
 from .trainer import SETTINGS, Trainer
@@ -49,7 +50,7 @@ def contents(trainer):
     tensors = dict(net._tensors())
     state = trainer.state
     del state["chunk_rows"]  # a setting as well
-    parts: dict[str, Any] = {"state": state, "schedule": schedules.state_of(trainer.optimizer.lr)}
+    parts: dict[str, Any] = {"state": state, "schedules": states_of_schedules(trainer)}
     parts["fit"] = {"epochs": fit.epochs, "ended": fit.ended, "done": fit.done, "data": fit.data}
     if fit.done:
         parts["fit"]["result"] = {name: fit.result[name] for name in RESULT}
@@ -70,10 +71,16 @@ def contents(trainer):
 
 def settings_texts(trainer):
     """{key: text} of all settings that decide on the bits."""
+    objects_of_caller(trainer)
     texts = network_texts(trainer.network)
     for name in SETTINGS:
         put(texts, f"trainer.{name}", getattr(trainer, name))
     return texts
+
+
+def states_of_schedules(trainer):
+    """{name: state}"""
+    return {name: schedules.state_of(schedule) for name, schedule in _scheduled.of_trainer(trainer).items()}
 
 
 def spread(texts, tensors, key, value, names):
@@ -162,7 +169,9 @@ def saved(file, texts, custom):
         raise ValueError(f"the setting 'trainer.{min(missing)}' is missing")
     trainer = made("trainer", lambda **given: Trainer(net, **given), settings)
     state = {**read.values(texts.take("state")), "chunk_rows": trainer.chunk_rows}
-    schedule = read.values(texts.take("schedule"))
+    below = texts.take("schedules")
+    seen_by_schedules = {name: read.values(below.take(name)) for name in _scheduled.of_trainer(trainer)}
+    below.nothing_left()
     parts = texts.take("fit")
     parts.take("begun")
     fit = fit_of(read.values(parts))
@@ -173,15 +182,17 @@ def saved(file, texts, custom):
     texts.nothing_left()
     columns = read.columns()
     read_parameters(file, net, read.arrays)
-    made("state", set_states, {"trainer": trainer, "state": state, "schedule": schedule})
+    made("state", set_states, {"trainer": trainer, "state": state, "of_schedules": seen_by_schedules})
     trainer.history.update({name: array.tolist() for name, array in columns.items()})
     return Saved(trainer, fit, seen)
 
 
-def set_states(trainer, state, schedule):
+def set_states(trainer, state, of_schedules):
+    """of_schedules: {name: state}, as from states_of_schedules."""
     try:
         trainer.state = state
-        schedules.set_state(trainer.optimizer.lr, schedule)
+        for name, schedule in _scheduled.of_trainer(trainer).items():
+            schedules.set_state(schedule, of_schedules[name])
     except (KeyError, AttributeError) as error:
         raise ValueError(f"{error} is missing") from None
 
@@ -293,7 +304,7 @@ def resume(trainer, run, path):
     """Let trainer, and the run of its fit that has not begun, go on from a file."""
     with opened(path, "trainer") as (file, texts):
         refuse_other(trainer, run, file)
-        other, fit, seen = saved(file, texts, own_customs(trainer))
+        other, fit, seen = saved(file, texts, objects_of_caller(trainer))
         refuse_other_arrays(trainer.network, other.network)
         refuse_other_callbacks(seen, run.fit.callbacks)
     if isinstance(trainer.optimizer, LBFGS) and not fit.ended:
@@ -307,8 +318,7 @@ def resume(trainer, run, path):
         if now.get(key) != fit.begun.get(key):
             take_setting(trainer, other, key)
     net.seed = other.network.seed
-    trainer.state = other.state
-    schedules.set_state(trainer.optimizer.lr, schedules.state_of(other.optimizer.lr))
+    set_states(trainer, other.state, states_of_schedules(other))
     run.history.update(other.history)
     fit.callbacks, fit.data, run.fit = run.fit.callbacks, run.fit.data, fit
     trainer._fit, trainer.history, trainer._seen = fit, run.history, seen
@@ -316,10 +326,10 @@ def resume(trainer, run, path):
     warn_if_not_finite(file.name, net)
 
 
-def own_customs(trainer):
+def objects_of_caller(trainer):
     """{name: object} of what the trainer has and a file only names."""
-    units = [layer._unit for layer in trainer.network.layers if layer._unit.traits.is_custom]
-    return {called(thing): thing for thing in (trainer.optimizer, trainer.optimizer.lr, trainer.loss, *units)}
+    own = (trainer.optimizer, trainer.optimizer.lr, trainer.l2, trainer.loss)
+    return by_name([*own, *named_by(trainer.network)])
 
 
 def take_setting(trainer, other, key):
@@ -327,7 +337,11 @@ def take_setting(trainer, other, key):
     section, name, *_ = key.split(".")
     if section == "layers":
         number, name = int(name), key.split(".")[2]
-        setattr(trainer.network.layers[number], name, getattr(other.network.layers[number], name))
+        mine, theirs = trainer.network.layers[number], other.network.layers[number]
+        if name in CHANGEABLE:
+            setattr(mine, name, getattr(theirs, name))
+        else:  # an attribute of a schedule
+            vars(getattr(mine, name)).update(vars(getattr(theirs, name)))
     else:
         mine, theirs = (trainer, other) if section == "trainer" else (trainer.network, other.network)
         setattr(mine, name, getattr(theirs, name))

@@ -3,6 +3,7 @@
 A text means one value, and a value has one text:
 
     true  false  none  17  0x1.8p-1  inf  nan       numbers: whole ones, and float64 as C writes them (%a)
+    0:3                                             a slice, of outputs
     relu                                            other texts; in quotes, as in JSON, if they would mean one of these
     (2)                                             a sequence of two, which are under "<key>.0" and "<key>.1"
     adam                                            an object of that name, with its settings under "<key>.<setting>"
@@ -23,6 +24,7 @@ from ._named import Named
 WORDS = {"true": True, "false": False, "none": None, "inf": math.inf, "-inf": -math.inf, "nan": math.nan}
 WHOLE = re.compile(r"-?(0|[1-9][0-9]{0,19})")
 REAL = re.compile(r"-?0x[01](\.[0-9a-f]{0,12}[1-9a-f])?p[+-][0-9]{1,4}")
+SLICE = re.compile(r"(0|[1-9][0-9]{0,9}):([1-9][0-9]{0,9})")
 SEQUENCE = re.compile(r"\((0|[1-9][0-9]{0,8})\)")
 DEEPEST = 12  # dots in a key
 
@@ -37,6 +39,8 @@ def text(value):
         return _hexadecimal(float(value))
     if isinstance(value, str):
         return value if _is_plain(value) else json.dumps(value)
+    if isinstance(value, slice):
+        return f"{value.start}:{value.stop}"
     raise TypeError(f"a file holds numbers, names and objects of mlpfast, got {value!r}")
 
 
@@ -49,7 +53,7 @@ def _hexadecimal(x):
 
 def _is_plain(name):
     """Whether a name means nothing else."""
-    others = (WHOLE, REAL, SEQUENCE)
+    others = (WHOLE, REAL, SLICE, SEQUENCE)
     return not (name in WORDS or name[:1] == '"' or any(form.fullmatch(name) for form in others))
 
 
@@ -63,6 +67,8 @@ def value_of(given):
         value = int(given)
     elif REAL.fullmatch(given):
         value = _float(given)
+    elif SLICE.fullmatch(given):
+        value = slice(*map(int, given.split(":")))
     else:
         value = _quoted(given) if given[:1] == '"' else given
     if text(value) != given:
@@ -97,7 +103,7 @@ def put(texts, key, value):
         for number, item in enumerate(value):
             put(texts, f"{key}.{number}", item)
         return
-    if value is None or isinstance(value, (str, bool, np.bool_, numbers.Real)):
+    if value is None or isinstance(value, (str, bool, np.bool_, numbers.Real, slice)):
         texts[key] = text(value)
         return
     texts[key], settings = described(value)
@@ -109,9 +115,7 @@ def described(thing):
     """(the name of an object, its settings)"""
     if not type(thing).__module__.startswith(f"{__package__}.") or type(thing) in (activations.Custom, losses.Custom):
         return "custom", {"name": called(thing)}
-    if isinstance(thing, Named):
-        return thing.name, {name: getattr(thing, name) for name in thing.parameters}
-    return OBJECT_NAMES[type(thing)], thing.arguments()
+    return thing.name if isinstance(thing, Named) else OBJECT_NAMES[type(thing)], thing.arguments()
 
 
 def called(thing):
@@ -119,8 +123,25 @@ def called(thing):
     return thing.name if isinstance(thing, Named) else type(thing).__name__
 
 
+def by_name(things):
+    """{name: object} of the caller's objects among things; ValueError if two of them would have one name."""
+    found: dict[str, Any] = {}
+    for thing in things:
+        while isinstance(thing, schedules.Warmup):
+            thing = thing.then
+        if isinstance(thing, (str, numbers.Real)) or described(thing)[0] != "custom":
+            continue
+        if found.setdefault(called(thing), thing) != thing:
+            raise ValueError(
+                f"objects of your own must have a name each to be saved, got two that are called {called(thing)!r}: "
+                "Custom(..., name='my_function'), and schedules are called by their class"
+            )
+    return found
+
+
+# A per_output of activations is that of a layer, which files.py makes.
 _MAKERS: dict[str, Any] = {
-    **activations.WITH_PARAMETERS, **losses.WITH_PARAMETERS, **optimizers.BY_NAME,
+    **activations.WITH_PARAMETERS, **losses.WITH_PARAMETERS, "per_output": losses.PerOutput, **optimizers.BY_NAME,
     **{kind.__name__: kind for kind in schedules.Schedule.__subclasses__()},
 }
 OBJECT_NAMES = {kind: name for name, kind in _MAKERS.items()}
@@ -147,7 +168,10 @@ class Tree:
         return root
 
     def take(self, name):
-        """The Tree under that name, an empty one if there is none."""
+        """The Tree under that name, which may have dots; an empty one if there is none."""
+        first, _, rest = name.partition(".")
+        if rest and first in self.below:
+            return self.below[first].take(rest)
         return self.below.pop(name, None) or Tree(f"{self.key}.{name}" if self.key else name)
 
     def take_all(self, custom):

@@ -14,14 +14,15 @@ A layer's shape is that of its W, and it has a bias, slopes or a mask if the fil
 
 import numpy as np
 
-from . import activations
+from . import _scheduled, activations
 from ._safetensors import File, pieces, write
-from ._texts import Tree, described, from_caller, made, put, value_of
+from ._texts import Tree, by_name, described, from_caller, made, put, value_of
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
 VERSION = 1
-OF_TRAINERS = ("trainer", "state", "schedule", "fit", "history", "callbacks", "order")  # beginnings of names
+KINDS = {**activations.WITH_PARAMETERS, "per_output": activations.PerOutput}
+OF_TRAINERS = ("trainer", "state", "schedules", "fit", "history", "callbacks", "order")  # beginnings of names
 
 
 def summary(path):
@@ -48,7 +49,7 @@ def _tensors(file):
 
 
 class _StandIns(dict):
-    """Custom activations of any name, which cannot be called."""
+    """Objects of the caller's, of any name."""
 
     def __init__(self):
         self.asked = set()
@@ -58,7 +59,22 @@ class _StandIns(dict):
 
     def __getitem__(self, name):
         self.asked.add(name)
-        return activations.Custom(_no_function, _no_function, name=name)
+        return _StandIn(name)
+
+
+class _StandIn(activations.Custom):
+    """An activation that cannot be called, and a schedule as well."""
+
+    per = "epoch"
+
+    def __init__(self, name):
+        super().__init__(_no_function, _no_function, name=name)
+
+    def at(self, t):
+        return 0.0
+
+    def __repr__(self):
+        return self.name
 
 
 def _no_function(*_):
@@ -92,27 +108,27 @@ def head(holds):
 
 def network_texts(net):
     texts: dict[str, str] = {}
-    customs: dict[str, object] = {}
+    by_name(named_by(net))
     for name, value in net._settings().items():
         put(texts, f"network.{name}", value)
     for l, layer in enumerate(net.layers):
-        unit = layer._unit
-        texts[f"layers.{l}.activation"], parameters = described(unit)
-        if unit.traits.is_custom and customs.setdefault(unit.name, unit) != unit:
-            raise ValueError(
-                f"activations must have a name each to be saved, got two that are called {unit.name!r}: "
-                "Custom(..., name='my_function')"
-            )
+        texts[f"layers.{l}.activation"], parameters = described(layer._unit)
         for name, value in {**parameters, **layer._unusual()}.items():
             if name != "bias":
                 put(texts, f"layers.{l}.{name}", value)
     return texts
 
 
+def named_by(net):
+    """The activations and schedules of a network, which may be objects of the caller's."""
+    return [layer._unit for layer in net.layers] + list(_scheduled.of_network(net).values())
+
+
 def load_network(path, custom=None):
     """The network of a file that Network.save or Trainer.save has written.
 
-    custom: {name: object} for the Custom activations that the file names. No code in a file is ever run. ValueError
+    custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
+    name). No code in a file is ever run. ValueError
     says what is wrong with a file that is damaged, or of another kind; NaN and infinity are loaded, with a
     RuntimeWarning.
     """
@@ -198,8 +214,8 @@ def _layer(file, l, texts, custom):
     name = settings.pop("activation", None)
     if name == "custom":
         unit = from_caller(f"{where}.activation", settings.pop("name", None), custom)
-    elif name in activations.WITH_PARAMETERS:
-        kind = activations.WITH_PARAMETERS[name]
+    elif name in KINDS:
+        kind = KINDS[name]
         missing = [own for own in kind.parameters if own not in settings]
         if missing:
             raise ValueError(f"the setting '{where}.{missing[0]}' is missing")

@@ -56,6 +56,7 @@ class MinibatchLoop(Loop):
         (done, result), sums = run.take_up(), None
         if result is not None:
             sums = _sums(result)
+            trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))  # the last values
         while done < rows.batches:
             if done:
                 settings = trainer._settings(self)  # a callback may have changed them

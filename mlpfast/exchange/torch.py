@@ -29,8 +29,8 @@ def to_torch(net):
 
     It is of the network's dtype and in training mode, as modules of PyTorch begin: call eval() before predictions.
     A mask is one of torch.nn.utils.prune, so that masked weights stay 0 in training; layers that are not trained do
-    not require gradients. input_scale (for uint8 inputs) and a transform of the inputs are a first module, and
-    input_dropout is a Dropout. UserWarning for l1 and l2 of layers and input_noise, which PyTorch has elsewhere.
+    not require gradients. input_scale (for uint8 inputs) and input_transform, in float64, are a first module,
+    and input_dropout is a Dropout. UserWarning for l1 and l2 of layers and input_noise, which PyTorch has elsewhere.
     ValueError for a Custom activation.
     """
     torch = library("torch")
