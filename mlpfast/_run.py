@@ -104,7 +104,8 @@ class Run:
     def call(self, logs):
         """on_epoch_end of the callbacks. A schedule observes as soon as it can, before those that save at the
         latest."""
-        trainer, observed = self.trainer, []
+        trainer = self.trainer
+        observed: list = []
         for each in self.callbacks:
             self.observe(logs, observed, only_ready=not isinstance(each.callback, Checkpoint))
             wish = each.on_epoch_end(trainer, trainer.epoch - 1, logs)

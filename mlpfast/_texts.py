@@ -63,6 +63,7 @@ def value_of(given):
         return WORDS[given]
     if given[:1].isalpha():  # a name, the usual case
         return given
+    value: Any
     if WHOLE.fullmatch(given):
         value = int(given)
     elif REAL.fullmatch(given):

@@ -20,6 +20,7 @@ from mlpfast import (
     NaturalGradient,
     Network,
     RMSprop,
+    Rprop,
     Trainer,
     _core,
     activations,
@@ -127,6 +128,104 @@ def test_within_an_epoch_too(tmp_path, name, shuffle, monkeypatch):
         assert outcome(again) == outcome(whole)
 
 
+def scheduled():
+    """With schedules that see something, and others, of all that can have one."""
+    seen = schedules.ReduceOnPlateau(0.02, factor=0.5, patience=1, min_delta=0.5)
+    layers = [
+        Layer(6, 20, "tanh", dropout=schedules.Cosine(0.4, 30, per="step"), lr_factor=0.5),
+        Layer(20, 9, activations.PReLU(), l2=seen, bias_lr_factor=2.0),
+        Layer(9, 4, "softmax", l2=schedules.Exponential(0.01, 0.1, per="step")),
+    ]
+    net = Network(layers, seed=0, input_dropout=schedules.Step(0.2, 0.5, every=2))
+    return Trainer(net, optimizer=SGD(schedules.Warmup(1, plateau())), batch_size=7, seed=0, l2=seen)
+
+
+def test_schedules_of_dropout_and_l2_go_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "every_batches", 1)
+    whole = scheduled()
+    fit(whole, tmp_path / "whole")
+    values = [whole.l2, whole.network.layers[1].l2, whole.optimizer.lr.then]
+    assert whole.epoch == 4 and [schedule.at(0) for schedule in values] == [0.0025, 0.0025, 0.125]
+    for epoch, batch in ((0, 2), (1, 6), (2, 6), (3, 0)):  # 6 is the last
+        path = tmp_path / f"{epoch}-{batch}"
+        with pytest.raises(Stop):
+            fit(scheduled(), path, Later(epoch, batch), seconds=1e-9)
+        again, loaded = scheduled(), load_trainer(path)
+        fit(again, path, Later(99, 0))
+        assert outcome(again) == outcome(whole)
+        here = [schedules.state_of(s) for s in (again.l2, again.network.layers[1].l2, again.optimizer.lr)]
+        assert here == [schedules.state_of(s) for s in (whole.l2, whole.network.layers[1].l2, whole.optimizer.lr)]
+        assert repr(loaded.network.layers) == repr(again.network.layers) and repr(loaded.l2) == repr(again.l2)
+    whole.save(tmp_path / "end")
+    loaded = load_trainer(tmp_path / "end")
+    for each in (whole, loaded):
+        each.fit(*problem(), epochs=3)
+    assert outcome(loaded) == outcome(whole)
+
+
+def test_a_schedule_that_a_callback_changes_stays_changed(tmp_path):
+    def change(trainer, epoch, logs):
+        trainer.network.layers[0].dropout.total = 40
+        trainer.l2 = schedules.Constant(0.1)
+
+    def run(epochs, *more):
+        trainer = scheduled()
+        trainer.fit(*problem(), epochs=epochs, callbacks=[change, *more], resume=tmp_path / "run")
+        return trainer
+
+    whole = run(4)
+    run(2, Checkpoint(tmp_path / "run"))
+    again = run(4)
+    assert outcome(again) == outcome(whole) and again.network.layers[0].dropout.total == 40
+
+
+LOSSES = {  # the loss, and the outputs of its network
+    "missing": lambda: (losses.Huber(0.5, missing="ignore"), ["identity", 4]),
+    "missing in a squared error": lambda: (losses.SquaredError(missing="ignore"), ["identity", 4]),
+    "quantiles": lambda: (losses.Quantile((0.1, 0.5, 0.9), missing="ignore"), ["identity", 12]),
+    "gaussian_nll": lambda: (losses.GaussianNLL(), ["identity", 8]),
+    "cox_ph": lambda: (losses.CoxPH(), ["identity", 1]),
+    "parts": lambda: (parts(), [parts().output, 6]),
+    "parts with activations of their own": lambda: (parts(), [outputs(), 6]),
+}
+
+
+def parts():
+    return losses.PerOutput([
+        (slice(4, 6), losses.Quantile((0.2, 0.8), missing="ignore"), 0.25), (slice(0, 3), "cross_entropy", 2.0),
+        (3, losses.AbsoluteError(missing="ignore"), 1.0),
+    ])
+
+
+def outputs():
+    return activations.PerOutput([(slice(0, 3), "softmax"), (3, activations.ELU(0.5)), (slice(4, 6), "tanh")])
+
+
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_form_of_loss_goes_on(tmp_path, name):
+    loss, (output, n_out) = LOSSES[name]()
+    X, _ = problem()
+    y = np.random.default_rng(1).normal(size=(60, loss.y_columns(n_out)))
+    if isinstance(loss, losses.CoxPH):
+        y = np.abs(y) > [[0, 0.5]]
+    if isinstance(loss, losses.PerOutput):
+        y[:, 1] = np.arange(60) % 3
+    if any(loss.may_miss(n_out)):
+        y[::7, 0] = np.nan
+    whole = Trainer(Network([6, 8, n_out], output=output, seed=0), loss, "adam", batch_size=16, seed=0)
+    whole.fit(X, y, epochs=2)
+    whole.save(tmp_path / "run", sync=False)
+    again = load_trainer(tmp_path / "run")
+    assert repr(again.loss) == repr(loss) and again.network.layers[-1]._unit == whole.network.layers[-1]._unit
+    assert again.network.predict(X).tobytes() == whole.network.predict(X).tobytes()
+    for each in (whole, again):
+        each.fit(X, y, epochs=2)
+    assert bits(again.network) == bits(whole.network) and again.history == whole.history
+    again.save(tmp_path / "again", sync=False)
+    whole.save(tmp_path / "whole", sync=False)
+    assert (tmp_path / "again").read_bytes() == (tmp_path / "whole").read_bytes()
+
+
 class Later(StopsAt):
     """Checkpoints are called last, so the one of minibatch `batch` is there when the next one ends."""
 
@@ -206,6 +305,21 @@ def test_a_schedule_observes_what_a_callback_adds():
     assert seen == [0.5, 0.5, 0.25, 0.125, 0.125, 0.0625]
 
 
+def test_schedules_of_dropout_and_l2_observe_as_early():
+    def add(trainer, epoch, logs):
+        logs["mine"] = [2, 2, 1, 1][epoch]
+
+    def reduced(monitor):
+        return schedules.ReduceOnPlateau(0.5, factor=0.5, patience=1, min_delta=9, monitor=monitor, mode="min")
+
+    seen = []
+    trainer = make(SGD(0.1), l2=reduced("loss"))
+    trainer.network.input_dropout = reduced("mine")
+    both = [lambda trainer, *_: seen.append((trainer.l2.at(0), trainer.network.input_dropout.at(0)))] * 2
+    trainer.fit(*problem(), epochs=3, callbacks=[both[0], add, both[1]])
+    assert seen == [(0.5, 0.5), (0.5, 0.5), (0.25, 0.5), (0.25, 0.25), (0.125, 0.25), (0.125, 0.125)]
+
+
 def test_load_trainer_goes_on(tmp_path):
     path, whole, stopped = tmp_path / "run", make(SGD(plateau(), momentum=0.5)), make(SGD(plateau(), momentum=0.5))
     fit(whole, tmp_path / "whole")
@@ -244,7 +358,7 @@ def test_what_has_ended_trains_no_more(tmp_path):
     assert outcome(whole) == outcome(trainer)
 
 
-@pytest.mark.parametrize("optimizer", [NaturalGradient, LBFGS])
+@pytest.mark.parametrize("optimizer", [NaturalGradient, Rprop, LBFGS])
 def test_optimizers_of_all_rows(tmp_path, optimizer):
     if optimizer is LBFGS:
         pytest.importorskip("scipy", reason="LBFGS needs SciPy")
@@ -258,7 +372,7 @@ def test_optimizers_of_all_rows(tmp_path, optimizer):
 
     whole = run(6, None)
     run(3, None)
-    if optimizer is NaturalGradient:
+    if optimizer is not LBFGS:
         assert outcome(run(6, tmp_path / "run")) == outcome(whole)
         return
     with pytest.warns(RuntimeWarning, match="LBFGS begins anew"):
@@ -405,6 +519,17 @@ def test_objects_of_ones_own_are_asked_for_by_name(tmp_path):
     assert loaded.loss is fourth and loaded.optimizer.lr.state == {"seen": 2}
     loaded.fit(X, y, epochs=2)
     assert bits(loaded.network) == bits(whole.network)
+    again.l2 = Halves()
+    with pytest.raises(ValueError, match="two that are called 'Halves'"):
+        again.save(tmp_path / "two")
+    again.optimizer, again.l2 = SGD(0.1), schedules.Warmup(1, Halves())
+    again.save(tmp_path / "l2")
+    with pytest.raises(ValueError, match="trainer.l2.then .*called 'Halves'"):
+        load_trainer(tmp_path / "l2", custom={"fourth": fourth, "sine": sine})
+    unnamed = Network([6, 5, 1], activation=activations.Custom(np.sin, np.cos))
+    with pytest.raises(ValueError, match="two that are called 'custom'"):
+        Trainer(unnamed, losses.Custom(fourth.value, fourth.delta)).save(tmp_path / "two")
+    assert not (tmp_path / "two").exists()
 
 
 # ---- EarlyStopping.restore

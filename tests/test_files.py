@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import mlpfast
-from mlpfast import Layer, Network, Trainer, activations, load_network, losses
+from mlpfast import Layer, Network, Trainer, activations, files, load_network, losses, schedules
 from mlpfast._safetensors import DTYPES, MOST_HEADER, File, pieces, write
 from mlpfast._texts import put, text, value_of
 
@@ -75,6 +75,50 @@ def test_a_network_comes_back_bit_for_bit(tmp_path, dtype):
 def test_every_activation_comes_back(tmp_path, name):
     net = Network([3, 5, 2], activation="tanh" if name == "softmax" else name, output=name, seed=0)
     assert file_of(load_network(_saved(net, tmp_path)), tmp_path / "again") == file_of(net, tmp_path / "net")
+
+
+def test_settings_of_training_come_back(tmp_path):
+    def layers():
+        parts = activations.PerOutput([(slice(1, 3), "softmax"), (0, activations.LeakyReLU(0.125))])
+        return [
+            Layer(4, 6, "tanh", dropout=schedules.Cosine(0.3, 9), lr_factor=0.5, l2=1e-3),
+            Layer(6, 3, parts, l2=schedules.Warmup(2, schedules.ReduceOnPlateau(0.1)), bias_lr_factor=0.0),
+        ]
+
+    net = Network(layers(), seed=0, input_dropout=schedules.Step(0.2))
+    again = load_network(_saved(net, tmp_path))
+    assert bits(again) == bits(net) and repr(settings(again)) == repr(settings(net))
+    assert again.layers[1]._unit == net.layers[1]._unit
+    assert file_of(again, tmp_path / "again") == file_of(net, tmp_path / "net")
+    assert repr(settings(pickle.loads(pickle.dumps(net)))) == repr(settings(net))
+    X = np.random.default_rng(0).normal(size=(12, 4))
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    for each in (net, again):
+        loss = losses.PerOutput([(0, "squared_error"), (slice(1, 3), "cross_entropy")])
+        Trainer(each, loss, seed=0).fit(X, np.c_[X[:, 0], np.arange(12) % 2], epochs=3)
+    assert bits(again) == bits(net)
+
+
+class Own:
+    """A schedule of the caller's."""
+
+    per = "epoch"
+
+    def at(self, t):
+        return 0.5
+
+
+def test_a_schedule_of_ones_own_is_asked_for_by_its_class(tmp_path):
+    own = Own()
+    net = Network([Layer(3, 5, dropout=own), Layer(5, 2, l2=own)], seed=0)
+    path = _saved(net, tmp_path)
+    with pytest.raises(ValueError, match="layers.0.dropout .* called 'Own'"):
+        load_network(path)
+    again = load_network(path, custom={"Own": own})
+    assert again.layers[0].dropout is own is again.layers[1].l2
+    assert "dropout Own" in files.summary(path) and "functions of your own: Own" in files.summary(path)
+    with pytest.raises(ValueError, match="two that are called 'Own'"):
+        Network([Layer(3, 5, dropout=own), Layer(5, 2, l2=Own())]).save(tmp_path / "two")
 
 
 def _saved(net, tmp_path):
@@ -317,6 +361,10 @@ def test_tensors_that_do_not_fit_the_file_are_refused(tmp_path, parts, name, cha
     ("layers.0.dropout", "0x1p+0", "dropout must be < 1"),
     ("layers.0.bias", "false", "unknown setting 'layers.0.bias'"),
     ("layers.0.wings", "2", "unknown setting 'layers.0.wings'"),
+    ("layers.0.activation", "per_output", "'layers.0.parts' is missing"),
+    ("layers.0.lr_factor", "-0x1p+0", "lr_factor must be >= 0"),
+    ("layers.0.l2", "Cosine", "l2 must be a number"),
+    ("layers.0.l2", "0:3", "l2 must be a number"),
     ("layers.2.activation", "relu", "must have a matrix layers.2.W, has none"),
     ("layers.7.activation", "relu", "'layers.2.activation' is missing|unknown activation None|missing"),
     ("network.dtype", "float16", "dtype must be one of"),
@@ -410,7 +458,7 @@ def test_damaged_files_are_refused_or_loaded_as_they_are():
     (True, "true"), (None, "none"), (0, "0"), (-17, "-17"), (2**64 - 1, "18446744073709551615"), (0.5, "0x1p-1"),
     (0.1, "0x1.999999999999ap-4"), (0.0, "0x0p+0"), (-0.0, "-0x0p+0"), (5e-324, "0x0.0000000000001p-1022"),
     (np.float32(0.25), "0x1p-2"), (float("inf"), "inf"), ("relu", "relu"), ("none", '"none"'), ("17", '"17"'),
-    ("0x1p-1", '"0x1p-1"'), ('"', r'"\""'), ("(2)", '"(2)"'), ("", ""),
+    (slice(0, 3), "0:3"), ("0:3", '"0:3"'), ("0x1p-1", '"0x1p-1"'), ('"', r'"\""'), ("(2)", '"(2)"'), ("", ""),
 ])
 def test_a_value_has_one_text(value, form):
     assert text(value) == form

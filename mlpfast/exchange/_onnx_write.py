@@ -73,7 +73,7 @@ class Writer:
 
 
 def _inputs(ops, input_scale, floats, transform):
-    """What the first layer takes. A transform is in float64: mean and x may be large where their difference is small."""
+    """What the first layer takes. A transform is in float64, since mean and x may be large where x - mean is small."""
     between = floats if transform is None else ops.onnx.TensorProto.DOUBLE
     value = "X"
     if input_scale != 1 or between != floats:
