@@ -30,6 +30,8 @@ MOST_HEADER = 2**20  # bytes; some ten thousand layers
 DEPTH = 3  # of the header's brackets
 BEGINNING = 2**16  # bytes that are read first, all of a small file
 AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
+LONG_ROW = 4096  # bytes of a row that the system reads and writes without such a copy
+MOST_ROWS = 1024  # that one call of the system takes (IOV_MAX)
 
 
 # ---- Writing ----
@@ -58,7 +60,7 @@ def pieces(tensors, metadata):
 
 
 def _numbers(array):
-    """The bytes of an array; a buffer is valid until the next."""
+    """The bytes of an array; a buffer is valid until the next. Long rows with gaps are one array (n, bytes)."""
     array = array.reshape(1) if array.ndim == 0 else array
     dtype = array.dtype.newbyteorder("<")
     if array.size == 0:
@@ -66,12 +68,37 @@ def _numbers(array):
     if array.flags.c_contiguous and array.dtype == dtype:
         yield array.reshape(-1).view(np.uint8).data
         return
+    if _has_long_rows(array, dtype) and hasattr(os, "writev"):
+        yield array.view(np.uint8)
+        return
     rows = max(1, AT_ONCE // array[0].nbytes)
     buffer = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
     for first in range(0, len(array), rows):
         part = buffer[: len(array) - first]
         part[...] = array[first : first + rows]
         yield part.reshape(-1).view(np.uint8).data
+
+
+def _has_long_rows(array, dtype):
+    """Whether array is of that dtype and has long rows, each in one piece."""
+    return array.ndim == 2 and array.dtype == dtype and array.strides[1] == dtype.itemsize and (
+        array.shape[1] * dtype.itemsize >= LONG_ROW
+    )
+
+
+def _parts(rows):
+    """[(number of the first, their buffers)] of rows (n, bytes), MOST_ROWS at a time."""
+    return ((first, [row.data for row in rows[first : first + MOST_ROWS]]) for first in range(0, len(rows), MOST_ROWS))
+
+
+def _write_rows(file, rows):
+    file.flush()
+    for _, part in _parts(rows):
+        done, rest = divmod(os.writev(file.fileno(), part), rows.shape[1])
+        if done < len(part):  # the system has written less
+            for buffer in (part[done][rest:], *part[done + 1 :]):
+                file.write(buffer)
+            file.flush()
 
 
 def write(path, buffers, sync=True):
@@ -90,7 +117,10 @@ def write(path, buffers, sync=True):
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), os.stat(path).st_mode & 0o777)
             for buffer in buffers:
-                file.write(buffer)
+                if isinstance(buffer, np.ndarray):
+                    _write_rows(file, buffer)
+                else:
+                    file.write(buffer)
             file.flush()
             if sync:
                 os.fsync(file.fileno())
@@ -186,6 +216,15 @@ class File:
                 raise self.wrong("has become shorter while it was read")
             buffer = buffer[n:]
 
+    def _fill_rows(self, at, rows):
+        """The same for rows (n, bytes), each in one piece."""
+        width = rows.shape[1]
+        for first, part in _parts(rows):
+            begin = at + first * width
+            done = os.preadv(self._file.fileno(), part, begin) // width
+            for number, row in enumerate(part[done:], done):  # the system has read less
+                self._fill(begin + number * width, row)
+
     def read_into(self, name, array):
         """array = the tensor of that name; array is C-contiguous in its rows and of the tensor's dtype and shape."""
         dtype, _shape, begin, end = self.tensors[name]
@@ -194,6 +233,8 @@ class File:
         at = self._start + begin
         if array.flags.c_contiguous and array.dtype == dtype and dtype.kind != "b":
             return self._fill(at, array.reshape(-1).view(np.uint8).data)
+        if _has_long_rows(array, dtype) and dtype.kind != "b" and hasattr(os, "preadv"):
+            return self._fill_rows(at, array.view(np.uint8))
         rows = max(1, AT_ONCE // (array[0].size * dtype.itemsize))
         buffer = np.empty((min(rows, len(array)), *array.shape[1:]), dtype)
         for first in range(0, len(array), rows):
