@@ -92,6 +92,10 @@ typedef struct {
     // if index is NULL. Returns 0 if a value is NaN or infinite, else 1. With out NULL it only checks.
     int (*gather)(void *out, const void *X, mlp_dtype x_type, double scale, const int64_t *index, int64_t rows,
                   int64_t n);
+    // The same with (x - mean[j]) / scale[j] for each x of column j, in double, then rounded; uint8 is multiplied by
+    // x_scale before. mean, scale: (n).
+    int (*transform)(void *out, const void *X, mlp_dtype x_type, double x_scale, const double *mean,
+                     const double *scale, const int64_t *index, int64_t rows, int64_t n);
 
     // Block of z (B, n_out) = x (B, n_in) W (n_in, n_out) + b, unless z is NULL, and of a = g(z). b may be NULL.
     // Softmax is treated as identity; softmax_forward applies it once all columns are computed.

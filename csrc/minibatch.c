@@ -1,6 +1,7 @@
 // A minibatch: the rows of X, the labels or targets, and the weights of some examples.
 //
-// Contiguous rows of the network's dtype are read in place. All others are gathered, once.
+// Contiguous rows of the network's dtype are read in place, unless inputs are transformed. All others are gathered,
+// once.
 #include "minibatch.h"
 
 #include <string.h>
@@ -25,7 +26,8 @@ int64_t mlp_target_columns(const mlp_network *net, const mlp_data *data) {
 }
 
 static int copies_x(const mlp_examples *from) {
-    return from->order || from->data->x_rows || from->changes_x || from->data->x_type != from->net->dtype;
+    return from->order || from->data->x_rows || from->changes_x || from->data->x_type != from->net->dtype ||
+           from->net->input_mean;
 }
 
 mlp_row_bytes mlp_bytes_of_rows(const mlp_examples *from) {
@@ -107,7 +109,11 @@ int mlp_gather(const mlp_examples *from, const mlp_minibatch *to, int64_t i0, in
     char *x = of.bytes[MLP_ROWS_X] ? (char *)to->buffers->array[MLP_ROWS_X] + i0 * of.bytes[MLP_ROWS_X] : NULL;
     if (data->x_rows) index = from->order ? to->buffers->array[MLP_ROWS_X_INDEX] : data->x_rows + to->first;
     const void *X = index ? data->X : mlp_row(data->X, data->x_type, to->first + i0, n_in);
-    return from->net->kernels->gather(x, X, data->x_type, data->x_scale, index ? index + i0 : NULL, i1 - i0, n_in);
+    const mlp_network *net = from->net;
+    if (index) index += i0;
+    if (!net->input_mean) return net->kernels->gather(x, X, data->x_type, data->x_scale, index, i1 - i0, n_in);
+    return net->kernels->transform(x, X, data->x_type, data->x_scale, net->input_mean, net->input_scale, index, i1 - i0,
+                                   n_in);
 }
 
 double mlp_sum_of_weights(const mlp_examples *from, int64_t first, int64_t rows) {

@@ -138,6 +138,10 @@ typedef struct mlp_network mlp_network;
 // Weights and biases are initialised to zero, slopes to alpha, masks to ones. *out is set only on MLP_OK.
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers);
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
+// From now on each x of column j of X is (x - mean[j]) / scale[j], computed in double as it is read, and uint8 after its
+// multiplication by x_scale. mean and scale (n_in of the first layer) are copied; scale > 0, not subnormal. Not during
+// other calls.
+mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale);
 void *mlp_network_weights(const mlp_network *net, int layer);   // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from row to row of the weights, >= n_out
 // (n_in, n_out) with the stride of the weights, or NULL without a mask. Where it is 0, training keeps W and its
@@ -241,6 +245,11 @@ typedef struct {
     uint64_t seed;        // of dropout and noise
     int check_finite;     // stop if input or loss of a minibatch is not finite, before it changes the parameters
 } mlp_settings;
+
+// The version of the order of rows and sums, and of all arithmetic and random numbers of the training: what goes on from
+// a saved state has the bits of an uninterrupted run if this number is the same. Raise it with every change of
+// tests/golden.txt, and of bits that the golden networks do not see.
+#define MLP_ORDER_VERSION 1
 
 typedef struct mlp_trainer mlp_trainer;  // workspaces and optimizer state for training one network
 

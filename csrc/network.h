@@ -24,6 +24,7 @@ struct mlp_network {
     mlp_output_block *blocks;  // those of the last layer, to which its spec points; or NULL
     void *parameters;    // one block with all W, b and slopes, each starting on a cache line
     size_t bytes;
+    double *input_mean, *input_scale;  // (n_in) each, one block that begins with the first, or NULL
     mlp_layer layers[];
 };
 

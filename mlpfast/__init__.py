@@ -38,17 +38,20 @@ from . import (  # noqa: E402
     schedules,
 )
 from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
+from .files import load_network  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
 from .network import Network  # noqa: E402
 from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSprop, Rprop  # noqa: E402
 from .trainer import Trainer  # noqa: E402
 
+from ._checkpoints import load_trainer  # noqa: E402  isort: skip
+
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
     "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics",
-    "exchange", "get_num_threads", "graph", "initializers", "losses", "metrics", "optimizers", "plots", "schedules",
-    "set_num_threads", "show_config",
+    "exchange", "get_num_threads", "graph", "initializers", "load_network", "load_trainer", "losses", "metrics",
+    "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]
 
 _LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: a third of the import time

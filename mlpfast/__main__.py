@@ -1,6 +1,7 @@
 """`python -m mlpfast` trains on the digits, and compares with the same training in plain NumPy.
 
-`python -m mlpfast info` prints the build and run-time configuration as JSON.
+`python -m mlpfast info` prints the build and run-time configuration as JSON, `python -m mlpfast show FILE` what a file
+of Network.save or Trainer.save holds.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import time
 
 import numpy as np
 
-from . import SGD, Network, Trainer, __version__, _core, datasets, show_config
+from . import SGD, Network, Trainer, __version__, _core, datasets, files, show_config
 from ._numpy_mlp import NumpyMLP
 
 DEFAULTS = {
@@ -30,7 +31,9 @@ class Parser(argparse.ArgumentParser):
 def parsed(arguments):
     parser = Parser(prog="python -m mlpfast", description=DESCRIPTION)
     add = parser.add_argument
-    add("command", nargs="?", choices=["info"], help="print the configuration as JSON, and train nothing")
+    add("command", nargs="?", choices=["info", "show"], help="info: print the configuration as JSON; show: print what "
+        "FILE holds, one of Network.save or Trainer.save; both train nothing")
+    add("file", nargs="?", metavar="FILE")
     add("--data", choices=DEFAULTS, default="digits", help="what to train on (digits, which are built in)")
     add("--path", metavar="FOLDER", help="where the four files of MNIST are, for --data mnist")
     add("--layers", type=widths, metavar="N,N", default=[128], help="widths of the hidden layers (128)")
@@ -47,6 +50,8 @@ def parsed(arguments):
             setattr(options, name, value)
     if options.epochs < 1:
         parser.error(f"--epochs must be >= 1, got {options.epochs}")
+    if (options.command == "show") != (options.file is not None):
+        parser.error("show and FILE go together")
     if (options.data == "mnist") != (options.path is not None):
         parser.error("--data mnist and --path FOLDER go together")
     return parser, options
@@ -145,6 +150,12 @@ def main(arguments=None):
         parser, options = parsed(arguments)
         if options.command == "info":
             print(json.dumps(show_config(mode="dicts"), indent=2))
+            return 0
+        if options.command == "show":
+            try:
+                print(files.summary(options.file))
+            except (OSError, ValueError) as error:
+                parser.error(str(error))
             return 0
         return train(parser, options)
     except KeyboardInterrupt:

@@ -85,8 +85,8 @@ def inputs(X, network, name="X"):
             f"{dtype}, which would not be scaled: give pixels from 0 to 255 as numpy.asarray(X, numpy.uint8), or scale "
             "the numbers yourself and give floats"
         )
-    if dtype not in INPUT_TYPES:
-        return converted(name, X, network.dtype)
+    if dtype not in INPUT_TYPES:  # an input transform is computed in float64
+        return converted(name, X, network.dtype if network.input_transform is None else np.float64)
     return np.require(X, dtype, ["C", "A"])
 
 
@@ -222,7 +222,7 @@ def not_finite(data, network, rows=None):
     for first in range(0, n, some):
         data.check(network._core)  # another thread may have changed the array
         block = data.X[slice(first, first + some) if numbers is None else numbers[first : first + some]]
-        bad = ~np.isfinite(_kernels.gather(block, network.input_scale, network.dtype))
+        bad = ~np.isfinite(_kernels.gather(block, network.input_scale, network.dtype, network.input_transform))
         if bad.any():
             i, column = (int(index) for index in np.argwhere(bad)[0])
             row = first + i if numbers is None else int(numbers[first + i])
@@ -234,6 +234,7 @@ def _described(origin, row, column, number, network):
     why = ""
     if np.isfinite(number):
         scaled = f" times input_scale {network.input_scale:g}" if number.dtype == np.uint8 else ""
+        scaled += "" if network.input_transform is None else " after input_transform"
         why = f"{scaled}, too large for {network.dtype}"
     return f"{origin.name}[{row}, {column}]{_label(origin.X, column)} is {number}{why}"
 

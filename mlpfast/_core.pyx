@@ -75,6 +75,7 @@ cdef optimizer_traits(int number):
     return OptimizerTraits(number, row.states, moved, bool(row.traits & MLP_BARE))
 
 
+ORDER_VERSION = MLP_ORDER_VERSION
 ACTIVATIONS = {mlp_activation_rows[i].name.decode(): activation_traits(i) for i in range(MLP_ACTIVATIONS)
                if mlp_activation_rows[i].name != NULL}
 LOSSES = {mlp_loss_rows[i].name.decode(): loss_traits(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
@@ -439,9 +440,9 @@ cdef int64_t specs_out(list layers) except -1:
 
 cdef class Network:
     """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, lr_factor, bias_lr_factor, dropout,
-    may_drop, l1, l2, mask."""
+    may_drop, l1, l2, mask. input_transform: None, or (mean, scale), float64 (n_in,)."""
 
-    def __cinit__(self, dtype, layers):
+    def __cinit__(self, dtype, layers, input_transform=None):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
         self.training_since = self.held_since = -1
         cdef mlp_layer_spec *specs = <mlp_layer_spec *>calloc(len(layers), sizeof(mlp_layer_spec))
@@ -472,6 +473,10 @@ cdef class Network:
         finally:
             free(specs)
         raise_status(status, None)
+        if input_transform is not None:
+            mean, scale = input_transform
+            raise_status(mlp_network_transform_inputs(self.c, <const double *>address(mean),
+                                                      <const double *>address(scale)), None)
         self.dropout, self.l2 = [None, *(layer["dropout"] for layer in layers)], [layer["l2"] for layer in layers]
         for l in range(len(layers)):
             self.set_lr_factors(l)
@@ -828,6 +833,7 @@ cdef class Trainer:
     cdef LossSpec spec
     cdef int64_t batch_size
     cdef Workspace labels, gradients
+    cdef readonly object counted       # result of the last call of epoch, also where a signal has stopped it
 
     def __cinit__(self, Network network, loss, int64_t batch_size):
         self.network, self.labels, self.gradients = network, Workspace(), Workspace()
@@ -1016,6 +1022,7 @@ cdef class Trainer:
             status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
                                           &state)
         self.network.end_training()
+        self.counted = result
         raise_status(status, caught)
         return status_name(status), result
 

@@ -137,6 +137,8 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_network_set_l2(mlp_network *, int, double)
     mlp_status mlp_network_set_lr_factors(mlp_network *, int, double, double)
     int64_t mlp_network_stride(const mlp_network *, int)
+    int MLP_ORDER_VERSION
+    mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
     int mlp_network_first_not_finite(const mlp_network *) nogil
     size_t mlp_network_bytes(const mlp_network *)
     void *mlp_network_in_block(const mlp_network *, void *, const void *)
@@ -234,6 +236,8 @@ cdef extern from "kernel_table.h":
     ctypedef struct mlp_kernels:
         size_t (*scratch_bytes)(int64_t, int64_t) noexcept
         int (*gather)(void *, const void *, mlp_dtype, double, const int64_t *, int64_t, int64_t) noexcept
+        int (*transform)(void *, const void *, mlp_dtype, double, const double *, const double *, const int64_t *,
+                         int64_t, int64_t) noexcept
         void (*dense_forward)(void *, void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t,
                               int64_t, mlp_block, void *) noexcept nogil
         void (*delta_below)(void *, const void *, const void *, int64_t, const void *, mlp_unit, int64_t, int64_t,

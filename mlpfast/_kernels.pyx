@@ -17,13 +17,18 @@ from mlpfast._memory cimport address, address_or_null, dtype_of, row_stride
 cnp.import_array()
 
 
-def gather(cnp.ndarray X, double scale, dtype):
-    """X (B, n) converted to dtype."""
+def gather(cnp.ndarray X, double scale, dtype, input_transform=None):
+    """X (B, n) converted to dtype. input_transform: as of Network."""
     out = np.empty((X.shape[0], X.shape[1]), dtype)
     cdef const mlp_kernels *k = kernels_for(dtype_of(out))
     cdef mlp_dtype x_type = dtype_of(X)
     cdef mlp_fpmode before = mlp_fpmode_enter_core()
-    k.gather(address(out), address(X), x_type, scale, NULL, X.shape[0], X.shape[1])
+    if input_transform is None:
+        k.gather(address(out), address(X), x_type, scale, NULL, X.shape[0], X.shape[1])
+    else:
+        mean, deviation = input_transform
+        k.transform(address(out), address(X), x_type, scale, <const double *>address(mean),
+                    <const double *>address(deviation), NULL, X.shape[0], X.shape[1])
     mlp_fpmode_leave(before)
     return out
 

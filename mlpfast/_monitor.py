@@ -94,6 +94,16 @@ class Monitor:
     def settings(self):
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
 
+    @property
+    def state(self):
+        """What it has seen."""
+        return {"best": self.best, "waited": self.waited}
+
+    @state.setter
+    def state(self, state):
+        self.best = _number("best", state["best"])
+        self.waited = whole_number("waited", state["waited"], least=0)
+
     def observe(self, logs):
         """Record the numbers of an epoch; returns whether it is the best so far, by more than min_delta."""
         name = self.name_in(logs)
@@ -111,6 +121,13 @@ class Monitor:
             return False
         self.waited = 0
         return True
+
+
+def _number(name, value):
+    """A number of the logs, NaN and infinity included."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{name} must be a number, got {value!r}")
+    return value
 
 
 def goal(name, value):

@@ -25,14 +25,25 @@ class Named(Closed):
         """Its row in the core's vocabulary."""
         return self.known[self.name]
 
+    def arguments(self):
+        """The arguments for a copy of this object."""
+        return {name: getattr(self, name) for name in self.parameters}
+
     def __setattr__(self, name, value):
         if name == "name" or name in self.parameters or hasattr(type(self), name):
             raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
         super().__setattr__(name, value)
 
     def __repr__(self):
-        given = ", ".join(f"{own}={getattr(self, own)!r}" for own in self.parameters)
+        given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
+
+
+def own_name(name, known):
+    """The name of a Custom; ValueError if it is that of something else."""
+    if not isinstance(name, str) or not name.isidentifier() or name in known:
+        raise ValueError(f"name must be a name of your own, such as 'my_function', got {name!r}")
+    return name
 
 
 def bounds(least, most=math.inf):

@@ -50,3 +50,26 @@ def mask_matrix(mask, shape):
         raise ValueError(f"mask must be a boolean matrix of shape {shape}, got {array.dtype} of shape {array.shape}")
     array.flags.writeable = False
     return array
+
+
+def mean_and_scale(name, pair, n):
+    """An `input_transform` argument as private float64 arrays (n,), read-only; scale > 0."""
+    try:
+        given = [number_array(f"{name} {part}", array) for part, array in zip(("mean", "scale"), pair, strict=True)]
+    except (TypeError, ValueError) as error:
+        if isinstance(pair, (tuple, list)) and len(pair) == 2:
+            raise
+        raise TypeError(f"{name} must be (mean, scale), two arrays, got {pair!r}") from error
+    arrays = []
+    for part, array in zip(("mean", "scale"), given, strict=True):
+        if array.shape != (n,):
+            raise ValueError(f"{name} {part} must have a number for each of {n} inputs, got shape {array.shape}")
+        array = array.astype(np.float64)
+        good = np.isfinite(array) & ((array >= np.finfo(np.float64).tiny) | (part == "mean"))
+        if not good.all():
+            j = int(np.argmin(good))
+            needs, hint = ("finite", "") if part == "mean" else ("finite and > 0", ": of a constant input take 1")
+            raise ValueError(f"{name} {part} must be {needs}, got {array[j]} for input {j}{hint}")
+        array.flags.writeable = False
+        arrays.append(array)
+    return tuple(arrays)

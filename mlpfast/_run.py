@@ -5,23 +5,64 @@ import numpy as np
 from . import schedules
 from ._fpmode import CallersTurn
 from ._scalars import whole_number
+from .callbacks import Checkpoint, TimeLimit
+from .history import History
+
+
+class Fit:
+    """What files hold of a call of fit.
+
+    callbacks: as given. data: {name: a number that the data must have in common with those of a fit that goes on}.
+    begun: the settings when it began, as texts, None if nobody asks. epochs: those done. ended: whether a callback has
+    ended it, so that nothing is left to do. done, result: the minibatches done of the present epoch, and what the core
+    has counted over them.
+    """
+
+    def __init__(self, callbacks=(), data=None):
+        self.callbacks, self.data, self.begun = callbacks, data or {}, None
+        self.epochs, self.ended, self.done, self.result = 0, False, 0, None
+
+
+def shapes(data, validation, accumulate):
+    """The data of a Fit."""
+    return {
+        "rows": len(data), "validation_rows": 0 if validation is None else len(validation), "accumulate": accumulate,
+        "weighted": data.weights is not None,
+    }
 
 
 class Run:
-    """callbacks: what methods_of returns for each. numbers: Logs. bar: Progress. history: History."""
+    """callbacks: their callbacks.Methods. numbers: Logs. bar: Progress. epochs: at most. fit: a Fit."""
 
-    def __init__(self, trainer, callbacks, numbers, bar, history):
-        self.trainer, self.callbacks, self.numbers, self.bar, self.history = trainer, callbacks, numbers, bar, history
-        self.watching = [callback for callback in callbacks if callback.on_batch_end is not None]
+    def __init__(self, trainer, callbacks, numbers, bar, epochs, fit):
+        # Checkpoints are called last: they save what the others have seen.
+        self.callbacks = sorted(callbacks, key=lambda each: isinstance(each.callback, Checkpoint))
+        self.trainer, self.numbers, self.bar, self.epochs, self.fit = trainer, numbers, bar, epochs, fit
+        self.history = History()
+        self.stopped = False  # whether a callback has ended the training, within an epoch or after one
+        self.watching = [callback for callback in self.callbacks if callback.on_batch_end is not None]
         self.strides()  # a bad one is refused before anything starts
 
+    @property
+    def left(self):
+        """The number of epochs to train."""
+        return 0 if self.fit.ended else max(self.epochs - self.fit.epochs, 0)
+
     def begin(self):
-        """Before an epoch."""
+        """Before an epoch, unless it was begun before a checkpoint."""
         self.bar.begin()
-        if self.callbacks:
+        if self.callbacks and not self.fit.done:
             with CallersTurn():
                 for callback in self.callbacks:
                     callback.on_epoch_begin(self.trainer, self.trainer.epoch)
+
+    def take_up(self):
+        """(minibatches of the epoch that a checkpoint has done, what the core has counted over them or None)"""
+        return self.fit.done, self.fit.result if self.fit.done else None
+
+    def is_at(self, result):
+        """What the core has counted of the epoch so far, for files."""
+        self.fit.done, self.fit.result = result["minibatches"], result
 
     def strides(self):
         """The present every_batches of each callback that is watching."""
@@ -41,30 +82,55 @@ class Run:
         self.bar.move(done, logs)
         called = [c for c, stride in zip(self.watching, self.strides(), strict=True) if done % stride == 0]
         with CallersTurn():
-            return _any_true([c.on_batch_end(self.trainer, self.trainer.epoch, done - 1, logs) for c in called])
+            wishes = [c.on_batch_end(self.trainer, self.trainer.epoch, done - 1, logs) for c in called]
+        self.stopped = any(map(_is_true, wishes))
+        return self.stopped
 
     def end(self, sums, **logs):
         """After an epoch; arguments as Loop.epoch returns them -> whether to stop."""
-        trainer = self.trainer
+        trainer, fit = self.trainer, self.fit
         trainer._epoch += 1  # checked by fit; the setter takes longer
+        fit.epochs, fit.done, fit.result = fit.epochs + 1, 0, None
         logs = self.numbers.of_epoch(sums, **logs)
         self.history.append(logs)
         self.bar.show(logs)
-        stop = False
         if self.callbacks:
             with CallersTurn():
-                stop = _any_true([c.on_epoch_end(trainer, trainer.epoch - 1, logs) for c in self.callbacks])
+                self.call(logs)
+        else:
+            self.observe(logs, [])
+        return self.stopped
+
+    def call(self, logs):
+        """on_epoch_end of the callbacks. A schedule observes as soon as it can, before those that save at the
+        latest."""
+        trainer = self.trainer
+        observed: list = []
+        for each in self.callbacks:
+            self.observe(logs, observed, only_ready=not isinstance(each.callback, Checkpoint))
+            wish = each.on_epoch_end(trainer, trainer.epoch - 1, logs)
             self.history.add_to_last(logs)
-        for schedule in trainer._all_schedules():
+            if _is_true(wish):
+                self.stopped = True
+                self.fit.ended |= type(each.callback) is not TimeLimit  # more time may be given
+        self.observe(logs, observed)
+
+    def observe(self, logs, observed, only_ready=False):
+        """Pass the logs to the schedules that are not yet among those observed, and add them."""
+        for schedule in self.trainer._all_schedules():
+            if any(schedule is other for other in observed) or only_ready and not schedules.is_ready(schedule, logs):
+                continue
+            observed.append(schedule)
             schedules.observe(schedule, logs)
-        return stop
 
     def finish(self):
         """After the last epoch."""
+        if self.left and not self.stopped:  # LBFGS has converged
+            self.fit.ended = True
         with CallersTurn():
-            for callback in self.callbacks:
-                callback.on_fit_end(self.trainer)
+            for callback in sorted(self.callbacks, key=lambda each: not isinstance(each.callback, Checkpoint)):
+                callback.on_fit_end(self.trainer)  # what saves comes first: others may restore earlier parameters
 
 
-def _any_true(wishes):
-    return any(isinstance(wish, (bool, np.bool_)) and wish for wish in wishes)
+def _is_true(wish):
+    return isinstance(wish, (bool, np.bool_)) and bool(wish)

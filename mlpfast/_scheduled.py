@@ -33,6 +33,21 @@ def _values(name, schedule, times, below):
     return _core.values_at(schedule.at, times, np.inf if below is None else below, check)
 
 
+def of_network(net):
+    """{name in files: schedule} of a network's settings that are schedules."""
+    given = {"input_dropout": net.input_dropout}
+    for l, layer in enumerate(net.layers):
+        given |= {f"layers.{l}.dropout": layer.dropout, f"layers.{l}.l2": layer.l2}
+    return {name: value for name, value in given.items() if schedules.is_schedule(value)}
+
+
+def of_trainer(trainer):
+    """The same of a Trainer and its network."""
+    given = {"lr": trainer.optimizer.lr, "l2": trainer.l2}
+    own = {name: value for name, value in given.items() if schedules.is_schedule(value)}
+    return {**own, **of_network(trainer.network)}
+
+
 class Scheduled:
     """The dropout of the inputs and of each layer, and the l2 of a Trainer and of each layer, of which some are
     schedules. present_l2: the value of the Trainer's l2 in the last minibatch."""

@@ -26,11 +26,11 @@ Names use the default parameter; objects set another.
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from ._core import ACTIVATIONS
 from ._functions import checked_result, function
-from ._named import Named, bounds, from_name
+from ._named import Named, bounds, from_name, own_name
 from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import flag, real_number
 
@@ -100,15 +100,21 @@ class Custom(Activation):
     the functions for whole minibatches; predict and evaluate call them for some rows at a time, from several threads.
     An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
     on every machine and for any split of the rows only if the functions have.
+
+    name: what files call it, which do not hold the functions: load_network(path, custom={name: Custom(...)}).
     """
 
     parameters = ("forward", "derivative")
     forward: Callable
     derivative: Callable
 
-    def __init__(self, forward, derivative):
+    def __init__(self, forward, derivative, *, name="custom"):
         forward, derivative = function("forward", forward), function("derivative", derivative)
-        super().__init__("custom", forward=forward, derivative=derivative)
+        super().__init__(own_name(name, NAMES), forward=forward, derivative=derivative)
+
+    @property
+    def traits(self):
+        return ACTIVATIONS["custom"]
 
     def _key(self):
         return self.name, self.forward, self.derivative
@@ -159,9 +165,11 @@ class PerOutput(Activation):
     def _key(self):
         return self.name, self.parts
 
+    def arguments(self):
+        return {"parts": [(as_given(part), of_part(part.activation)) for part in self.parts]}
+
     def __repr__(self):
-        parts = ", ".join(f"({as_given(part)!r}, {of_part(part.activation)!r})" for part in self.parts)
-        return f"PerOutput([{parts}])"
+        return f"PerOutput({self.arguments()['parts']!r})"
 
 
 def _part(argument, outputs, activation):
@@ -185,8 +193,9 @@ def check_part(argument, activation):
 
 OTHER_NAMES = {"swish": "silu"}
 SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"], "lrelu": ["leaky_relu"]}  # for names of other libraries
-WITH_PARAMETERS = {kind().name: kind for kind in Activation.__subclasses__()  # type: ignore[call-arg]
-                   if kind not in (Custom, PerOutput)}
+WITH_PARAMETERS: dict[str, Any] = {
+    kind().name: kind for kind in Activation.__subclasses__() if kind not in (Custom, PerOutput)  # type: ignore[call-arg]
+}
 
 
 def checked(name, value):

@@ -47,7 +47,7 @@ def forward(net, X):
 
 
 def _forward(net, X):
-    x = _kernels.gather(X, net.input_scale, net.dtype)
+    x = _kernels.gather(X, net.input_scale, net.dtype, net.input_transform)
     tape = Tape(x, [], [])
     for layer in net.layers:
         z = _kernels.affine(x, layer.W, layer.b)
@@ -99,9 +99,10 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
     of y's shape are those of its entries, as in Trainer.fit.
 
     inputs: True returns (that list, dX) with dX (B, n_in) of the network's dtype. Row i is the gradient of row i's
-        loss, times its weight, with respect to x_i as given (for uint8 X it contains the factor input_scale), without
-        1/B, mean_weight and penalties. For a Custom loss that depends on several rows together, it is the gradient of
-        the sum of all losses. For d yhat_k / dX, the slope of an output, use a Custom loss whose value is yhat_k.
+        loss, times its weight, with respect to x_i as given (it contains the factor input_scale for uint8 X, and
+        1 / scale of an input_transform), without 1/B, mean_weight and penalties. For a Custom loss that depends on
+        several rows together, it is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
+        use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
     """
     inputs, loss = flag("inputs", inputs), losses.checked(loss, checked_network(net))
@@ -123,6 +124,8 @@ def _input_gradient(net, data, loss):
     """d loss / dX = delta_1 W_1^T, with respect to X as given."""
     delta = _deltas(net, _forward(net, data.X), data, loss)[0]
     dX = _kernels.delta_below(delta, net.layers[0].W)
+    if net.input_transform is not None:
+        dX /= net.input_transform[1]
     if data.X.dtype == np.uint8:
         dX *= net.input_scale
     return dX
@@ -195,5 +198,5 @@ def _relative_error(gradient, numeric):
 def _float64_copy(net):
     state = net.__getstate__()
     copy = object.__new__(type(net))
-    copy.__setstate__({**state, "dtype": "float64"})
+    copy.__setstate__({**state, "dtype": "float64", "parameters": net.parameters})
     return copy

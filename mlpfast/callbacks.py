@@ -23,15 +23,17 @@ If only built-in callbacks add to the logs, a monitored name that the logs will 
 epoch.
 """
 
+import contextlib
 import functools
+import os
 import time
 import weakref
 
-from . import schedules
+from . import _core, schedules
 from ._attributes import Closed
 from ._monitor import Monitor, check_names, goal, number_of
 from ._pace import Pace
-from ._scalars import flag, real_number
+from ._scalars import flag, real_number, whole_number
 
 METHODS = {
     "on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)",
@@ -111,7 +113,24 @@ def _nothing(*_):
     return None
 
 
-class EarlyStopping(Closed):
+class Stateful(Closed):
+    """A callback that goes on where it was, from a file of Trainer.save: the file holds its `state`, a dict of numbers,
+    names, and lists of an array for each parameter of the network."""
+
+    @property
+    def state(self):
+        raise NotImplementedError
+
+    def arguments(self):
+        """What a callback must have in common with the one whose state it takes."""
+        return {}
+
+    def resume(self, trainer, state):
+        """Go on in that Trainer from a state that a file holds."""
+        raise NotImplementedError
+
+
+class EarlyStopping(Stateful):
     """Ends the training when `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
     restore_best: at the end of fit, unless by an exception, the parameters are restored to those after the best epoch.
@@ -122,7 +141,8 @@ class EarlyStopping(Closed):
     .best is the best value, .best_epoch its epoch, .stopped_epoch the epoch after which it ended the training, or None.
     Epochs count from 0 over all calls of fit, like Trainer.epoch: if fit was called once, history["loss"][best_epoch]
     is the loss of the best epoch. Another call of fit with the same Trainer continues the count; with another Trainer
-    it restarts. A pickled copy keeps the results, and restarts with its next fit.
+    it restarts. A pickled copy keeps the results, and restarts with its next fit. After an exception or Ctrl-C,
+    restore(trainer) sets the best parameters.
     Prechelt (1998), "Early stopping - but when?".
     """
 
@@ -164,11 +184,38 @@ class EarlyStopping(Closed):
 
     def on_fit_end(self, trainer):
         if self._parameters is not None:
+            self.restore(trainer)
+
+    def restore(self, trainer):
+        """Set the parameters to those after the best epoch, as the end of fit does unless it is by an exception.
+
+        RuntimeError if there are none: before an epoch of this Trainer, with restore_best=False, or if another thread
+        trains the network.
+        """
+        if trainer is not self._trainer or self._parameters is None:
+            why = "it was made with restore_best=False" if not self.restore_best else "no epoch of this Trainer is done"
+            raise RuntimeError(f"EarlyStopping has no parameters to restore: {why}")
+        with _core.Training(trainer.network._core):
             for parameter, best in zip(trainer.network.parameters, self._parameters, strict=True):
                 parameter[...] = best
 
+    def arguments(self):
+        return {**self._monitor.settings(), "restore_best": self.restore_best}
 
-class LearningRateLogger(Closed):
+    @property
+    def state(self):
+        """What it has seen."""
+        own = {"best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch, "parameters": self._parameters}
+        return {**self._monitor.state, **own}
+
+    def resume(self, trainer, state):
+        self._start(trainer)
+        self._monitor.state = state
+        self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
+        self._parameters = state["parameters"]
+
+
+class LearningRateLogger(Stateful):
     """Adds "lr" to the logs, the learning rate at the beginning of the epoch, and "momentum" if a schedule changes the
     momentum (for Adam and AdamW beta1)."""
 
@@ -183,6 +230,13 @@ class LearningRateLogger(Closed):
 
     def on_epoch_end(self, trainer, epoch, logs):
         logs.update(self._logs)
+
+    @property
+    def state(self):
+        return {"logs": self._logs}
+
+    def resume(self, trainer, state):
+        self._logs = dict(state.get("logs", {}))
 
 
 class StopAt(Closed):
@@ -217,11 +271,12 @@ class StopAt(Closed):
         return all(reached)
 
 
-class TimeLimit(Closed):
+class TimeLimit(Stateful):
     """Ends the training between two minibatches, about `seconds` after the first epoch of a call of fit has begun.
 
     It looks at the clock some twenty times a second, and after each epoch. The epoch that it ends early does not count.
-    .stopped says whether it has ended the training. Which minibatch is the last depends on the machine.
+    .stopped says whether it has ended the training. A fit that goes on from a file has used the time before too. Which
+    minibatch is the last depends on the machine.
     """
 
     def __init__(self, seconds):
@@ -247,9 +302,104 @@ class TimeLimit(Closed):
     def on_epoch_end(self, trainer, epoch, logs):
         return self._is_over(time.monotonic())
 
+    @property
+    def state(self):
+        return {"used": 0.0 if self._history is None else time.monotonic() - self._start}
+
+    def resume(self, trainer, state):
+        used = real_number("used", state["used"], least=0)
+        self._history, self._start, self.stopped = trainer.history, time.monotonic() - used, False
+
     def _is_over(self, now):
         self.stopped = now - self._start >= self.seconds
         return self.stopped
+
+
+class Checkpoint(Stateful):
+    """Saves the Trainer to a file after every `every` epochs and at the end, as Trainer.save does, so that
+    fit(..., resume=path) goes on from there with the same bits after a crash.
+
+    every: a number of epochs, or None, with `seconds`.
+    monitor, mode: as for EarlyStopping; then only epochs are saved after which it is the best so far. None: all.
+    keep: how many files to keep: "run.safetensors" is the newest, "run.1.safetensors" the one before, and so on.
+    seconds: saves as well whenever so many seconds have passed since the last time, also within an epoch, of which
+        nothing is done again then. (Not within the epochs of optimizers that take all rows at once.)
+
+    It is always called after the other callbacks. A file that cannot be written raises OSError and leaves the old one.
+    """
+
+    def __init__(self, path, every=1, monitor=None, mode=None, keep=1, seconds=None):
+        self.path = os.fspath(path)
+        self.every = None if every is None else whole_number("every", every, least=1)
+        self.seconds = None if seconds is None else real_number("seconds", seconds, above=0)
+        if self.every is None and self.seconds is None:
+            raise ValueError("every must be a number of epochs, or seconds be given, got None for both")
+        if mode is not None and monitor is None:
+            raise ValueError(f"mode goes with monitor, got mode={mode!r} without it")
+        if monitor is not None and self.seconds is not None:
+            raise ValueError("seconds goes without monitor, whose numbers are there after an epoch, got both")
+        self._monitor = None if monitor is None else Monitor(monitor, 1, 0.0, mode)
+        self.keep = whole_number("keep", keep, least=1)
+        self._pace, self._time, self._last = Pace(), 0.0, None
+        if self.seconds is not None:
+            self.on_batch_end = self._on_batch_end  # others need no stop within an epoch
+
+    def check(self, names):
+        if self._monitor is not None:
+            self._monitor.check(names)
+
+    @property
+    def every_batches(self):
+        return self._pace.stride
+
+    def on_epoch_begin(self, trainer, epoch):
+        if self._last is None:
+            self._last, self._time = self._done(trainer), time.monotonic()
+        self._pace.start()
+
+    def _on_batch_end(self, trainer, epoch, batch, logs):
+        # With all rows at once, the step of an epoch is done and the epoch not yet: no place to go on from.
+        if self._pace.look() - self._time >= self.seconds and trainer._fit.done:
+            self._save(trainer)
+
+    def on_epoch_end(self, trainer, epoch, logs):
+        due = self.every is not None and (epoch + 1) % self.every == 0
+        due |= self.seconds is not None and time.monotonic() - self._time >= self.seconds
+        if self._monitor is not None:
+            due = self._monitor.observe(logs) and due
+        if due:
+            self._save(trainer)
+
+    def on_fit_end(self, trainer):
+        if self._monitor is None and self._last != self._done(trainer):
+            self._save(trainer)
+
+    def _save(self, trainer):
+        root, ending = os.path.splitext(self.path)
+        older = [self.path, *(f"{root}.{number}{ending}" for number in range(1, self.keep))]
+        for number in range(self.keep - 1, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                if number > 1:
+                    os.replace(older[number - 1], older[number])
+                else:  # another name, so that there is a file at path at any time
+                    with contextlib.suppress(FileNotFoundError):
+                        os.unlink(older[1])
+                    os.link(self.path, older[1])
+        trainer.save(self.path)
+        self._last, self._time = self._done(trainer), time.monotonic()
+
+    @staticmethod
+    def _done(trainer):
+        return trainer.epoch, trainer.steps, trainer._fit.ended
+
+    @property
+    def state(self):
+        return {} if self._monitor is None else self._monitor.state
+
+    def resume(self, trainer, state):
+        self._last, self._time = self._done(trainer), time.monotonic()
+        if self._monitor is not None:
+            self._monitor.state = state
 
 
 def all_of(callbacks, stop_at):
@@ -265,11 +415,12 @@ def check_monitored(callbacks, names):
     names: of the numbers that fit puts into the logs. Returns the names of all numbers there will be, or None if a
     callback of another class may add some.
     """
-    known = all(type(callback) in (EarlyStopping, LearningRateLogger, StopAt, TimeLimit) for callback in callbacks)
+    own = (EarlyStopping, LearningRateLogger, StopAt, TimeLimit, Checkpoint)
+    known = all(type(callback) in own for callback in callbacks)
     names = list(names) if known else None
     for callback in callbacks:
         if isinstance(callback, LearningRateLogger) and names:
             names += ["lr", "momentum"]  # for the callbacks after it
-        elif isinstance(callback, (EarlyStopping, StopAt)):
+        elif isinstance(callback, (EarlyStopping, StopAt, Checkpoint)):
             callback.check(names)
     return names

@@ -6,6 +6,8 @@ from ._fpmode import in_default_mode
 from ._parameters import mask_matrix, parameter_values
 from ._scalars import flag, real_number, whole_number
 
+# The settings besides shape, activation and mask, with their usual values. Files leave out those that are as usual:
+# another usual value here needs another version of the format (files.py).
 USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0,
          "lr_factor": 1.0, "bias_lr_factor": 1.0}
 
@@ -145,7 +147,12 @@ class Layer(Closed):
     @property
     def parameters(self):
         """[W, b, slopes], without those that the layer does not have."""
-        return [p for p in (self.W, self.b, self.slopes) if p is not None]
+        return [array for _, array in self._named_parameters()]
+
+    def _named_parameters(self):
+        core, index = self._attached()
+        each = [("W", core.weights(index)), ("b", core.bias(index)), ("slopes", core.slopes(index))]
+        return [(name, array) for name, array in each if array is not None]
 
     @property
     def n_parameters(self):
@@ -154,8 +161,11 @@ class Layer(Closed):
 
     def _settings(self):
         """The arguments for a copy of this layer: (args, kwargs)."""
-        names = (*USUAL, "mask")
-        return (self.n_in, self.n_out, self.activation), {name: getattr(self, name) for name in names}
+        return (self.n_in, self.n_out, self.activation), {name: getattr(self, name) for name in (*USUAL, "mask")}
+
+    def _unusual(self):
+        """{name: value} of the settings in USUAL that are not as usual."""
+        return {name: getattr(self, name) for name, usual in USUAL.items() if getattr(self, name) != usual}
 
     def _for_core(self):
         names = ("n_in", "n_out", "bias", "l1", *CHANGEABLE)
@@ -184,11 +194,7 @@ class Layer(Closed):
         return notes if self.mask is None else [*notes, f"{self.mask.sum():,} of {self.mask.size:,} weights"]
 
     def __repr__(self):
-        extras = "".join(
-            f", {name}={getattr(self, name)!r}"
-            for name, usual in USUAL.items()
-            if getattr(self, name) != usual
-        )
+        extras = "".join(f", {name}={value!r}" for name, value in self._unusual().items())
         if self.mask is not None:
             extras += f", mask=<{self.mask.sum()} of {self.mask.size}>"
         return f"Layer({self.n_in}, {self.n_out}, {self.activation!r}{extras})"

@@ -47,7 +47,7 @@ import numpy as np
 from . import activations
 from ._core import LOSSES, Y_DISTRIBUTIONS
 from ._functions import checked_result, function
-from ._named import Named, bounds, from_name
+from ._named import Named, bounds, from_name, own_name
 from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import one_of, real_number, within
 
@@ -88,11 +88,12 @@ class Loss(Named):
             values[own] = values["parameter"] = real_number(own, values[own], above=above, below=below)
         super().__init__(name, **values)
 
+    def arguments(self):
+        return super().arguments() if self.missing is None else {**super().arguments(), "missing": self.missing}
+
     def __repr__(self):
-        given = [f"{own}={getattr(self, own)!r}" for own in self.parameters]
-        if self.missing is not None:
-            given.append(f"missing={self.missing!r}")
-        return f"{type(self).__name__}({', '.join(given) or (repr(self.name) if type(self) is Loss else '')})"
+        given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
+        return f"{type(self).__name__}({given or (repr(self.name) if type(self) is Loss else '')})"
 
     def y_columns(self, n_out):
         """The number of columns of y (n, ..) for that many outputs; ValueError if there can be none."""
@@ -381,16 +382,16 @@ class PerOutput(Loss):
                 own.append(_Measured(f"[{i}]{one.suffix}", outputs, columns, one.loss, activation))
         return own
 
+    def arguments(self):
+        return {"parts": [(as_given(part), _of_part(part.loss), part.factor) for part in self.parts]}
+
     def __repr__(self):
-        parts = ", ".join(
-            f"({as_given(part)!r}, {part.loss if _has_arguments(part.loss) else part.loss.name!r}, {part.factor})"
-            for part in self.parts
-        )
-        return f"PerOutput([{parts}])"
+        return f"PerOutput({self.arguments()['parts']!r})"
 
 
-def _has_arguments(loss):
-    return bool(loss.parameters or loss.missing)
+def _of_part(loss):
+    """As it was given: a name, or an object with parameters."""
+    return loss if loss.arguments() else loss.name
 
 
 def _part(argument, outputs, loss, factor=1.0):
@@ -436,7 +437,7 @@ class Custom(Loss):
 
         Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
 
-    Threads, exceptions and bits: as for activations.Custom.
+    Threads, exceptions, bits and name: as for activations.Custom.
     """
 
     parameters = ("value", "delta", "of")
@@ -444,9 +445,14 @@ class Custom(Loss):
     delta: Callable
     of: str
 
-    def __init__(self, value, delta, *, of="yhat"):
+    def __init__(self, value, delta, *, of="yhat", name="custom"):
         value, delta = function("value", value), function("delta", delta)
-        super().__init__("custom", value=value, delta=delta, of=one_of("of", of, ("yhat", "z")))
+        of = one_of("of", of, ("yhat", "z"))
+        super().__init__(own_name(name, NAMES), value=value, delta=delta, of=of)
+
+    @property
+    def traits(self):
+        return LOSSES["custom"]
 
     @property
     def through_output(self):
@@ -461,8 +467,9 @@ class Custom(Loss):
         return checked_result("delta(y, yhat)", yhat.shape, self.delta, y, yhat)
 
 
-WITH_PARAMETERS = {kind().name: kind for kind in Loss.__subclasses__()  # type: ignore[call-arg]
-                   if kind not in (Custom, PerOutput)}
+WITH_PARAMETERS: dict[str, Any] = {
+    kind().name: kind for kind in Loss.__subclasses__() if kind not in (Custom, PerOutput)  # type: ignore[call-arg]
+}
 
 
 def checked(loss, network):

@@ -53,15 +53,25 @@ class MinibatchLoop(Loop):
     def epoch(self, trainer, rows, run):
         settings = trainer._settings(self)
         order = rows.of_epoch(settings["seed"], trainer.epoch)
-        done, result, sums = 0, None, None
+        (done, result), sums = run.take_up(), None
+        if result is not None:
+            sums = _sums(result)
+            trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))  # the last values
         while done < rows.batches:
             if done:
                 settings = trainer._settings(self)  # a callback may have changed them
             first, done = done, run.next_stop(done, rows.batches)
-            failure, result = _some_minibatches(trainer, settings, rows, order, first, done - first, result)
+            steps = trainer._core.steps
+            try:
+                failure, result = _some_minibatches(trainer, settings, rows, order, first, done - first, result)
+            except BaseException:
+                if trainer._core.steps != steps:  # a signal has come within the core, or just behind
+                    run.is_at(trainer._core.counted)
+                raise
+            run.is_at(result)
             if failure is not None:
                 raise_failure(trainer, failure, result, rows.data, _rows_of(result["minibatches"], rows, order))
-            sums = [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
+            sums = _sums(result)
             if run.batch_end(done, sums):
                 return None
         return sums, {}
@@ -80,6 +90,10 @@ class MinibatchLoop(Loop):
                 raise FloatingPointError(
                     f"gradients hold NaN or infinity (or a number too large for {dtype}); nothing has changed"
                 )
+
+
+def _sums(result):
+    return [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
 
 
 def mean_loss(result):

@@ -1,19 +1,24 @@
 """A network: a sequence of layers, with their parameters in one block of the C core."""
 
 import os
+import warnings
 
 import numpy as np
 
 from . import _core, _scheduled, activations, initializers, schedules
-from ._arrays import inputs, output_array
+from ._arrays import converted, inputs, number_array, output_array
 from ._attributes import Closed
 from ._config import checked_threads
 from ._core import Data
 from ._fpmode import in_default_mode, in_default_mode_alone
+from ._parameters import mean_and_scale
 from ._scalars import flag, float_dtype, real_number, whole_number, within
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
+# The settings besides the layers, with their usual values.
+SETTINGS = {"dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0}
+TRANSFORM = "input_transform.mean", "input_transform.scale"  # names in files
 UNFUSED = "trained layer by layer, not in one fused pass"
 
 
@@ -28,6 +33,10 @@ class Network(Closed):
     seed: determines the initial parameters; None draws one, kept in .seed.
     input_scale: uint8 inputs (images) are multiplied by it as they are read, so that input_scale=1/255 needs no float
         copy of the images. Floats are not scaled; if it is not 1, other dtypes are a TypeError.
+    input_transform: (mean, scale), a number of each for every input, such as mean_ and scale_ of scikit-learn's
+        StandardScaler, or None. Each x of X becomes (x - mean) / scale as it is read, in float64, and uint8 after
+        input_scale. scale > 0.
+        It belongs to the network and its files; training does not change it.
     dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
@@ -48,44 +57,81 @@ class Network(Closed):
         dtype="float32",
         seed=None,
         input_scale=1.0,
+        input_transform=None,
         input_dropout=0.0,
         input_noise=0.0,
     ):
+        self._made_once()
+        inits = [initializers.checked("init", init)] * 2
+        if output_init is not None:
+            inits[1] = initializers.checked("output_init", output_init)
+        initializers.checked("bias_init", bias_init)
+        layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
+        self._make(layers, input_transform, dtype=dtype, seed=seed, input_scale=input_scale,
+                   input_dropout=input_dropout, input_noise=input_noise)
+        self._draw(inits, bias_init)
+        self._attach()  # at the end, so that an error leaves the Layers unattached
+
+    def _made_once(self):
         if "_core" in vars(self):
             raise RuntimeError("a Network is made once: its Trainers hold on to its parameters")
+
+    def _make(self, layers, input_transform=None, **settings):
+        """Everything but the values of the parameters, which are zero. settings: as in SETTINGS."""
+        dtype, seed, input_scale, input_dropout, input_noise = {**SETTINGS, **settings}.values()
         self.seed = seed_or_fresh(seed)
         self.input_scale = input_scale
         self.input_dropout, self.input_noise = input_dropout, input_noise
         self._input_settings()
         dtype = float_dtype(dtype)
-        inits = [initializers.checked("init", init)] * 2
-        if output_init is not None:
-            inits[1] = initializers.checked("output_init", output_init)
-        initializers.checked("bias_init", bias_init)
-        self._layers = _layers(sizes_or_layers, activation, output, dropout, inits, bias_init)
-        if any(layer._unit.parts for layer in self._layers[:-1]):
+        if any(layer._unit.parts for layer in layers[:-1]):
             raise ValueError("activation PerOutput must be that of the last layer, got it below")
-        for layer in self._layers:
+        self._layers = layers
+        for layer in layers:
             for name in ("l1", "l2", "lr_factor", "bias_lr_factor"):
                 value = getattr(layer, name)
                 within(name, 0.0 if schedules.is_schedule(value) else value, dtype)
             within("alpha", layer._unit.alpha, dtype)
-        self._core = _core.Network(dtype, [layer._for_core() for layer in self.layers])
-        for index, layer in enumerate(self.layers):
+        self._input_transform = None
+        if input_transform is not None:
+            self._input_transform = mean_and_scale("input_transform", input_transform, layers[0].n_in)
+        self._core = _core.Network(dtype, [layer._for_core() for layer in layers], self._input_transform)
+        for index, layer in enumerate(layers):
+            if layer.mask is not None:
+                self._core.mask(index)[...] = layer.mask
+
+    def _draw(self, inits, bias_init):
+        """The first parameters. inits: (of hidden layers, of the last)."""
+        for index, layer in enumerate(self._layers):
             last = index == len(self._layers) - 1
             place = "output" if last else "hidden" if index else "first"
             rules = initializers.rules(layer, inits[last], bias_init, place)
             initializers.fill(self._core.weights(index), self._core.bias(index), rules, self.seed, index)
-            if layer.mask is not None:
-                self._core.mask(index)[...] = layer.mask
-                self._core.weights(index)[~layer.mask] = 0
-        for index, layer in enumerate(self.layers):  # at the end, so that an error leaves the Layers unattached
+        self._clear_masked()
+
+    def _attach(self):
+        for index, layer in enumerate(self._layers):
             try:
                 layer._attach(self._core, index)
             except ValueError:
                 for mine in self._layers[:index]:
                     mine._detach()
                 raise
+
+    @classmethod
+    def _bare(cls, layers, **settings):
+        """A network whose parameters are zero: no numbers are drawn."""
+        net = cls.__new__(cls)
+        net._restore(layers, settings)
+        return net
+
+    def _restore(self, layers, settings):
+        """settings: also input_transform."""
+        self._made_once()
+        self._make(_checked_chain(layers), **settings)
+        self._attach()
+        if type(self) is Network:
+            self._closed = True
 
     @property
     def input_scale(self):
@@ -94,6 +140,11 @@ class Network(Closed):
     @input_scale.setter
     def input_scale(self, input_scale):
         self._input_scale = real_number("input_scale", input_scale)
+
+    @property
+    def input_transform(self):
+        """(mean, scale), float64 (n_in,) and read-only, or None."""
+        return self._input_transform
 
     @property
     def dtype(self):
@@ -230,24 +281,120 @@ class Network(Closed):
         sizes = [self.n_in, *(layer.n_out for layer in self.layers)]
         return f"<Network {'-'.join(map(str, sizes))}, {self.dtype}>"
 
-    # Pickling and copying: settings and parameters.
-    def __getstate__(self):
+    # ---- Files, pickles and copies ----
+
+    def state_dict(self):
+        """{"layers.0.W": (n_in, n_out), "layers.0.b": (n_out,), "layers.0.slopes": ..., "layers.0.mask": ...}: a
+        contiguous copy of each parameter and mask, as numpy.savez, safetensors and torch need them. (layer.W itself
+        may be a view of padded rows, which `safetensors` stores wrongly.)"""
+        return {name: array.copy() for name, array in self._tensors().items()}
+
+    @in_default_mode
+    def load_state_dict(self, state_dict):
+        """Set the parameters to those of state_dict, {name: array} as from `state_dict` of a network of the same
+        layers; numbers are converted to this dtype. Masks and an input transform cannot be changed, and must be those
+        of this network.
+
+        Raises ValueError or TypeError if a name, a shape or a number does not fit, and RuntimeError while another
+        thread trains the network, with nothing changed. NaN and infinity are taken, with a warning.
+        """
+        _check_names(state_dict, self._tensors())
+        parameters = self._named_parameters()
+        for name, fixed in self._tensors().items():
+            given = number_array(f"state_dict[{name!r}]", state_dict[name])
+            if given.shape != fixed.shape:
+                raise ValueError(f"state_dict[{name!r}] must have shape {fixed.shape}, got {given.shape}")
+            if name not in parameters and not np.array_equal(given, fixed):
+                raise ValueError(f"state_dict[{name!r}] must be this network's, which cannot be changed")
+        new = {name: converted(f"state_dict[{name!r}]", number_array(name, state_dict[name]), self.dtype)
+               for name in parameters}
+        with _core.Training(self._core):
+            for name, parameter in parameters.items():
+                parameter[...] = new[name]
+            self._clear_masked()
+        warn_if_not_finite("state_dict", self)
+
+    def save(self, path, *, sync=True):
+        """Write the network to a file, which mlpfast.load_network reads, and so does the safetensors library: layers,
+        settings and parameters, without any code. The same network gives the same bytes on every machine.
+
+        The file is replaced as a whole, so that a crash leaves the old one or the new one. sync=False does not wait for
+        the disk, and after a crash of the system (not of this process) the file may be damaged. A Custom activation
+        is stored by its name. Raises OSError, and leaves the old file, if the new one cannot be written.
+        """
+        from . import files  # here, since it imports this module
+
+        files.save_network(self, path, sync)
+
+    def _named_parameters(self):
+        """{name in files: the view}, in the order of `parameters`."""
         return {
-            "layers": [layer._settings() for layer in self.layers],
-            "dtype": self.dtype.name,
-            "seed": self.seed,
-            "input_scale": self.input_scale,
-            "input_dropout": self.input_dropout,
-            "input_noise": self.input_noise,
-            "parameters": [p.copy() for p in self.parameters],
+            f"layers.{l}.{name}": array
+            for l, layer in enumerate(self._layers)
+            for name, array in layer._named_parameters()
         }
 
+    def _tensors(self):
+        """What a file holds: the parameters, and what else are arrays."""
+        masks = {f"layers.{l}.mask": layer.mask for l, layer in enumerate(self._layers) if layer.mask is not None}
+        transform = {} if self._input_transform is None else dict(zip(TRANSFORM, self._input_transform, strict=True))
+        return {**self._named_parameters(), **masks, **transform}
+
+    def _clear_masked(self):
+        for index, layer in enumerate(self._layers):
+            if layer.mask is not None:
+                self._core.weights(index)[~layer.mask] = 0
+
+    def __getstate__(self):
+        # As bytes: a pickled array names a module of the NumPy that wrote it.
+        return {
+            "layers": [_with_bytes(*layer._settings()) for layer in self.layers],
+            **self._settings(),
+            "input_transform": self._input_transform and [array.tobytes() for array in self._input_transform],
+            "parameters": [p.tobytes() for p in self.parameters],
+        }
+
+    def _settings(self):
+        """The settings besides the layers."""
+        self._input_settings()  # checks them
+        return {**{name: getattr(self, name) for name in SETTINGS}, "dtype": self.dtype.name}
+
     def __setstate__(self, state):
-        layers = [Layer(*args, **kwargs) for args, kwargs in state["layers"]]
-        names = ("dtype", "seed", "input_scale", "input_dropout", "input_noise")
-        Network.__init__(self, layers, **{name: state[name] for name in names if name in state})
+        """state: from __getstate__, also that of earlier versions, with arrays and without some settings."""
+        layers = [Layer(*args, **_with_array(args, kwargs)) for args, kwargs in state["layers"]]
+        settings = {name: value for name, value in state.items() if name not in ("layers", "parameters")}
+        if settings.get("input_transform"):
+            settings["input_transform"] = [np.frombuffer(array) for array in settings["input_transform"]]
+        self._restore(layers, settings)
         for mine, saved in zip(self.parameters, state["parameters"], strict=True):
-            mine[...] = saved
+            mine[...] = np.frombuffer(saved, mine.dtype).reshape(mine.shape) if type(saved) is bytes else saved
+
+
+def _with_bytes(args, settings):
+    """The arguments of a Layer, with its mask as bytes."""
+    mask = settings["mask"]
+    return args, {**settings, "mask": None if mask is None else mask.tobytes()}
+
+
+def _with_array(args, settings):
+    mask = settings.get("mask")
+    return {**settings, "mask": np.frombuffer(mask, bool).reshape(args[:2]) if type(mask) is bytes else mask}
+
+
+def warn_if_not_finite(what, net):
+    layer = net._core.first_not_finite()
+    if layer >= 0:
+        warnings.warn(f"{what}: layer {layer + 1}, layers.{layer}, holds NaN or infinity", RuntimeWarning, stacklevel=4)
+
+
+def _check_names(state_dict, tensors):
+    if not hasattr(state_dict, "keys"):
+        raise TypeError(f"state_dict must be a dict of arrays, got {type(state_dict).__name__}")
+    missing, unknown = tensors.keys() - state_dict.keys(), state_dict.keys() - tensors.keys()
+    if missing or unknown:
+        what = ", ".join([f"{name} is missing" for name in sorted(missing)][:3]
+                         + [f"{name} is unknown" for name in sorted(map(str, unknown))][:3])
+        raise ValueError(f"state_dict must have the names {', '.join(tensors)}: {what}")
 
 
 def seed_or_fresh(seed):

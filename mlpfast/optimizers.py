@@ -61,6 +61,10 @@ class Optimizer(Closed):
         """The settings other than lr, checked, under the core's names."""
         raise NotImplementedError
 
+    def arguments(self):
+        """The arguments for a copy of this optimizer."""
+        return {name: getattr(self, name) for name in self.names}
+
     def settings(self):
         """The class and the present values of the attributes that may be set."""
         return self._values(self)
@@ -90,7 +94,7 @@ class Optimizer(Closed):
         return MOST
 
     def __repr__(self):
-        return f"{type(self).__name__}({', '.join(f'{name}={getattr(self, name)!r}' for name in self.names)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
 
 class SGD(Optimizer):
@@ -337,7 +341,7 @@ class NaturalGradient(FullBatch):
         return {"lr": rate(self.lr)}
 
 
-BY_NAME = {
+BY_NAME: dict[str, Any] = {
     **{kind.rule: kind for kind in Optimizer.__subclasses__() if kind is not FullBatch},
     "adamw": AdamW, "lbfgs": LBFGS, "natural_gradient": NaturalGradient,
 }

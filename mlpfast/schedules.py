@@ -15,8 +15,11 @@ including those of Trainer.step. The Trainer counts, so that another call of fit
     ReduceOnPlateau(lr)             times factor whenever a number of the logs has not improved for some epochs
 
 Any object with the method at(t) -> rate >= 0 and the attribute per ("epoch" or "step") is a schedule. An optional
-method observe(logs) is called with the numbers of each epoch. An optional method momentum_at(t) returns the momentum
-(for Adam and AdamW beta1): a number between 0 and 1, or for every t None, which keeps the optimizer's setting.
+method observe(logs) is called with the numbers of each epoch, after the callbacks; those of mlpfast observe as soon as
+the number that they monitor is there, before the callbacks if none of these adds it. An optional method momentum_at(t)
+returns the momentum (for Adam and AdamW beta1): a number between 0 and 1, or for every t None, which keeps the
+optimizer's setting. Files ask for your own schedules by their class's name; if they have a `state`, a dict of numbers
+that can be set, it is saved.
 """
 
 import math
@@ -109,9 +112,22 @@ class Schedule(Closed):
     def __init__(self, per):
         self.per = one_of("per", per, PER)
 
+    @property
+    def state(self):
+        """What it has seen of a training, {name: number}; may be set."""
+        return {}
+
+    @state.setter
+    def state(self, state):
+        if state:
+            raise ValueError(f"state of {type(self).__name__} must be empty, got {state!r}")
+
+    def arguments(self):
+        """The arguments for a copy of this schedule."""
+        return {name: value for name, value in vars(self).items() if not name.startswith("_")}
+
     def __repr__(self):
-        settings = (f"{name}={value!r}" for name, value in vars(self).items() if not name.startswith("_"))
-        return f"{type(self).__name__}({', '.join(settings)})"
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
 
 class Constant(Schedule):
@@ -243,6 +259,16 @@ class Warmup(Schedule):
         momentum_at = getattr(self.then, "momentum_at", None)
         return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
+    @property
+    def state(self):
+        return {"shown": self._shown, "then": state_of(self.then)}
+
+    @state.setter
+    def state(self, state):
+        shown = whole_number("shown", state["shown"], least=0)
+        set_state(self.then, state.get("then", {}))
+        self._shown = shown
+
     def observe(self, logs):
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
@@ -270,8 +296,22 @@ class ReduceOnPlateau(Schedule):
     def at(self, t):
         return self._rate
 
+    @property
+    def state(self):
+        return {"rate": self._rate, **self._monitor.state}
+
+    @state.setter
+    def state(self, state):
+        rate = real_number("rate", state["rate"], least=0)
+        self._monitor.state = state
+        self._rate = rate
+
     def check(self, names):
         self._monitor.check(names)
+
+    def monitored(self, logs):
+        """The name of the number that it monitors, given the names of the logs."""
+        return self._monitor.name_in(logs)
 
     def observe(self, logs):
         """Record the numbers of an epoch."""
@@ -279,9 +319,8 @@ class ReduceOnPlateau(Schedule):
         if self._monitor.ran_out():
             self._rate = max(self._rate * self.factor, self.lowest)
 
-    def __repr__(self):
-        monitor = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
-        return f"{super().__repr__()[:-1]}, {monitor})"
+    def arguments(self):
+        return {**super().arguments(), **self._monitor.settings()}
 
 
 def check(lr, names):
@@ -290,6 +329,26 @@ def check(lr, names):
         check(lr.then, names)
     elif isinstance(lr, ReduceOnPlateau):
         lr.check(names)
+
+
+def state_of(lr):
+    """The state of a schedule that has one, else {}."""
+    state = getattr(lr, "state", {}) if is_schedule(lr) else {}
+    return state if isinstance(state, dict) else {}
+
+
+def set_state(lr, state):
+    if state or state_of(lr):
+        lr.state = state
+
+
+def is_ready(lr, logs):
+    """Whether the numbers are there that lr observes. Of a schedule of the caller's that is not known."""
+    while isinstance(lr, Warmup):
+        lr = lr.then
+    if type(lr) is ReduceOnPlateau:
+        return lr.monitored(logs) in logs
+    return not hasattr(lr, "observe")
 
 
 def observe(lr, logs):

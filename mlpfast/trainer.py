@@ -3,6 +3,8 @@
 fit -> optimizer.loop.fit (_loop.py) -> loop.epoch (minibatches.py, full_batch.py) -> _core -> csrc/train.c
 """
 
+import os
+
 import numpy as np
 
 from . import _core, _scheduled, losses, optimizers, schedules
@@ -14,17 +16,22 @@ from ._fpmode import in_default_mode
 from ._logs import Logs
 from ._parameters import state_arrays
 from ._progress import Progress
-from ._run import Run
+from ._run import Fit, Run, shapes
 from ._scalars import flag, one_of, real_number, whole_number, within
 from ._split import training_and_validation
 from ._weights import checked_mean_weight
-from .callbacks import all_of, check_monitored, methods_of
+from .callbacks import Checkpoint, all_of, check_monitored, methods_of
 from .history import History
 from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
+# The settings that a file holds; not threads, which are those of a machine.
+SETTINGS = (
+    "loss", "optimizer", "batch_size", "shuffle", "seed", "l1", "l2", *LIMITS, "weighting", "chunk_rows",
+    "check_finite",
+)
 # The numbers in a state, with the least and the greatest value of each.
 COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "chunk_rows": (1, 2**63 - 1)}
 
@@ -112,6 +119,8 @@ class Trainer(Closed):
         self._checked: dict = {}  # the same for the core
         self._used = self._optimizer  # the optimizer that they are of
         self._schedule = None  # their schedule, or None
+        self._fit = Fit()  # the last call of fit, for files
+        self._seen: list = []  # of load_trainer: what callbacks have seen, for those of the next fit
         self._scheduled = _scheduled.Scheduled(self)
         self._largest_factor = 1.0  # of the learning rate, over the layers
 
@@ -232,6 +241,7 @@ class Trainer(Closed):
         callbacks=(),
         progress=False,
         accumulate=1,
+        resume=None,
     ):
         """Train for that many epochs -> History, one entry per epoch.
 
@@ -263,6 +273,10 @@ class Trainer(Closed):
         accumulate: a step takes the rows of so many minibatches, which go through the network one after the other, in
             the memory of one; their gradients are averaged by rows. It has the bits of batch_size * accumulate with
             chunk_rows at most batch_size. Custom functions get all rows of a step together. Not with batch_size=None.
+        resume: a file of callbacks.Checkpoint or Trainer.save. If it exists, training goes on from there, with the
+            same bits as if it had not stopped: epochs are those of the whole fit, of which a finished one trains none,
+            and the History is that of all of them. If it does not exist, training begins. A file of other layers,
+            settings, seeds, callbacks or shapes of the data is a ValueError that says what differs.
 
         Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
@@ -281,17 +295,42 @@ class Trainer(Closed):
         callbacks = [methods_of(callback) for callback in given]
         rows = TrainingRows(self, data, accumulate)
         bar = Progress(flag("progress", progress), epochs, rows.n, rows.batch_rows)
-        run = Run(self, callbacks, numbers, bar, History())
+        run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(data, validation, accumulate)))
         with self._hold, bar:
             self._settings()  # a bad setting is refused before anything starts
             names = check_monitored(given, numbers.names())
             for schedule in self._all_schedules():
                 schedules.check(schedule, names)
-            history = self.history = run.history
-            self.optimizer.loop.fit(self, rows, epochs, run)
+            self._begin_or_resume(run, resume)
+            if run.left:
+                self.optimizer.loop.fit(self, rows, run.left, run)
             run.finish()
             self._check_parameters()  # after callbacks, which may have restored earlier ones
-        return history
+        return run.history
+
+    def _begin_or_resume(self, run, path):
+        from . import _checkpoints  # here, since it imports this module
+
+        if path is not None and os.path.exists(path):
+            _checkpoints.resume(self, run, path)
+            return
+        self._fit, self.history = run.fit, run.history
+        if path is not None or any(isinstance(callback, Checkpoint) for callback in run.fit.callbacks):
+            run.fit.begun = _checkpoints.settings_texts(self)
+        _checkpoints.pass_on(self, run.fit.callbacks)
+
+    def save(self, path, *, sync=True):
+        """Write the network, and all that training goes on from, to a file, without any code: settings, optimizer and
+        schedule with their states, epoch and steps, the History, and what callbacks of mlpfast have seen.
+
+        mlpfast.load_trainer reads it, fit(..., resume=path) goes on from it, and load_network reads its network. A
+        callback that saves belongs behind the others: what those after it will have seen of the epoch is not in the
+        file (callbacks.Checkpoint is always called last). Functions of yours are stored by name only. path, sync and
+        errors as in Network.save; RuntimeError while another thread trains the network.
+        """
+        from . import _checkpoints
+
+        _checkpoints.save_trainer(self, path, sync)
 
     def _checked_accumulate(self, accumulate):
         accumulate = whole_number("accumulate", accumulate, least=1)
@@ -481,7 +520,10 @@ class Trainer(Closed):
             )
 
     def __reduce__(self):
-        raise TypeError("a Trainer cannot be pickled or copied: pickle its network, and make a new Trainer for it")
+        raise TypeError(
+            "a Trainer cannot be pickled or copied: save it with Trainer.save, or pickle its network and make a new "
+            "Trainer for it"
+        )
 
 
 def _count(value, name):

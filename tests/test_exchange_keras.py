@@ -121,6 +121,8 @@ def test_inputs_dropout_and_penalties():
     model = sequential(normalization, dense, layers.Dropout(0.25), frozen, layers.Dense(3))
     net = from_keras(model)
     assert_same_outputs(net, model, tolerance=3e-6)
+    mean, variance = (np.array(each).reshape(-1) for each in (normalization.mean, normalization.variance))
+    np.testing.assert_allclose(net.input_transform, [mean, np.sqrt(variance)], rtol=1e-6)
     assert [layer.dropout for layer in net.layers] == [0.25, 0, 0]
     assert [layer.trainable for layer in net.layers] == [True, False, True]
     assert [layer.l1 for layer in net.layers] == pytest.approx([0.1, 0, 0])
@@ -132,7 +134,11 @@ def test_inputs_dropout_and_penalties():
     assert (net.input_noise, net.input_dropout) == (0.5, 0.125)
     assert_same_outputs(net, model, X.reshape(30, 2, 3))
     model = sequential(layers.Rescaling(0.5, offset=-1.0), layers.Dense(3))
-    assert_same_outputs(from_keras(model), model)
+    net = from_keras(model)
+    assert_same_outputs(net, model)
+    np.testing.assert_array_equal(net.input_transform, [[2.0] * 6, [2.0] * 6])
+    model = sequential(layers.Rescaling([-0.5, 2, -1, 1, 1, -3], offset=0.25), layers.Dense(3))
+    assert_same_outputs(from_keras(model), model)  # the signs are in the weights
 
 
 def test_functional_and_nested_models():

@@ -90,7 +90,11 @@ def test_predictions_of_estimators(kind, activation, dtype):
 def test_scalers_are_part_of_the_network(scalers):
     y = rng.integers(3, size=60)
     pipeline = fitted(make_pipeline(*scalers, MLPClassifier((6,), max_iter=5, random_state=0)), X, y)
-    assert_close(from_sklearn(pipeline).predict(X), pipeline.predict_proba(X), 1e-12)
+    net = from_sklearn(pipeline)
+    assert_close(net.predict(X), pipeline.predict_proba(X), 1e-12)
+    assert net.layers[0].W.tobytes() == np.ascontiguousarray(pipeline[-1].coefs_[0]).tobytes()
+    assert_close((X - net.input_transform[0]) / net.input_transform[1], pipeline[:-1].transform(X), 1e-12)
+    assert_close(to_sklearn(net).predict_proba(X), pipeline.predict_proba(X), 1e-12)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
@@ -134,14 +138,12 @@ def test_a_network_of_one_layer_and_pixels():
     assert_close(to_sklearn(net).predict_proba(pixels), net.predict(pixels), 1e-13)
 
 
-def test_a_transform_of_the_inputs(monkeypatch):
-    from mlpfast.exchange import _parts
-    from mlpfast.exchange import sklearn as ours
-
-    net = Network([5, 4, 3], activation="tanh", output="softmax", dtype="float64", seed=0)
-    mean, scale = np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5)
-    monkeypatch.setattr(ours, "transform_of", lambda net: _parts.Transform(mean, scale))
-    assert_close(to_sklearn(net).predict_proba(X), net.predict((X - mean) * scale), 1e-13)
+@pytest.mark.parametrize("input_scale", [1.0, 1 / 255])
+def test_a_transform_of_the_inputs(input_scale):
+    settings = {"input_scale": input_scale, "input_transform": (np.linspace(-1, 1, 5), np.linspace(0.5, 2, 5))}
+    net = Network([5, 4, 3], activation="tanh", output="softmax", dtype="float64", seed=0, **settings)
+    given = X if input_scale == 1 else np.random.default_rng(0).integers(256, size=(20, 5)).astype(np.uint8)
+    assert_close(to_sklearn(net).predict_proba(given), net.predict(given), 1e-13)
 
 
 def test_what_cannot_be_carried_over_is_named():

@@ -171,17 +171,24 @@ def test_pixels_and_saving():
     assert_same(net, again)
 
 
-def test_a_transform_of_the_inputs(monkeypatch):
-    from mlpfast.exchange import _parts
-    from mlpfast.exchange import torch as ours
-
-    net, X = network("tanh")
-    mean, scale = np.linspace(-1, 1, 6), np.linspace(0.5, 2, 6)
-    monkeypatch.setattr(ours, "transform_of", lambda net: _parts.Transform(mean, scale))
+@pytest.mark.parametrize("dtype, tolerance", [("float32", 1e-6), ("float64", 1e-12)])
+def test_a_transform_of_the_inputs(dtype, tolerance):
+    """Also where mean is so large that float32 would not do."""
+    mean, scale = np.array([1e5, -1, 0, 1, 100, 7]) / 3, np.linspace(0.3, 2, 6)
+    net = Network([6, 5, 3], activation="tanh", dtype=dtype, seed=0, input_transform=(mean, scale))
+    rng = np.random.default_rng(0)
     module = to_torch(net)
-    wanted = net.predict((X - mean) * scale)
-    assert_close(outputs(module, X), wanted, 1e-12)
-    assert_close(from_torch(module).predict(X), wanted, 1e-12)
+    X = (mean + scale * rng.normal(size=(20, 6))).astype(dtype)
+    assert_close(outputs(module, X), net.predict(X), tolerance)
+    again = from_torch(module)
+    assert_same(again, net)
+    np.testing.assert_array_equal(again.input_transform, net.input_transform)
+    assert again.predict(X).tobytes() == net.predict(X).tobytes()
+    net = Network([6, 5, 3], dtype=dtype, seed=0, input_scale=1 / 255, input_transform=(mean / 1e5, scale))
+    pixels = rng.integers(256, size=(20, 6)).astype(np.uint8)
+    module = to_torch(net)
+    assert_close(outputs(module, pixels), net.predict(pixels), tolerance)
+    assert outputs(module.float(), pixels).dtype == np.float32
 
 
 def test_what_is_left_out_is_named():

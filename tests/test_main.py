@@ -101,6 +101,10 @@ def test_help(run):
         (["--path", "here"], "--data"),
         (["--data", "mnist", "--path", "nowhere"], "nowhere"),
         (["information"], "info"),
+        (["show"], "FILE"),
+        (["show", "nowhere"], "nowhere"),
+        (["show", __file__], "its header must have at most"),
+        (["info", "a-file"], "FILE"),
         (["--colour"], "--colour"),
     ],
 )
@@ -118,6 +122,18 @@ def test_a_loss_that_is_not_finite_is_one_line_and_exit_code_1(run):
     assert done.returncode == 1
     assert done.stderr.startswith("python -m mlpfast: epoch ")
     assert done.stderr.count("\n") == 1
+
+
+def test_show_says_what_a_file_holds(run, tmp_path):
+    sine = mlpfast.activations.Custom(abs, abs, name="sine")
+    net = mlpfast.Network([3, 17, 2], activation=sine, input_transform=([0, 1, 2], [1, 1, 1]))
+    net.save(tmp_path / "net")
+    mlpfast.Trainer(net, "huber", batch_size=5).save(tmp_path / "trainer")
+    shown = run("show", "net").stdout
+    assert net.summary() in shown and "layers.0.W             float32  (3, 17)" in shown
+    assert "standardized" in shown and "a network, format version 1," in shown and "of your own: sine" in shown
+    shown = run("show", "trainer").stdout
+    assert all(part in shown for part in ("loss huber", "batch_size 5", "epoch 0", "a Trainer and its network"))
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")

@@ -1,4 +1,5 @@
-// Gathers the rows of a minibatch from X by index and converts them to real. Template parameters: a simd/*.h.
+// Gathers the rows of a minibatch from X by index, converts them to real, and transforms them. Template parameters: a
+// simd/*.h.
 //
 // x * 0 is 0 for finite x and NaN otherwise, so its running sum is 0 only if all values were finite.
 
@@ -48,4 +49,30 @@ static SIMD_TARGET int gather(void *out, const void *X, mlp_dtype type, double s
     if (type == MLP_FLOAT32) return gather_rows(out, 1, X, MLP_FLOAT32, 1, index, rows, n);
     if (type == MLP_FLOAT64) return gather_rows(out, 1, X, MLP_FLOAT64, 1, index, rows, n);
     return gather_rows(out, 1, X, MLP_UINT8, (real)scale, index, rows, n);
+}
+
+// The arithmetic is in double for every type: mean and the numbers may be large where their difference is small. Plain
+// C, which compilers vectorize; each operation is exact to the last bit on any machine.
+SIMD int transform_rows(real *out, const void *X, const mlp_dtype type, double x_scale, const double *mean,
+                        const double *scale, const int64_t *index, int64_t rows, int64_t n) {
+    int finite = 1;
+    for (int64_t i = 0; i < rows; i++) {
+        const int64_t at = (index ? index[i] : i) * n;
+        real *to = out + i * n;
+        for (int64_t j = 0; j < n; j++) {
+            double x = type == MLP_FLOAT32   ? (double)((const float *)X)[at + j]
+                       : type == MLP_FLOAT64 ? ((const double *)X)[at + j]
+                                             : (double)((const uint8_t *)X)[at + j] * x_scale;
+            to[j] = (real)((x - mean[j]) / scale[j]);
+        }
+        finite &= gather_rows(NULL, 0, to, REAL_TYPE, 1, NULL, 1, n);
+    }
+    return finite;
+}
+
+static SIMD_TARGET int transform(void *out, const void *X, mlp_dtype type, double x_scale, const double *mean,
+                                 const double *scale, const int64_t *index, int64_t rows, int64_t n) {
+    if (type == MLP_FLOAT32) return transform_rows(out, X, MLP_FLOAT32, 1, mean, scale, index, rows, n);
+    if (type == MLP_FLOAT64) return transform_rows(out, X, MLP_FLOAT64, 1, mean, scale, index, rows, n);
+    return transform_rows(out, X, MLP_UINT8, x_scale, mean, scale, index, rows, n);
 }

@@ -58,6 +58,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .nr = NR,
     .scratch_bytes = scratch_bytes,
     .gather = gather,
+    .transform = transform,
     .dense_forward = dense_forward,
     .delta_below = delta_below,
     .update_weights = update_weights,

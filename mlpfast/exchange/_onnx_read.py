@@ -350,4 +350,4 @@ class _Reader:
         if np.all(factor == 1) and not shift.any():
             return {}, None
         mean = np.broadcast_to(-shift / factor, (n_in,))
-        return {}, Transform(mean, np.broadcast_to(factor, (n_in,)))
+        return {}, Transform(mean, np.broadcast_to(1 / factor, (n_in,)))

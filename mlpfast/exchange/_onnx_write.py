@@ -74,20 +74,27 @@ class Writer:
         return name
 
 
+def _inputs(ops, input_scale, floats, transform):
+    """What the first layer takes. A transform is in float64, since mean and x may be large where x - mean is small."""
+    between = floats if transform is None else ops.onnx.TensorProto.DOUBLE
+    value = "X"
+    if input_scale != 1 or between != floats:
+        value = ops("Cast", value, to=between)
+    if input_scale != 1:
+        in_dtype = ops.dtype if transform is None else np.float64
+        value = ops("Mul", value, ops.array("input_scale", np.asarray(input_scale, in_dtype)))
+    if transform is None:
+        return value
+    value = ops("Div", ops("Sub", value, ops.array("mean", transform.mean)), ops.array("scale", transform.scale))
+    return value if between == floats else ops("Cast", value, to=floats)
+
+
 def model_of(onnx, net, transform):
     """A ModelProto."""
     ops = Writer(onnx, net.dtype)
     floats = onnx.helper.np_dtype_to_tensor_dtype(net.dtype)
     takes_uint8 = net.input_scale != 1
-    value = "X"
-    if takes_uint8:
-        value = ops("Mul", ops("Cast", value, to=floats), net.input_scale)
-    if transform is not None:
-        value = ops(
-            "Mul",
-            ops("Sub", value, ops.array("mean", transform.mean.astype(net.dtype))),
-            ops.array("scale", transform.scale.astype(net.dtype)),
-        )
+    value = _inputs(ops, net.input_scale, floats, transform)
     for number, layer in enumerate(net.layers, 1):
         ops.prefix = f"layer_{number}"
         W = ops.array(f"W_{number}", layer.W)

@@ -32,25 +32,28 @@ class Part(NamedTuple):
 
 
 class Transform(NamedTuple):
-    """Of the inputs: (x - mean) scale, with arrays (n_in,)."""
+    """Of the inputs: (x - mean) / scale, with float64 arrays (n_in,)."""
 
     mean: np.ndarray
     scale: np.ndarray
 
 
 def transform_of(net):
-    """The input transform of a network as a Transform in float64, or None. It is applied to what input_scale leaves."""
-    given = getattr(net, "input_transform", None)
-    if given is None:
-        return None
-    return Transform(*(np.broadcast_to(np.asarray(each, np.float64), (net.n_in,)) for each in given))
+    """The input transform of a network, or None. It is applied to what input_scale leaves."""
+    return None if net.input_transform is None else Transform(*net.input_transform)
 
 
 def without_transform(W, b, transform):
-    """(W, b) of a first layer that takes x itself: (x - mean) scale W + b = x (scale W) + (b - (mean scale) W)."""
-    W = np.asarray(W, np.float64)
-    shift = -(transform.mean * transform.scale) @ W
-    return transform.scale[:, None] * W, shift if b is None else b + shift
+    """(W, b) of a first layer that takes x itself: with V = W / scale, (x - mean) V + b = x V + (b - mean V)."""
+    V = np.asarray(W, np.float64) / transform.scale[:, None]
+    shift = -transform.mean @ V
+    return V, shift if b is None else b + shift
+
+
+def _with_positive_scale(part, transform):
+    """(part, transform): the sign of a negative scale goes to the weights of the first layer."""
+    sign = np.where(transform.scale < 0, -1, 1).astype(part.W.dtype)
+    return part._replace(W=part.W * sign[:, None]), transform._replace(scale=np.abs(transform.scale))
 
 
 def checked(net):
@@ -67,16 +70,15 @@ def checked(net):
 def network_of(parts, dtype, transform=None, **settings):
     """A Network of these Parts. settings: of Network."""
     if transform is not None:
-        first = parts[0]
-        W, b = without_transform(first.W, first.b, transform)
-        parts = [first._replace(W=W, b=b), *parts[1:]]
+        first, transform = _with_positive_scale(parts[0], transform)
+        parts = [first, *parts[1:]]
     layers = []
     for part in parts:
         unit = PReLU(shared=part.slopes.size == 1) if part.slopes is not None else part.activation
         bias = part.b is not None
         n_in, n_out = part.W.shape
         layers.append(Layer(n_in, n_out, unit, init="zeros", bias_init="zeros", bias=bias, **part.settings))
-    net = Network(layers, dtype=dtype, seed=0, **settings)
+    net = Network(layers, dtype=dtype, seed=0, input_transform=transform, **settings)
     for layer, part in zip(net.layers, parts, strict=True):
         layer.W = part.W
         if part.b is not None:

@@ -30,15 +30,17 @@ class PerOutput(torch.nn.Module):
 
 
 class Inputs(torch.nn.Module):
-    """What a Network does to its inputs: uint8 times input_scale, then (x - mean) scale."""
+    """What a Network does to its inputs: uint8 times input_scale, then (x - mean) / scale, in float64."""
 
     def __init__(self, dtype, input_scale=1.0, mean=None, scale=None):
         super().__init__()
         self.input_scale = input_scale
-        self.register_buffer("mean", None if mean is None else torch.tensor(mean, dtype=dtype))
-        self.register_buffer("scale", torch.tensor(1.0 if scale is None else scale, dtype=dtype))
+        self.register_buffer("one", torch.ones((), dtype=dtype), persistent=False)  # has the dtype of the result
+        self.register_buffer("mean", None if mean is None else torch.tensor(mean, dtype=torch.float64))
+        self.register_buffer("scale", None if mean is None else torch.tensor(scale, dtype=torch.float64))
 
     def forward(self, x):
+        between = self.one if self.mean is None else self.mean
         if x.dtype == torch.uint8:
-            x = x.to(self.scale.dtype) * self.input_scale
-        return x if self.mean is None else (x - self.mean) * self.scale
+            x = x.to(between.dtype) * self.input_scale
+        return x if self.mean is None else ((x - self.mean) / self.scale).to(self.one.dtype)

@@ -211,13 +211,13 @@ class _Reader:
             scale, offset = (np.asarray(each, np.float64) for each in (layer.scale, layer.offset))
             if not np.all(scale):
                 raise _refused(layer, "with a scale of 0")
-            self.transform = Transform(-offset / scale, scale)
+            self.transform = Transform(-offset / scale, 1 / scale)
         else:
             if layer.invert:
                 raise _refused(layer, "with invert")
             mean = np.asarray(self.keras.ops.convert_to_numpy(layer.mean), np.float64).reshape(-1)
             variance = np.asarray(self.keras.ops.convert_to_numpy(layer.variance), np.float64).reshape(-1)
-            self.transform = Transform(mean, 1 / np.maximum(np.sqrt(variance), self.keras.config.epsilon()))
+            self.transform = Transform(mean, np.maximum(np.sqrt(variance), self.keras.config.epsilon()))
 
     def _array(self, variable):
         array = np.array(self.keras.ops.convert_to_numpy(variable))

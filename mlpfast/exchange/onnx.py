@@ -13,7 +13,7 @@ def to_onnx(net, path):
     """Write a network to path as an ONNX model, which ONNX Runtime and others run.
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
-    its output yhat is `predict`. input_scale and the transform of the inputs are part of it; dropout, noise and
+    its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
     penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
     from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
     float32 alone. A PerOutput is Slice, its activations and Concat, which from_onnx does not read. A model is at most
@@ -41,7 +41,7 @@ def from_onnx(path, *, output=None):
 
     The model is a chain of layers: Gemm, or MatMul and Add, with constant weights; activations, as one operator or
     composed of elementary ones; Softmax over the classes; Dropout; Flatten or Reshape of the inputs. uint8 inputs times
-    a constant become input_scale. Other scaling of the inputs is multiplied into the first layer.
+    a constant become input_scale, and other scaling of the inputs input_transform.
 
     output: the name of the value to predict, for a model of several outputs. Without it the only one of floats is
     taken, and a UserWarning names the others.

@@ -14,8 +14,8 @@ def from_sklearn(estimator):
     """A Network with copies of the parameters of a fitted MLPClassifier or MLPRegressor.
 
     Its predict is the estimator's predict_proba, with one column for two classes or for one output; class k is the
-    estimator's classes_[k]. A Pipeline of StandardScaler or MinMaxScaler and one of these is taken too: the scaling is
-    multiplied into the first layer. The dtype is that of coefs_. ValueError for other estimators, and for one that is
+    estimator's classes_[k]. A Pipeline of StandardScaler or MinMaxScaler and one of these is taken too: the scaling
+    becomes input_transform. The dtype is that of coefs_. ValueError for other estimators, and for one that is
     not fitted.
     """
     neural = library("sklearn.neural_network", "sklearn")
@@ -51,11 +51,9 @@ def _scaling(preprocessing, step):
         return None
     if type(step) is preprocessing.StandardScaler:
         n = step.n_features_in_
-        return Transform(
-            step.mean_ if step.with_mean else np.zeros(n), 1 / step.scale_ if step.with_std else np.ones(n)
-        )
+        return Transform(step.mean_ if step.with_mean else np.zeros(n), step.scale_ if step.with_std else np.ones(n))
     if type(step) is preprocessing.MinMaxScaler and not step.clip:
-        return Transform(-step.min_ / step.scale_, step.scale_)
+        return Transform(-step.min_ / step.scale_, 1 / step.scale_)
     raise ValueError(
         f"a {type(step).__name__} cannot be carried over: supported are StandardScaler and MinMaxScaler without clip"
     )
@@ -65,7 +63,7 @@ def _after(first, second):
     """Both transforms as one."""
     if first is None or second is None:
         return first or second
-    return Transform(first.mean + second.mean / first.scale, first.scale * second.scale)
+    return Transform(first.mean + second.mean * first.scale, first.scale * second.scale)
 
 
 @in_default_mode
@@ -125,7 +123,7 @@ def _with_inputs(estimator, net):
     """input_scale and the transform, multiplied into the first layer."""
     transform = transform_of(net)
     if net.input_scale != 1:
-        pixels = Transform(np.zeros(net.n_in), np.full(net.n_in, net.input_scale))
+        pixels = Transform(np.zeros(net.n_in), np.divide(1.0, np.full(net.n_in, net.input_scale)))
         transform = _after(pixels, transform)
     if transform is not None:
         W, b = without_transform(estimator.coefs_[0], estimator.intercepts_[0], transform)

@@ -29,7 +29,7 @@ def to_torch(net):
 
     It is of the network's dtype and in training mode, as modules of PyTorch begin: call eval() before predictions.
     A mask is one of torch.nn.utils.prune, so that masked weights stay 0 in training; layers that are not trained do
-    not require gradients. input_scale (for uint8 inputs) and a transform of the inputs are a first module, and
+    not require gradients. input_scale (for uint8 inputs) and input_transform, in float64, are a first module, and
     input_dropout is a Dropout; a dropout that is a schedule has its present value. A PerOutput is a module of its own.
     UserWarning for l1, l2 and factors of layers and input_noise, which PyTorch has elsewhere. ValueError for a Custom
     activation.

@@ -581,6 +581,25 @@ static void check_not_finite(const gathering *t, void *out, void *X, const int64
     }
 }
 
+// The definition of `transform`, in double, and the same bits from every table.
+static void check_transform(const gathering *t, void *out, const void *X, const int64_t *index, size_t bytes) {
+    double mean[MOST_COLS], deviation[MOST_COLS];
+    for (int64_t j = 0; j < t->n; j++) mean[j] = 20 * random_unit() - 10, deviation[j] = 0.01 + 3 * random_unit();
+    CHECK(t->k->transform(out, X, t->type, t->scale, mean, deviation, index, t->rows, t->n) == 1);
+    for (int64_t i = 0; i < t->rows; i++) {
+        for (int64_t j = 0; j < t->n; j++) {
+            double x = get_as(X, t->type, (index ? index[i] : i) * t->n + j);
+            if (t->type == MLP_UINT8) x *= t->scale;
+            CHECK(same(get(t->k, out, i * t->n + j), rounded(t->k, (x - mean[j]) / deviation[j])));
+        }
+    }
+    if (t->rows > 0 && t->n > 0) {
+        mean[t->n - 1] = INFINITY;
+        CHECK(t->k->transform(out, X, t->type, t->scale, mean, deviation, index, t->rows, t->n) == 0);
+    }
+    CHECK(guarded_intact(&buffers[OUT], bytes, t->side));
+}
+
 static void check_gather(const gathering *t) {
     doing("%s %s gather: type %d, %d rows of %d, %s, %s", t->k->isa, dtype_name(t->k), (int)t->type, (int)t->rows,
           (int)t->n, t->indexed ? "index" : "no index", t->side == AT_END ? "page behind" : "page in front");
@@ -590,6 +609,7 @@ static void check_gather(const gathering *t) {
     void *out = guarded_place(&buffers[OUT], bytes, t->side);
     CHECK(t->k->gather(out, X, t->type, t->scale, index, t->rows, t->n) == 1);
     CHECK(gathered(t, out, X));
+    check_transform(t, out, X, index, bytes);
     if (t->type != MLP_UINT8) check_not_finite(t, out, X, index);
     CHECK(guarded_intact(&buffers[OUT], bytes, t->side));
 }

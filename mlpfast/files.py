@@ -1,0 +1,271 @@
+"""Files of networks: the format of safetensors (_safetensors.py), with settings as texts in its metadata (_texts.py).
+
+Tensors are named as in Network.state_dict. The metadata of a network:
+
+    format, version          "mlpfast", and the version of what follows
+    holds                    "network"
+    network.<setting>        dtype, seed, input_scale, input_dropout, input_noise
+    layers.<l>.activation    with alpha and other parameters under layers.<l>.alpha, ...; for a Custom "custom", and
+                             layers.<l>.name
+    layers.<l>.<setting>     those that are not as usual: dropout, l1, ... (USUAL in layer.py)
+
+A layer's shape is that of its W, and it has a bias, slopes or a mask if the file has such a tensor.
+"""
+
+import numpy as np
+
+from . import _scheduled, activations
+from ._safetensors import File, pieces, write
+from ._texts import Tree, by_name, described, from_caller, made, put, value_of
+from .layer import USUAL, Layer
+from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
+
+VERSION = 1
+KINDS = {**activations.WITH_PARAMETERS, "per_output": activations.PerOutput}
+OF_TRAINERS = ("trainer", "state", "schedules", "fit", "history", "callbacks", "order")  # beginnings of names
+
+
+def summary(path):
+    """What a file holds, as text. Functions of Python that it names need not be there."""
+    with opened(path) as (file, texts):
+        stand_ins = _StandIns()
+        net = network_of(file, texts, stand_ins)
+        n = sum(np.prod(shape, dtype=np.int64) * dtype.itemsize for dtype, shape, *_ in file.tensors.values())
+        lines = [net.summary(), *_tensors(file)]
+        if net.input_transform is not None:
+            lines.append("inputs are standardized by (x - mean) / scale")
+        if texts.text == "trainer":
+            lines += _of_training(texts)
+        kind = "a network" if texts.text == "network" else "a Trainer and its network"
+        asked = f", with Python functions of your own: {', '.join(sorted(stand_ins.asked))}" if stand_ins.asked else ""
+        return "\n".join([*lines, f"{kind}, format version {VERSION}, {n:,} bytes of numbers{asked}"])
+
+
+def _tensors(file):
+    """A line for each tensor of the network."""
+    names = [name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS]
+    width = max(map(len, names))
+    return [f"{name:<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in sorted(names)]
+
+
+class _StandIns(dict):
+    """Objects of the caller's, of any name."""
+
+    def __init__(self):
+        self.asked = set()
+
+    def __contains__(self, name):
+        return True
+
+    def __getitem__(self, name):
+        self.asked.add(name)
+        return _StandIn(name)
+
+
+class _StandIn(activations.Custom):
+    """An activation that cannot be called, and a schedule as well."""
+
+    per = "epoch"
+
+    def __init__(self, name):
+        super().__init__(_no_function, _no_function, name=name)
+
+    def at(self, t):
+        return 0.0
+
+    def __repr__(self):
+        return self.name
+
+
+def _no_function(*_):
+    raise RuntimeError("a file names functions only")
+
+
+def _of_training(texts):
+    """The settings and counts of a Trainer, a line each."""
+    training, state, fit = texts.take("trainer"), texts.take("state"), texts.take("fit")
+
+    def line(tree):
+        own = [f"{name} {value_of(tree.below[name].text)}" for name in tree.below if tree.below[name].text is not None]
+        return ", ".join(own)
+
+    done = f"{fit.take('epochs').text} of its last fit" if "epochs" in fit.below else ""
+    counts = f"epoch {state.take('epoch').text} ({done}), step {state.take('steps').text}"
+    return [f"trained with {line(training)}", counts]
+
+
+# ---- Networks ----
+
+
+def save_network(net, path, sync):
+    texts = {**head("network"), **network_texts(net)}
+    write(path, pieces(net._tensors(), texts), sync)
+
+
+def head(holds):
+    return {"format": "mlpfast", "version": str(VERSION), "holds": holds}
+
+
+def network_texts(net):
+    texts: dict[str, str] = {}
+    by_name(named_by(net))
+    for name, value in net._settings().items():
+        put(texts, f"network.{name}", value)
+    for l, layer in enumerate(net.layers):
+        texts[f"layers.{l}.activation"], parameters = described(layer._unit)
+        for name, value in {**parameters, **layer._unusual()}.items():
+            if name != "bias":
+                put(texts, f"layers.{l}.{name}", value)
+    return texts
+
+
+def named_by(net):
+    """The activations and schedules of a network, which may be objects of the caller's."""
+    return [layer._unit for layer in net.layers] + list(_scheduled.of_network(net).values())
+
+
+def load_network(path, custom=None):
+    """The network of a file that Network.save or Trainer.save has written.
+
+    custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
+    name). No code in a file is ever run. ValueError
+    says what is wrong with a file that is damaged, or of another kind; NaN and infinity are loaded, with a
+    RuntimeWarning.
+    """
+    custom = checked_custom(custom)
+    with opened(path) as (file, texts):
+        net = network_of(file, texts, custom)
+        if texts.text == "trainer":
+            leave_out(file, texts)
+        texts.nothing_left()
+        read_parameters(file, net, {})
+    warn_if_not_finite(file.name, net)
+    return net
+
+
+def leave_out(file, texts):
+    """Let a file of a Trainer be that of its network alone."""
+    for section in OF_TRAINERS:
+        texts.take(section)
+        for name in [name for name in file.tensors if name.startswith(f"{section}.")]:
+            del file.tensors[name]
+
+
+class opened:
+    """`with opened(path) as (file, texts)`: a checked File of ours, and its metadata as a Tree whose text is what it
+    holds, which must be `holds` unless that is None. ValueErrors of what is inside name the file."""
+
+    def __init__(self, path, holds=None):
+        self.file, self.holds = File(path), holds
+
+    def __enter__(self):
+        try:
+            return self.file, self.texts()
+        except BaseException as error:
+            self.__exit__(type(error), error, None)
+            raise
+
+    def texts(self):
+        metadata = dict(self.file.metadata)
+        if metadata.pop("format", None) != "mlpfast":
+            raise ValueError(
+                "is no file of mlpfast: its metadata have no format 'mlpfast'. Tensors of other programs go to "
+                "Network.load_state_dict"
+            )
+        version = metadata.pop("version", None)
+        if version != str(VERSION):
+            raise ValueError(f"has version {version!r:.40} of the format, this mlpfast reads {VERSION}")
+        holds = metadata.pop("holds", None)
+        if holds not in ("network", "trainer"):
+            raise ValueError(f"must hold a network or a trainer, holds {holds!r:.40}")
+        if self.holds not in (None, holds):
+            raise ValueError(f"holds a {holds}: load_{holds} reads it")
+        tree = Tree.of(metadata)
+        tree.text = holds
+        return tree
+
+    def __exit__(self, kind, error, _traceback):
+        self.file.__exit__()
+        if isinstance(error, ValueError) and not str(error).startswith(self.file.name):
+            raise self.file.wrong(error) from None
+
+
+def network_of(file, texts, custom):
+    """The network that the texts describe, with zeros as parameters. Sizes are those of tensors, which the file's
+    length bears out."""
+    settings = texts.take("network").take_all(custom)
+    below = texts.take("layers")
+    layers = [_layer(file, l, below.take(str(l)), custom) for l in range(len(below.below))]
+    below.nothing_left()
+    if not layers:
+        raise ValueError("has no layers")
+    for what, names in (("missing", SETTINGS.keys() - settings), ("unknown", settings.keys() - SETTINGS)):
+        if names:
+            raise ValueError(f"the setting 'network.{min(names)}' is {what}")
+    if any(name in file.tensors for name in TRANSFORM):
+        shape = (layers[0].n_in,)
+        settings["input_transform"] = [read(file, name, np.float64, shape) for name in TRANSFORM]
+    return made("network", lambda **given: Network._bare(layers, **given), settings)
+
+
+def _layer(file, l, texts, custom):
+    where = f"layers.{l}"
+    settings = texts.take_all(custom)
+    name = settings.pop("activation", None)
+    if name == "custom":
+        unit = from_caller(f"{where}.activation", settings.pop("name", None), custom)
+    elif name in KINDS:
+        kind = KINDS[name]
+        missing = [own for own in kind.parameters if own not in settings]
+        if missing:
+            raise ValueError(f"the setting '{where}.{missing[0]}' is missing")
+        unit = made(where, kind, {own: settings.pop(own) for own in kind.parameters})
+    elif name in activations.NAMES:
+        unit = name
+    else:
+        raise ValueError(f"unknown activation {name!r:.80} of {where}")
+    shape: tuple[int, ...] = file.tensors[f"{where}.W"][1] if f"{where}.W" in file.tensors else ()
+    if len(shape) != 2:
+        raise ValueError(f"must have a matrix {where}.W, has {'shape ' + str(list(shape)) if shape else 'none'}")
+    unknown = settings.keys() - USUAL.keys() | settings.keys() & {"bias"}
+    if unknown:
+        raise ValueError(f"unknown setting '{where}.{min(unknown)}': this file may be of a later version of mlpfast")
+    if f"{where}.mask" in file.tensors:
+        settings["mask"] = read(file, f"{where}.mask", "bool", shape)
+    n_in, n_out = shape
+    settings["bias"] = f"{where}.b" in file.tensors
+    return made(where, lambda **given: Layer(n_in, n_out, unit, **given), settings)
+
+
+def read(file, name, dtype, shape):
+    check_tensor(file, name, dtype, shape)
+    return file.read(name)
+
+
+def check_tensor(file, name, dtype, shape):
+    if name not in file.tensors:
+        raise ValueError(f"the tensor {name!r} is missing")
+    there, size, *_ = file.tensors[name]
+    if there != np.dtype(dtype) or size != shape:
+        raise ValueError(f"tensor {name!r} must have dtype {dtype} and shape {shape}, has {there.name} and {size}")
+
+
+def read_parameters(file, net, others):
+    """Read all tensors into the parameters of net, and those of others, {name: array}."""
+    into = {**net._named_parameters(), **others}
+    for name, array in into.items():
+        check_tensor(file, name, array.dtype, array.shape)
+    unknown = file.tensors.keys() - into.keys()
+    if unknown and (unknown := unknown - net._tensors().keys()):
+        raise ValueError(f"unknown tensor {min(unknown)!r:.80}")
+    for name, array in into.items():
+        file.read_into(name, array)
+    for l, layer in enumerate(net.layers):
+        if layer.mask is not None and (layer.W[~layer.mask] != 0).any():
+            raise ValueError(f"layers.{l}.W must be 0 where layers.{l}.mask is")
+
+
+def checked_custom(custom):
+    if custom is not None and not isinstance(custom, dict):
+        raise TypeError(f"custom must be a dict {{name: object}}, got {custom!r}")
+    return custom or {}
