@@ -18,12 +18,27 @@
 #include "processors.h"
 #include "system.h"
 
-static atomic_int callers;           // calls that may have helpers, of all threads
-static _Thread_local int own_calls;  // of this thread
+static atomic_int callers;             // calls that may have helpers, of all threads
+static _Thread_local mlp_call *newest;  // of this thread; a function of the program's may make another one within a call
 
-static void in_child(void) { atomic_store(&callers, own_calls); }
+// The child has only the thread that forked, whose calls go on. Slots of other threads' calls are free.
+static void in_child(void) {
+    mlp_count_fork();
+    mlp_helpers_after_fork();
+    int own = 0;
+    for (int i = 0; i < MLP_SLOTS; i++) {
+        const mlp_call *call = newest;
+        while (call && call->slot != &mlp_slots[i]) call = call->outer;
+        if (!call) mlp_slot_abandon(&mlp_slots[i]);
+        else mlp_lock(&mlp_slots[i].lock);
+    }
+    for (const mlp_call *call = newest; call; call = call->outer) own++;
+    atomic_store(&callers, own);
+}
 
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
+__attribute__((constructor)) static void watch_forks(void) {
+    pthread_atfork(mlp_helpers_before_fork, mlp_helpers_after_fork, in_child);
+}
 
 // ---- Whether helpers help ----
 
@@ -132,7 +147,8 @@ void mlp_call_begin(mlp_call *call, int parts, double flops) {
     call->callers_mode = mlp_fpmode_enter_core();
     if (call->most == 1) return;
     atomic_fetch_add(&callers, 1);
-    own_calls++;
+    call->outer = newest;
+    newest = call;
     call->slot = take_slot();
     if (!call->slot) return;
     call->seconds = flops / FLOPS_PER_SECOND;
@@ -164,6 +180,6 @@ void mlp_call_end(mlp_call *call) {
         slot->ledger.ended = now;
         mlp_unlock(&slot->lock);
     }
-    if (call->most > 1) atomic_fetch_sub(&callers, 1), own_calls--;
+    if (call->most > 1) atomic_fetch_sub(&callers, 1), newest = call->outer;
     mlp_fpmode_leave(call->callers_mode);
 }

@@ -18,7 +18,8 @@ typedef void mlp_work(void *context, mlp_part part);
 typedef struct mlp_slot mlp_slot;
 
 // A call of the library that has phases, by the thread that entered it.
-typedef struct {
+typedef struct mlp_call {
+    struct mlp_call *outer;  // the call of the same thread that it was made in
     int most;        // parts that memory was reserved for
     int parts;       // into which phases are cut from now on
     mlp_slot *slot;  // where helpers look for parts; NULL: none will come

@@ -1,11 +1,9 @@
 // A helper has a place, a part of a slot, and looks there for the next phase. When it has found nothing for
 // MLP_SPIN_SECONDS it gives the place up and sleeps, until a caller gives it another. Before a fork helpers leave, and
 // parent and child make a crew anew when they next want one.
-#define _GNU_SOURCE
 #include "helpers.h"
 
 #include <limits.h>
-#include <pthread.h>
 #include <sched.h>
 
 #include "system.h"
@@ -162,22 +160,12 @@ int mlp_helpers_make(int n) {
     return is_made;
 }
 
-static void before_fork(void) {
+void mlp_helpers_before_fork(void) {
     mlp_lock(&crew.lock);
     dismiss();
 }
 
-static void after_fork(void) { mlp_unlock(&crew.lock); }
-
-static void in_child(void) {
-    // A thread that the child does not have may have been about to recruit.
-    for (int slot = 0; slot < MLP_SLOTS; slot++) {
-        for (int part = 1; part < MLP_MOST_THREADS; part++) mlp_set_awaits(&mlp_slots[slot], part, 0);
-    }
-    mlp_unlock(&crew.lock);
-}
-
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(before_fork, after_fork, in_child); }
+void mlp_helpers_after_fork(void) { mlp_unlock(&crew.lock); }
 
 // ---- Recruiting ----
 

@@ -13,5 +13,8 @@ int mlp_helpers_awake(void);
 double mlp_helpers_wake_seconds(void);
 // Gives places of slot that nobody has to helpers that are awake or, if sleepers, asleep. Returns how many it woke.
 int mlp_helpers_recruit(mlp_slot *slot, int parts, int sleepers);
+// Before a fork helpers finish the parts they hold, and leave; none can be made until it is over.
+void mlp_helpers_before_fork(void);
+void mlp_helpers_after_fork(void);
 
 #endif

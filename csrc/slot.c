@@ -81,3 +81,12 @@ double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase) {
     }
     return now - begin;
 }
+
+void mlp_slot_abandon(mlp_slot *slot) {
+    unsigned long long phase = atomic_load(&slot->phase) / MLP_MOST_THREADS;
+    for (int part = 0; phase > 0 && part < MLP_MOST_THREADS; part++) {
+        atomic_store(&slot->part[part].claimed, phase);
+        atomic_store(&slot->part[part].awaits, 0);
+    }
+    mlp_unlock(&slot->lock);
+}

@@ -49,6 +49,9 @@ int mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase
 // The caller waits until a part is done. Returns the seconds that took.
 double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase);
 
+// In a forked child: nobody works on what was posted before, by a thread that the child does not have.
+void mlp_slot_abandon(mlp_slot *slot);
+
 // ---- Places: a part of a slot, which a helper takes before others ----
 
 #define MLP_NOWHERE 0

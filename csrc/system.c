@@ -44,12 +44,10 @@ int mlp_forks(void) { return atomic_load_explicit(&forks, memory_order_relaxed);
 unsigned long mlp_this_thread(void) { return (unsigned long)pthread_self(); }
 unsigned long mlp_survivor(void) { return atomic_load_explicit(&survivor, memory_order_relaxed); }
 
-static void in_child(void) {
+void mlp_count_fork(void) {
     atomic_store(&survivor, mlp_this_thread());
     atomic_fetch_add(&forks, 1);
 }
-
-__attribute__((constructor)) static void watch_forks(void) { pthread_atfork(NULL, NULL, in_child); }
 
 // ---- Locks ----
 

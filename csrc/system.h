@@ -24,8 +24,9 @@ static inline void mlp_relax(void) {
 void mlp_sleep_while(atomic_uint *word, unsigned value);
 void mlp_wake(atomic_uint *word);
 
-// The number of forks between the process that loaded the library and this one.
+// The number of forks between the process that loaded the library and this one. crew.c counts them, in the child.
 int mlp_forks(void);
+void mlp_count_fork(void);
 // This thread, and the one that a forked child has of its parent's, as numbers that other threads do not have; 0: none.
 unsigned long mlp_this_thread(void);
 unsigned long mlp_survivor(void);

@@ -242,7 +242,76 @@ static void test_fork_while_others_work(void) {
     CHECK(well);
 }
 
+static pid_t parent;
+static atomic_int in_phase, strangers;
+
+static void know_the_process(void *context, mlp_part part) {
+    (void)context, (void)part;
+    if (getpid() != parent) atomic_fetch_add(&strangers, 1);
+    atomic_store(&in_phase, 1);
+    double end = mlp_seconds() + 1e-3;
+    while (mlp_seconds() < end) continue;
+}
+
+static void *know_until_over(void *unused) {
+    while (!atomic_load(&over)) {
+        mlp_call call;
+        mlp_call_begin(&call, 2, INFINITY);
+        for (int phase = 0; phase < 10; phase++) mlp_call_run(&call, know_the_process, NULL);
+        mlp_call_end(&call);
+    }
+    return unused;
+}
+
+static int child_has_work_of_its_own(void) {
+    return child_has_threads() && atomic_load(&strangers) == 0;
+}
+
+static void test_work_of_threads_that_a_child_does_not_have(void) {
+    doing("a fork while another thread is in a phase");
+    pthread_t other;
+    parent = getpid();
+    atomic_store(&over, 0);
+    if (!CHECK(pthread_create(&other, NULL, know_until_over, NULL) == 0)) return;
+    for (int i = 0; i < 20; i++) {
+        atomic_store(&in_phase, 0);
+        while (!atomic_load(&in_phase)) sched_yield();
+        CHECK(answer_of(child_has_work_of_its_own) == 1);
+    }
+    atomic_store(&over, 1);
+    pthread_join(other, NULL);
+}
+
 static pid_t forked = -1;
+static pthread_t second;
+static int second_is_well;
+
+// In the child, another thread makes calls while the one that forked goes on.
+static void fork_and_share(int phase) {
+    if (phase == PHASES / 3) {
+        forked = fork();
+        if (forked != 0) return;
+        alarm(30);
+        second_is_well = 1;
+        if (SANITIZED || pthread_create(&second, NULL, call_often, &second_is_well)) _exit(1);
+    }
+    if (forked == 0) nanosleep(&(struct timespec){0, 10000}, NULL);
+}
+
+static void test_two_callers_in_a_child(void) {
+    if (SANITIZED) return;
+    for (int i = 0; i < 5; i++) {
+        doing("a call goes on in a child beside another thread's");
+        int well = each_part_is_done_once(MOST, fork_and_share), status = -1;
+        if (forked == 0) {
+            pthread_join(second, NULL);
+            _exit(well && second_is_well);
+        }
+        waitpid(forked, &status, 0);
+        CHECK(well);
+        CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
+    }
+}
 
 static void fork_in_the_middle(int phase) {
     if (phase != PHASES / 2) return;
@@ -274,6 +343,8 @@ int main(int argc, char **argv) {
     test_callers();
     test_forks();
     test_fork_while_others_work();
+    test_work_of_threads_that_a_child_does_not_have();
+    test_two_callers_in_a_child();
     test_fork_within_a_call();
     return check_end("test_crew");
 }
