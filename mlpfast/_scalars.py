@@ -9,6 +9,8 @@ from ._nearest import did_you_mean
 
 LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)  # float64 holds these too
 
+FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
+
 
 def flag(name, value):
     if not isinstance(value, (bool, np.bool_)):
@@ -28,11 +30,13 @@ def one_of(name, value, names, others=None):
 
 def float_dtype(dtype):
     """A `dtype` argument, float32 or float64."""
+    if isinstance(dtype, str) and dtype in FLOATS:
+        return FLOATS[dtype]
     try:
         name = "None" if dtype is None else np.dtype(dtype).name  # NumPy reads None as float64
     except TypeError:
         name = str(dtype)
-    return np.dtype(one_of("dtype", name, ("float32", "float64")))
+    return FLOATS[one_of("dtype", name, tuple(FLOATS))]
 
 
 def whole_number(name, value, *, least, most=2**63 - 1):
@@ -45,22 +49,24 @@ def whole_number(name, value, *, least, most=2**63 - 1):
 
 
 def real_number(name, value, *, least=None, above=None, below=None):
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-        raise TypeError(f"{name} must be a number, got {value!r}")
-    try:
-        value = float(value)
-    except OverflowError:  # a whole number beyond float64
-        value = math.inf if value > 0 else -math.inf
-    bounds = [
-        (least is None or value >= least, f">= {least}"),
-        (above is None or value > above, f"> {above}"),
-        (below is None or value < below, f"< {below}"),
-        (math.isfinite(value), "finite"),
-    ]
-    for holds, bound in bounds:
-        if not holds:
-            raise ValueError(f"{name} must be {bound}, got {value!r}")
-    return value
+    if type(value) is not float:
+        if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
+            raise TypeError(f"{name} must be a number, got {value!r}")
+        try:
+            value = float(value)
+        except OverflowError:  # a whole number beyond float64
+            value = math.inf if value > 0 else -math.inf
+    if least is not None and not value >= least:
+        bound = f">= {least}"
+    elif above is not None and not value > above:
+        bound = f"> {above}"
+    elif below is not None and not value < below:
+        bound = f"< {below}"
+    elif not math.isfinite(value):
+        bound = "finite"
+    else:
+        return value
+    raise ValueError(f"{name} must be {bound}, got {value!r}")
 
 
 def within(name, value, dtype):
