@@ -1,13 +1,14 @@
 // Calls, which hand parts of their work to helpers.
 //
-// The process has one crew of helpers (helpers.c), at most processors minus one. A call takes a slot (slot.c), in which it
-// posts its phases; helpers that are free are given places there. The parts of a phase are claimed by compare-and-swap:
-// everyone takes the part of his own place first, so that each core keeps its columns of W, and then others that nobody
-// has claimed in time, the caller among them. A phase is over when its parts are done, whoever did them: nobody arrives
-// anywhere, and a helper that does not come costs nothing but its help. The caller waits only for parts that a helper
-// holds. Where it waits longer than helpers save, since the system has given their processors to somebody else, they are
-// left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for work that takes several
-// times as long as waking them. A call during which the process forks goes on in both processes.
+// The process has one crew of helpers (helpers.c), at most processors minus one. A call takes a slot (slot.c), in which
+// it posts its phases; helpers that are free are given places there. The parts of a phase are claimed by
+// compare-and-swap: everyone takes the part of his own place first, so that each core keeps its columns of W, and then
+// others that nobody has claimed in time, the caller among them. A phase is over when its parts are done, whoever did
+// them: nobody arrives anywhere, and a helper that does not come costs nothing but its help. The caller waits only for
+// parts that a helper holds. Where it waits longer than helpers save, since the system has given their processors to
+// somebody else, they are left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for
+// work that takes several times as long as waking them. A call during which the process forks goes on in both
+// processes.
 #define _GNU_SOURCE
 #include "crew.h"
 
@@ -19,7 +20,7 @@
 #include "system.h"
 
 static atomic_int callers;             // calls that may have helpers, of all threads
-static _Thread_local mlp_call *newest;  // of this thread; a function of the program's may make another one within a call
+static _Thread_local mlp_call *newest;  // of this thread: a function of the program's may make one within another
 
 // The child has only the thread that forked, whose calls go on. Slots of other threads' calls are free.
 static void in_child(void) {
@@ -74,8 +75,8 @@ static int shares_processor(const mlp_call *call) {
     return shares && own >= 0;
 }
 
-// Enters what helpers saved in the last phase: alone, the caller would have taken as much longer as there were more parts
-// than it computed, and would not have waited.
+// Enters what helpers saved in the last phase: alone, the caller would have taken as much longer as there were more
+// parts than it computed, and would not have waited.
 static void settle(mlp_call *call, double now) {
     if (call->posted == 0) return;
     double at_work = now - call->posted - call->waited;

@@ -1,5 +1,5 @@
-// Threads: a caller does its work in phases of parts; helpers take parts of it if they are there. The caller waits for a
-// helper only while that one holds a part.
+// Threads: a caller does its work in phases of parts; helpers take parts of it if they are there. The caller waits for
+// a helper only while that one holds a part.
 #ifndef MLP_CREW_H
 #define MLP_CREW_H
 
@@ -30,8 +30,8 @@ typedef struct mlp_call {
     mlp_fpmode callers_mode;
 } mlp_call;
 
-// The caller enters the core's floating-point mode; helpers are in it. parts: at most, from mlp_crew_size. flops: of the
-// whole call, about; INFINITY if it is long.
+// The caller enters the core's floating-point mode; helpers are in it. parts: at most, from mlp_crew_size. flops: of
+// the whole call, about; INFINITY if it is long.
 void mlp_call_begin(mlp_call *call, int parts, double flops);
 // Looks again which helpers are there: sets call->parts.
 void mlp_call_refresh(mlp_call *call);

@@ -23,7 +23,7 @@ typedef struct {
 // What the calls of a slot know of helpers, in seconds.
 typedef struct {
     double alone, ended;            // how long they have worked while helpers slept; when the last one ended
-    double gain, credit;            // what helpers saved less what was waited for them, since they were left out; bounded
+    double gain, credit;            // what helpers saved, less what was waited for them, since then; credit is bounded
     double left_out_until, backoff;
 } mlp_ledger;
 
@@ -42,9 +42,8 @@ extern mlp_slot mlp_slots[MLP_SLOTS];
 
 // The caller posts a phase of so many parts; returns its number.
 unsigned long long mlp_slot_post(mlp_slot *slot, mlp_work *work, void *context, int parts);
-// Computes parts of that phase until all are claimed: that of the thread's place, then those whose helper is not there or
-// late. Part 0 is the caller's, who alone may call functions of the program's.
-// Returns how many it computed.
+// Computes parts of that phase until all are claimed: that of the thread's place, then those whose helper is not there
+// or late. Part 0 is the caller's, who alone may call functions of the program's. Returns how many it computed.
 int mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase);
 // The caller waits until a part is done. Returns the seconds that took.
 double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase);

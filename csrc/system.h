@@ -31,7 +31,8 @@ void mlp_count_fork(void);
 unsigned long mlp_this_thread(void);
 unsigned long mlp_survivor(void);
 
-// Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take it.
+// Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take
+// it.
 int mlp_try_lock(int *lock);
 void mlp_lock(int *lock);
 void mlp_unlock(int *lock);

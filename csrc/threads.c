@@ -1,5 +1,6 @@
-// OpenMP has no threads outside a parallel region, and the end of a region waits for all of them, often without sleeping.
-// So a thread of ours opens a single region in which the helpers work as long as they live, and sleeps meanwhile.
+// OpenMP has no threads outside a parallel region, and the end of a region waits for all of them, often without
+// sleeping. So a thread of ours opens a single region in which the helpers work as long as they live, and sleeps
+// meanwhile.
 #define _GNU_SOURCE
 #include "threads.h"
 
@@ -70,8 +71,8 @@ int mlp_threads_start(int n, unsigned number) {
     return has_opener;
 }
 
-// LLVM's OpenMP holds a lock during a fork that its threads need to end, and takes care of the child itself. libgomp does
-// not: a child forked in the middle of the end of a region would inherit half of it.
+// LLVM's OpenMP holds a lock during a fork that its threads need to end, and takes care of the child itself. libgomp
+// does not: a child forked in the middle of the end of a region would inherit half of it.
 #if !defined(__clang__)
 extern int __kmpc_global_thread_num(void *) __attribute__((weak));  // defined if LLVM's runtime replaces libgomp
 static int waits_for_end(void) { return !__kmpc_global_thread_num; }

@@ -1,5 +1,5 @@
-// Where helpers come from: OpenMP, or pthreads if the compiler has no OpenMP or the build asked for them. Only threads.c
-// knows which.
+// Where helpers come from: OpenMP, or pthreads if the compiler has no OpenMP or the build asked for them. Only
+// threads.c knows which.
 #ifndef MLP_THREADS_H
 #define MLP_THREADS_H
 
@@ -8,8 +8,8 @@
 // As many threads as the settings of OpenMP allow; with pthreads, OMP_NUM_THREADS.
 int mlp_threads_allowed(void);
 
-// Starts up to n threads that call mlp_help(number), in which all signals are blocked, and does not wait for them. Returns
-// 0 if there will be none. Between two starts: mlp_threads_finish.
+// Starts up to n threads that call mlp_help(number), in which all signals are blocked, and does not wait for them.
+// Returns 0 if there will be none. Between two starts: mlp_threads_finish.
 int mlp_threads_start(int n, unsigned number);
 void mlp_help(unsigned number);  // of helpers.c
 
