@@ -321,7 +321,7 @@ static void fork_in_the_middle(int phase) {
 
 // The call goes on in both processes.
 static void test_fork_within_a_call(void) {
-    for (int threads = 1; threads <= MOST; threads++) {
+    for (int threads = 1; threads <= (SANITIZED ? 1 : MOST); threads++) {
         doing("a call of %d threads forks", threads);
         mlp_fpmode before = mlp_fpmode_now();
         int well = each_part_is_done_once(threads, fork_in_the_middle);
