@@ -482,6 +482,16 @@ def test_a_minibatch_without_weight_has_no_loss():
     assert [logs["loss"] for logs in watching.logs][:2] == [0, 0] and watching.logs[2]["loss"] > 0
 
 
+def test_a_fit_that_ends_in_its_first_epoch_has_empty_lists():
+    X, y = problem()
+    stops = Watches(1, lambda *_: True)
+    trainer = trainer_with()
+    history = trainer.fit(X, y, epochs=5, callbacks=stops, metrics="top_2", validation_data=(X, y))
+    assert trainer.history is history and history["loss"] == history["val_top_2"] == [] and history.n_epochs == 0
+    assert list(history) == list(trainer_with().fit(X, y, metrics="top_2", validation_data=(X, y)))
+    assert repr(history) == "<History of 0 epochs>"
+
+
 @pytest.mark.parametrize("yes", [True, np.bool_(True)])
 @pytest.mark.parametrize("last", [0, 2, 5])
 def test_true_ends_the_training_after_that_minibatch(last, yes):
