@@ -157,9 +157,11 @@ def _of_column(name, column, label=None):
     missing = np.asarray(column.is_null() if hasattr(column, "is_null") else column.isna())  # polars, pandas
     if missing.any():
         where = "" if label is None else f" in column {label!r}"
+        to_nan = name == "y" and hasattr(column, "isna")
+        hint = ', or, for missing="ignore", pass its to_numpy(dtype=float, na_value=np.nan)' if to_nan else ""
         raise ValueError(
             f"{name} must have no missing values, got one{where} in row {int(missing.argmax())}: fill them, or leave "
-            "their rows out"
+            f"their rows out{hint}"
         )
     own = getattr(column.dtype, "numpy_dtype", None)  # nullable dtypes of pandas have one
     return np.asarray(column.to_numpy() if own is None else column.to_numpy(dtype=own))

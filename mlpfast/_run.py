@@ -130,6 +130,8 @@ class Run:
         with CallersTurn():
             for callback in sorted(self.callbacks, key=lambda each: not isinstance(each.callback, Checkpoint)):
                 callback.on_fit_end(self.trainer)  # what saves comes first: others may restore earlier parameters
+        if not self.history:  # ended within the first epoch
+            self.history.update({name: [] for name in self.numbers.names()})
 
 
 def _is_true(wish):

@@ -52,6 +52,8 @@ class Scheduled:
     """The dropout of the inputs and of each layer, and the l2 of a Trainer and of each layer, of which some are
     schedules. present_l2: the value of the Trainer's l2 in the last minibatch."""
 
+    _tables: tuple | None = None  # the dropouts, the Trainer's l2 and that of the layers, by minibatches
+
     def __init__(self, trainer):
         self.net, layers = trainer.network, trainer.network.layers
         self.dropouts = [("input_dropout", self.net.input_dropout)]
@@ -74,15 +76,23 @@ class Scheduled:
 
     def tables(self, epochs, steps):
         """The dropouts (n, n_layers + 1) and the sums of both l2 (n, n_layers) of each of `steps`, a range, as in
-        mlp_epoch_part; None, None if nothing changes with the steps. The last of them become the present values."""
+        mlp_epoch_part; None, None if nothing changes with the steps. done() says how many of them have been taken."""
+        self._tables = None
         if all(schedule.per != "step" for schedule in self.schedules):
             return None, None
         dropout = self._columns(self.dropouts, epochs, steps, 1)
         own, of_layers = self._columns([("l2", self.l2)], epochs, steps), self._columns(self.l2s, epochs, steps)
         within("l2", float(own.max()), self.net.dtype), within("l2", float(of_layers.max()), self.net.dtype)
-        self.present_l2 = float(own[-1, 0])
-        self.net._core.set_present(dropout[-1].tolist(), of_layers[-1].tolist())
+        self._tables = dropout, own, of_layers
         return dropout, own + of_layers
+
+    def done(self, count):
+        """The values of the last of the `count` steps done of those that tables was asked for become the present
+        ones."""
+        if self._tables is not None and count:
+            dropout, own, of_layers = (table[count - 1] for table in self._tables)
+            self.present_l2 = float(own[0])
+            self.net._core.set_present(dropout.tolist(), of_layers.tolist())
 
     def _columns(self, given, epochs, steps, below=None):
         table = np.empty((len(steps), len(given)))

@@ -7,7 +7,8 @@
     on_fit_end(trainer)                 when fit ends after its epochs or by a callback, but not by an exception
 
 A function is called as on_epoch_end. An object with none of these methods, or with a method whose name is similar to
-one of them or to those of other libraries (on_train_end), is refused before the first epoch.
+one of them or to those of other libraries (on_train_end), or which does not take these arguments, is refused before the
+first epoch.
 
 logs is the epoch's {name: number}; entries that a callback adds go into the History and are seen by later callbacks.
 trainer.history already contains the epoch. A callback may change settings such as trainer.optimizer.lr, and parameters.
@@ -25,6 +26,7 @@ epoch.
 
 import contextlib
 import functools
+import inspect
 import os
 import time
 import weakref
@@ -68,16 +70,40 @@ def _found(callback):
     """{name: method, or None where the callback does not have it}"""
     if isinstance(callback, type):
         raise TypeError(f"callbacks must hold objects, got the class {callback.__name__}: call it")
-    _refuse_near_misses(callback, getattr(callback, "__dict__", ()))
-    if type(callback) not in _looked_at:
+    own = getattr(callback, "__dict__", ())
+    _refuse_near_misses(callback, own)
+    new = type(callback) not in _looked_at
+    if new:
         _refuse_near_misses(callback, dir(type(callback)))
-        _looked_at.add(type(callback))
     methods = {name: getattr(callback, name, None) for name in METHODS}
     if all(method is None for method in methods.values()):
         if not callable(callback):
             raise TypeError(f"callbacks must be functions or have one of the methods {_known()}, got {callback!r}")
+        _check_takes("a function in callbacks", "on_epoch_end", callback, callback)
         methods["on_epoch_end"] = callback
+        return methods
+    for name, method in methods.items():
+        if method is not None and (new or name in own):
+            _check_takes(f"{name} of a callback", name, method, callback)
+    if methods["on_batch_end"] is not None and not hasattr(callback, "every_batches"):
+        for name in dir(callback):
+            if name[:1] != "_" and _looks_like_every_batches(name):
+                raise TypeError(f"callbacks have the attribute every_batches, got {name}, which fit does not read: "
+                                f"{callback!r}")
+    _looked_at.add(type(callback))
     return methods
+
+
+def _check_takes(what, name, method, callback):
+    """TypeError if what fit passes to METHODS[name] does not fit the method's signature, where it has one."""
+    try:
+        signature = inspect.signature(method)
+    except (TypeError, ValueError):  # some functions written in C
+        return
+    try:
+        signature.bind(*METHODS[name].split(","))
+    except TypeError:
+        raise TypeError(f"{what} must take {METHODS[name]}, got {signature}: {callback!r}") from None
 
 
 def _refuse_near_misses(callback, names):
@@ -103,6 +129,13 @@ def _looks_like_ours(name):
     import difflib  # here, since it is rarely needed
 
     return bool(difflib.get_close_matches(_plain(name), map(_plain, METHODS), n=1, cutoff=0.9))
+
+
+@functools.lru_cache(maxsize=1000)
+def _looks_like_every_batches(name):
+    import difflib
+
+    return bool(difflib.get_close_matches(_plain(name), ["everybatches"], n=1, cutoff=0.9))
 
 
 def _plain(name):
@@ -404,7 +437,9 @@ class Checkpoint(Stateful):
 
 def all_of(callbacks, stop_at):
     """The `callbacks` and `stop_at` arguments of fit as one list."""
-    if not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
+    if callbacks is None:
+        callbacks = []
+    elif isinstance(callbacks, str) or not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
         callbacks = [callbacks]
     return [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
 

@@ -375,7 +375,7 @@ class Graph:
     """The nodes that lead to output, in topological order (.nodes, without constants). graph["q"] is the node named q.
 
     others: more nodes to show, with what leads to them. in_full: arrays of at most that many numbers are shown in
-    full by text, dot and plots.graph, others by their 2-norm, as |2.5|.
+    full by text, dot and plots.graph, and one number always, others by their 2-norm, as |2.5|.
     """
 
     def __init__(self, output, *others, in_full=3):
@@ -435,17 +435,18 @@ class Graph:
         first = np.ones_like(self.output.value) if upstream is None else _number("upstream", upstream)
         if first.shape != shape:
             raise ValueError(f"upstream must have the output's shape {shape}, got {first.shape}")
+        local = {node: _local(node) for node in self.nodes if node.operation is not None}
         for node in self.nodes:
             node.gradient = np.zeros_like(node.value)
         self.output.gradient = first.astype(self.output.value.dtype)
         for node in reversed(self.nodes):
             if node.operation is not None:
-                self._pass_down(node)
+                self._pass_down(node, local[node])
         return {node.name: _plain(node.gradient) for node in self.nodes if node.is_variable}
 
-    def _pass_down(self, node):
+    def _pass_down(self, node, local):
         values = [each.value for each in node.inputs]
-        node.local = node.operation.local(node.value, *values)
+        node.local = local
         node.downstream = (node.operation.downstream or _elementwise)(node.gradient, node.local, *values)
         for each, part in zip(node.inputs, node.downstream, strict=True):
             if not each.is_constant:
@@ -499,6 +500,19 @@ class Graph:
         return f"<graph of {self.output.name}: {len(self.nodes)} nodes>"
 
 
+def _local(node):
+    """The local gradients of a node."""
+    operation, n = node.operation, len(node.inputs)
+    need = f"local of the Operation {operation.name!r} must be a function that gives a tuple of {n} arrays"
+    if not callable(operation.local):
+        raise TypeError(f"{need}, got {operation.local!r}")
+    local = operation.local(node.value, *(each.value for each in node.inputs))
+    if operation.downstream is None and not (isinstance(local, (tuple, list)) and len(local) == n):
+        got = f"{len(local)} of them" if isinstance(local, (tuple, list)) else type(local).__name__
+        raise TypeError(f"{need}, a local gradient for each input, got {got}")
+    return local
+
+
 def _plain(value):
     return float(value) if np.ndim(value) == 0 else value
 
@@ -536,12 +550,14 @@ def _give_names(nodes):
 
 
 def shown(value, in_full=3):
-    """A number with four digits; of arrays that are larger than in_full the 2-norm, as |2.5|, and if some of their
-    numbers are NaN that of the others, and how many are NaN. "" for None."""
+    """A number with four digits, also in an array of one; of arrays that are larger than in_full the 2-norm, as |2.5|,
+    and if some of their numbers are NaN that of the others, and how many are NaN. "" for None."""
     if value is None:
         return ""
     if np.ndim(value) == 0:
         return f"{float(value):.4g}"
+    if np.size(value) == 1:
+        return f"{'[' * np.ndim(value)}{np.ravel(value)[0]:.4g}{']' * np.ndim(value)}"
     if np.ndim(value) == 1 and np.size(value) <= in_full:
         return f"[{', '.join(f'{number:.4g}' for number in value)}]"
     unknown = np.isnan(value)

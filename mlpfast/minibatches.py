@@ -56,7 +56,8 @@ class MinibatchLoop(Loop):
         (done, result), sums = run.take_up(), None
         if result is not None:
             sums = _sums(result)
-            trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))  # the last values
+            trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))
+            trainer._scheduled.done(1)
         while done < rows.batches:
             if done:
                 settings = trainer._settings(self)  # a callback may have changed them
@@ -114,14 +115,19 @@ def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
         if momenta is not None:
             within("momentum", float(momenta.min()), trainer.network.dtype)
     dropout = l2 = None
-    if trainer._scheduled:
-        dropout, l2 = trainer._scheduled.tables(trainer.epoch, range(trainer.steps, trainer.steps + count))
+    scheduled, steps = trainer._scheduled, trainer.steps
+    if scheduled:
+        dropout, l2 = scheduled.tables(trainer.epoch, range(steps, steps + count))
     if rows.chunk_rows:
         settings = {**settings, "chunk_rows": min(settings["chunk_rows"], rows.chunk_rows)}
-    return trainer._core.epoch(
-        rows.data, order, settings, checked_threads(trainer.threads), rows.batch_rows, first, count, so_far, rates,
-        momenta, dropout, l2,
-    )
+    try:
+        return trainer._core.epoch(
+            rows.data, order, settings, checked_threads(trainer.threads), rows.batch_rows, first, count, so_far, rates,
+            momenta, dropout, l2,
+        )
+    finally:
+        if dropout is not None:
+            scheduled.done(trainer.steps - steps)  # fewer than count after an error or a signal
 
 
 def _rows_of(minibatch, rows, order):

@@ -422,7 +422,7 @@ def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
     if len(items) < 2:
         raise ValueError(f"sizes_or_layers needs at least two widths, input and output, got {items!r}")
     _scheduled.checked("dropout", dropout, below=1)
-    sizes = [whole_number("sizes_or_layers", size, least=1, most=2**31 - 1) for size in items]
+    sizes = [whole_number(f"sizes_or_layers[{i}]", size, least=1, most=2**31 - 1) for i, size in enumerate(items)]
     last = len(sizes) - 2
     more = {"init": inits[0], "bias_init": bias_init, "dropout": dropout}
     hidden = [Layer(sizes[i], sizes[i + 1], activation, **more) for i in range(last)]

@@ -11,6 +11,8 @@ from ._arrays import inputs, number_array
 from ._fpmode import in_default_mode
 from ._scalars import one_of, real_number
 from ._targets import class_labels
+from .activations import PerOutput
+from .diagnostics import Report
 from .network import Network
 
 
@@ -52,6 +54,9 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
 def gradient_flow(report, ax=None):
     """RMS of delta and dW in each layer of a diagnostics.Report, with its verdict as the title. The verdict is based on
     |delta|: with the same length, a wide layer has a lower RMS."""
+    if not isinstance(report, Report):
+        hint = ": diagnostics.gradient_flow(net, X, y, loss) makes one" if isinstance(report, Network) else ""
+        raise TypeError(f"report must be a diagnostics.Report, got {type(report).__name__}{hint}")
     ax = _axes(ax)
     numbers = range(1, len(report.layers) + 1)
     for name, label in (("delta", r"$\delta$"), ("dW", "dW")):
@@ -69,6 +74,11 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations."""
     if backprop.checked_network(net).n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
+    if isinstance(net.layers[-1].activation, PerOutput):
+        raise ValueError(
+            "net must have outputs for the classes of one y to be drawn, got one whose parts are of several kinds: "
+            f"output {net.layers[-1].activation!r}"
+        )
     X = _kernels.gather(inputs(X, net), net.input_scale, np.float64)  # as the network sees it
     y = number_array("y", y)
     if len(y) != len(X):
@@ -81,12 +91,12 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
         raise ValueError(f"threshold needs a network of one output, got one of {net.n_out}")
     threshold = _threshold(net) if threshold is None else real_number("threshold", threshold)
     decided = _classes(net.predict(grid.reshape(-1, 2)), threshold).reshape(resolution, resolution)
-    by_class = y.ndim == 1 and net.n_out > 1
-    truth = class_labels(np.array(y), net.n_out) if by_class else _classes(y, 0 if (y < 0).any() else 0.5)
     n_classes = max(net.n_out, 2)
+    truth = _true_classes(y, net.n_out, n_classes)
     ax = _axes(ax)
     colours = [f"C{k % 10}" for k in range(n_classes)]
-    ax.contourf(x0, x1, decided, levels=np.arange(n_classes + 1) - 0.5, colors=colours, alpha=0.3)
+    for k in np.unique(decided):  # one by one: between the numbers 0 and 2 a contour plot would paint a strip of 1
+        ax.contourf(x0, x1, decided == k, levels=[0.5, 1.5], colors=colours[k], alpha=0.3)
     for k in np.unique(truth):
         ax.scatter(*X[truth == k].T, s=12, color=colours[k], edgecolors="k", linewidths=0.3, label=f"class {k}")
     ax.set(xlabel="$x_1$", ylabel="$x_2$")
@@ -122,11 +132,27 @@ def _threshold(net):
     return 0.5 if net.layers[-1]._unit.traits.share else 0
 
 
-def _classes(a, threshold):
-    """Class numbers from outputs or targets (n, K), or (n,) for one output."""
-    if a.ndim == 2 and a.shape[1] > 1:
-        return a.argmax(axis=1)
-    return (a.reshape(len(a)) > threshold).astype(np.int64)
+def _classes(yhat, threshold):
+    """Class numbers from outputs (n, n_out)."""
+    return yhat.argmax(axis=1) if yhat.shape[1] > 1 else (yhat[:, 0] > threshold).astype(np.int64)
+
+
+def _true_classes(y, n_out, n_classes):
+    """Class numbers from y; ValueError if it holds numbers of another kind."""
+    if y.ndim == 2 and y.shape[1] == n_classes:
+        ones = y == 1
+        if (ones.sum(axis=1) != 1).any() or not np.isin(y[~ones], (0, -1)).all():
+            raise ValueError("y must be class numbers (n,) or one-hot rows to be drawn, got rows that are not one-hot")
+        return ones.argmax(axis=1)
+    if y.ndim == 2 and y.shape[1] == n_out:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise ValueError(f"y must be class numbers (n,) or one-hot rows (n, {n_classes}), got shape {y.shape}")
+    if n_out > 1:
+        return class_labels(np.array(y), n_classes)
+    if not (np.isin(y, (0, 1)).all() or np.isin(y, (-1, 1)).all()):
+        raise ValueError("y must hold the classes 0 and 1, or -1 and 1, of a network of one output, got other numbers")
+    return (y > 0).astype(np.int64)
 
 
 # ---- History.plot
@@ -142,16 +168,20 @@ def plot_history(history, path=None, ax=None):
         figure, ax = _figure(interactive=path is None)
     losses = [name for name in history if name.removeprefix("val_") in ("loss", "objective")]
     others = [name for name in history if name not in (*losses, "lr", "momentum")]
-    lines = _draw(ax, history, losses, first_color=0)
+    own = dict.fromkeys(name.removeprefix("val_") for name in losses + others)
+    colors = {name: f"C{i % 10}" for i, name in enumerate(own)}
+    lines = _draw(ax, history, losses, colors)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
     ax.xaxis.get_major_locator().set_params(integer=True)
     front = ax
     if others:
         front = ax.twinx()
-        lines += _draw(front, history, others, first_color=len(losses))
+        lines += _draw(front, history, others, colors)
         front.set_ylabel("metrics")
-    front.legend(lines, [line.get_label() for line in lines])  # in front, or lines would cross it
+    # In front, or lines would cross it; a large one above the axes, or it would hide lines.
+    place = {"loc": "lower center", "bbox_to_anchor": (0.5, 1), "ncols": 3} if len(lines) > 3 else {}
+    front.legend(lines, [line.get_label() for line in lines], **place)
     if path is not None:
         (figure or ax.figure).savefig(path)
     return ax
@@ -171,9 +201,12 @@ def _figure(interactive):
     return figure, figure.subplots()
 
 
-def _draw(ax, history, names, first_color):
-    """A line per name; epochs are labelled from 1."""
+def _draw(ax, history, names, colors):
+    """A line per name, dashed in the same colour for validation; epochs are labelled from 1."""
     return [
-        ax.plot(range(1, len(history[name]) + 1), history[name], f"C{first_color + i}", label=name)[0]
-        for i, name in enumerate(names)
+        ax.plot(
+            range(1, len(history[name]) + 1), history[name], "--" if name.startswith("val_") else "-",
+            color=colors[name.removeprefix("val_")], label=name,
+        )[0]
+        for name in names
     ]

@@ -1,5 +1,6 @@
 """EarlyStopping, LearningRateLogger, StopAt, TimeLimit, and the callback protocol."""
 
+import functools
 import pickle
 
 import numpy as np
@@ -481,6 +482,16 @@ def test_a_minibatch_without_weight_has_no_loss():
     assert [logs["loss"] for logs in watching.logs][:2] == [0, 0] and watching.logs[2]["loss"] > 0
 
 
+def test_a_fit_that_ends_in_its_first_epoch_has_empty_lists():
+    X, y = problem()
+    stops = Watches(1, lambda *_: True)
+    trainer = trainer_with()
+    history = trainer.fit(X, y, epochs=5, callbacks=stops, metrics="top_2", validation_data=(X, y))
+    assert trainer.history is history and history["loss"] == history["val_top_2"] == [] and history.n_epochs == 0
+    assert list(history) == list(trainer_with().fit(X, y, metrics="top_2", validation_data=(X, y)))
+    assert repr(history) == "<History of 0 epochs>"
+
+
 @pytest.mark.parametrize("yes", [True, np.bool_(True)])
 @pytest.mark.parametrize("last", [0, 2, 5])
 def test_true_ends_the_training_after_that_minibatch(last, yes):
@@ -716,3 +727,53 @@ def test_early_stopping_says_what_it_waits_for_and_what_was_best():
     history = trainer.fit(X, y, epochs=2, callbacks=[stopping])
     assert stopping.best_epoch == 4  # of five epochs in total
     assert repr(stopping).endswith(f": best {history['loss'][1]:.6g} in epoch 4>")
+
+
+class Keras:
+    def on_epoch_end(self, epoch, logs=None):
+        raise AssertionError("called")
+
+
+class Late:
+    def on_batch_end(self, trainer, epoch, batch, logs, more):
+        raise AssertionError("called")
+
+
+@pytest.mark.parametrize("callback, message", [
+    (lambda e, l: None, r"a function in callbacks must take \(trainer, epoch, logs\), got \(e, l\)"),
+    (Keras(), r"on_epoch_end of a callback must take \(trainer, epoch, logs\), got \(epoch, logs=None\)"),
+    (Late(), r"on_batch_end of a callback must take \(trainer, epoch, batch, logs\), got .*more\)"),
+], ids=["function", "Keras", "Late"])
+def test_arguments_that_do_not_fit_are_refused_before_training(callback, message):
+    trainer = trainer_with()
+    for _ in range(2):
+        with pytest.raises(TypeError, match=message):
+            trainer.fit(*problem(), callbacks=callback)
+    assert trainer.steps == 0
+
+
+def test_functions_with_other_signatures_that_fit_are_called():
+    seen = []
+    for callback in (lambda *_: seen.append(1), lambda trainer, epoch, logs, more=3: seen.append(2),
+                     functools.partial(lambda more, trainer, epoch, logs: seen.append(more), 3)):
+        trainer_with().fit(*problem(), callbacks=callback)
+    assert seen == [1, 2, 3]
+
+
+def test_none_is_no_callback_and_a_text_is_shown_whole():
+    assert trainer_with().fit(*problem(), callbacks=None).n_epochs == 1
+    with pytest.raises(TypeError, match="callbacks must be functions.*got 'early'"):
+        trainer_with().fit(*problem(), callbacks="early")
+
+
+@pytest.mark.parametrize("name", ["every_batchs", "every_batch", "everyBatches", "every_n_batches"])
+def test_attributes_that_look_like_every_batches_are_refused(name):
+    callback = with_method("on_batch_end")
+    setattr(callback, name, 50)
+    with pytest.raises(TypeError, match=f"callbacks have the attribute every_batches, got {name}, which fit does not"):
+        trainer_with().fit(*problem(), callbacks=callback)
+    callback.every_batches = 2  # a name beside it is no mistake
+    trainer_with().fit(*problem(), callbacks=callback)
+    other = with_method("on_epoch_end")
+    setattr(other, name, 50)
+    trainer_with().fit(*problem(), callbacks=other)

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from mlpfast import SGD, Layer, Network, Trainer, activations, backprop
+from mlpfast import SGD, Layer, Network, Trainer, activations, backprop, losses
 from mlpfast.diagnostics import GradientFlow, gradient_flow
 
 LOSS = "half_squared_error"
@@ -236,9 +236,9 @@ def test_the_boundary_lies_where_the_network_parts(plots, output, n_out, y):
     own = plots.pyplot().subplots()[1]
     ax = plots.decision_boundary(net, X, y, own, resolution=100)
     assert ax is own and legend(ax) == ["class 0", "class 1"]
-    regions, *points = ax.collections
+    first, second, *points = ax.collections
     assert [len(scatter.get_offsets()) for scatter in points] == [1, 3]
-    left, right = regions.get_paths()
+    (left,), (right,) = first.get_paths(), second.get_paths()
     assert left.vertices[:, 0].max() < 0.03 and right.vertices[:, 0].min() > -0.03
     assert left.vertices[:, 0].min() < -1 and right.vertices[:, 0].max() > 1  # with a margin
 
@@ -248,7 +248,7 @@ def test_a_given_threshold(plots):
     net = Network([Layer(2, 1, logistic)], seed=0)
     net.layers[0].W[...] = [[1.0], [0.0]]
     ax = plots.decision_boundary(net, [[-1, 0], [1, 0]], [0, 1], resolution=100, threshold=0.5)
-    left, right = ax.collections[0].get_paths()
+    (left,), (right,) = (region.get_paths() for region in ax.collections[:2])
     assert left.vertices[:, 0].max() < 0.03 and right.vertices[:, 0].min() > -0.03
     with pytest.raises(TypeError, match="threshold must be a number"):
         plots.decision_boundary(net, [[-1, 0], [1, 0]], [0, 1], threshold="half")
@@ -259,16 +259,19 @@ def test_three_classes_have_three_regions(plots):
     net.layers[0].W[...] = [[-1, 0, 1], [0, 1, 0]]
     ax = plots.decision_boundary(net, [[-1, -1], [0, 1], [1, -1]], [0, 1, 2])
     assert legend(ax) == ["class 0", "class 1", "class 2"]
-    assert [len(path.vertices) > 3 for path in ax.collections[0].get_paths()] == [True] * 3
+    for k, region in enumerate(ax.collections[:3]):
+        for path in region.get_paths():
+            inside = 0.98 * path.vertices + 0.02 * path.vertices.mean(axis=0)
+            assert (net.predict(inside).argmax(axis=1) == k).all()  # and no strip of 1 between 0 and 2
 
 
 def test_decisions_about_pixels_are_drawn_as_the_network_sees_them(plots):
     net = Network([Layer(2, 1, "sigmoid", init="zeros")], input_scale=1 / 255)
     net.layers[0].W, net.layers[0].b = [[1], [0]], -0.5
     ax = plots.decision_boundary(net, np.array([[0, 9], [255, 9]], np.uint8), [0, 1], resolution=100)
-    regions, *points = ax.collections
+    first, second, *points = ax.collections
     np.testing.assert_allclose([p.get_offsets()[0] for p in points], [(0, 9 / 255), (1, 9 / 255)], rtol=1e-6)
-    left, right = regions.get_paths()
+    (left,), (right,) = first.get_paths(), second.get_paths()
     assert left.vertices[:, 0].max() == pytest.approx(0.5, abs=0.02) == right.vertices[:, 0].min()
 
 
@@ -281,6 +284,17 @@ def test_what_cannot_be_drawn_is_refused(plots):
         plots.decision_boundary(Network([2, 2]), np.eye(2), [0, 7])
     with pytest.raises(ValueError, match="threshold needs a network of one output, got one of 2"):
         plots.decision_boundary(Network([2, 2]), np.eye(2), [0, 1], threshold=0.3)
+    several = losses.PerOutput([(slice(0, 3), "cross_entropy"), (3, "huber")])
+    with pytest.raises(ValueError, match="net must have outputs for the classes of one y.*several kinds"):
+        plots.decision_boundary(Network([2, 4], output=several.output), np.eye(2), [0, 1])
+    with pytest.raises(ValueError, match="y must hold the classes 0 and 1, or -1 and 1.*got other"):
+        plots.decision_boundary(Network([2, 1]), np.eye(2), [0.3, 0.7])
+    with pytest.raises(ValueError, match="y must be class numbers .* rows that are not one-hot"):
+        plots.decision_boundary(Network([2, 2]), np.eye(2), [[0.3, 0.7], [0, 2]])
+    with pytest.raises(ValueError, match=r"one-hot rows \(n, 3\), got shape \(2, 2\)"):
+        plots.decision_boundary(Network([2, 3]), np.eye(2), np.eye(2))
+    with pytest.raises(TypeError, match="report must be a diagnostics.Report, got Network: .*gradient_flow"):
+        plots.gradient_flow(Network([2, 2]))
 
 
 def test_without_matplotlib_the_error_names_the_extra(monkeypatch):

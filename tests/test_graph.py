@@ -673,3 +673,24 @@ def test_what_a_drawing_refuses(plots):
         plots.graph(net)
     with pytest.raises(ValueError, match="direction must be one of both, forward, backward"):
         plots.graph(net.graph(), "sideways")
+
+
+@pytest.mark.parametrize("local, got", [
+    (None, "got None"), (lambda v, x, y: y, "a local gradient for each input, got ndarray"),
+    (lambda v, x, y: (y,), "got 1 of them"),
+], ids=["missing", "array", "one"])
+def test_an_operation_without_fitting_local_gradients_is_named(local, got):
+    own = graph.Operation("mine", "mine", lambda x, y: x * y, local)
+    f = graph.Graph(graph.apply(own, graph.variable("x", 2), graph.variable("y", 3)))
+    assert f.forward() == 6
+    with pytest.raises(TypeError, match=f"local of the Operation 'mine' must be .* tuple of 2 arrays.*{got}"):
+        f.backward()
+    assert f["x"].gradient is None
+
+
+def test_one_number_is_shown_with_its_sign():
+    assert [graph.shown(np.array(a), 0) for a in (-2.5, [-2.5], [[-2.5]], [np.nan])] == ["-2.5", "[-2.5]", "[[-2.5]]",
+                                                                                       "[nan]"]
+    net = Network([2, 1], seed=0)
+    net.layers[0].b = -0.5
+    assert "[-0.5]" in net.graph("half_squared_error", np.eye(2), [0, 1]).text()

@@ -1,5 +1,6 @@
 """History.plot, with matplotlib and without."""
 
+import io
 import sys
 
 import numpy as np
@@ -29,9 +30,25 @@ def test_losses_on_one_axis_and_metrics_on_the_other():
         "loss": ([1, 2, 3], [3, 2, 1]), "objective": ([1, 2, 3], [4, 3, 2]), "val_loss": ([1, 2, 3], [3.5, 2.5, 1.5]),
     }
     assert lines(right) == {"accuracy": ([1, 2, 3], [0, 0.25, 0.5])}
-    colors = [line.get_color() for each in figure.axes for line in each.get_lines()]
-    assert len(set(colors)) == 4
+    styles = {line.get_label(): (line.get_color(), line.get_linestyle()) for each in figure.axes
+              for line in each.get_lines()}
+    colors = [styles[name][0] for name in ("loss", "objective", "accuracy")]
+    assert len(set(colors)) == 3 and {styles[name][1] for name in ("loss", "objective", "accuracy")} == {"-"}
+    assert styles["val_loss"] == (styles["loss"][0], "--")
     assert [text.get_text() for text in right.get_legend().get_texts()] == ["loss", "objective", "val_loss", "accuracy"]
+
+
+def test_a_large_legend_is_outside():
+    figure_class = pytest.importorskip("matplotlib.figure").Figure
+    for more, outside in (({}, False), ({"val_loss": 2.0, "val_accuracy": 0.5}, True)):
+        got = History()
+        got.append({"loss": 1.0, "accuracy": 0.5, **more})
+        figure = figure_class(layout="constrained")
+        ax = got.plot(ax=figure.subplots())
+        figure.savefig(io.BytesIO())  # places it
+        legend, inner = figure.axes[-1].get_legend().get_window_extent(), ax.get_window_extent()
+        assert (legend.y0 >= inner.y1) == outside
+        assert legend.y1 <= figure.bbox.y1 and legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
 
 
 def test_losses_alone_have_one_axis():

@@ -9,6 +9,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
+import mlpfast
 from mlpfast import (
     SGD,
     Adagrad,
@@ -800,3 +801,17 @@ def test_a_momentum_too_small_for_the_dtype_is_refused(per):
             continue
         with pytest.raises(ValueError, match="momentum must be from 1.17549e-38"):
             trainer.fit(X, y, epochs=3)
+
+
+def test_after_an_epoch_that_broke_off_the_values_are_those_of_the_last_minibatch_done():
+    X, y = np.random.default_rng(0).normal(size=(200, 3)), np.arange(200) % 2
+    X[17] = np.nan
+    dropout, l2, of_layer = Exponential(0.5, 0.1, per="step"), *(Exponential(a, 0.2, per="step") for a in (1e-2, 1e-3))
+    net = Network([mlpfast.Layer(3, 4, dropout=dropout, l2=of_layer), mlpfast.Layer(4, 2, "softmax")], seed=0)
+    trainer = Trainer(net, optimizer=SGD(0.1), batch_size=4, l2=l2, seed=0)
+    with pytest.raises(FloatingPointError, match="17, 0. is nan"):
+        trainer.fit(X, y)
+    t = trainer.steps - 1
+    assert 0 <= t < 48
+    assert net.layers[0]._present_dropout() == dropout.at(t) and net.layers[0]._present_l2() == of_layer.at(t)
+    assert trainer._scheduled.present_l2 == l2.at(t)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from mlpfast import Network, Trainer, backprop
+from mlpfast import Network, Trainer, backprop, losses
 
 NUMBERS = {"height": [1.5, 2.5, -3.0, 4.0], "member": [True, False, True, True], "age": [30, 40, 50, 60]}
 PLAIN = np.array(list(NUMBERS.values()), float).T
@@ -178,3 +178,12 @@ def test_columns_without_numbers():
     for values, dtype in ((pandas.to_datetime(["2020-01-01"]), "datetime64"), ([1j], "complex"), ([{}], "object")):
         with pytest.raises(TypeError, match=f"X must hold real numbers, got {dtype}.* in column 'when'"):
             net.predict(pandas.DataFrame({"when": values}))
+
+
+def test_missing_targets_of_pandas_name_the_way_to_nan():
+    pd = pytest.importorskip("pandas")
+    X, y = np.eye(3), pd.Series([1, None, 2], dtype="Int64")
+    trainer = Trainer(Network([3, 1], seed=0), losses.Huber(missing="ignore"))
+    with pytest.raises(ValueError, match=r'for missing="ignore", pass its to_numpy\(dtype=float, na_value=np.nan\)'):
+        trainer.fit(X, y)
+    assert np.isfinite(trainer.fit(X, y.to_numpy(dtype=float, na_value=np.nan))["loss"][0])
