@@ -15,6 +15,7 @@ from mlpfast import (
     _monitor,
     _pace,
     callbacks,
+    losses,
     metrics,
     schedules,
 )
@@ -716,3 +717,11 @@ def test_early_stopping_says_what_it_waits_for_and_what_was_best():
     history = trainer.fit(X, y, epochs=2, callbacks=[stopping])
     assert stopping.best_epoch == 4  # of five epochs in total
     assert repr(stopping).endswith(f": best {history['loss'][1]:.6g} in epoch 4>")
+
+
+def test_early_stopping_names_the_metric_of_a_part():
+    loss = losses.PerOutput([(slice(0, 2), "cross_entropy"), (2, "huber")])
+    X, y = np.ones((4, 1)), np.array([[0, 1.0]] * 4)
+    with pytest.raises(ValueError, match=r"got 'val_accuracy': did you mean 'val_accuracy\[0\]'"):
+        Trainer(Network([1, 3]), loss).fit(
+            X, y, validation_data=(X, y), metrics="accuracy", callbacks=[EarlyStopping("val_accuracy")])
