@@ -1,12 +1,12 @@
 // The loss of Cox's proportional hazards: the negative log of the partial likelihood, Cox (1972), of the rows of a
 // minibatch together, with ties after Efron (1977) and weights as in R's survival package.
 //
-// Row i has the log hazard eta_i, the time t_i, an event or none, and the weight w_i > 0. With R the rows still at risk at a
-// time t (t_i >= t), D those with an event at t, d their number and v the mean of their weights, each time with events
-// adds
+// Row i has the log hazard eta_i, the time t_i, an event or none, and the weight w_i > 0; rows of weight 0 are as if
+// they were not there. With R the rows still at risk at a time t (t_i >= t), D those with an event at t, d their number
+// and v the mean of their weights, each time with events adds
 //   v sum_{l < d} log(S_R - l/d S_D) - sum_{i in D} w_i eta_i,   S_A = sum_{i in A} w_i e^{eta_i}
 // of which the rows of D get the parts v/d sum_l log(...) - w_i eta_i. The derivative in eta_j is
-//   w_j e^{eta_j} sum over times t <= t_j of v sum_l (1 - (l/d if j in D)) / (S_R - l/d S_D)   - (w_j if j has an event)
+//   w_j e^{eta_j} sum over times t <= t_j of v sum_l (1 - (l/d if j in D)) / (S_R - l/d S_D)   - (w_j if j in a D)
 // All in double, in the order of the times, which one thread goes through: once down for S_R, once up for the sum. Both
 // are relative to e^m, m the largest eta at risk, so that nothing overflows.
 #include "loss.h"
@@ -90,13 +90,10 @@ typedef struct {
     double hazards;     // S_D e^{-m}
 } events;
 
-// An event of weight 0 is as if the row were not there.
-static int counts(const patient *p) { return p->event && p->weight > 0; }
-
 static events events_at(const patient *p, int64_t first, int64_t end) {
     events d = {0};
     for (int64_t i = first; i < end; i++) {
-        if (!counts(&p[i])) continue;
+        if (!p[i].event) continue;
         d.count++;
         d.weights += p[i].weight;
         d.hazards += p[i].weight * exp_of(p[i].eta - p[first].most);
@@ -104,15 +101,19 @@ static events events_at(const patient *p, int64_t first, int64_t end) {
     return d;
 }
 
-static int load(patient *p, const void *out, mlp_dtype dtype, const mlp_truth *truth, int64_t rows) {
-    int finite = 1;
+// The rows with weight, and their number. Of the others loss and derivative are set, to 0.
+static int64_t load(patient *p, void *delta, double *row_loss, const void *out, mlp_dtype dtype,
+                    const mlp_truth *truth, int64_t rows) {
+    int64_t n = 0;
     for (int64_t i = 0; i < rows; i++) {
-        p[i] = (patient){.eta = mlp_number(out, dtype, i), .time = mlp_number(truth->targets, dtype, 2 * i), .row = i,
-                         .event = mlp_number(truth->targets, dtype, 2 * i + 1) > 0.5,
-                         .weight = truth->weights ? mlp_number(truth->weights, dtype, i) : 1};
-        finite &= isfinite(p[i].eta) != 0;
+        double weight = truth->weights ? mlp_number(truth->weights, dtype, i) : 1;
+        row_loss[i] = 0;
+        if (delta) mlp_set_number(delta, dtype, i, 0);
+        if (weight == 0) continue;
+        p[n++] = (patient){.eta = mlp_number(out, dtype, i), .time = mlp_number(truth->targets, dtype, 2 * i),
+                           .event = mlp_number(truth->targets, dtype, 2 * i + 1) > 0.5, .weight = weight, .row = i};
     }
-    return finite;
+    return n;
 }
 
 // Of the times up to `first`, which is the first row of its time: what log(S_R - l/d S_D) and its derivatives sum to.
@@ -147,7 +148,7 @@ static void losses_and_derivatives(void *delta, double *row_loss, mlp_dtype dtyp
         most = p[first].most;
         for (int64_t i = first; i < end; i++) {
             double weight = p[i].weight;
-            row_loss[p[i].row] = counts(&p[i]) ? t.mean * t.log_sum - weight * p[i].eta : 0;
+            row_loss[p[i].row] = p[i].event ? t.mean * t.log_sum - weight * p[i].eta : 0;
             if (!delta) continue;
             double slope = weight * exp_of(p[i].eta - most) * (sum + (p[i].event ? t.of_events : t.of_others));
             mlp_set_number(delta, dtype, p[i].row, slope - (p[i].event ? weight : 0));
@@ -159,14 +160,17 @@ static void losses_and_derivatives(void *delta, double *row_loss, mlp_dtype dtyp
 int mlp_joined_loss(void *delta, double *row_loss, const void *out, mlp_dtype dtype, const mlp_truth *truth,
                     int64_t rows, void *memory) {
     patient *p = memory;
-    int finite = load(p, out, dtype, truth, rows);
-    for (int64_t i = 0; !finite && i < rows; i++) {  // the rows are joined: no loss is known
-        row_loss[i] = NAN;
-        if (delta) mlp_set_number(delta, dtype, i, NAN);
+    int64_t n = load(p, delta, row_loss, out, dtype, truth, rows);
+    int finite = 1;
+    for (int64_t i = 0; i < n; i++) finite &= isfinite(p[i].eta) != 0;
+    for (int64_t i = 0; !finite && i < n; i++) {  // the rows are joined: no loss is known
+        row_loss[p[i].row] = NAN;
+        if (delta) mlp_set_number(delta, dtype, p[i].row, NAN);
     }
     if (!finite) return 0;
-    sort(p, rows);
-    sum_at_risk(p, rows);
-    losses_and_derivatives(delta, row_loss, dtype, p, rows);
-    return 1;
+    sort(p, n);
+    sum_at_risk(p, n);
+    losses_and_derivatives(delta, row_loss, dtype, p, n);
+    for (int64_t i = 0; i < n; i++) finite &= isfinite(row_loss[p[i].row]) != 0;
+    return finite;
 }

@@ -151,6 +151,8 @@ typedef struct {
     void (*activate_blocks)(void *a, const mlp_output_block *blocks, int64_t n_blocks, int64_t rows, int64_t n,
                             void *scratch);
 
+    // x (count) becomes 0 where weight (count), of entries of y, is 0.
+    void (*skip_entries)(void *x, const void *weight, int64_t count);
     // Loss and its derivative in one pass over `rows` rows. With MLP_OF_Z, out (rows, n) is z_L and delta becomes
     // d loss / d z_L; otherwise they are a_L and d loss / d a_L. `output` is the activation of the output layer. delta
     // may be out, or NULL if only the loss is needed. truth holds the rows' targets and the weights that multiply loss

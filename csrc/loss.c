@@ -42,7 +42,7 @@ static int block_fits(const mlp_loss_block *b, int64_t n) {
 }
 
 // Each output is in one block: delta is written there, and nowhere twice.
-static int blocks_fit(mlp_loss loss, int64_t n) {
+static int loss_blocks_fit(mlp_loss loss, int64_t n) {
     int64_t end = 0;
     if (!loss.blocks) return 0;
     for (int64_t i = 0; i < loss.n_blocks; i++) {
@@ -54,7 +54,7 @@ static int blocks_fit(mlp_loss loss, int64_t n) {
 
 static int parameters_fit(mlp_loss loss, int64_t n) {
     if (loss.kind == MLP_CUSTOM_LOSS && !loss.custom.rows) return 0;
-    if (loss.kind == MLP_PER_OUTPUT && !blocks_fit(loss, n)) return 0;
+    if (loss.kind == MLP_PER_OUTPUT && !loss_blocks_fit(loss, n)) return 0;
     return numbers_fit(loss.kind, loss.parameter, loss.label_smoothing);
 }
 

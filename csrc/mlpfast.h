@@ -24,16 +24,15 @@ typedef enum {
     MLP_INTERRUPTED,     // mlp_poll or a custom function asked to stop; parameters as after the last whole minibatch
     MLP_INPUT_NOT_FINITE,  // a row of X has NaN or infinity; parameters as before its minibatch
     MLP_LOSS_NOT_FINITE,   // the loss of a minibatch is NaN or infinite; parameters as before that minibatch
-    MLP_DERIVATIVE_NOT_FINITE,  // a custom derivative, or a gradient given to mlp_apply, has NaN or infinity;
-                                // parameters as before that minibatch
+    MLP_DERIVATIVE_NOT_FINITE,  // the derivative of a loss or of a custom activation, or a gradient given to
+                                // mlp_apply, has NaN or infinity; parameters as before that minibatch
 } mlp_status;
 
 typedef enum { MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8 } mlp_dtype;  // MLP_UINT8: only for X
 
 // A custom activation, elementwise; z, a and delta are (rows, n). A nonzero return value stops the running call, as
 // with mlp_poll, without any effect of its minibatch. `call` is the context of that call. Training calls it for whole
-// minibatches, from the calling thread; mlp_predict and mlp_evaluate call it for some rows, from several threads at
-// once.
+// minibatches, mlp_predict and mlp_evaluate for some rows at a time, all from the calling thread alone.
 typedef struct {
     // a = g(z); a may be z.
     int (*forward)(void *self, void *call, void *a, const void *z, int64_t rows, int64_t n);
@@ -71,9 +70,9 @@ typedef struct {
     double alpha;
 } mlp_output_block;
 
-// A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns from
-// y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks may
-// share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
+// A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns
+// from y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks
+// may share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
 typedef struct {
     mlp_output_block of;
     int64_t y_first;
@@ -105,8 +104,8 @@ int mlp_processors(void);                 // processors this process may use, by
 int mlp_max_threads(void);                // the same, limited by OMP_NUM_THREADS
 
 // For tests. With a nonzero argument, calls may use more threads than there are processors, also for little work, and
-// their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only wait
-// for each other.
+// their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only
+// wait for each other.
 void mlp_allow_oversubscription(int allowed);
 
 // The peak rate in floating-point operations per second: fused multiply-adds on `threads` threads together, the best of
@@ -138,9 +137,9 @@ typedef struct mlp_network mlp_network;
 // Weights and biases are initialised to zero, slopes to alpha, masks to ones. *out is set only on MLP_OK.
 mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers);
 void mlp_network_destroy(mlp_network *net);  // NULL is allowed
-// From now on each x of column j of X is (x - mean[j]) / scale[j], computed in double as it is read, and uint8 after its
-// multiplication by x_scale. mean and scale (n_in of the first layer) are copied; scale > 0, not subnormal. Not during
-// other calls.
+// From now on each x of column j of X is (x - mean[j]) / scale[j], computed in double as it is read, and uint8 after
+// its multiplication by x_scale. mean and scale (n_in of the first layer) are copied; scale > 0, not subnormal. Not
+// during other calls.
 mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale);
 void *mlp_network_weights(const mlp_network *net, int layer);   // (n_in, n_out), may be written between calls
 int64_t mlp_network_stride(const mlp_network *net, int layer);  // elements from row to row of the weights, >= n_out
@@ -219,8 +218,8 @@ typedef struct {
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that was not finite
 } mlp_result;
 
-// The loss over all of data. Not for MLP_CUSTOM_LOSS and losses with MLP_JOINS, which depend on several rows together. threads and workspace
-// as in mlp_predict.
+// The loss over all of data. Not for MLP_CUSTOM_LOSS and losses with MLP_JOINS, which depend on several rows together.
+// threads and workspace as in mlp_predict.
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
 
@@ -246,8 +245,8 @@ typedef struct {
     int check_finite;     // stop if input or loss of a minibatch is not finite, before it changes the parameters
 } mlp_settings;
 
-// The version of the order of rows and sums, and of all arithmetic and random numbers of the training: what goes on from
-// a saved state has the bits of an uninterrupted run if this number is the same. Raise it with every change of
+// The version of the order of rows and sums, and of all arithmetic and random numbers of the training: what goes on
+// from a saved state has the bits of an uninterrupted run if this number is the same. Raise it with every change of
 // tests/golden.txt, and of bits that the golden networks do not see.
 #define MLP_ORDER_VERSION 1
 

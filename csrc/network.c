@@ -91,7 +91,7 @@ int mlp_outputs_fit(const mlp_output_block *b, int64_t n) {
     return !mlp_has(b->activation, MLP_LEARNS_ALPHA) && b->alpha >= mlp_activation_rows[b->activation].least_alpha;
 }
 
-static int blocks_fit(const mlp_layer_spec *s) {
+static int activations_fit(const mlp_layer_spec *s) {
     if (s->n_blocks < 0 || s->n_blocks > s->n_out || !s->blocks || s->activation != MLP_IDENTITY) return 0;
     for (int64_t i = 0; i < s->n_blocks; i++) {
         if (!mlp_outputs_fit(&s->blocks[i], s->n_out)) return 0;
@@ -110,7 +110,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
-        if (s->n_blocks && (l < n_layers - 1 || !blocks_fit(s))) return MLP_BAD_ARGUMENT;
+        if (s->n_blocks && (l < n_layers - 1 || !activations_fit(s))) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
 }

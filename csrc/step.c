@@ -120,7 +120,8 @@ static void forward_product(const mlp_step *s, int l, mlp_part part) {
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
     s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride,
                               layer->b, is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
-                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out), mlp_scratch(s, part));
+                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out),
+                              mlp_scratch(s, part));
 }
 
 // Dropout on a block of layer l's output.
@@ -155,6 +156,14 @@ static void output_blocks(const mlp_step *s, int last, mlp_part part) {
                                 spec->n_out, mlp_scratch(s, part));
 }
 
+// finite: whether the losses of some rows are; delta: `count` numbers of those rows, or NULL. The derivative of a loss
+// may overflow where the loss does not, as that of a normal distribution of small variance.
+static void check_loss(const mlp_step *s, int finite, const void *delta, int64_t count) {
+    if (!s->pass->check_finite) return;
+    if (!finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+    else if (delta && !mlp_all_finite(delta, s->net->dtype, count)) mlp_stop(s->pass, MLP_DERIVATIVE_NOT_FINITE);
+}
+
 static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
     int64_t n = spec_of(s, last)->n_out, i0, i1;
     const mlp_workspace *space = s->space;
@@ -162,11 +171,21 @@ static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
     mlp_truth truth = mlp_truth_from(s->net, &s->batch.truth, i0);
     void *delta = space->delta ? at(s, space->delta[last], i0, n) : NULL;
     int finite = s->kernels->loss(delta, space->row_loss + i0, space->row_correct + i0, at(s, space->a[last], i0, n),
-                                  *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n, mlp_scratch(s, part));
-    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+                                  *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n,
+                                  mlp_scratch(s, part));
+    check_loss(s, finite, delta, (i1 - i0) * n);
 }
 
 static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows, s->pass->chunk_rows); }
+
+// Zeros in rows [i0, i1) of x, delta[l] or z of the last layer, where entries of y have weight 0: the derivative of the
+// activation may be infinite there, and 0 times infinity is NaN.
+static void skip_entries(const mlp_step *s, int l, void *x, int64_t i0, int64_t i1) {
+    const void *weights = s->batch.truth.entry_weights;
+    int64_t n = spec_of(s, l)->n_out;
+    if (!weights || l < s->net->n_layers - 1 || unit_of(s, l).kind == MLP_SOFTMAX) return;
+    s->kernels->skip_entries(at(s, x, i0, n), mlp_row(weights, s->net->dtype, i0, n), (i1 - i0) * n);
+}
 
 // The gradient of the slopes for each chunk of the rows.
 static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
@@ -177,6 +196,13 @@ static void slope_gradient(const mlp_step *s, int l, mlp_part part) {
                                    at(s, s->space->z[l], chunk * length, n),
                                    mlp_rows_of_chunk(s->batch.rows, length, chunk), n, j0, j1);
     }
+}
+
+// The gradient of slopes is computed from z.
+static void skip_slopes(const mlp_step *s, int l, mlp_part part) {
+    int64_t i0, i1;
+    mlp_share(part, s->batch.rows, 1, &i0, &i1);
+    skip_entries(s, l, s->space->z[l], i0, i1);
 }
 
 static void sum_slopes(const mlp_step *s, int l) {
@@ -198,6 +224,7 @@ static void activation_backward_rows(const mlp_step *s, int l, mlp_part part) {
     void *delta = at(s, s->space->delta[l], i0, n), *from = at(s, kept(s, l), i0, n);
     if (g.kind == MLP_SOFTMAX) s->kernels->softmax_backward(delta, from, i1 - i0, n, mlp_scratch(s, part));
     else s->kernels->activation_backward(delta, from, g, i1 - i0, n);
+    skip_entries(s, l, s->space->delta[l], i0, i1);
 }
 
 // delta[l - 1] from delta[l] and W_l, which has not been updated yet.
@@ -214,8 +241,8 @@ static void delta_below(const mlp_step *s, int l, mlp_part part) {
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend on
-// the number of threads ----
+// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend
+// on the number of threads ----
 
 static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
     mlp_step_settle(s);
@@ -228,19 +255,12 @@ static int custom_forward(mlp_step *s, int l) {
                                 spec->n_out);
 }
 
-// A custom derivative may not be finite although the loss is.
-static void check_custom_delta(const mlp_step *s, int l) {
-    int64_t count = s->batch.rows * spec_of(s, l)->n_out;
-    if (s->pass->check_finite && !mlp_all_finite(s->space->delta[l], s->net->dtype, count)) {
-        mlp_stop(s->pass, MLP_DERIVATIVE_NOT_FINITE);
-    }
-}
-
 static int custom_backward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
     int failed = spec->custom.backward(spec->custom.self, s->pass->context, s->space->delta[l], s->space->z[l],
                                        s->batch.rows, spec->n_out);
-    if (!failed) check_custom_delta(s, l);
+    if (!failed) skip_entries(s, l, s->space->delta[l], 0, s->batch.rows);
+    if (!failed) check_loss(s, 1, s->space->delta[l], s->batch.rows * spec->n_out);
     return failed;
 }
 
@@ -253,8 +273,7 @@ static int custom_loss(mlp_step *s, int last) {
         s->space->row_correct[i] = 0;
         finite &= isfinite(s->space->row_loss[i]) != 0;
     }
-    if (!failed && !finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
-    if (!failed && finite) check_custom_delta(s, last);
+    if (!failed) check_loss(s, finite, s->space->delta[last], s->batch.rows * spec_of(s, last)->n_out);
     return failed;
 }
 
@@ -264,7 +283,7 @@ static int joined_loss(mlp_step *s, int last) {
     for (int64_t i = 0; i < s->batch.rows; i++) s->space->row_correct[i] = 0;
     int finite = mlp_joined_loss(delta, s->space->row_loss, s->space->a[last], s->net->dtype, &s->batch.truth,
                                  s->batch.rows, s->space->joined);
-    if (!finite && s->pass->check_finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
+    check_loss(s, finite, delta, s->batch.rows);
     return 0;
 }
 
@@ -300,6 +319,7 @@ static void activation_backward(mlp_step *s, int l) {
         call_custom(s, custom_backward, l);
         return;
     }
+    if (g.slopes && s->batch.truth.entry_weights) mlp_step_phase(s, skip_slopes, l, 1);
     if (g.slopes) mlp_step_phase(s, slope_gradient, l, 0);
     if (g.slopes && g.shared) sum_slopes(s, l);
     mlp_step_phase(s, activation_backward_rows, l, 1);

@@ -113,8 +113,8 @@ static void each_chunk(minibatch *m) {
     }
 }
 
-// A part takes its chunks through all layers and adds their gradients, with its data in the caches of one core; only for
-// networks small enough that the sums of gradients fit there (goes_alone).
+// A part takes its chunks through all layers and adds their gradients, with its data in the caches of one core; only
+// for networks small enough that the sums of gradients fit there (goes_alone).
 static void chunks_of_part(void *context, mlp_part part) {
     const minibatch *shared = context;
     mlp_trainer *t = shared->trainer;
@@ -269,7 +269,8 @@ static mlp_status check_momenta(const mlp_trainer *t, const double *momenta, con
 }
 
 // What a part brings for each of its `n` minibatches, beside the rates.
-static mlp_status check_part(const mlp_trainer *t, const mlp_epoch_part *part, const mlp_settings *settings, int64_t n) {
+static mlp_status check_part(const mlp_trainer *t, const mlp_epoch_part *part, const mlp_settings *settings,
+                             int64_t n) {
     int64_t layers = t->net->n_layers;
     for (int64_t i = 0; part->l2 && i < n * layers; i++) {
         if (!(part->l2[i] >= 0)) return MLP_BAD_ARGUMENT;
@@ -436,8 +437,8 @@ mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, cons
     if (status) return status;
 
     const mlp_epoch_part all = {0};
-    mlp_epoch e = {.trainer = t, .settings = settings, .part = &all, .batch_size = data->n, .result = result, .gradient = gradient,
-                   .options = *options,
+    mlp_epoch e = {.trainer = t, .settings = settings, .part = &all, .batch_size = data->n, .result = result,
+                   .gradient = gradient, .options = *options,
                    .examples = {.net = t->net, .data = data, .n = data->n},
                    .pass = {.frozen_too = options->frozen_too, .drops = !options->undisturbed, .poll = poll,
                             .context = context}};

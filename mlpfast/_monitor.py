@@ -35,8 +35,11 @@ def check_names(there, argument, names):
         if name in there:
             continue
         hint, own = "", name.removeprefix("val_")
+        of_parts = [one for one in there if one.startswith(f"{name}[")]
         if name != own and "val_loss" not in there:
             hint = "; it needs validation_data or validation_split"
+        elif of_parts:
+            hint = f": did you mean {' or '.join(repr(one) for one in of_parts[:3])}?"
         elif own not in ("loss", "objective") and direction(own) is not None:
             hint = f"; it needs metrics={own!r}"
         hint = hint or did_you_mean(name, there)

@@ -60,6 +60,9 @@ def from_name(argument, value, base, names, classes, example, others):
         if type(value) is base:
             one_of(argument, value.name, [name for name in names if name not in classes])
         return value
+    if isinstance(value, type) and issubclass(value, base):
+        raise TypeError(f"{argument} must be a name or an object such as {example}, got the class {value.__name__}: "
+                        "call it")
     if not isinstance(value, str):
         raise TypeError(f"{argument} must be a name or an object such as {example}, got {value!r}")
     value = one_of(argument, value, names, others)

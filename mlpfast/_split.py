@@ -49,7 +49,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
     Both keep their sample_weight. class_weight applies to the training examples only, and is balanced over them.
     """
-    groups = classes(data.truth, network, loss, "stratify=True") if stratify else np.zeros(len(data), np.int64)
+    groups = _groups(data.truth, network, loss) if stratify else np.zeros(len(data), np.int64)
     held_out = _drawn(groups, fraction, seed)
     parts = []
     for chosen, by_class in ((~held_out, class_weight), (held_out, None)):
@@ -58,6 +58,15 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
         own = weights(own, by_class, data.truth[rows], network, loss, len(rows))
         parts.append(selected(data, rows, network.input_scale, own))
     return tuple(parts)
+
+
+def _groups(y, network, loss):
+    """The class of each row (n,); rows without any number in y, which a loss ignores, are a class of their own."""
+    groups = classes(y, network, loss, "stratify=True")
+    if y.ndim == 2 and y.dtype.kind == "f":
+        unknown = np.isnan(y).all(axis=1)
+        groups = np.where(unknown, groups.max() + 1, groups)
+    return groups
 
 
 def _drawn(groups, fraction, seed):

@@ -1,6 +1,6 @@
 """y, class numbers or numbers for each output, checked and converted to the forms that are used.
 
-y: with the values and dtype that were given, for functions that users give (metrics, Custom losses). With one output
+y: with the values and dtype that were given, for functions that users give (metrics, Custom losses). With one column
     (n,) becomes (n, 1), like yhat; otherwise y (n,), of class numbers or for a Custom loss, stays (n,).
 labels (n,) or targets (n, n_out), or as many columns as loss.y_columns says: for the losses of the core and the rest
     of mlpfast. A Custom loss has neither.
@@ -19,7 +19,7 @@ def forms_of(y, network, loss, name="y", keep=True):
     """(y, labels, targets), None for those that do not exist, and for y unless `keep`."""
     if keep or y.ndim == 1 or y.dtype == network.dtype:  # otherwise the targets are a copy anyway
         y = np.array(y, order="C")
-    if y.ndim == 1 and 1 in (network.n_out, loss.y_columns(network.n_out)):
+    if y.ndim == 1 and loss.y_columns(network.n_out) == 1:
         y = y.reshape(-1, 1)
     labels, targets = (None, None) if loss.traits.is_custom else _of_the_core(y, network, loss, name)
     if y.ndim > 2:
@@ -30,10 +30,16 @@ def forms_of(y, network, loss, name="y", keep=True):
 def _of_the_core(y, network, loss, name):
     if y.ndim == 1 and by_class(loss, network):
         into_rows = loss.traits.one_hot
-        hint = f"; {loss.name!r} of numbers needs shape (n, {network.n_out})" if into_rows else ""
+        hint = f"; {loss.name!r} of numbers needs shape (n, {network.n_out})" if into_rows else for_numbers(loss)
         labels = class_labels(y, network.n_out, name, hint)
         return (None, _rows_of(labels, network)) if into_rows else (labels, None)
     return None, target_matrix(y, network, loss, name)
+
+
+def for_numbers(loss):
+    """The end of a message, since a regression may have forgotten the loss."""
+    is_default = loss.name == "cross_entropy"
+    return "; 'cross_entropy' is the default loss of Trainer, for numbers: 'half_squared_error'" if is_default else ""
 
 
 def class_labels(y, n_classes, name="y", hint=""):
@@ -98,7 +104,7 @@ def _checked_columns(targets, given, loss, n_out, name, by_class=False, first=0)
         bad &= ~unknown
     if bad.any():
         i, j = (int(index) for index in np.unravel_index(np.argmax(bad), bad.shape))
-        hint = ""
+        hint = "" if by_class or unknown[i, j] else for_numbers(loss)
         if unknown[i, j] and "missing" in signature(type(loss)).parameters:
             own = [f"{name}={getattr(loss, name)!r}" for name in loss.parameters]
             hint = f"; losses.{type(loss).__name__}({', '.join([*own, 'missing=' + repr('ignore')])}) leaves out NaN"
@@ -106,7 +112,7 @@ def _checked_columns(targets, given, loss, n_out, name, by_class=False, first=0)
     if by_class:
         return targets
     if loss.traits.y == Y_DISTRIBUTIONS:
-        _check_rows_sum_to_one(targets, name)
+        _check_rows_sum_to_one(targets, name, for_numbers(loss))
     return _two_classes(targets, loss)
 
 
@@ -170,11 +176,11 @@ def classes(y, network, loss, wanted_by):
     )
 
 
-def _check_rows_sum_to_one(targets, name):
+def _check_rows_sum_to_one(targets, name, hint):
     sums = targets.sum(axis=1, dtype=np.float64)
     bad = np.abs(sums - 1) > 1e-3  # more than the rounding errors of thousands of classes in float32
     if bad.any():
         i = int(np.argmax(bad))
         raise ValueError(
-            f"{name} must have rows that sum to 1 (one-hot or probabilities), row {i} sums to {sums[i]:.6g}"
+            f"{name} must have rows that sum to 1 (one-hot or probabilities), row {i} sums to {sums[i]:.6g}{hint}"
         )

@@ -19,7 +19,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     measured = _measured(y, loss)
     if sample_weight is None and class_weight is None and measured is None:
         return None, None
-    total = np.ones(n)
+    total, of_y = np.ones(n), name.removesuffix("sample_weight") + "y"
     if sample_weight is not None:
         total = _given(sample_weight, y, loss, n, name)
     if measured is not None:
@@ -42,6 +42,8 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
         raise ValueError(
             f"{name} must be 0, or from {LEAST_WEIGHT:g} to {MOST_WEIGHT:g}, got {total[odd][0]!s} at {_position(odd)}"
         )
+    if not all_zero and measured is not None and not measured.any():
+        raise ValueError(f"{of_y} holds no number, got NaN alone")
     if not (all_zero or total.any()):
         hint = "" if measured is None else ", got NaN as y of all that have weight"
         raise ValueError(f"{name} must not be zero for every example{hint}")

@@ -97,7 +97,7 @@ class Custom(Activation):
         Network([4, 16, 3], activation=Custom(lambda z: np.sin(z), lambda z: np.cos(z)))
 
     The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
-    the functions for whole minibatches; predict and evaluate call them for some rows at a time, from several threads.
+    the functions for whole minibatches, predict and evaluate for some rows at a time, all on the thread of the caller.
     An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
     on every machine and for any split of the rows only if the functions have.
 

@@ -70,6 +70,8 @@ def _deltas(net, tape, data, loss):
     delta = _loss_and_delta(net, tape, data, loss)[1]
     if loss.through_output:  # delta is d loss / d a_L
         _through_derivative(net, tape, last, delta)
+        if data.entries is not None and net.layers[-1]._unit.name != "softmax":
+            delta[data.entries == 0] = 0  # where the derivative may be infinite
     deltas = [delta]
     for l in range(last, 0, -1):
         delta = _kernels.delta_below(delta, net.layers[l].W)
@@ -137,8 +139,8 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     inputs=True over all elements of X too.
 
     The differences (L(w + h) - L(w - h)) / 2h use a float64 copy of the network and h = step * max(1, |w|). An error is
-    relative to the larger of the two values, but to no less than 1e-3 of the largest gradient in its array, since
-    smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
+    relative to the larger of the two values, but to no less than 1e-3 of the largest gradient of all parameters, or of
+    X, since smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
     """
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(checked_network(net))
@@ -155,15 +157,15 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     def row_losses():  # per row, so that rows that do not change cancel exactly in the difference
         return _loss_and_delta(copy, _forward(copy, data.X), data, loss)[0]
 
-    pairs = []
+    pairs, of_inputs = [], []
     for layer, own in zip(copy.layers, of_parameters, strict=True):
         for parameter, gradient in zip((layer.W, layer.b, layer.slopes), own, strict=False):
             if parameter is not None:
                 pairs.append((gradient, _numeric_gradient(layer, parameter, mean_loss, step)))
     if inputs:
         scale = copy.input_scale if given.dtype == np.uint8 else 1.0
-        pairs.append((dX, scale * _central_differences(data.X, row_losses, step)))
-    return float(np.max([_relative_error(*pair) for pair in pairs]))  # NaN if any is
+        of_inputs = [(dX, scale * _central_differences(data.X, row_losses, step))]
+    return float(np.max(_relative_errors(pairs) + _relative_errors(of_inputs)))  # NaN if any is
 
 
 def _numeric_gradient(layer, parameter, mean_loss, step):
@@ -189,10 +191,15 @@ def _central_differences(array, J, step):
     return numeric
 
 
-def _relative_error(gradient, numeric):
-    size = np.maximum(np.abs(gradient), np.abs(numeric))
-    floor = max(1e-3 * size.max(), np.finfo(np.float64).tiny)
-    return float((np.abs(gradient - numeric) / np.maximum(size, floor)).max())
+def _relative_errors(pairs):
+    """The largest one of each pair (gradient, numeric). A gradient that is 0 by its formula, as that of a bias which
+    the loss does not depend on, is rounding errors alone: only the others say how large they may be."""
+    sizes = [np.maximum(np.abs(gradient), np.abs(numeric)) for gradient, numeric in pairs]
+    floor = max([1e-3 * float(size.max()) for size in sizes] + [float(np.finfo(np.float64).tiny)])
+    return [
+        float((np.abs(gradient - numeric) / np.maximum(size, floor)).max())
+        for (gradient, numeric), size in zip(pairs, sizes, strict=True)
+    ]
 
 
 def _float64_copy(net):

@@ -50,6 +50,7 @@ from ._functions import checked_result, function
 from ._named import Named, bounds, from_name, own_name
 from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import one_of, real_number, within
+from ._targets import for_numbers
 
 NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom and name != "per_output")
 
@@ -507,6 +508,7 @@ def _check_fits(loss, output, n_out, dtype):
         hint = f"; {' or '.join(others)} goes with it" if others else ""
         raise ValueError(
             f"loss {loss.name!r} needs an output activation of {' or '.join(allowed)}, got {output.name!r}{hint}"
+            f"{for_numbers(loss)}"
         )
     if output.traits.learns_alpha and not (loss.takes_z or loss.through_output):
         raise ValueError(
@@ -519,7 +521,7 @@ def _check_width(loss, n_out):
     if loss.traits.y == Y_DISTRIBUTIONS and n_out < 2:
         raise ValueError(
             f"loss {loss.name!r} needs at least 2 outputs, one for each class, got 1; "
-            "for two classes and one output use 'binary_cross_entropy'"
+            f"for two classes and one output use 'binary_cross_entropy'{for_numbers(loss)}"
         )
     loss.y_columns(n_out)
 

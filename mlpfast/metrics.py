@@ -266,7 +266,9 @@ def check_fit(metrics, data, n_out):
             continue
         if data.weights is not None and not _takes_weights(function):
             ours = f"{', '.join(BY_NAME)}, top_k and functions with a parameter sample_weight"
-            raise ValueError(f"metrics: sample_weight and class_weight go with {ours}, got {name!r} without one")
+            missing = data.entries is not None and np.isnan(data.truth).any()
+            what = "y with missing entries goes" if missing else "sample_weight and class_weight go"
+            raise ValueError(f"metrics: {what} with {ours}, got {name!r} without one")
         _check_call(name, function, data)
 
 

@@ -153,8 +153,8 @@ def raise_failure(trainer, failure, result, data, rows=None):
     where = f"epoch {trainer.epoch}, minibatch {result['minibatches']}"
     if failure == "derivative":
         raise FloatingPointError(
-            f"{where}: a derivative of a Custom activation or loss is NaN or infinite; the parameters are those "
-            "before this minibatch"
+            f"{where}: the derivative of the loss, or of a Custom activation, is NaN or infinite; the parameters are "
+            "those before this minibatch"
         )
     if failure == "loss":
         raise FloatingPointError(

@@ -921,3 +921,21 @@ def test_nan_in_the_validation_data_is_named():
     X, y = example_data()
     with pytest.raises(FloatingPointError, match=r"epoch 0: the validation loss is nan; .*_data X\[0, 0\] is nan"):
         Trainer(make_network()).fit(X, y, validation_data=(np.full_like(X, np.nan), y))
+
+
+def test_the_default_loss_is_named_where_it_does_not_fit_numbers():
+    named = "'cross_entropy' is the default loss of Trainer, for numbers: 'half_squared_error'"
+    with pytest.raises(ValueError, match=named):
+        Trainer(Network([1, 1]))
+    with pytest.raises(ValueError, match=named):
+        Trainer(Network([1, 2], output="tanh"))
+    for y in ([0.5, 1.0], [[0.5, 1.0], [2.0, 3.0]], [[0.5, 1.0], [1.0, 1.0]]):
+        with pytest.raises(ValueError, match=named):
+            Trainer(Network([1, 2])).fit(np.ones((2, 1)), y)
+
+
+def test_a_class_of_a_loss_or_an_activation_is_to_be_called():
+    with pytest.raises(TypeError, match="got the class Huber: call it"):
+        Trainer(Network([1, 1]), losses.Huber)
+    with pytest.raises(TypeError, match="got the class Custom: call it"):
+        Network([1, 1], output=activations.Custom)

@@ -16,6 +16,7 @@ from mlpfast import (
     _monitor,
     _pace,
     callbacks,
+    losses,
     metrics,
     schedules,
 )
@@ -777,3 +778,11 @@ def test_attributes_that_look_like_every_batches_are_refused(name):
     other = with_method("on_epoch_end")
     setattr(other, name, 50)
     trainer_with().fit(*problem(), callbacks=other)
+
+
+def test_early_stopping_names_the_metric_of_a_part():
+    loss = losses.PerOutput([(slice(0, 2), "cross_entropy"), (2, "huber")])
+    X, y = np.ones((4, 1)), np.array([[0, 1.0]] * 4)
+    with pytest.raises(ValueError, match=r"got 'val_accuracy': did you mean 'val_accuracy\[0\]'"):
+        Trainer(Network([1, 3]), loss).fit(
+            X, y, validation_data=(X, y), metrics="accuracy", callbacks=[EarlyStopping("val_accuracy")])

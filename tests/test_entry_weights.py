@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import LBFGS, SGD, Adam, NaturalGradient, Network, Rprop, Trainer, backprop, losses
+from mlpfast import LBFGS, SGD, Adam, NaturalGradient, Network, Rprop, Trainer, activations, backprop, losses
 
 LOSSES = {  # with the output that each is tried with
     losses.HalfSquaredError: "tanh", losses.SquaredError: "identity", losses.AbsoluteError: "identity",
@@ -340,7 +340,7 @@ def assert_same_training(X, y, given, wanted, loss="binary_cross_entropy"):
     (lambda X, y, w: Trainer(network("softmax")).fit(X, y), r"got nan in row \d+, column \d$"),
     (lambda X, y, w: Trainer(network("identity"), losses.Huber(missing="ignore")).fit(X, np.where(y == 1, np.inf, y)),
      "got inf"),
-    (lambda X, y, w: Trainer(network("identity"), losses.Huber(missing="ignore")).fit(X, y * np.nan), "got NaN as y"),
+    (lambda X, y, w: Trainer(network("identity"), losses.Huber(missing="ignore")).fit(X, y * np.nan), "y holds no number"),
     (lambda X, y, w: Trainer(network("identity"), "huber").step(X, w, w[:, :2]), r"\(45, 3\), the shape of y"),
     (lambda X, y, w: Trainer(network("softmax")).step(X, w / w.sum(axis=1)[:, None], w), r"shape \(n,\) for"),
     (lambda X, y, w: Trainer(network("identity"), "huber").step(X, w, -w), r"got -.* at row \d+, column \d"),
@@ -367,3 +367,62 @@ def test_they_show_that_they_ignore_missing_numbers():
     assert "SquaredError(missing='ignore')" in trainer.summary()
     with pytest.raises(AttributeError, match="missing cannot be changed"):
         losses.Huber().missing = "ignore"
+
+
+def overflowing(kind):
+    """A network whose first output overflows, and its loss."""
+    loss = losses.HalfSquaredError(missing="ignore")
+    if kind == "per_output":
+        parts = slice(0, 2)
+        net = Network([1, 2], output=activations.PerOutput([(parts, "exp")]), seed=0)
+        loss = losses.PerOutput([(parts, loss)])
+    elif kind == "custom":
+        net = Network([1, 2], output=activations.Custom(np.exp, np.exp), seed=0)
+    else:
+        net = Network([1, 2], output=activations.PReLU() if kind == "prelu" else kind, seed=0)
+    net.layers[0].W[...] = [[3e38, 0.1]] if kind == "prelu" else [[1000, 0.1]]
+    return net, loss
+
+
+@pytest.mark.parametrize("way", ["missing", "sample_weight"])
+@pytest.mark.parametrize("kind", ["exp", "per_output", "custom", "prelu"])
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_an_entry_without_weight_adds_nothing_though_its_output_overflows(kind, way):
+    X = np.ones((4, 1)) * (-10 if kind == "prelu" else 1)
+    y = np.array([[np.nan if way == "missing" else 1.0, 1.0]] * 4)
+    weight = np.array([[0, 1.0]] * 4) if way == "sample_weight" else None
+    net, loss = overflowing(kind)
+    first = net.layers[0].W[0, 0].copy()
+    trainer = Trainer(net, loss, SGD(0.1))
+    twin, _ = overflowing(kind)  # where it does not overflow
+    twin.layers[0].W[...] = 0.1
+    other = Trainer(twin, loss, SGD(0.1))
+    residual = backprop.residuals(net, X, np.where(weight == 0, np.nan, y) if weight is not None else y, loss)[-1]
+    assert np.array_equal(residual[:, 0], np.zeros(4)) and np.isfinite(residual).all()
+    for one in (trainer, other):
+        one.fit(X, y, sample_weight=weight, epochs=2)
+    assert net.layers[0].W[0, 0] == first and net.layers[0].b[0] == 0
+    for p, q in zip(net.parameters, twin.parameters, strict=True):
+        assert np.array_equal(p[..., 1], q[..., 1])
+        assert np.isfinite(p).all()
+
+
+def test_the_derivative_of_a_part_that_overflows_is_noticed():
+    net = Network([1, 1], seed=0)
+    net.layers[0].W[...] = 1e-25
+    trainer = Trainer(net, losses.PerOutput([(0, "absolute_error", 1e30)]), SGD(0.1))
+    with pytest.raises(FloatingPointError, match="derivative of the loss"):
+        trainer.step([[1.0]], [[0.0]], sample_weight=[[1e30]], mean_weight=1)
+    assert net.layers[0].W == np.float32(1e-25)
+
+
+def test_messages_speak_of_what_is_missing():
+    net, loss, X = Network([1, 1], seed=0), losses.HalfSquaredError(missing="ignore"), np.ones((4, 1))
+    with pytest.raises(ValueError, match="^y holds no number"):
+        Trainer(net, loss).fit(X, np.full(4, np.nan))
+    with pytest.raises(ValueError, match="^validation_data y holds no number"):
+        Trainer(net, loss).fit(X, np.ones(4), validation_data=(X, np.full(4, np.nan)))
+    with pytest.raises(ValueError, match="metrics: y with missing entries goes with accuracy.* got 'own'"):
+        def own(y, yhat):
+            return 0.0
+        Trainer(net, loss).evaluate(X, [1, np.nan, 2, 3], metrics=own)

@@ -8,7 +8,7 @@ from test_gradient_and_apply import OPTIMIZERS, assert_same_steps
 from test_optimizers import every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
-from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, Trainer, backprop, schedules
+from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, Rprop, Trainer, backprop, schedules
 from mlpfast.activations import PReLU
 
 LOSS = "cross_entropy"
@@ -48,6 +48,7 @@ def test_the_factor_of_each_parameter():
 def test_factors_are_the_rates_of_pytorchs_groups(optimizer):
     torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
+    still = net.layers[-1].b.copy()
     trainer = Trainer(net, LOSS, optimizer, batch_size=None)  # which Rprop needs
     theirs, parameters = pytorchs(optimizer, net.parameters, factors_of(net))
     for _ in range(6):
@@ -55,6 +56,8 @@ def test_factors_are_the_rates_of_pytorchs_groups(optimizer):
             p.grad = torch.tensor(g)
         trainer.step(X, y)
         theirs.step()
+        if isinstance(optimizer, Rprop):  # theirs takes the least step at a rate of 0
+            parameters[-1].data[...] = torch.tensor(still)
         for got, wanted in zip(net.parameters, parameters, strict=True):
             np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
 
@@ -381,3 +384,21 @@ def test_what_is_no_schedule_of_these():
         net = Network([Layer(7, 5, dropout=schedules.Constant(0.1)), Layer(5, 4, "softmax")])
         with pytest.raises(ValueError, match="dropout of layer 1 must be 0 for"):
             Trainer(net, LOSS, optimizer, batch_size=None).fit(X, y)
+
+
+@pytest.mark.parametrize("factors", [(0, 1), (1, 0)])
+def test_rprop_leaves_parameters_with_factor_0_and_their_state(factors):
+    net = Network([Layer(3, 4, "tanh", lr_factor=factors[0], bias_lr_factor=factors[1]), Layer(4, 1)], seed=0)
+    net.layers[0].b[...] = 0.1
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(30, 3)), rng.normal(size=(30, 1))
+    trainer = Trainer(net, "half_squared_error", Rprop(), batch_size=None)
+    before = [p.copy() for p in net.parameters]
+    trainer.fit(X, y, epochs=5)
+    same = [np.array_equal(p, q) for p, q in zip(net.parameters, before, strict=True)]
+    assert same == [factors[0] == 0, True, False, False]  # the bias has the product of both
+    for name in Rprop.states:
+        assert [not s.any() for s in trainer.state[name][:2]] == same[:2]
+    net.layers[0].lr_factor = net.layers[0].bias_lr_factor = 1
+    trainer.fit(X, y, epochs=5)
+    assert not any(np.array_equal(p, q) for p, q in zip(net.parameters, before, strict=True))

@@ -268,3 +268,49 @@ def test_an_output_that_is_not_finite_is_an_error_that_changes_nothing():
         Trainer(net, "cox_ph").step(X, y)
     for p, b in zip(net.parameters, before, strict=True):
         np.testing.assert_array_equal(p, b)
+
+
+@pytest.mark.parametrize("hazard", [2000.0, 1e300])
+@both_types
+def test_rows_of_weight_0_do_not_enter_cox_whatever_their_hazard(dtype, hazard):
+    net = Network([1, 1], dtype=dtype, seed=0)
+    net.layers[0].W[...] = 1
+    X = np.array([[min(hazard, float(np.finfo(dtype).max))], [1], [2], [3]])
+    y, weight = np.array([[5, 1], [1, 1], [2, 1], [3, 0.0]]), [0, 1, 1, 1]
+    trainer = Trainer(net, "cox_ph", SGD(0.1), batch_size=None)
+    assert trainer.evaluate(X, y, sample_weight=weight) == trainer.evaluate(X[1:], y[1:])
+    found, = backprop.gradients(net, X, y, "cox_ph", sample_weight=weight)
+    wanted, = backprop.gradients(net, X[1:], y[1:], "cox_ph")
+    np.testing.assert_allclose(found[0], wanted[0], rtol=1e-6)
+    loss = trainer.step(X, y, sample_weight=weight)
+    assert loss == pytest.approx(reference.losses("cox_ph", X[1:], y[1:], "identity").mean(), rel=1e-6)
+    assert np.isfinite(net.layers[0].W).all()
+
+
+def test_a_loss_of_cox_that_overflows_is_noticed():
+    net = Network([1, 1], dtype="float64", seed=0)
+    net.layers[0].W[...] = 1
+    trainer = Trainer(net, "cox_ph", SGD(0.1), batch_size=None)
+    with pytest.raises(FloatingPointError, match="the loss is inf"):
+        trainer.step([[1.7e308], [-1.7e308]], [[1, 0], [0, 1.0]])
+    assert net.layers[0].W == 1
+
+
+def test_a_derivative_that_overflows_is_noticed_where_the_loss_does_not():
+    net = Network([1, 2], seed=0)  # m = 0 and s = -176: e^-s is infinite in float32
+    net.layers[0].W[...], net.layers[0].b[...] = 0, [0, -176]
+    trainer = Trainer(net, "gaussian_nll", SGD(0.1))
+    with pytest.raises(FloatingPointError, match="derivative of the loss"):
+        trainer.step([[1.0]], [[1e-37]])
+    assert np.array_equal(net.layers[0].b, [0, -176])
+    assert np.isinf(backprop.residuals(net, [[1.0]], [[1e-37]], "gaussian_nll")[0][0, 0])
+
+
+def test_y_of_cox_is_named_as_it_was_given():
+    with pytest.raises(ValueError, match=r"y must have shape \(n, 2\) for loss 'cox_ph', got \(4,\)"):
+        Trainer(Network([1, 1]), "cox_ph", batch_size=None).fit(np.ones((4, 1)), np.ones(4))
+
+
+def test_the_gradient_of_a_bias_that_cox_does_not_depend_on_is_no_error():
+    X, y = problem("cox_ph", 12)
+    assert backprop.check_gradients(network("cox_ph"), X, y, "cox_ph") < 1e-5

@@ -287,3 +287,15 @@ def test_the_objective_is_the_loss_and_the_penalty_at_the_end_of_the_epoch(l1, l
 
 def test_without_penalties_there_is_no_objective():
     assert "objective" not in trainer_for().fit(*problem())
+
+
+def test_rows_without_a_class_are_stratified_as_a_class_of_their_own():
+    y = np.repeat([0, 1, np.nan], [40, 20, 20])
+    X = np.arange(80.0).reshape(-1, 1)
+    net = Network([1, 1], output="sigmoid", seed=0)
+    trainer = Trainer(net, losses.BinaryCrossEntropy(missing="ignore"), SGD(1e-6))
+    data, held_out = training_and_validation(
+        trainer, X, y, {"sample_weight": None, "class_weight": None}, None, 0.25, True, True)
+    truth = held_out.truth[:, 0]
+    assert [int((truth == 0).sum()), int((truth == 1).sum()), int(np.isnan(truth).sum())] == [10, 5, 5]
+    assert len(data) == 60

@@ -148,6 +148,14 @@ SIMD vreal weighted(vreal x, vreal weight) {
     return v_select(v_eq(weight, v_zero()), v_zero(), v_mul(weight, x));
 }
 
+static SIMD_TARGET void skip_entries(void *x, const void *weight, int64_t count) {
+    for (int64_t j = 0; j < count; j += VL) {
+        int lanes = lanes_at(j, count);
+        real *to = (real *)x + j;
+        v_store_part(to, lanes, masked(v_load_part(to, lanes), v_load_part((const real *)weight + j, lanes)));
+    }
+}
+
 // 1/2 sum_j s_j + (m_j - y_j)^2 e^{-s_j}: the negative log likelihood of normal distributions with means m and log
 // variances s, without log(2 pi) / 2. The outputs are all m, then all s.
 SIMD void gaussian_nll_rows(const examples *e, int wants_delta, outcome *to) {
@@ -263,7 +271,8 @@ SIMD vreal hinge_term(pair p, vreal *slope) {
 }
 
 SIMD void sum_terms(const examples *e, outcome *to, term_function *term, real cut) {
-    vreal sum = v_zero(), wrong = v_zero(), weights = v_zero(), zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
+    vreal sum = v_zero(), wrong = v_zero(), weights = v_zero();
+    vreal zero = v_zero(), one = v_set1(1), boundary = v_set1(cut);
     pair p = {.parameter = v_set1((real)e->loss.parameter), .smoothing = v_set1((real)e->loss.label_smoothing),
               .output = e->output};
     for (int64_t first = 0; first < e->n; first += SUM_BLOCK) {
@@ -372,7 +381,10 @@ static SIMD_TARGET vreal add_block(vreal sum, const examples *all, const mlp_los
     }
     outcome o = {0};
     value_and_derivative(&e, wants_delta, &o);
-    if (g != MLP_IDENTITY && wants_delta) columns_backward(e.z, kept, n, g, b->of.alpha);
+    if (g != MLP_IDENTITY && wants_delta) {
+        columns_backward(e.z, kept, n, g, b->of.alpha);
+        if (e.each && g != MLP_SOFTMAX) skip_entries(e.z, e.each, n * VL);
+    }
     vreal loss = v_load(o.loss), factor = v_set1((real)b->factor);
     if (by_class && e.each) {  // the other losses have weighed their entries
         vreal weight = v_load(e.each);
@@ -424,7 +436,9 @@ static SIMD_TARGET int loss_and_delta(void *delta, double *row_loss, double *row
         outcome o = {0};
         if (loss.kind == MLP_PER_OUTPUT) value_of_blocks(&e, delta != NULL, e.y + 2 * n * VL, &o);
         else value_and_derivative(&e, delta != NULL, &o);
-        for (int64_t j = 0; truth->weights && !e.each && j < n * VL; j += VL) v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
+        for (int64_t j = 0; truth->weights && !e.each && j < n * VL; j += VL) {
+            v_store(e.z + j, v_mul(e.weight, v_load(e.z + j)));
+        }
         if (delta) store_columns((real *)delta + i0 * n, e.z, n, e.count);
         for (int i = 0; i < e.count; i++) {
             double value = (double)weight[i] * (double)o.loss[i];

@@ -109,8 +109,10 @@ SIMD moved adagrad_step(moved p, vreal g, const update_rule *rule) {
 
 // iRprop-, Igel and Huesken (2003): each weight has a step D of its own, and of the gradient only the sign counts.
 //   D = grow D if g has the sign of the last g, shrink D and g = 0 if it has the other one; W = W - sign(g) D
-// The state is the last g, and D, which is 0 before the first step and then starts from lr.
+// The state is the last g, and D, which is 0 before the first step and then starts from lr. With an lr of 0, from a
+// factor of the layer, nothing changes; other factors count in the first D alone.
 SIMD moved rprop_step(moved p, vreal g, const update_rule *rule) {
+    if (rule->lr == 0) return p;
     vreal zero = v_zero(), turn = v_mul(v_sign(g), v_sign(p.state[0]));
     vreal D = v_select(v_eq(p.state[1], zero), v_set1(rule->lr), p.state[1]);
     vreal grown = v_mul(v_set1(rule->grow), D), shrunk = v_mul(v_set1(rule->shrink), D);

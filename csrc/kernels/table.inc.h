@@ -77,6 +77,7 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .softmax_forward = softmax_forward,
     .softmax_backward = softmax_backward,
     .activate_blocks = activate_blocks,
+    .skip_entries = skip_entries,
     .loss = loss_and_delta,
     .dropout = dropout,
     .add_noise = add_noise,
