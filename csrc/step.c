@@ -156,8 +156,8 @@ static void output_blocks(const mlp_step *s, int last, mlp_part part) {
                                 spec->n_out, mlp_scratch(s, part));
 }
 
-// Whether the derivative of a loss may overflow where the loss does not: times large weights or factors, or for a normal
-// distribution of small variance.
+// Whether the derivative of a loss may overflow where the loss does not: times large weights or factors, or for a
+// normal distribution of small variance.
 static int overflows_alone(mlp_loss loss, const mlp_truth *truth) {
     return truth->weights || loss.kind == MLP_PER_OUTPUT || loss.kind == MLP_GAUSSIAN_NLL;
 }
