@@ -156,8 +156,13 @@ static void output_blocks(const mlp_step *s, int last, mlp_part part) {
                                 spec->n_out, mlp_scratch(s, part));
 }
 
-// finite: whether the losses of some rows are; delta: `count` numbers of those rows, or NULL. The derivative of a loss
-// may overflow where the loss does not, as that of a normal distribution of small variance.
+// Whether the derivative of a loss may overflow where the loss does not: times large weights or factors, or for a
+// normal distribution of small variance.
+static int overflows_alone(mlp_loss loss, const mlp_truth *truth) {
+    return truth->weights || loss.kind == MLP_PER_OUTPUT || loss.kind == MLP_GAUSSIAN_NLL;
+}
+
+// finite: whether the losses of some rows are; delta: `count` numbers of those rows, or NULL for no check.
 static void check_loss(const mlp_step *s, int finite, const void *delta, int64_t count) {
     if (!s->pass->check_finite) return;
     if (!finite) mlp_stop(s->pass, MLP_LOSS_NOT_FINITE);
@@ -173,7 +178,7 @@ static void loss_and_delta(const mlp_step *s, int last, mlp_part part) {
     int finite = s->kernels->loss(delta, space->row_loss + i0, space->row_correct + i0, at(s, space->a[last], i0, n),
                                   *s->pass->loss, spec_of(s, last)->activation, &truth, i1 - i0, n,
                                   mlp_scratch(s, part));
-    check_loss(s, finite, delta, (i1 - i0) * n);
+    check_loss(s, finite, overflows_alone(*s->pass->loss, &truth) ? delta : NULL, (i1 - i0) * n);
 }
 
 static int64_t chunks_of(const mlp_step *s) { return mlp_chunks_in(s->batch.rows, s->pass->chunk_rows); }

@@ -60,9 +60,9 @@ class Trainer(Closed):
         depends on the others in its minibatch.
     chunk_rows: a larger minibatch goes through the network in chunks of that many rows, whose gradients are added by a
         fixed binary tree. It affects the last bits of the result, and the memory for activations.
-    check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite or has
-        such a derivative, changes the parameters; after an epoch whose validation loss is not finite; and in evaluate if X is the
-        reason for such a loss. Messages name the row and the column of X.
+    check_finite: raise FloatingPointError before a minibatch with NaN or infinity, or a loss that is not finite or
+        has such a derivative, changes the parameters; after an epoch whose validation loss is not finite; and in
+        evaluate if X is the reason for such a loss. Messages name the row and the column of X.
 
     The state (velocities, and .epoch and .steps, the numbers of those done) is kept between calls of fit, which
     continue from it.
