@@ -81,6 +81,7 @@ def _found(callback):
             raise TypeError(f"callbacks must be functions or have one of the methods {_known()}, got {callback!r}")
         _check_takes("a function in callbacks", "on_epoch_end", callback, callback)
         methods["on_epoch_end"] = callback
+        _looked_at.add(type(callback))  # functions, for one
         return methods
     for name, method in methods.items():
         if method is not None and (new or name in own):
