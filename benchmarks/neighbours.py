@@ -1,7 +1,7 @@
 """Calls beside other threads, processes and limits, with the default number of threads and with one, in turns.
 
 `python -m benchmarks.neighbours [WORD ...]` measures the situations whose names have one of these words, all of them
-in some two minutes.
+in some three minutes.
 """
 
 import asyncio
