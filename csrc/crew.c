@@ -68,11 +68,11 @@ static void enter(mlp_ledger *ledger, double gain, double now) {
 
 // Whether a helper is on the caller's processor: then they take turns, and what it computes saves nothing.
 static int shares_processor(const mlp_call *call) {
-    int own = mlp_processor(), shares = 0;
-    for (int part = 1; part < call->parts; part++) {
-        shares |= atomic_load_explicit(&call->slot->part[part].processor, memory_order_relaxed) == own;
+    int own = mlp_processor(), here = 0;
+    for (int part = 0; part < call->parts; part++) {
+        here += atomic_load_explicit(&call->slot->part[part].processor, memory_order_relaxed) == own;
     }
-    return shares && own >= 0;
+    return own >= 0 && here > call->computed;
 }
 
 // Enters what helpers saved in the last phase: alone, the caller would have taken as much longer as there were more

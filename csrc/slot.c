@@ -32,6 +32,7 @@ static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
     delay();
     slot->work(slot->context, (mlp_part){part, parts});
     delay();
+    atomic_store_explicit(&slot->part[part].processor, mlp_processor(), memory_order_relaxed);
     atomic_store(&slot->part[part].done, phase);
     if (atomic_load(&slot->caller_sleeps)) {
         atomic_fetch_add(&slot->bell, 1);
@@ -41,7 +42,6 @@ static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
 }
 
 int mlp_slot_work(mlp_slot *slot, int place, int parts, unsigned long long phase) {
-    atomic_store_explicit(&slot->part[place].processor, mlp_processor(), memory_order_relaxed);
     int done = take(slot, place, parts, phase);
     if (place > 0 && parts == 2) return done;
     for (int late = 0; late < 2; late++) {

@@ -17,7 +17,7 @@ typedef struct {
     _Alignas(64) atomic_ullong claimed;  // the newest phase whose part was claimed
     atomic_ullong done;                  // and computed
     atomic_int awaits;                   // whether a helper has this place
-    atomic_int processor;                // of the helper, in the newest phase that it saw
+    atomic_int processor;                // on which it was computed
 } mlp_part_state;
 
 // What the calls of a slot know of helpers, in seconds.
