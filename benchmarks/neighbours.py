@@ -78,9 +78,8 @@ BUSY = "import sys\nprint(flush=True)\nwhile True:\n    pass"
 
 
 @contextmanager
-def process(command, prepare=None):
-    """Another process, as long as the calls are made, after it has printed a line."""
-    child = subprocess.Popen(command, stdout=subprocess.PIPE, stdin=subprocess.PIPE, text=True, preexec_fn=prepare)
+def alive(child):
+    """That process, as long as the calls are made, after it has printed a line."""
     try:
         child.stdout.readline()
         yield
@@ -90,23 +89,16 @@ def process(command, prepare=None):
 
 
 def busy(prepare=None):
-    return process([sys.executable, "-c", BUSY], prepare)
+    return alive(subprocess.Popen([sys.executable, "-c", BUSY], stdout=subprocess.PIPE, text=True, preexec_fn=prepare))
 
 
 def idle_priority():
     os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-@contextmanager
 def training():
     """Another process that trains with mlpfast's default number of threads."""
-    child = worker("forever")
-    try:
-        child.stdout.readline()
-        yield
-    finally:
-        child.kill()
-        child.wait()
+    return alive(worker("forever"))
 
 
 @contextmanager
