@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import reference
+from test_gradient_and_apply import assert_a_step_has_the_bits_of_the_explicit_path
 
 from mlpfast import LBFGS, SGD, Network, Trainer, backprop, losses
 
@@ -64,17 +65,7 @@ def test_a_fused_step_has_the_bits_of_the_explicit_path(loss, dtype):
     X, y = problem(loss, dtype=dtype)
     weight = np.random.default_rng(2).uniform(0, 2, size=len(X))
     for rule in ({}, dict(sample_weight=weight, mean_weight=0.8)):
-        nets = [network(loss, dtype) for _ in range(4)]
-        for net, threads in zip(nets[:2], (1, 3), strict=True):
-            Trainer(net, loss, SGD(0.25), threads=threads).step(X, y, **rule)
-        halves = Trainer(nets[2], loss, SGD(0.25))
-        halves.apply(halves.gradient(X, y, **rule)[1])
-        grads = [g for pair in backprop.gradients(nets[3], X, y, loss, **rule) for g in pair]
-        for p, g in zip(nets[3].parameters, grads, strict=True):
-            p[...] = p - p.dtype.type(0.25) * g
-        for net in nets[1:]:
-            for p, q in zip(nets[0].parameters, net.parameters, strict=True):
-                np.testing.assert_array_equal(p, q)
+        assert_a_step_has_the_bits_of_the_explicit_path(lambda: network(loss, dtype), loss, X, y, **rule)
 
 
 @every_loss

@@ -484,3 +484,21 @@ def test_a_natural_step_takes_no_settings_of_another_kind():
     with pytest.raises(ValueError, match="optimizer must not be replaced by one of another kind .*, got SGD"):
         trainer.step(Sets(X, trainer, SGD(lr=1e-3)), y)
     assert trainer.steps == 0
+
+
+# ---- For other files
+
+
+def assert_a_step_has_the_bits_of_the_explicit_path(make, loss, X, y, **rule):
+    """Of networks from make(): fused steps on 1 and 3 threads, gradient plus apply, `backprop` and SGD by hand."""
+    nets = [make() for _ in range(4)]
+    for net, threads in zip(nets[:2], (1, 3), strict=True):
+        Trainer(net, loss, SGD(0.25), threads=threads).step(X, y, **rule)
+    halves = Trainer(nets[2], loss, SGD(0.25))
+    halves.apply(halves.gradient(X, y, **rule)[1])
+    grads = [g for pair in backprop.gradients(nets[3], X, y, loss, **rule) for g in pair]
+    for p, g in zip(nets[3].parameters, grads, strict=True):
+        p[...] = p - p.dtype.type(0.25) * g
+    for net in nets[1:]:
+        for p, q in zip(nets[0].parameters, net.parameters, strict=True):
+            np.testing.assert_array_equal(p, q)
