@@ -1,9 +1,6 @@
 """Invalid arguments are refused: the message names the argument, what it got and what it needs, and nothing changes."""
 
-import os
 import pickle
-import subprocess
-import sys
 
 import numpy as np
 import pytest
@@ -11,6 +8,7 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
+from processes import run_python
 
 import mlpfast
 from mlpfast import (
@@ -735,11 +733,9 @@ assert all(np.isfinite(p).all() for p in net.parameters)
 
 
 @pytest.mark.parametrize("threads", [2, 3, 7])
-def test_all_threads_leave_an_epoch_that_stops(threads, tmp_path):
+def test_all_threads_leave_an_epoch_that_stops(threads):
     """In a process of its own, since a thread that misses the stop makes the others wait forever."""
-    command = [sys.executable, "-c", NOT_FINITE_MANY_TIMES, str(threads)]
-    run = subprocess.run(command, env=dict(os.environ), cwd=tmp_path, capture_output=True, text=True, timeout=60)
-    assert run.returncode == 0, run.stderr
+    run_python(NOT_FINITE_MANY_TIMES, threads, timeout=60)
 
 
 # ---- inputs of any memory layout give the result of a contiguous copy

@@ -1,11 +1,11 @@
 """Gradient flow: sizes in each layer, the verdict, the callback and the plots."""
 
 import math
-import subprocess
 import sys
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import SGD, Layer, Network, Trainer, activations, backprop, losses
 from mlpfast.diagnostics import GradientFlow, gradient_flow
@@ -306,13 +306,11 @@ def test_without_matplotlib_the_error_names_the_extra(monkeypatch):
         plots.gradient_flow(flow_of(deep("relu", layers=2)))
 
 
-def test_importing_mlpfast_does_not_import_what_it_may_never_need(tmp_path):
+def test_importing_mlpfast_does_not_import_what_it_may_never_need():
     program = """
 import sys, mlpfast
 late = [m for m in ("matplotlib", "mlpfast.plots", "mlpfast.diagnostics", "mlpfast.datasets") if m in sys.modules]
 mlpfast.plots.pyplot, mlpfast.diagnostics.GradientFlow
 print(late, "matplotlib" in sys.modules, {"plots", "diagnostics"} <= set(dir(mlpfast)))
 """
-    command = [sys.executable, "-c", program]  # from another folder: the source folder may not be built
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert done.stdout.split("\n")[0] == "[] False True"
+    assert run_python(program).split("\n")[0] == "[] False True"

@@ -2,11 +2,10 @@
 
 import importlib.util
 import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import activations
 
@@ -248,5 +247,4 @@ def test_the_library_is_imported_when_it_is_used():
         "try: mlpfast.exchange.from_keras(None)\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == 'keras is needed for this: pip install "mlpfast[keras]"\n'
+    assert run_python(program) == 'keras is needed for this: pip install "mlpfast[keras]"\n'

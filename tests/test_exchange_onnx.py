@@ -1,11 +1,10 @@
 """ONNX: what to_onnx writes computes the same in ONNX Runtime, and from_onnx reads it, and models of others."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import Layer, Network, activations, backprop
 
@@ -486,5 +485,4 @@ def test_the_library_is_imported_when_it_is_used():
         "    try: call()\n"
         "    except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ['onnx is needed for this: pip install "mlpfast[onnx]"'] * 2
+    assert run_python(program).splitlines() == ['onnx is needed for this: pip install "mlpfast[onnx]"'] * 2

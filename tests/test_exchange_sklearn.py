@@ -1,11 +1,10 @@
 """scikit-learn: the same predictions there, and back."""
 
-import subprocess
-import sys
 import warnings
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import Layer, Network, activations, schedules
 
@@ -202,5 +201,4 @@ def test_the_library_is_imported_when_it_is_used():
         "try: mlpfast.exchange.to_sklearn(mlpfast.Network([2, 3]))\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == 'sklearn is needed for this: pip install "mlpfast[sklearn]"\n'
+    assert run_python(program) == 'sklearn is needed for this: pip install "mlpfast[sklearn]"\n'

@@ -1,11 +1,10 @@
 """PyTorch: outputs and the gradient of a step are the same there, and back."""
 
 import io
-import subprocess
-import sys
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import Layer, Network, Trainer, activations, backprop, schedules
 
@@ -302,5 +301,4 @@ def test_the_library_is_imported_when_it_is_used():
         "try: mlpfast.exchange.to_torch(mlpfast.Network([2, 3]))\n"
         "except ImportError as error: print(error)\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout == 'torch is needed for this: pip install "mlpfast[torch]"\n'
+    assert run_python(program) == 'torch is needed for this: pip install "mlpfast[torch]"\n'

@@ -7,7 +7,6 @@ import os
 import pickle
 import pickletools
 import random
-import subprocess
 import sys
 import threading
 import warnings
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import mlpfast
 from mlpfast import Layer, Network, Trainer, activations, files, load_network, losses, schedules
@@ -538,7 +538,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path):
         except OSError as error:
             print("OSError", error.errno)
     """
-    assert _run(program, tmp_path / "net").startswith("OSError")
+    assert run_python(program, tmp_path / "net").startswith("OSError")
     assert (tmp_path / "net").read_bytes() == before and os.listdir(tmp_path) == ["net"]
 
 
@@ -561,19 +561,10 @@ def test_a_read_only_folder_leaves_the_old_file(tmp_path):
             print(type(error).__name__)
     """
     try:
-        assert _run(program, folder / "net") == "PermissionError"
+        assert run_python(program, folder / "net") == "PermissionError\n"
         assert (folder / "net").read_bytes() == before and os.listdir(folder) == ["net"]
     finally:
         folder.chmod(0o755)
-
-
-def _run(program, *arguments):
-    import textwrap
-
-    done = subprocess.run([sys.executable, "-c", textwrap.dedent(program), *map(str, arguments)], capture_output=True,
-                          text=True, timeout=60)
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def test_what_a_killed_process_left_is_taken_over(tmp_path):

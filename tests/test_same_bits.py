@@ -3,13 +3,12 @@
 import hashlib
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import reference
+from processes import run_python
 
 import mlpfast
 from mlpfast import SGD, Layer, Network, Trainer, backprop
@@ -303,19 +302,12 @@ print(mlpfast.show_config("dicts")["isa"], digest.hexdigest())
 """
 
 
-def run_python(program, isa, folder, *arguments):
-    command, env = [sys.executable, "-c", program, *arguments], {**os.environ, "MLPFAST_ISA": isa}
-    return subprocess.run(command, env=env, cwd=folder, capture_output=True, text=True)
-
-
-def test_every_isa_gives_the_same_bits(tmp_path):
+def test_every_isa_gives_the_same_bits():
     available = mlpfast.show_config("dicts")["isa_available"]
     assert "generic" in available
     answers = {}
     for isa in available:
-        run = run_python(EVERYTHING, isa, tmp_path)
-        assert run.returncode == 0, run.stderr
-        used, answers[isa] = run.stdout.split()
+        used, answers[isa] = run_python(EVERYTHING, env={**os.environ, "MLPFAST_ISA": isa}).split()
         assert used == isa
         assert len(answers[isa]) == 2 * hashlib.sha256().digest_size
     assert len(set(answers.values())) == 1, answers
@@ -346,7 +338,7 @@ print(json.dumps({name: [parameters(case, n) for n in threads] for name, case in
 """
 
 
-def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_threads(tmp_path):
+def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_threads():
     """Also large layers: several KC blocks, packed operands, padded rows of weights."""
     config = mlpfast.show_config("dicts")
     if config["isa"] != config["isa_available"][0]:
@@ -354,19 +346,18 @@ def test_the_benchmarks_cases_have_the_same_bits_for_every_isa_and_number_of_thr
     root = Path(__file__).resolve().parents[1]
     answers = {}
     for isa in config["isa_available"]:
-        run = run_python(CASES, isa, tmp_path, str(root))
-        assert run.returncode == 0, run.stderr
-        for name, hashes in json.loads(run.stdout).items():
+        printed = run_python(CASES, root, env={**os.environ, "MLPFAST_ISA": isa})
+        for name, hashes in json.loads(printed).items():
             answers.setdefault(name, set()).update(hashes)
     assert {"mnist", "wide", "lecture64", "odd widths"} <= set(answers)
     assert {name: len(hashes) for name, hashes in answers.items()} == dict.fromkeys(answers, 1)
 
 
 @pytest.mark.parametrize("name", ["sse9", "AVX2", "neon,generic", " "])
-def test_an_unknown_isa_is_an_error_at_import(name, tmp_path):
-    run = run_python("import mlpfast", name, tmp_path)
-    assert run.returncode != 0
-    last_line = run.stderr.strip().splitlines()[-1]
+def test_an_unknown_isa_is_an_error_at_import(name):
+    with pytest.raises(AssertionError) as failed:
+        run_python("import mlpfast", env={**os.environ, "MLPFAST_ISA": name})
+    last_line = str(failed.value).strip().splitlines()[-1]
     assert repr(name) in last_line
     for isa in mlpfast.show_config("dicts")["isa_available"]:
         assert isa in last_line
@@ -392,5 +383,5 @@ assert bits() == before
 """
 
 
-def test_a_forked_child_trains_and_predicts_with_the_same_bits(tmp_path):
-    subprocess.run([sys.executable, "-c", FORK], cwd=tmp_path, timeout=60, check=True)
+def test_a_forked_child_trains_and_predicts_with_the_same_bits():
+    run_python(FORK)

@@ -4,12 +4,12 @@ ones."""
 import copy
 import os
 import pickle
-import subprocess
 import sys
 import threading
 
 import numpy as np
 import pytest
+from processes import run_python
 
 import mlpfast
 from mlpfast import SGD, Network, Trainer
@@ -332,20 +332,19 @@ print(len(os.listdir("/proc/self/task")))
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
-def test_no_more_threads_than_the_machine_has(tmp_path, monkeypatch):
+def test_no_more_threads_than_the_machine_has(monkeypatch):
     monkeypatch.delenv("MLPFAST_OVERSUBSCRIBE")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
-    done = subprocess.run([sys.executable, "-c", THREADS], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert int(done.stdout) <= len(os.sched_getaffinity(0)) + 1  # one of them sleeps: the one that made the helpers
+    # One of them sleeps: the one that made the helpers.
+    assert int(run_python(THREADS)) <= len(os.sched_getaffinity(0)) + 1
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="counts threads in /proc")
 @pytest.mark.skipif(mlpfast.show_config("dicts")["threading"] == "none", reason="built without threads")
-def test_the_tests_get_the_threads_they_ask_for(tmp_path, monkeypatch):
+def test_the_tests_get_the_threads_they_ask_for(monkeypatch):
     monkeypatch.setenv("MLPFAST_OVERSUBSCRIBE", "1")
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")
     wanted = 9 + (mlpfast.show_config("dicts")["threading"] == "openmp")  # which has one that sleeps besides
     monkeypatch.setenv("WANTED", str(wanted))
     program = THREADS.replace("threads=100", "threads=9")
-    done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, check=True)
-    assert int(done.stdout) == wanted
+    assert int(run_python(program)) == wanted

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import subprocess
 import sys
 import sysconfig
 import threading
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import run_python
 
 from mlpfast import Layer, Network, Trainer, initializers, losses
 
@@ -147,11 +147,11 @@ def test_a_layer_goes_to_one_of_two_networks_made_at_once(monkeypatch):
 
 
 @pytest.mark.skipif(not sysconfig.get_config_var("Py_GIL_DISABLED"), reason="this Python has a GIL")
-def test_free_threading_stays(tmp_path):
+def test_free_threading_stays():
     """Python enables the GIL when an extension does not declare that it works without."""
     program = "import sys, mlpfast; assert not sys._is_gil_enabled()"
     env = {name: value for name, value in os.environ.items() if name != "PYTHON_GIL"}
-    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, env=env)
+    run_python(program, env=env)
 
 
 def test_a_fit_has_its_network_also_between_its_epochs():

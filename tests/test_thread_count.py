@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from processes import run_python
 
 import mlpfast
 
@@ -32,10 +33,7 @@ print(json.dumps([config["processors"], config["threads"], 1 + helpers]))
 def counts(*arguments, **variables):
     """In a new process: (processors, maximum number of threads, number of threads used)."""
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
-    elsewhere = Path(__file__).parent  # not the source folder, where mlpfast may not be built
-    run = subprocess.run([sys.executable, "-c", COUNT, *map(str, arguments)], env={**env, **variables}, check=True,
-                         capture_output=True, text=True, timeout=120, cwd=elsewhere)
-    return tuple(json.loads(run.stdout))
+    return tuple(json.loads(run_python(COUNT, *arguments, env={**env, **variables})))
 
 
 linux_with_threads = pytest.mark.skipif(
@@ -74,10 +72,10 @@ for mask in ({min(cpus)}, cpus):
 
 @linux_with_threads
 def test_a_changed_affinity_mask_is_noticed():
-    run = subprocess.run([sys.executable, "-c", CHANGED], check=True, capture_output=True, text=True, timeout=120)
+    noticed = run_python(CHANGED).split()
     if mlpfast.show_config("dicts")["processors"] < len(os.sched_getaffinity(0)):
         pytest.skip("a CPU quota allows fewer processors than the affinity mask")
-    assert run.stdout.split() == ["True", "True"]
+    assert noticed == ["True", "True"]
 
 
 BOUND = """
@@ -94,7 +92,7 @@ assert os.sched_getaffinity(0) == before, (before, os.sched_getaffinity(0))
 def test_variables_of_openmp_do_not_bind_the_program(variable):
     name, value = variable.split("=")
     env = {key: text for key, text in os.environ.items() if not key.startswith(("OMP_", "GOMP_"))}
-    subprocess.run([sys.executable, "-c", BOUND], env={**env, name: value}, check=True, timeout=120)
+    run_python(BOUND, env={**env, name: value})
 
 
 FEW = """
@@ -115,8 +113,7 @@ print(len(os.listdir("/proc/self/task")) - before)
 @linux_with_threads
 def test_little_work_makes_no_threads():
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
-    run = subprocess.run([sys.executable, "-c", FEW], env=env, check=True, capture_output=True, text=True, timeout=120)
-    assert run.stdout.strip() == "0"
+    assert run_python(FEW, env=env) == "0\n"
 
 
 def quota_module():
@@ -178,5 +175,4 @@ assert mlpfast.Network([100, 500, 500, 7], seed=0).predict(X, threads=1).tobytes
 @linux_with_threads
 def test_where_the_system_refuses_threads_there_are_fewer():
     """OpenMP would end the process."""
-    env = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "MLPFAST_OVERSUBSCRIBE": "1"}
-    subprocess.run([sys.executable, "-c", REFUSED], env=env, check=True, timeout=120, cwd="/")
+    run_python(REFUSED, env={**os.environ, "OPENBLAS_NUM_THREADS": "1", "MLPFAST_OVERSUBSCRIBE": "1"})
