@@ -1,17 +1,18 @@
 """`python -m mlpfast` trains on the digits, and compares with the same training in plain NumPy.
 
 `python -m mlpfast info` prints the build and run-time configuration as JSON, `python -m mlpfast show FILE` what a file
-of Network.save or Trainer.save holds.
+of Network.save or Trainer.save holds; `python -m mlpfast convert A B` converts between such files and ONNX.
 """
 
 import argparse
 import json
 import sys
 import time
+import warnings
 
 import numpy as np
 
-from . import SGD, Network, Trainer, __version__, _core, datasets, files, show_config
+from . import SGD, Network, Trainer, __version__, _core, datasets, exchange, files, show_config
 from ._numpy_mlp import NumpyMLP
 
 DEFAULTS = {
@@ -19,7 +20,7 @@ DEFAULTS = {
     "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.4, "momentum": 0.0},
 }
 
-
+FILES = {"info": 0, "show": 1, "convert": 2}  # that a command takes
 DESCRIPTION = "Train a multilayer perceptron on images of digits, and the same in plain NumPy beside it."
 
 
@@ -31,9 +32,10 @@ class Parser(argparse.ArgumentParser):
 def parsed(arguments):
     parser = Parser(prog="python -m mlpfast", description=DESCRIPTION)
     add = parser.add_argument
-    add("command", nargs="?", choices=["info", "show"], help="info: print the configuration as JSON; show: print what "
-        "FILE holds, one of Network.save or Trainer.save; both train nothing")
-    add("file", nargs="?", metavar="FILE")
+    add("command", nargs="?", choices=FILES, help="info: print the configuration as JSON; show FILE: print what it "
+        "holds, one of Network.save or Trainer.save; convert FILE FILE: write the network of the first as the second, "
+        "by their endings .safetensors and .onnx; they train nothing")
+    add("files", nargs="*", metavar="FILE")
     add("--data", choices=DEFAULTS, default="digits", help="what to train on (digits, which are built in)")
     add("--path", metavar="FOLDER", help="where the four files of MNIST are, for --data mnist")
     add("--layers", type=widths, metavar="N,N", default=[128], help="widths of the hidden layers (128)")
@@ -50,8 +52,8 @@ def parsed(arguments):
             setattr(options, name, value)
     if options.epochs < 1:
         parser.error(f"--epochs must be >= 1, got {options.epochs}")
-    if (options.command == "show") != (options.file is not None):
-        parser.error("show and FILE go together")
+    if len(options.files) != FILES.get(options.command, 0):
+        parser.error(f"{options.command} needs {FILES[options.command]} times FILE, got {len(options.files)}")
     if (options.data == "mnist") != (options.path is not None):
         parser.error("--data mnist and --path FOLDER go together")
     return parser, options
@@ -112,6 +114,22 @@ def report(seconds, losses, n):
     return agree
 
 
+def of_files(parser, options):
+    """The commands show and convert."""
+    try:
+        with warnings.catch_warnings(record=True) as left_out:
+            if options.command == "show":
+                print(files.summary(*options.files))
+            else:
+                net = exchange.convert(*options.files)
+                print(f"{options.files[1]}:\n{net.summary()}")
+    except (OSError, ValueError, ImportError) as error:
+        parser.error(str(error))
+    for warning in left_out:
+        print(f"{parser.prog}: {warning.message}", file=sys.stderr)
+    return 0
+
+
 def train(parser, options):
     try:
         data = load(options)
@@ -151,12 +169,8 @@ def main(arguments=None):
         if options.command == "info":
             print(json.dumps(show_config(mode="dicts"), indent=2))
             return 0
-        if options.command == "show":
-            try:
-                print(files.summary(options.file))
-            except (OSError, ValueError) as error:
-                parser.error(str(error))
-            return 0
+        if options.command is not None:
+            return of_files(parser, options)
         return train(parser, options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)

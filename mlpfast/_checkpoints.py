@@ -147,8 +147,15 @@ def load_trainer(path, custom=None):
     with opened(path, "trainer") as (file, texts):
         trainer, fit, seen = saved(file, texts, custom)
     trainer._fit, trainer._seen = fit, seen
+    use_present(trainer)
     warn_if_not_finite(file.name, trainer.network)
     return trainer
+
+
+def use_present(trainer):
+    """Let the schedules of dropout and l2 have their values of the last minibatch, as they had when it was saved."""
+    epochs = trainer.epoch if trainer._fit.done else max(trainer.epoch - 1, 0)
+    _scheduled.Scheduled(trainer).use(epochs, max(trainer.steps - 1, 0))
 
 
 def saved(file, texts, custom):
@@ -191,10 +198,14 @@ def set_states(trainer, state, of_schedules):
     """of_schedules: {name: state}, as from states_of_schedules."""
     try:
         trainer.state = state
-        for name, schedule in _scheduled.of_trainer(trainer).items():
-            schedules.set_state(schedule, of_schedules[name])
+        set_states_of_schedules(trainer, of_schedules)
     except (KeyError, AttributeError) as error:
         raise ValueError(f"{error} is missing") from None
+
+
+def set_states_of_schedules(trainer, states):
+    for name, schedule in _scheduled.of_trainer(trainer).items():
+        schedules.set_state(schedule, states[name])
 
 
 class Reader:
@@ -302,11 +313,16 @@ def pass_on(trainer, callbacks):
 
 def resume(trainer, run, path):
     """Let trainer, and the run of its fit that has not begun, go on from a file."""
-    with opened(path, "trainer") as (file, texts):
-        refuse_other(trainer, run, file)
-        other, fit, seen = saved(file, texts, objects_of_caller(trainer))
-        refuse_other_arrays(trainer.network, other.network)
-        refuse_other_callbacks(seen, run.fit.callbacks)
+    before = states_of_schedules(trainer)
+    try:
+        with opened(path, "trainer") as (file, texts):
+            refuse_other(trainer, run, file)
+            other, fit, seen = saved(file, texts, objects_of_caller(trainer))
+            refuse_other_arrays(trainer.network, other.network)
+            refuse_other_callbacks(seen, run.fit.callbacks)
+    except BaseException:
+        set_states_of_schedules(trainer, before)  # those of the caller's classes are objects of `other` too
+        raise
     if isinstance(trainer.optimizer, LBFGS) and not fit.ended:
         warnings.warn("LBFGS begins anew at the parameters of the file: the pairs it had are not in it", RuntimeWarning,
                       stacklevel=4)
@@ -323,6 +339,7 @@ def resume(trainer, run, path):
     fit.callbacks, fit.data, run.fit = run.fit.callbacks, run.fit.data, fit
     trainer._fit, trainer.history, trainer._seen = fit, run.history, seen
     pass_on(trainer, fit.callbacks)
+    use_present(trainer)
     warn_if_not_finite(file.name, net)
 
 

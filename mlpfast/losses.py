@@ -81,6 +81,8 @@ class Loss(Named):
         missing = values.get("missing")
         if missing is not None and not (isinstance(missing, str) and missing == "ignore"):
             raise ValueError(f'missing must be None or "ignore", got {missing!r}')
+        if missing and type(self) is Loss:
+            raise ValueError(f"missing is an argument of classes such as losses.Huber, got it for Loss({name!r})")
         if "label_smoothing" in values:
             values["label_smoothing"] = _share("label_smoothing", values["label_smoothing"])
         elif name in LOSSES and LOSSES[name].above < LOSSES[name].below and {*values} - {"missing"}:

@@ -158,7 +158,9 @@ def test_schedules_of_dropout_and_l2_go_on(tmp_path, monkeypatch):
         assert here == [schedules.state_of(s) for s in (whole.l2, whole.network.layers[1].l2, whole.optimizer.lr)]
         assert repr(loaded.network.layers) == repr(again.network.layers) and repr(loaded.l2) == repr(again.l2)
     whole.save(tmp_path / "end")
-    loaded = load_trainer(tmp_path / "end")
+    loaded, X = load_trainer(tmp_path / "end"), problem()[0]
+    drawn = [each.network.predict(X, dropout=True, seed=1)[0].tobytes() for each in (loaded, whole)]
+    assert drawn[0] == drawn[1]
     for each in (whole, loaded):
         each.fit(*problem(), epochs=3)
     assert outcome(loaded) == outcome(whole)
@@ -518,6 +520,10 @@ def test_objects_of_ones_own_are_asked_for_by_name(tmp_path):
     again = trainer()
     again.fit(X, y, epochs=4, resume=tmp_path / "run")
     assert outcome(again) == outcome(whole) and again.optimizer.lr.state == {"seen": 4}
+    again = trainer()
+    with pytest.raises(ValueError, match="of another fit: callbacks are none there"):
+        again.fit(X, y, epochs=4, callbacks=EarlyStopping("loss"), resume=tmp_path / "run")
+    assert again.optimizer.lr.state == {"seen": 0}
     with pytest.raises(ValueError, match="called 'fourth', which a file only names|called 'Halves'|called 'sine'"):
         load_trainer(tmp_path / "run")
     loaded = load_trainer(tmp_path / "run", custom={"fourth": fourth, "sine": sine, "Halves": Halves()})

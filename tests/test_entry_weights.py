@@ -349,6 +349,7 @@ def assert_same_training(X, y, given, wanted, loss="binary_cross_entropy"):
     (lambda X, y, w: Trainer(network("sigmoid"), "binary_cross_entropy").fit(X, w > 1, class_weight="even"),
      "class_weight must be .balanced"),
     (lambda X, y, w: losses.Huber(missing="drop"), "missing must be None or \"ignore\", got 'drop'"),
+    (lambda X, y, w: losses.Loss("hinge", missing="ignore"), "classes such as losses.Huber, got it for Loss.'hinge'"),
     (lambda X, y, w: losses.Huber(missing=True), "missing must be None or \"ignore\", got True"),
 ])
 def test_what_is_refused(call, message):

@@ -3,9 +3,11 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -105,6 +107,11 @@ def test_help(run):
         (["show", "nowhere"], "nowhere"),
         (["show", __file__], "its header must have at most"),
         (["info", "a-file"], "FILE"),
+        (["convert", "a.onnx"], "FILE"),
+        (["convert", "a.onnx", "b.onnx", "c.onnx"], "FILE"),
+        (["convert", "a.pt", "b.onnx"], "source must end in .safetensors or .onnx, got 'a.pt'"),
+        (["convert", "a.onnx", "b"], "target must end in"),
+        (["convert", "a.safetensors", "b.onnx"], "a.safetensors"),
         (["--colour"], "--colour"),
     ],
 )
@@ -134,6 +141,34 @@ def test_show_says_what_a_file_holds(run, tmp_path):
     assert "standardized" in shown and "a network, format version 1," in shown and "of your own: sine" in shown
     shown = run("show", "trainer").stdout
     assert all(part in shown for part in ("loss huber", "batch_size 5", "epoch 0", "a Trainer and its network"))
+
+
+def test_convert_takes_the_network_of_a_trainer(run, tmp_path):
+    net = mlpfast.Network([3, 4, 2], dropout=0.3, output="softmax", seed=0)
+    net.save(tmp_path / "network.safetensors")
+    mlpfast.Trainer(net, seed=0).save(tmp_path / "trainer.safetensors")
+    done = run("convert", "trainer.safetensors", "b.safetensors")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"b.safetensors:\n{net.summary()}\n")
+    assert (tmp_path / "b.safetensors").read_bytes() == (tmp_path / "network.safetensors").read_bytes()
+
+
+def test_convert_writes_and_reads_onnx(run, tmp_path):
+    pytest.importorskip("onnx", reason="the extra onnx has it")
+    net = mlpfast.Network([3, 4, 2], output="softmax", seed=0)
+    net.save(tmp_path / "a.safetensors")
+    assert run("convert", "a.safetensors", "b.ONNX").returncode == 0
+    assert run("convert", "b.ONNX", "c.safetensors").returncode == 0
+    again = mlpfast.load_network(tmp_path / "c.safetensors")
+    assert again.summary() == net.summary()
+    assert [p.tobytes() for p in again.parameters] == [p.tobytes() for p in net.parameters]
+
+
+def test_what_convert_leaves_out_is_said(run, tmp_path):
+    pytest.importorskip("onnx", reason="the extra onnx has it")
+    shutil.copy(Path(__file__).parent / "data" / "exchange" / "skl2onnx_classifier.onnx", tmp_path / "a.onnx")
+    done = run("convert", "a.onnx", "b.safetensors")
+    assert done.returncode == 0 and (tmp_path / "b.safetensors").exists()
+    assert done.stderr == "python -m mlpfast: the outputs label are left out: a network has one output\n"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals as POSIX has them")

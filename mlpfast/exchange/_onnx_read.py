@@ -16,7 +16,8 @@ from ._symbols import Formula, NotAFormula
 
 SUPPORTED = (
     "supported are Gemm, MatMul and Add with constant weights, the activations of mlpfast.activations, whole or "
-    "composed of elementary operators, Softmax over the classes, Dropout, Flatten, Cast, and scaling of the inputs"
+    "composed of elementary operators, Softmax over the classes, activations of slices that a Concat joins at the end, "
+    "Dropout, Flatten, Cast, and scaling of the inputs"
 )
 FOLDED = (
     "Constant",
@@ -36,6 +37,7 @@ FOLDED = (
     "Reciprocal",
 )  # where all inputs are constants
 PASSED = ("Identity", "Flatten", "Reshape", "Cast")
+RANGE = {"starts": (), "ends": (), "axes": (), "steps": (1,)}  # of a Slice, with what stands for a missing one
 MOST_FOLDED = 2**31  # bytes
 
 
@@ -121,6 +123,7 @@ class _Reader:
 
     def network(self, name):
         """Layers from the last to the first: an elementwise formula of z, and the product that z is."""
+        name, joined = self._joined(name)
         parts: list[Part] = []
         n_in = None
         while True:
@@ -129,9 +132,16 @@ class _Reader:
                 self._check_shapes(nodes, n_in)
                 break
             product = self.made_by[z]
+            if self._is_slice(product):
+                raise _refused(product, "since its outputs are not joined again by a Concat at the end")
             W, b, below = self._product(product)
             self._check_shapes(nodes, W.shape[1])
-            part = self._part(W, b, formula, dropout, nodes or [product])
+            if joined is not None and not parts:
+                if joined.n_out != W.shape[1]:
+                    raise _refused(product, f"of whose {W.shape[1]} outputs {joined.n_out} are used")
+                part = Part(W, b, joined)
+            else:
+                part = self._part(W, b, formula, dropout, nodes or [product])
             if parts and part.W.shape[1] != parts[0].W.shape[0]:
                 raise _refused(
                     product, f"its {part.W.shape[1]} outputs do not fit the {parts[0].W.shape[0]} inputs after it"
@@ -149,6 +159,50 @@ class _Reader:
             settings["input_dropout"] = dropout
         return network_of(parts, dtype, transform, **settings)
 
+    def _joined(self, name):
+        """(the z of the last layer, its PerOutput) if name is a Concat of slices of it, else (name, None)"""
+        concat = self.made_by.get(name)
+        if concat is None or concat.op_type != "Concat" or concat.domain not in ("", "ai.onnx"):
+            return name, None
+        if self._attributes(concat).get("axis") not in (1, -1):
+            raise _refused(concat, "along another axis than the outputs")
+        parts, whole, first = [], None, 0
+        for each in concat.input:
+            formula, source, dropout, nodes = self._formula(each)
+            node = self.made_by.get(source)
+            if dropout or not self._is_slice(node):
+                raise _refused(concat, "whose inputs are not slices of one layer's outputs with activations")
+            z, begin, end = self._range(node)
+            if whole not in (None, z) or begin != first or end <= begin:
+                raise _refused(node, "which is not the next part of the same outputs")
+            unit, slopes = self._unit(formula, nodes or [node], end - begin)
+            if slopes is not None:
+                raise _refused(nodes[-1], "for a part of the outputs")
+            parts.append((slice(begin, end), unit))
+            whole, first = z, end
+        return whole, activations.PerOutput(parts)
+
+    @staticmethod
+    def _is_slice(node):
+        return node is not None and node.op_type == "Slice" and node.domain in ("", "ai.onnx")
+
+    def _range(self, node):
+        """(z, first, end) of a Slice of columns of a layer's z"""
+        z = node.input[0]
+        if not self._is_product(self.made_by.get(z)):
+            raise _refused(node, "which is not of a layer's outputs before their activation")
+        if self.version < 10:
+            given = self._attributes(node)
+        else:
+            names = dict(zip(("starts", "ends", "axes", "steps"), node.input[1:], strict=False))
+            given = {kind: self.arrays[name].reshape(-1) for kind, name in names.items() if name in self.arrays}
+        numbers = [list(given.get(kind, usual)) for kind, usual in RANGE.items()]
+        if any(len(each) != 1 for each in numbers) or numbers[2][0] not in (1, -1) or numbers[3][0] != 1:
+            raise _refused(node, "which is not one of neighbouring columns")
+        width = self._product(self.made_by[z])[0].shape[1]
+        begin, end, _ = slice(int(numbers[0][0]), int(numbers[1][0])).indices(width)
+        return z, begin, end
+
     def _formula(self, name):
         """(the Formula of what name is, from the result of a product or the input; that result; dropout after it; the
         operators)"""
@@ -161,18 +215,18 @@ class _Reader:
         stack = [name]
         while stack:  # without recursion: a model may be deep
             each = stack[-1]
+            made = self.made_by.get(each)
             if each in formulas:
                 stack.pop()
             elif each in self.arrays:
                 formulas[each] = _symbols.constant(self.arrays[each])
                 stack.pop()
-            elif each in self.inputs or self._is_product(self.made_by.get(each)):
+            elif each in self.inputs or self._is_product(made) or self._is_slice(made):
                 if each not in sources:
                     sources.append(each)
                 formulas[each] = _symbols.Z
                 stack.pop()
             else:
-                made = self.made_by.get(each)
                 if made is None:
                     raise ValueError(f"the model has no value {each!r}")
                 missing = [i for i in self._operands(made) if i not in formulas]
@@ -305,24 +359,27 @@ class _Reader:
         return array if factor == 1 else (array * factor).astype(array.dtype)
 
     def _part(self, W, b, formula, dropout, nodes):
+        unit, slopes = self._unit(formula, nodes, W.shape[1])
+        return Part(W, b, unit, slopes, {"dropout": dropout} if dropout else {})
+
+    def _unit(self, formula, nodes, n_out):
+        """(activation, slopes of a prelu or None)"""
         found = _symbols.recognised(formula)
         if found is None:
             operators = ", ".join(dict.fromkeys(node.op_type for node in nodes))
             raise _refused(nodes[-1], f"since it ends what is no activation of mlpfast ({operators})")
         name, alpha = found
-        slopes, unit = None, name
         if name == "prelu":
             slopes = np.atleast_1d(np.squeeze(alpha))
-            if slopes.shape not in ((1,), (W.shape[1],)):
+            if slopes.shape not in ((1,), (n_out,)):
                 raise _refused(nodes[-1], f"with slopes of the shape {slopes.shape}")
-        elif alpha is not None:
-            if alpha < 0:
-                raise _refused(nodes[-1], f"with alpha {alpha:g}: it must be >= 0")
-            alpha = (
-                float(np.float64(str(np.float32(alpha)))) if abs(np.float32(alpha) - alpha) < 1e-7 * alpha else alpha
-            )
-            unit = {"leaky_relu": activations.LeakyReLU, "elu": activations.ELU}[name](float(alpha))
-        return Part(W, b, unit, slopes, {"dropout": dropout} if dropout else {})
+            return name, slopes
+        if alpha is None:
+            return name, None
+        if alpha < 0:
+            raise _refused(nodes[-1], f"with alpha {alpha:g}: it must be >= 0")
+        alpha = float(np.float64(str(np.float32(alpha)))) if abs(np.float32(alpha) - alpha) < 1e-7 * alpha else alpha
+        return {"leaky_relu": activations.LeakyReLU, "elu": activations.ELU}[name](float(alpha)), None
 
     # ---- the input
 

@@ -16,8 +16,7 @@ def to_onnx(net, path):
     its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
     penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
     from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
-    float32 alone. A PerOutput is Slice, its activations and Concat, which from_onnx does not read. A model is at most
-    2 GB.
+    float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
     written.
@@ -40,8 +39,9 @@ def from_onnx(path, *, output=None):
     """A Network from the ONNX model at path, or from a ModelProto; of its own dtype, float32 or float64.
 
     The model is a chain of layers: Gemm, or MatMul and Add, with constant weights; activations, as one operator or
-    composed of elementary ones; Softmax over the classes; Dropout; Flatten or Reshape of the inputs. uint8 inputs times
-    a constant become input_scale, and other scaling of the inputs input_transform.
+    composed of elementary ones; Softmax over the classes; Slice and Concat of the last layer's outputs, which become a
+    PerOutput; Dropout; Flatten or Reshape of the inputs. uint8 inputs times a constant become input_scale, and other
+    scaling of the inputs input_transform.
 
     output: the name of the value to predict, for a model of several outputs. Without it the only one of floats is
     taken, and a UserWarning names the others.

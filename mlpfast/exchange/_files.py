@@ -1,0 +1,29 @@
+"""Files of one format from those of another: convert."""
+
+import os
+
+from .. import files
+from .onnx import from_onnx, to_onnx
+
+READERS = {".safetensors": files.load_network, ".onnx": from_onnx}
+WRITERS = {".safetensors": lambda net, path: net.save(path), ".onnx": to_onnx}
+
+
+def convert(source, target):
+    """Read the network of the file `source` and write it to the file `target`; returns the Network.
+
+    Endings say which format each has: .safetensors (Network.save and, as source, Trainer.save, of which the network is
+    taken) or .onnx. ValueError for another ending, and for what the reader or the writer cannot carry over; then
+    nothing is written.
+    """
+    read, write = _of_ending("source", source, READERS), _of_ending("target", target, WRITERS)
+    net = read(source)
+    write(net, target)
+    return net
+
+
+def _of_ending(argument, path, functions):
+    ending = os.path.splitext(os.fspath(path))[1].lower()
+    if ending not in functions:
+        raise ValueError(f"{argument} must end in {' or '.join(functions)}, got {os.fspath(path)!r}")
+    return functions[ending]
