@@ -24,9 +24,9 @@ class Closed:
 
     def __setattr__(self, name, value):
         # hasattr instead of `in vars(self)`: accessing an object's __dict__ makes its attributes slower to read.
-        if name[0] != "_" and self._closed and (name in self._properties or not hasattr(self, name)):
+        if self._closed and name[0] != "_" and (name in self._properties or not hasattr(self, name)):
             _check(self, name)
-        super().__setattr__(name, value)
+        object.__setattr__(self, name, value)
 
 
 def _then_closed(cls, init):

@@ -28,6 +28,7 @@ KINDS = {name: np.dtype(dtype) for name, dtype in DTYPES.items()}
 NAMES = {kind: name for name, kind in KINDS.items()}
 MOST_HEADER = 2**20  # bytes; some ten thousand layers
 DEPTH = 3  # of the header's brackets
+FEW_BRACKETS = 100  # may be nested in any way for JSON; what they hold is then checked anyhow
 BEGINNING = 2**16  # bytes that are read first, all of a small file
 AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
 LONG_ROW = 4096  # bytes of a row that the system reads and writes without such a copy
@@ -170,7 +171,8 @@ class File:
         self.name = repr(os.fspath(path))
         self._file = open(path, "rb", buffering=0)
         try:
-            self._beginning = self._file.read(BEGINNING)
+            self._size = os.fstat(self._file.fileno()).st_size
+            self._beginning = self._file.read(min(self._size, BEGINNING))
             self._start, self.metadata, self.tensors = self._header()
         except BaseException:
             self._file.close()
@@ -186,7 +188,7 @@ class File:
         return ValueError(f"{self.name}: {what}")
 
     def _header(self):
-        size = os.fstat(self._file.fileno()).st_size
+        size = self._size
         if size < 8:
             raise self.wrong(f"is no safetensors file: it needs at least 8 bytes, has {size}")
         length = int.from_bytes(self._bytes(0, 8), "little")
@@ -263,14 +265,15 @@ def parsed(header):
         raise ValueError(f"its header must be a JSON object, begins with {text[:1]!r}")
     _check_depth(text)
     try:
-        return json.loads(text, object_pairs_hook=_without_duplicates, parse_int=_small, parse_float=_no_number,
-                          parse_constant=_no_number)
+        return _DECODER.decode(text)
     except json.JSONDecodeError as error:
         raise ValueError(f"its header is not JSON: {error}") from None
 
 
 def _check_depth(text):
     """Before JSON's own recursion, whose limit is the caller's."""
+    if text.count("[") + text.count("{") <= FEW_BRACKETS:
+        return
     structure = "".join(text.replace("\\\\", "").replace('\\"', "").split('"')[::2])  # without the texts in it
     depth = 0
     for bracket in re.findall(r"[\[\]{}]", structure):
@@ -296,6 +299,10 @@ def _small(digits):
 
 def _no_number(text):
     raise ValueError(f"its header must hold whole numbers only, got {text[:40]}")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_small, parse_float=_no_number,
+                            parse_constant=_no_number)
 
 
 def checked(header, size):
@@ -336,4 +343,4 @@ def _tensor(what, entry):
 
 
 def _are_sizes(value):
-    return isinstance(value, list) and all(type(size) is int and size >= 0 for size in value)
+    return isinstance(value, list) and (not value or {*map(type, value)} == {int} and min(value) >= 0)

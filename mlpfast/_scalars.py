@@ -40,7 +40,7 @@ def float_dtype(dtype):
 
 
 def whole_number(name, value, *, least, most=2**63 - 1):
-    if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral):
+    if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)):
         raise TypeError(f"{name} must be a whole number, got {value!r}")
     if not least <= value <= most:
         bounds = f">= {least}" if value < least else f"<= {most}"

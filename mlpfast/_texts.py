@@ -31,6 +31,8 @@ DEEPEST = 12  # dots in a key
 
 def text(value):
     """The text of a plain value; TypeError for others."""
+    if type(value) is float:
+        return _hexadecimal(value)
     if value is None or isinstance(value, (bool, np.bool_)):
         return "none" if value is None else "true" if value else "false"
     if isinstance(value, numbers.Integral):

@@ -1,5 +1,7 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
+from typing import Any
+
 from . import _scheduled, activations, initializers, schedules
 from ._attributes import Closed
 from ._fpmode import in_default_mode
@@ -39,6 +41,16 @@ class Layer(Closed):
 
     _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
     bias_init, lr_factor, bias_lr_factor = "auto", 1.0, 1.0  # for Layers pickled by versions without them
+    n_in: int
+    n_out: int
+    bias: bool
+    activation: Any
+    init: Any
+    dropout: Any
+    l1: float
+    l2: Any
+    mask: Any
+    _unit: activations.Activation
     _owner = None  # (_core.Network, number of the layer in it), once it is part of a network
 
     def __init__(
@@ -58,20 +70,25 @@ class Layer(Closed):
         lr_factor=1.0,
         bias_lr_factor=1.0,
     ):
-        self.n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
-        self.n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
-        self.activation = activation
-        self._unit = activations.checked("activation", activation)
-        if self._unit.parts and self._unit.n_out != self.n_out:
-            raise ValueError(f"activation must have parts of all {self.n_out} outputs, got {self._unit!r}")
-        self.init = initializers.checked("init", init)
-        self.bias_init = initializers.checked("bias_init", bias_init)
-        self.bias = flag("bias", bias)
-        self.trainable = flag("trainable", trainable)
-        self.dropout = _scheduled.checked("dropout", dropout, below=1)
-        self.l1, self.l2 = real_number("l1", l1, least=0), _scheduled.checked("l2", l2)
-        self.lr_factor, self.bias_lr_factor = lr_factor, bias_lr_factor
-        self.mask = None if mask is None else mask_matrix(mask, (self.n_in, self.n_out))
+        n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
+        n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
+        unit = activations.checked("activation", activation)
+        if unit.parts and unit.n_out != n_out:
+            raise ValueError(f"activation must have parts of all {n_out} outputs, got {unit!r}")
+        vars(self).update(  # at once: __setattr__ takes as long as all the checks
+            n_in=n_in,
+            n_out=n_out,
+            activation=activation,
+            _unit=unit,
+            init=initializers.checked("init", init),
+            bias_init=initializers.checked("bias_init", bias_init),
+            bias=flag("bias", bias),
+            dropout=_scheduled.checked("dropout", dropout, below=1),
+            l1=real_number("l1", l1, least=0),
+            l2=_scheduled.checked("l2", l2),
+            mask=None if mask is None else mask_matrix(mask, (n_in, n_out)),
+        )
+        self.trainable, self.lr_factor, self.bias_lr_factor = trainable, lr_factor, bias_lr_factor
 
     def __setattr__(self, name, value):
         if name in CHANGEABLE:

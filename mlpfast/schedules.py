@@ -37,7 +37,7 @@ PER = "epoch", "step"
 
 
 def is_schedule(lr):
-    return not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
+    return type(lr) is not float and not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
 @in_default_mode_alone
