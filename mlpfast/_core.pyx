@@ -900,7 +900,7 @@ cdef class Trainer:
         cdef int l, n_layers = len(self.network.layers)
         self.network.begin_training()
         try:
-            if mlp_trainer_optimizer(self.c) != optimizer:
+            if <int>mlp_trainer_optimizer(self.c) != optimizer:
                 return [0] * n_layers, []
             arrays = self.views_of_state()
             updates = [mlp_trainer_updates(self.c, l) for l in range(n_layers)]
