@@ -1,3 +1,4 @@
+import gc
 import os
 from pathlib import Path
 
@@ -10,6 +11,16 @@ import pytest
 # The same hypothesis examples on every run and machine, without deadlines.
 hypothesis.settings.register_profile("fixed", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("fixed")
+
+
+@pytest.fixture
+def signals_come_through():
+    """Hypothesis has a function in gc.callbacks: what a signal's handler raises while it runs, Python drops, and the
+    test waits for ever."""
+    functions = gc.callbacks[:]
+    gc.callbacks.clear()
+    yield
+    gc.callbacks[:] = functions
 
 
 @pytest.fixture(scope="session")

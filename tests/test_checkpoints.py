@@ -256,6 +256,7 @@ def test_a_save_after_an_exception_holds_whole_minibatches(tmp_path, where):
     assert outcome(again) == outcome(whole)
 
 
+@pytest.mark.usefixtures("signals_come_through")
 def test_a_save_after_ctrl_c_holds_whole_minibatches(tmp_path):
     import _thread
     import threading

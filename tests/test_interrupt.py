@@ -12,6 +12,7 @@ from mlpfast import SGD, Network, Trainer, _core
 pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs POSIX signals"),
     pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread"),
+    pytest.mark.usefixtures("signals_come_through"),
 ]
 
 # With minibatches of one example an epoch takes seconds, longer than the time to the signal, and a step is cheap.

@@ -21,6 +21,7 @@ import subnormals
 
 
 @pytest.mark.skipif(threading.current_thread() is not threading.main_thread(), reason="needs the main thread")
+@pytest.mark.usefixtures("signals_come_through")
 def test_interrupts_at_random_moments():
     previous = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
