@@ -62,7 +62,10 @@ def __getattr__(name):
         import importlib
 
         return importlib.import_module(f"mlpfast.{name}")
-    raise AttributeError(f"module 'mlpfast' has no attribute {name!r}")
+    from ._nearest import did_you_mean
+
+    others = {"load": ["load_network", "load_trainer"], "sequential": ["Network"], "mlp": ["Network"]}
+    raise AttributeError(f"module 'mlpfast' has no attribute {name!r}{did_you_mean(name, __all__, others)}")
 
 
 def __dir__():

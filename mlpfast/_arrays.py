@@ -35,10 +35,10 @@ def number_array(name, value):
         return array
     if array.ndim == 0 and name.split()[-1] in ("X", "y"):
         got = "None" if value is None else f"a {type(value).__name__} object"
-        raise TypeError(
-            f"{name} must be an array of numbers, got {got}: X and y are whole arrays, of which Trainer.step takes one "
-            "minibatch at a time"
+        whole = "" if isinstance(value, (str, bytes, dict)) else (
+            ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time"
         )
+        raise TypeError(f"{name} must be an array of numbers, got {got}{whole}")
     raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
 
 
@@ -92,7 +92,9 @@ def inputs(X, network, name="X"):
 
 def check_length(name, array, n):
     if len(array) != n:
-        raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}")
+        columns = array.ndim == 2 and array.shape[1] == n  # a list of several y, as Keras has it
+        hint = f"; numpy.column_stack({name}) makes columns of its {len(array)} rows" if columns else ""
+        raise ValueError(f"{name} must have one entry for each row of X: X has {n}, {name} has {len(array)}{hint}")
 
 
 def output_array(out, shape, dtype, others):

@@ -1,4 +1,5 @@
-"""Objects that refuse attributes they do not have: trainer.learning_rate = 0.1 would otherwise change nothing."""
+"""Objects that refuse attributes they do not have: trainer.learning_rate = 0.1 would otherwise change nothing; and
+messages for arguments and attributes that there are not, which say what to use instead."""
 
 import functools
 
@@ -29,12 +30,26 @@ class Closed:
         object.__setattr__(self, name, value)
 
 
+def not_here(message):
+    """A property for a name that users of other libraries try: AttributeError with that message, which says what to use
+    instead. A __getattr__ of the class would make all its attributes slower to read."""
+
+    def refuse(self):
+        raise AttributeError(message)
+
+    return property(refuse, doc=message)
+
+
 def _then_closed(cls, init):
     """init, which also closes the object if it is of cls itself: in a subclass, construction is not finished yet."""
 
     @functools.wraps(init)
     def init_and_close(self, *args, **kwargs):
-        init(self, *args, **kwargs)
+        try:
+            init(self, *args, **kwargs)
+        except TypeError:
+            _check_arguments(cls.__name__, init, len(args), kwargs, cls._elsewhere)
+            raise
         if type(self) is cls:
             object.__setattr__(self, "_closed", True)
 
@@ -70,3 +85,45 @@ def _parameters(self):
     import inspect
 
     return inspect.signature(type(self)).parameters
+
+
+# ---- Arguments ----
+
+
+def explaining(elsewhere):
+    """Decorates a method: a TypeError for arguments that it does not have says what was meant, or which it has.
+
+    elsewhere: as _elsewhere of Closed.
+    """
+
+    def decorated(method):
+        @functools.wraps(method)
+        def call(self, *args, **kwargs):
+            try:
+                return method(self, *args, **kwargs)
+            except TypeError:
+                _check_arguments(f"{type(self).__name__}.{method.__name__}", method, len(args), kwargs, elsewhere)
+                raise
+
+        return call
+
+    return decorated
+
+
+def _check_arguments(what, method, n_placed, named, elsewhere):
+    """TypeError if the method does not take so many arguments by place, or one of those names."""
+    import inspect
+
+    _, *parameters = inspect.signature(method).parameters.values()
+    if any(p.kind in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in parameters):
+        return
+    names, places = [p.name for p in parameters], [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
+    for name in named:
+        if name not in names:
+            hint = f": {elsewhere[name]}" if name in elsewhere else did_you_mean(name, names)
+            raise TypeError(f"{what} has no argument {name!r}{hint or '; it has ' + ', '.join(names)}") from None
+        if name in places[:n_placed]:
+            raise TypeError(f"{what} takes {name} once, got it by place and by name") from None
+    if n_placed > len(places):
+        by_name = ", and others by name" if len(names) > len(places) else ""
+        raise TypeError(f"{what} takes {', '.join(places)} by place{by_name}, got {n_placed} by place") from None

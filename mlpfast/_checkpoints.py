@@ -325,7 +325,7 @@ def resume(trainer, run, path):
         raise
     if isinstance(trainer.optimizer, LBFGS) and not fit.ended:
         warnings.warn("LBFGS begins anew at the parameters of the file: the pairs it had are not in it", RuntimeWarning,
-                      stacklevel=4)
+                      stacklevel=5)
     net = trainer.network
     for mine, theirs in zip(net.parameters, other.network.parameters, strict=True):
         mine[...] = theirs

@@ -82,7 +82,7 @@ def _check_evaluated(loss, data, network, epoch):
     if epoch is not None:
         raise FloatingPointError(
             f"epoch {epoch}: the validation loss is {loss}; the parameters are those after this epoch. "
-            + (found or "A smaller learning rate may help")
+            + (found or "A smaller learning rate, or standardized X and y, may help")
         )
     if found:
         raise FloatingPointError(f"the loss is {loss}, as {found}; check_finite=False returns it")

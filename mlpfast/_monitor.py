@@ -41,7 +41,7 @@ def check_names(there, argument, names):
         elif of_parts:
             hint = f": did you mean {' or '.join(repr(one) for one in of_parts[:3])}?"
         elif own not in ("loss", "objective") and direction(own) is not None:
-            hint = f"; it needs metrics={own!r}"
+            hint = f"; it needs metrics={own.partition('[')[0]!r}"
         hint = hint or did_you_mean(name, there)
         raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
 

@@ -4,7 +4,7 @@ import math
 from typing import Any
 
 from ._attributes import Closed
-from ._scalars import one_of
+from ._scalars import one_of, shown
 
 
 class Named(Closed):
@@ -64,6 +64,7 @@ def from_name(argument, value, base, names, classes, example, others):
         raise TypeError(f"{argument} must be a name or an object such as {example}, got the class {value.__name__}: "
                         "call it")
     if not isinstance(value, str):
-        raise TypeError(f"{argument} must be a name or an object such as {example}, got {value!r}")
+        none = ": 'identity' changes nothing" if value is None and "identity" in names else ""
+        raise TypeError(f"{argument} must be a name or an object such as {example}, got {shown(value)}{none}")
     value = one_of(argument, value, names, others)
     return classes[value]() if value in classes else base(value)

@@ -17,7 +17,7 @@ class Progress:
     def __init__(self, wanted, epochs, rows, batch_rows):
         self.wanted, self.epochs, self.rows, self.batch_rows = wanted, epochs, rows, batch_rows
         self.done, self.bar, self.pace = 0, None, Pace()
-        self.rows_done = 0  # of all epochs
+        self.rows_done = self.begun = 0  # of all epochs; when this process began
         self.logs = {}  # of the last epoch
 
     def __enter__(self):
@@ -31,6 +31,16 @@ class Progress:
             form = "{desc}|{bar}|{elapsed}<{remaining}{postfix}"
             self.bar = tqdm(total=self.epochs * self.rows, desc=f"0/{self.epochs}", bar_format=form, smoothing=0)
         return self
+
+    def go_on(self, epochs):
+        """So many epochs were done in an earlier process."""
+        if not (self.wanted and epochs):
+            return
+        self.done, self.begun = epochs, epochs * self.rows
+        self.set_rows(self.begun)
+        if self.bar is not None:
+            self.bar.initial = self.bar.n = self.begun
+            self.bar.set_description_str(f"{self.done}/{self.epochs}")
 
     def begin(self):
         """An epoch begins."""
@@ -94,7 +104,7 @@ class Progress:
     def time(self):
         """The estimated remaining time, from the mean time of a row so far; at the end the total time."""
         seconds, left = time.monotonic() - self.start, self.epochs * self.rows - self.rows_done
-        return f"{clock(seconds * left / self.rows_done)} left" if left else f"{clock(seconds)} in all"
+        return f"{clock(seconds * left / (self.rows_done - self.begun))} left" if left else f"{clock(seconds)} in all"
 
     def __exit__(self, *_):
         if self.bar is not None:

@@ -12,9 +12,15 @@ LEAST, MOST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max) 
 FLOATS = {name: np.dtype(name) for name in ("float32", "float64")}
 
 
+def shown(value):
+    """repr(value) for a message, in one line that is not long: it may be an array."""
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 100 else f"{text[:80]}..."
+
+
 def flag(name, value):
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name} must be True or False, got {value!r}")
+        raise TypeError(f"{name} must be True or False, got {shown(value)}")
     return bool(value)
 
 
@@ -41,7 +47,7 @@ def float_dtype(dtype):
 
 def whole_number(name, value, *, least, most=2**63 - 1):
     if type(value) is not int and (isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Integral)):
-        raise TypeError(f"{name} must be a whole number, got {value!r}")
+        raise TypeError(f"{name} must be a whole number, got {shown(value)}")
     if not least <= value <= most:
         bounds = f">= {least}" if value < least else f"<= {most}"
         raise ValueError(f"{name} must be {bounds}, got {value}")
@@ -51,7 +57,7 @@ def whole_number(name, value, *, least, most=2**63 - 1):
 def real_number(name, value, *, least=None, above=None, below=None):
     if type(value) is not float:
         if isinstance(value, (bool, np.bool_)) or not isinstance(value, numbers.Real):
-            raise TypeError(f"{name} must be a number, got {value!r}")
+            raise TypeError(f"{name} must be a number, got {shown(value)}")
         try:
             value = float(value)
         except OverflowError:  # a whole number beyond float64

@@ -440,7 +440,7 @@ def all_of(callbacks, stop_at):
     """The `callbacks` and `stop_at` arguments of fit as one list."""
     if callbacks is None:
         callbacks = []
-    elif isinstance(callbacks, str) or not isinstance(callbacks, type) and not hasattr(callbacks, "__iter__"):
+    elif isinstance(callbacks, (str, type)) or not hasattr(callbacks, "__iter__"):
         callbacks = [callbacks]
     return [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
 

@@ -39,7 +39,14 @@ class Layer(Closed):
     other attributes cannot be changed any more.
     """
 
-    _elsewhere = dict.fromkeys(("weight", "weights", "kernel"), "they are called W")
+    _elsewhere = {
+        **dict.fromkeys(("weight", "weights", "kernel"), "they are called W"),
+        **dict.fromkeys(("frozen", "requires_grad"), "it is called trainable"), "use_bias": "it is called bias",
+        **dict.fromkeys(("in_features", "input_dim"), "it is called n_in"),
+        **dict.fromkeys(("out_features", "units"), "it is called n_out"),
+        "kernel_initializer": "it is called init", "bias_initializer": "it is called bias_init",
+        "kernel_regularizer": "they are called l1 and l2",
+    }
     bias_init, lr_factor, bias_lr_factor = "auto", 1.0, 1.0  # for Layers pickled by versions without them
     n_in: int
     n_out: int

@@ -59,6 +59,9 @@ SUGGESTED = {  # for names of other libraries
     "mse": _SQUARES, "meansquarederror": _SQUARES, "mae": ["absolute_error"], "bce": ["binary_cross_entropy"],
     "categoricalcrossentropy": ["cross_entropy"], "sparsecategoricalcrossentropy": ["cross_entropy"],
     "nll": ["cross_entropy"], "pinball": ["quantile"], "l2": _SQUARES, "l1": ["absolute_error"],
+    "mseloss": _SQUARES, "squaredloss": _SQUARES, "l1loss": ["absolute_error"], "smoothl1loss": ["huber"],
+    "nllloss": ["cross_entropy"], "logloss": ["cross_entropy", "binary_cross_entropy"],
+    "bceloss": ["binary_cross_entropy"], "bcewithlogitsloss": ["binary_cross_entropy"],
 }
 
 

@@ -297,7 +297,10 @@ def _one(metric):
         return TopK(int(metric[4:]))
     if isinstance(metric, str) and metric not in BY_NAME:
         hint = did_you_mean(metric, BY_NAME)
-        raise ValueError(f"metrics must be one of {', '.join(BY_NAME)}, top_1, top_2, ..., got {metric!r}{hint}")
+        raise ValueError(
+            f"metrics must be one of {', '.join(BY_NAME)}, top_1, top_2, ..., or a function of (y, yhat), got "
+            f"{metric!r}{hint}"
+        )
     if not isinstance(metric, str):
         raise TypeError(f"metrics must be names or functions of (y, yhat), got {metric!r}")
     return BY_NAME[metric]

@@ -159,7 +159,7 @@ def raise_failure(trainer, failure, result, data, rows=None):
     if failure == "loss":
         raise FloatingPointError(
             f"{where}: the loss is {result['bad_loss']}; the parameters are those before this minibatch. "
-            "A smaller learning rate may help"
+            "A smaller learning rate, or standardized X and y, may help"
         )
     weight = result["weight_sum"]
     so_far = f"the loss so far is {result['loss_sum'] / weight:.6g}" if weight else "no loss so far"

@@ -7,7 +7,7 @@ import numpy as np
 
 from . import _core, _scheduled, activations, initializers, schedules
 from ._arrays import converted, inputs, number_array, output_array
-from ._attributes import Closed
+from ._attributes import Closed, not_here
 from ._config import checked_threads
 from ._core import Data
 from ._fpmode import in_default_mode, in_default_mode_alone
@@ -42,6 +42,13 @@ class Network(Closed):
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
     dropout and input_dropout may be schedules (mlpfast.schedules), whose rate is their value.
     """
+
+    _elsewhere = {
+        "random_state": "it is called seed", "output_activation": "it is called output",
+        **dict.fromkeys(("hidden_layer_sizes", "hidden", "layers", "sizes"), "widths are first: Network([4, 16, 3])"),
+        **dict.fromkeys(("loss", "optimizer", "batch_size"), "it goes to Trainer(network, ...)"),
+        "trainable": "it is an attribute of each Layer, in network.layers",
+    }
 
     @in_default_mode
     def __init__(
@@ -200,6 +207,8 @@ class Network(Closed):
         return self._predict(X, out, threads, squeeze)
 
     __call__ = predict
+    fit = not_here("a Network has no fit: mlpfast.Trainer(network, loss, optimizer).fit(X, y) trains it")
+    evaluate = not_here("a Network has no evaluate: mlpfast.Trainer(network, loss).evaluate(X, y) has loss and metrics")
 
     @in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):

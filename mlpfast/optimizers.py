@@ -43,8 +43,11 @@ class Optimizer(Closed):
     usual_epochs: Any = 1  # of Trainer.fit
     attribute_names = {"epsilon": "eps"}
     _elsewhere = {
-        "learning_rate": "it is called lr",
+        **dict.fromkeys(("learning_rate", "alpha", "learning_rate_init"), "it is called lr"),
+        "params": "Trainer(network, optimizer=...) gives it those of the network",
         "betas": "they are called beta1 and beta2",
+        "decay": "lr may be a schedule, as in lr=schedules.InverseTime(0.1, k=1e-3)",
+        "amsgrad": "Adam is that of the paper, without it",
         "weight_decay": "AdamW(weight_decay=...) has it, and Trainer(l2=...) is a penalty for any optimizer",
     }
 

@@ -173,7 +173,7 @@ def plot_history(history, path=None, ax=None):
     lines = _draw(ax, history, losses, colors)
     ax.set_xlabel("epoch")
     ax.set_ylabel("loss")
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.get_major_locator().set_params(integer=True, min_n_ticks=1)
     front = ax
     if others:
         front = ax.twinx()
@@ -202,11 +202,11 @@ def _figure(interactive):
 
 
 def _draw(ax, history, names, colors):
-    """A line per name, dashed in the same colour for validation; epochs are labelled from 1."""
+    """A line per name, dashed in the same colour for validation; epochs are labelled from 1. One epoch is a point."""
     return [
         ax.plot(
             range(1, len(history[name]) + 1), history[name], "--" if name.startswith("val_") else "-",
-            color=colors[name.removeprefix("val_")], label=name,
+            color=colors[name.removeprefix("val_")], label=name, marker="o" if len(history[name]) == 1 else None,
         )[0]
         for name in names
     ]

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _core, _scheduled, losses, optimizers, schedules
 from . import metrics as known_metrics
-from ._attributes import Closed
+from ._attributes import Closed, explaining, not_here
 from ._config import checked_threads
 from ._examples import examples
 from ._fpmode import in_default_mode
@@ -69,10 +69,14 @@ class Trainer(Closed):
     """
 
     _elsewhere = {
-        "learning_rate": "set optimizer.lr", "lr": "set optimizer.lr",
+        **dict.fromkeys(("learning_rate", "lr", "learning_rate_init"), "set optimizer.lr, as in optimizer=SGD(lr=0.1)"),
         "momentum": "set the optimizer's momentum, of Adam beta1",
-        "weight_decay": "l2 is a penalty for any optimizer, and AdamW(weight_decay=...) has it",
-        "epochs": "it goes to fit(epochs=...)",
+        **dict.fromkeys(("weight_decay", "alpha"),
+                        "l2 is a penalty for any optimizer, and AdamW(weight_decay=...) has it"),
+        **dict.fromkeys(("epochs", "n_epochs", "max_iter"), "it goes to fit(epochs=...)"),
+        **{name: f"it goes to fit({name}=...)" for name in ("metrics", "callbacks", "class_weight")},
+        "early_stopping": "fit(callbacks=[callbacks.EarlyStopping()], validation_split=0.1) has it",
+        "random_state": "it is called seed", "verbose": "it is fit(progress=True)", "n_jobs": "it is called threads",
     }
 
     def __init__(
@@ -97,6 +101,8 @@ class Trainer(Closed):
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
         self._network = network
+        if isinstance(loss, optimizers.Optimizer) or isinstance(loss, str) and loss in optimizers.BY_NAME:
+            raise ValueError(f"loss must be a loss, got the optimizer {loss!r}: optimizer={loss!r} gives it by name")
         self._loss = losses.checked(loss, network)
         self.optimizer = optimizer
         self._batch_size = None if batch_size is None else whole_number("batch_size", batch_size, least=1)
@@ -123,6 +129,8 @@ class Trainer(Closed):
         self._seen: list = []  # of load_trainer: what callbacks have seen, for those of the next fit
         self._scheduled = _scheduled.Scheduled(self)
         self._largest_factor = 1.0  # of the learning rate, over the layers
+
+    predict = not_here("a Trainer has no predict: trainer.network.predict(X) has it")
 
     @property
     def network(self):
@@ -224,6 +232,13 @@ class Trainer(Closed):
             raise ValueError(f"state['updates'] must have a number for each of the {len(layers)} layers, got {updates}")
         return [_count(t, "updates") for t in updates]
 
+    @explaining({
+        **dict.fromkeys(("n_epochs", "nb_epoch", "num_epochs", "max_iter"), "it is called epochs"),
+        **dict.fromkeys(("batch_size", "shuffle", "seed", "threads"), "it is an argument of Trainer"),
+        "verbose": "it is called progress", "eval_set": "it is called validation_data",
+        **dict.fromkeys(("lr", "learning_rate"), "set optimizer.lr"), "random_state": "it is the Trainer's seed",
+        "early_stopping": "callbacks=[callbacks.EarlyStopping()] with validation_split=0.1 has it",
+    })
     @in_default_mode
     def fit(
         self,
@@ -302,6 +317,7 @@ class Trainer(Closed):
             for schedule in self._all_schedules():
                 schedules.check(schedule, names)
             self._begin_or_resume(run, resume)
+            bar.go_on(run.fit.epochs)
             if run.left:
                 self.optimizer.loop.fit(self, rows, run.left, run)
             run.finish()
@@ -311,6 +327,8 @@ class Trainer(Closed):
     def _begin_or_resume(self, run, path):
         from . import _checkpoints  # here, since it imports this module
 
+        if not (path is None or isinstance(path, (str, bytes, os.PathLike))):  # exists(True) asks for file 1
+            raise TypeError(f"resume must be the path of a file of Checkpoint or Trainer.save, got {path!r}")
         if path is not None and os.path.exists(path):
             _checkpoints.resume(self, run, path)
             return

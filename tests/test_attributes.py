@@ -83,6 +83,43 @@ def test_what_was_meant_is_suggested(thing, name, instead):
     assert f"{type(thing).__name__} has no attribute {name!r}" in str(caught.value) and instead in str(caught.value)
 
 
+@pytest.mark.parametrize("call, message", [
+    (lambda: Adam(learning_rate=0.1), "Adam has no argument 'learning_rate': it is called lr"),
+    (lambda: Adam(betas=(0.9, 0.99)), "Adam has no argument 'betas': they are called beta1 and beta2"),
+    (lambda: SGD(lr=0.1, weight_decay=1e-4), "SGD has no argument 'weight_decay': AdamW(weight_decay=...) has it"),
+    (lambda: Adam([np.eye(2)], lr=0.1), "Adam takes lr once, got it by place and by name"),
+    (lambda: Network([2, 1], random_state=0), "Network has no argument 'random_state': it is called seed"),
+    (lambda: Network([2, 1], activations="tanh"), "Network has no argument 'activations': did you mean 'activation'?"),
+    (lambda: Network(2, 8, 1), "Network takes sizes_or_layers by place, and others by name, got 3 by place"),
+    (lambda: Layer(2, 3, use_bias=False), "Layer has no argument 'use_bias': it is called bias"),
+    (lambda: Trainer(network(), lr=0.1), "Trainer has no argument 'lr': set optimizer.lr, as in optimizer=SGD(lr=0.1)"),
+    (lambda: Trainer(network(), epochs=3), "Trainer has no argument 'epochs': it goes to fit(epochs=...)"),
+    (lambda: Trainer(network()).fit(np.eye(4), range(4), batch_size=2),
+     "Trainer.fit has no argument 'batch_size': it is an argument of Trainer"),
+    (lambda: Trainer(network()).fit(np.eye(4), range(4), 9), "Trainer.fit takes X, y by place, and others by name"),
+    (lambda: schedules.Step(0.1, gamma=0.5), "Step has no argument 'gamma'; it has lr, factor, every, per"),
+    (lambda: callbacks.EarlyStopping(restore_best_weights=True), "did you mean 'restore_best'?"),
+    (lambda: losses.Huber(detla=1), "Huber has no argument 'detla': did you mean 'delta'?"),
+    (lambda: TopK(1, 2), "TopK takes k by place, got 2 by place"),
+    (lambda: schedules.Cosine(0.1), "missing 1 required positional argument: 'total'"),
+])
+def test_what_was_meant_by_an_argument_is_suggested(call, message):
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert message in str(caught.value) and caught.value.__cause__ is None
+    assert caught.value.__suppress_context__ or "missing" in message
+
+
+def test_what_other_libraries_have_elsewhere_is_named():
+    with pytest.raises(AttributeError, match=r"a Network has no fit: mlpfast\.Trainer\(network, loss"):
+        network().fit(np.eye(4), range(4))
+    with pytest.raises(AttributeError, match="a Trainer has no predict: trainer.network.predict"):
+        Trainer(network()).predict(np.eye(4))
+    with pytest.raises(AttributeError, match="'mlpfast' has no attribute 'load': did you mean 'load_network' or"):
+        mlpfast.load("digits.safetensors")
+    assert not hasattr(network(), "fit") and not hasattr(network(), "evaluate")
+
+
 @pytest.mark.parametrize("thing, name, part", [
     (Trainer(network()), "lr", "lr of Trainer cannot be set: set optimizer.lr"),
     (Trainer(network()), "batch_size", "batch_size of Trainer cannot be set: it is fixed when one is made"),

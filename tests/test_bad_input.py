@@ -913,6 +913,44 @@ def test_generators_are_refused_with_what_is_supported(net):
     refused(["y must be an array of numbers, got None", *parts], trainer.fit, X)
 
 
+def test_what_is_no_sequence_of_minibatches_is_not_told_about_them(net):
+    for bad in ("digits.csv", {"X": X}):
+        with pytest.raises(TypeError, match=f"X must be an array of numbers, got a {type(bad).__name__} object$"):
+            net.predict(bad)
+
+
+def test_y_of_another_form_comes_with_the_way_to_the_right_one(net):
+    refused(["(n,) with class numbers", "got (6, 1)", "y.ravel() is (n,)"], Trainer(net).fit, X, Y.reshape(-1, 1))
+    two = make_network(output="identity", n_out=2)
+    refused(["X has 6, y has 2", "numpy.column_stack(y) makes columns of its 2 rows"],
+            Trainer(two, "huber").fit, X, [np.arange(6.0), np.arange(6.0)])
+
+
+def test_what_a_message_shows_is_not_long(net):
+    with pytest.raises(TypeError, match="stratify must be True or False, got array") as caught:
+        Trainer(net).fit(X, Y, validation_split=0.5, stratify=np.arange(900))
+    assert len(str(caught.value)) < 150 and "\n" not in str(caught.value)
+    refused(["lr must be a number, got [array("], SGD, net.parameters)
+
+
+def test_an_argument_in_the_place_of_another_is_named(net, tmp_path):
+    refused(["loss must be a loss, got the optimizer 'adam': optimizer='adam'"], Trainer, net, "adam")
+    refused(["loss must be a loss, got the optimizer SGD(lr=0.01"], Trainer, net, SGD())
+    refused(["callbacks must hold objects, got the class EarlyStopping: call it"],
+            Trainer(net).fit, X, Y, callbacks=mlpfast.callbacks.EarlyStopping)
+    refused(["resume must be the path of a file", "got True"], Trainer(net).fit, X, Y, resume=True)
+    refused(["metrics must be one of", "or a function of (y, yhat), got 'auc'"], Trainer(net).fit, X, Y, metrics="auc")
+    refused(["output must be a name", "got None: 'identity' changes nothing"], Network, [2, 1], output=None)
+
+
+@pytest.mark.parametrize("name, meant", [
+    ("MSELoss", "'half_squared_error' or 'squared_error'"), ("log_loss", "'cross_entropy' or 'binary_cross_entropy'"),
+    ("BCEWithLogitsLoss", "'binary_cross_entropy'"), ("L1Loss", "'absolute_error'"), ("SmoothL1Loss", "'huber'"),
+])
+def test_losses_by_their_names_elsewhere(net, name, meant):
+    refused([f"got {name!r}: did you mean {meant}?"], Trainer, net, name)
+
+
 def test_nan_in_the_validation_data_is_named():
     X, y = example_data()
     with pytest.raises(FloatingPointError, match=r"epoch 0: the validation loss is nan; .*_data X\[0, 0\] is nan"):

@@ -214,6 +214,8 @@ def test_names_of_parts_have_a_direction_and_functions_see_all_of_y():
                           sample_weight=np.ones(y.shape))
     assert stop.best == max(history["val_accuracy[0]"])
     assert set(seen) == {((30, 8), (30, 13), (30,))}
+    with pytest.raises(ValueError, match=r"got 'val_accuracy\[0\]'; it needs metrics='accuracy'"):
+        trainer.fit(X, y, validation_split=0.5, callbacks=[stop])
 
 
 @pytest.mark.parametrize("optimizer", [LBFGS(max_iterations=4), Adam(0.01)], ids=str)

@@ -51,6 +51,16 @@ def test_a_large_legend_is_outside():
         assert legend.y1 <= figure.bbox.y1 and legend.x0 >= 0 and legend.x1 <= figure.bbox.x1
 
 
+def test_one_epoch_is_a_point():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    got = History()
+    got.append({"loss": 1.0, "accuracy": 0.5})
+    ax = got.plot(ax=figure.subplots())
+    assert [line.get_marker() for each in figure.axes for line in each.get_lines()] == ["o", "o"]
+    assert [tick for tick in ax.get_xticks() if ax.get_xlim()[0] <= tick <= ax.get_xlim()[1]] == [1]
+    assert {line.get_marker() for line in history().plot(ax=ax).get_lines()[1:]} == {"None"}
+
+
 def test_losses_alone_have_one_axis():
     figure = pytest.importorskip("matplotlib.figure").Figure()
     got = History()

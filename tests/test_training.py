@@ -12,7 +12,7 @@ import pytest
 import reference
 
 import mlpfast
-from mlpfast import SGD, Adam, Layer, Network, Trainer, _pace, _progress, activations, losses
+from mlpfast import SGD, Adam, Layer, Network, Trainer, _pace, _progress, activations, callbacks, losses
 from mlpfast.datasets import load_digits, load_mnist
 from mlpfast.schedules import Cosine
 
@@ -685,6 +685,31 @@ def test_progress_with_tqdm_is_a_bar(capsys):
     out, err = capsys.readouterr()
     assert out == "" and "3/3" in err
     assert f"val_accuracy={history['val_accuracy'][-1]:.4f}" in err and "loss=" in err
+
+
+@pytest.mark.parametrize("bar", [True, False])
+def test_progress_of_a_fit_that_goes_on_counts_all_epochs(tmp_path, capsys, monkeypatch, bar):
+    if bar:
+        pytest.importorskip("tqdm")
+    else:
+        for name in ("tqdm", "tqdm.auto", "tqdm.std"):
+            monkeypatch.setitem(sys.modules, name, None)
+    X, y = problem("cross_entropy")
+    path = tmp_path / "run"
+    for epochs, first in ((2, 1), (5, 3), (5, None)):
+        clock = Clock(0.5)
+        monkeypatch.setattr(_progress, "time", clock)
+        Trainer(network(), seed=0).fit(
+            X, y, epochs=epochs, callbacks=callbacks.Checkpoint(path), resume=path, progress=True
+        )
+        out, err = capsys.readouterr()
+        if bar:
+            assert f"{epochs}/{epochs}|" in err.split("\r")[-1] and (first != 3 or "\r2/5|" in err)
+            assert f"{epochs + 1}/" not in err and (first is not None or "4/5|" not in err)
+        else:
+            assert re.findall(r"epoch (\d)/", out) == [str(n) for n in range(first or 6, epochs + 1)]
+            seconds = [int(s) for s in re.findall(r"0:0(\d) left", out)]
+            assert seconds == sorted(seconds, reverse=True)
 
 
 @pytest.mark.parametrize("columns", [80, 60, 30])
