@@ -54,6 +54,6 @@ if chosen.plot:
     ax.semilogx(widths, np.maximum(train, 1e-4), "o-", label="training")
     ax.axvline(n, color="grey", linestyle="--", label="as wide as there are examples")
     ax.set(xlabel="width", ylabel="mean squared error")
-    ax.legend()
+    ax.legend(loc="lower center", bbox_to_anchor=(0.5, 1), ncols=3)  # above: it would hide the peak
     save(ax, chosen.plot)
 print(f"result: double_descent {test.max() / test[-1]:.3g}")

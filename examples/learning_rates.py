@@ -44,6 +44,6 @@ if chosen.plot:
     ax.loglog(rates, losses, "o-")  # infinite losses have no point
     ax.axhline(start, color="grey", linestyle="--", label="before training")
     ax.set(xlabel="learning rate", ylabel=f"loss after {epochs} epochs")
-    ax.legend()
+    ax.legend(loc="lower left")
     save(ax, chosen.plot)
 print(f"result: learning_rates {best:.4f}")

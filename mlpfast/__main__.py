@@ -53,7 +53,8 @@ def parsed(arguments):
     if options.epochs < 1:
         parser.error(f"--epochs must be >= 1, got {options.epochs}")
     if len(options.files) != FILES.get(options.command, 0):
-        parser.error(f"{options.command} needs {FILES[options.command]} times FILE, got {len(options.files)}")
+        usage = " ".join([options.command, *["FILE"] * FILES[options.command]])
+        parser.error(f"expected {usage!r}, got {len(options.files)} FILE")
     if (options.data == "mnist") != (options.path is not None):
         parser.error("--data mnist and --path FOLDER go together")
     return parser, options

@@ -76,7 +76,7 @@ def target_matrix(y, network, loss, name="y"):
         elif columns == 1:
             forms = f"(n,) or {forms}"
         flat = by_class(loss, network) and y.shape[1:] == (1,)
-        hint = f": {name.split()[-1]}.ravel() is (n,)" if flat else ""
+        hint = f": numpy.ravel({name.split()[-1]}) is (n,)" if flat else ""
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {y.shape}{hint}")
     targets = np.asarray(y, network.dtype, order="C")  # too large for float32 becomes infinity, which is refused next
     if not loss.parts:

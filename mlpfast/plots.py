@@ -4,6 +4,8 @@ pip install "mlpfast[plots]".
 Each function draws into ax, or into a new figure, and returns the Axes.
 """
 
+import os
+
 import numpy as np
 
 from . import _kernels, backprop
@@ -163,6 +165,8 @@ def plot_history(history, path=None, ax=None):
     """See History.plot."""
     if not history.n_epochs:
         raise ValueError("history must have at least one epoch to plot, got none")
+    if not (path is None or isinstance(path, (str, os.PathLike)) or hasattr(path, "write")):
+        raise TypeError(f"path must be that of a file to write, got {type(path).__name__}: ax= takes Axes")
     figure = None
     if ax is None:
         figure, ax = _figure(interactive=path is None)

@@ -920,7 +920,7 @@ def test_what_is_no_sequence_of_minibatches_is_not_told_about_them(net):
 
 
 def test_y_of_another_form_comes_with_the_way_to_the_right_one(net):
-    refused(["(n,) with class numbers", "got (6, 1)", "y.ravel() is (n,)"], Trainer(net).fit, X, Y.reshape(-1, 1))
+    refused(["(n,) with class numbers", "got (6, 1)", "numpy.ravel(y) is (n,)"], Trainer(net).fit, X, Y.reshape(-1, 1))
     two = make_network(output="identity", n_out=2)
     refused(["X has 6, y has 2", "numpy.column_stack(y) makes columns of its 2 rows"],
             Trainer(two, "huber").fit, X, [np.arange(6.0), np.arange(6.0)])

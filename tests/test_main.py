@@ -107,7 +107,7 @@ def test_help(run):
         (["show", "nowhere"], "nowhere"),
         (["show", __file__], "is no safetensors file, or damaged: its header must have at most"),
         (["info", "a-file"], "FILE"),
-        (["convert", "a.onnx"], "FILE"),
+        (["convert", "a.onnx"], "expected 'convert FILE FILE', got 1 FILE"),
         (["convert", "a.onnx", "b.onnx", "c.onnx"], "FILE"),
         (["convert", "a.pt", "b.onnx"], "source must end in .safetensors or .onnx, got 'a.pt'"),
         (["convert", "a.onnx", "b"], "target must end in"),

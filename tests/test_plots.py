@@ -98,6 +98,12 @@ def test_without_matplotlib_it_says_what_to_install(monkeypatch, path):
         history().plot(path)
 
 
+def test_axes_in_the_place_of_the_path():
+    figure = pytest.importorskip("matplotlib.figure").Figure()
+    with pytest.raises(TypeError, match="path must be that of a file to write, got Axes: ax= takes Axes"):
+        history().plot(figure.subplots())
+
+
 def test_nothing_to_plot():
     with pytest.raises(ValueError, match="history must have at least one epoch"):
         History().plot()
