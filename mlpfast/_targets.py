@@ -52,6 +52,8 @@ def class_labels(y, n_classes, name="y", hint=""):
     bad = (y < 0) | (y >= n_classes)
     if bad.any():
         at = int(np.argmax(bad))
+        if y.min() == 1 and y.max() == n_classes:
+            hint = ": they count from 1, and y - 1 from 0"
         raise ValueError(
             f"{name} must hold class numbers from 0 to {n_classes - 1} (the network has {n_classes} outputs), "
             f"got {y[at]!s} at position {at}{hint}"

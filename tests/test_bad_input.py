@@ -920,6 +920,8 @@ def test_what_is_no_sequence_of_minibatches_is_not_told_about_them(net):
 
 
 def test_y_of_another_form_comes_with_the_way_to_the_right_one(net):
+    refused(["class numbers from 0 to 2", "got 3 at position 2: they count from 1, and y - 1 from 0"],
+            Trainer(net).fit, X, Y + 1)
     refused(["(n,) with class numbers", "got (6, 1)", "numpy.ravel(y) is (n,)"], Trainer(net).fit, X, Y.reshape(-1, 1))
     two = make_network(output="identity", n_out=2)
     refused(["X has 6, y has 2", "numpy.column_stack(y) makes columns of its 2 rows"],
