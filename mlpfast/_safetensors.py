@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import stat
 
 import numpy as np
 
@@ -107,13 +108,14 @@ def write(path, buffers, sync=True):
     The buffers go to a file beside it, "<path>.unfinished", which is then renamed. sync: wait until they are on the
     disk, so that a crash of the system leaves one of the two files as well.
     """
-    path = os.path.realpath(os.fspath(path))
+    path = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(path):
-        raise IsADirectoryError(f"path must be that of a file, got the folder {str(path)!r}")
-    new = os.fsdecode(path) + ".unfinished"
-    file = _alone(new)
-    try:
-        with file:
+        raise IsADirectoryError(f"path must be that of a file, got the folder {path!r}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"path must be that of a file, which is replaced as a whole, got the device or pipe {path!r}")
+    new = path + ".unfinished"
+    with _alone(new) as file:
+        try:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), os.stat(path).st_mode & 0o777)
             for buffer in buffers:
@@ -124,11 +126,11 @@ def write(path, buffers, sync=True):
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-            os.replace(new, path)  # while it is locked
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise
+            os.replace(new, path)  # while it is locked, so that no other process takes it for its own
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new)  # so is this
+            raise
     if sync:
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -159,6 +161,19 @@ def _alone(path):
 # ---- Reading ----
 
 
+def opened(path):
+    """A file to read. ValueError for a pipe, which might never begin or end, and for a device."""
+
+    def without_waiting(name, flags):
+        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
+
+    file = open(os.fspath(path), "rb", buffering=0, opener=without_waiting)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise ValueError(f"{os.fspath(path)!r}: must be a file, is a device or a pipe")
+    return file
+
+
 class File:
     """An open file whose header has been checked. metadata: {name: text}. tensors: {name: (dtype, shape, begin, end)}.
 
@@ -168,7 +183,7 @@ class File:
 
     def __init__(self, path):
         self.name = repr(os.fspath(path))
-        self._file = open(path, "rb", buffering=0)
+        self._file = opened(path)
         try:
             self._beginning = self._file.read(BEGINNING)
             self._start, self.metadata, self.tensors = self._header()
@@ -282,8 +297,8 @@ def _check_depth(text):
 def _without_duplicates(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        seen: set = set()
+        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
         raise ValueError(f"its header has the entry {twice!r} twice")
     return found
 

@@ -409,18 +409,30 @@ class Checkpoint(Stateful):
             self._save(trainer)
 
     def _save(self, trainer):
-        root, ending = os.path.splitext(self.path)
-        older = [self.path, *(f"{root}.{number}{ending}" for number in range(1, self.keep))]
-        for number in range(self.keep - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                if number > 1:
-                    os.replace(older[number - 1], older[number])
-                else:  # another name, so that there is a file at path at any time
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(older[1])
-                    os.link(self.path, older[1])
+        if self.keep > 1:
+            self._move_older(os.path.realpath(os.fsdecode(self.path)))
         trainer.save(self.path)
         self._last, self._time = self._done(trainer), time.monotonic()
+
+    def _move_older(self, newest):
+        root, ending = os.path.splitext(os.fsdecode(self.path))
+        older = [f"{root}.{number}{ending}" for number in range(1, self.keep)]
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samefile(newest, older[0]):  # moved before, and then not saved
+                return
+        for number in range(self.keep - 2, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(older[number - 1], older[number])
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(older[0])
+        try:
+            os.link(newest, older[0])  # another name, so that there is a file at path at any time
+        except FileNotFoundError:  # nothing has been saved yet
+            pass
+        except OSError:  # a file system without such names
+            import shutil
+
+            shutil.copyfile(newest, older[0])
 
     @staticmethod
     def _done(trainer):

@@ -212,6 +212,8 @@ def _layer(file, l, texts, custom):
     where = f"layers.{l}"
     settings = texts.take_all(custom)
     name = settings.pop("activation", None)
+    if not isinstance(name, str):
+        raise ValueError(f"unknown activation {name!r:.80} of {where}")
     if name == "custom":
         unit = from_caller(f"{where}.activation", settings.pop("name", None), custom)
     elif name in KINDS:

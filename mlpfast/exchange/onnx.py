@@ -2,6 +2,7 @@
 
 import os
 
+from .. import _safetensors
 from .._fpmode import in_default_mode
 from ._parts import checked, library, transform_of
 
@@ -19,7 +20,7 @@ def to_onnx(net, path):
     float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
-    written.
+    written. The file is replaced as a whole, as by Network.save: after an OSError the old one is there.
     """
     onnx = library("onnx")
     checked(net)
@@ -30,8 +31,7 @@ def to_onnx(net, path):
         raise ValueError(f"net must have less than 2 GB of parameters for a file of ONNX, got {size:,} bytes")
     model = model_of(onnx, net, transform_of(net))
     onnx.checker.check_model(model, full_check=True)  # with shape inference
-    with open(os.fspath(path), "wb") as file:
-        file.write(model.SerializeToString())
+    _safetensors.write(path, [model.SerializeToString()])
 
 
 @in_default_mode
@@ -53,8 +53,13 @@ def from_onnx(path, *, output=None):
 
     if isinstance(path, onnx.ModelProto):
         return network_from(onnx, path, output)
+    _safetensors.opened(path).close()  # a pipe is refused
     try:
-        model = onnx.load(os.fspath(path))
+        model = onnx.load(os.fspath(path), format="protobuf")
     except library("google.protobuf.message", "onnx").DecodeError:
-        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none") from None
+        model = None
+    except onnx.checker.ValidationError as error:  # of weights in files beside it
+        raise ValueError(f"{os.fspath(path)!r}: {error}") from None
+    if model is None or not model.HasField("graph"):
+        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none")
     return network_from(onnx, model, output)
