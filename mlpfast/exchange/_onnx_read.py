@@ -62,6 +62,18 @@ def _refused(node, why=None):
     return ValueError(f"{what} cannot be carried over{f', {why}' if why else ''}: {SUPPORTED}")
 
 
+def _check_names(model):
+    """Before they are used: of a damaged model they may be bytes."""
+    graph = model.graph
+    names = [each.domain for each in model.opset_import]
+    names += [each.name for each in (*graph.initializer, *graph.input, *graph.output)]
+    for node in graph.node:
+        names += [node.name, node.op_type, node.domain, *node.input, *node.output]
+        names += [each.name for each in node.attribute]
+    if not all(isinstance(name, str) for name in names):
+        raise ValueError("the model has names that are not text in UTF-8")
+
+
 def _row(array, n):
     """What an array adds to each row of n numbers, or multiplies it by, as (n,) or (); None if rows differ."""
     if array.size == 1:
@@ -87,10 +99,14 @@ class _Reader:
 
     def _check(self, model):
         """ValueError unless all operators are as ONNX defines them, and each takes what stands before it alone."""
+        _check_names(model)
         checker = self.onnx.checker
         context = type(checker.DEFAULT_CONTEXT)()
-        context.ir_version = model.ir_version
-        context.opset_imports = {each.domain: each.version for each in model.opset_import}
+        versions = {each.domain: each.version for each in model.opset_import}
+        for what, version in {"IR": model.ir_version, **versions}.items():
+            if not 0 < version < 2**31:
+                raise ValueError(f"the model must have a version of {what or 'its operators'} > 0, has {version}")
+        context.ir_version, context.opset_imports = model.ir_version, versions
         there = {"", *(each.name for each in [*self.graph.initializer, *self.graph.input])}
         for node in self.graph.node:
             if not node.output or not node.output[0]:
@@ -98,7 +114,7 @@ class _Reader:
             if node.domain in ("", "ai.onnx", "ai.onnx.ml"):
                 try:
                     checker.check_node(node, context)
-                except checker.ValidationError as error:
+                except (checker.ValidationError, UnicodeDecodeError) as error:
                     raise _refused(node, f"which is none of ONNX ({_first_line(error)})") from None
             for name in node.input:
                 if name not in there:
