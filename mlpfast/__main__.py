@@ -53,7 +53,8 @@ def parsed(arguments):
     if options.epochs < 1:
         parser.error(f"--epochs must be >= 1, got {options.epochs}")
     if len(options.files) != FILES.get(options.command, 0):
-        parser.error(f"{options.command} needs {FILES[options.command]} times FILE, got {len(options.files)}")
+        needed = " ".join(["FILE"] * FILES.get(options.command, 0)) or "no FILE"
+        parser.error(f"{options.command or 'training'} needs {needed}, got {len(options.files)}")
     if (options.data == "mnist") != (options.path is not None):
         parser.error("--data mnist and --path FOLDER go together")
     return parser, options

@@ -206,7 +206,10 @@ class File:
             raise self.wrong(f"is no safetensors file: it needs at least 8 bytes, has {size}")
         length = int.from_bytes(self._bytes(0, 8), "little")
         if length > MOST_HEADER:
-            raise self.wrong(f"its header must have at most {MOST_HEADER} bytes, is said to have {length}")
+            raise self.wrong(
+                f"is no safetensors file, or is damaged: its header must have at most {MOST_HEADER} bytes, is said to "
+                f"have {length}"
+            )
         if 8 + length > size:
             raise self.wrong(f"is truncated: the header ends at byte {8 + length}, the file at {size}")
         try:

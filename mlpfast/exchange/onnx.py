@@ -4,7 +4,7 @@ import os
 
 from .. import _safetensors
 from .._fpmode import in_default_mode
-from ._parts import checked, library, transform_of
+from ._parts import checked, library, transform_of, warn_left_out
 
 MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
 
@@ -15,7 +15,7 @@ def to_onnx(net, path):
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
     its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
-    penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
+    penalties are not, which training alone uses, with a UserWarning. The model asks for the lowest operator set that has its operators,
     from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
     float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
 
@@ -31,6 +31,7 @@ def to_onnx(net, path):
         raise ValueError(f"net must have less than 2 GB of parameters for a file of ONNX, got {size:,} bytes")
     model = model_of(onnx, net, transform_of(net))
     onnx.checker.check_model(model, full_check=True)  # with shape inference
+    warn_left_out(net, "ONNX", has_dropout=False)
     _safetensors.write(path, [model.SerializeToString()])
 
 
