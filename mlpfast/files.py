@@ -43,11 +43,9 @@ def summary(path):
 
 def _tensors(file):
     """A line for each tensor of the network."""
-    names = [name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS]
+    names = sorted(name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS)
     width = max(len(_printable(name)) for name in names)
-    return [
-        f"{_printable(name):<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in sorted(names)
-    ]
+    return [f"{_printable(name):<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in names]
 
 
 def _printable(name):

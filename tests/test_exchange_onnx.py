@@ -479,7 +479,7 @@ REFUSED = {  # nodes, arrays, what the message says
         "whose input 'q' is not there before it"),
     "a circle of dropouts": ([("Dropout", "Y", "zero", "Y")], {"zero": 0.0}, "whose input 'Y' is not there"),
     "too many operators": (
-        [Z, *[("Identity", "z" if n == 0 else f"i{n}", f"i{n + 1}") for n in range(150)], ("Gemm", "i150", "V", "c", "Y")],
+        [Z, ("Neg", "z", "n0"), *[("Identity", f"n{n}", f"n{n + 1}") for n in range(150)], ("Tanh", "n150", "a"), A],
         {}, "behind 100 others"),
     "functions of functions": (
         [Z, *[("Tanh", "z" if n == 0 else f"t{n}", f"t{n + 1}") for n in range(50)], ("Gemm", "t50", "V", "c", "Y")],
@@ -594,17 +594,17 @@ def test_constants_that_are_joined_many_times_take_no_memory():
 
 
 def test_formulas_of_a_stranger_take_no_time():
-    """Equal functions, twice: comparing each with each takes 9 times as long for each level."""
+    """Equal functions, twice: to compare them takes twice as long with each level."""
     between = []
     for own in "st":
         a, b = "z", "zz"
-        for n in range(8):
+        for n in range(22):
             between += [("Tanh", a, f"{own}a{n}"), ("Tanh", b, f"{own}b{n}"), ("Mul", f"{own}a{n}", f"{own}b{n}",
                                                                              f"{own}{n}"),
                         ("Add", f"{own}{n}", f"{own}a{n}", f"{own}c{n}")]
             a, b = f"{own}{n}", f"{own}c{n}"
-    specs = [Z, ("Mul", "z", "two", "zz"), *between, ("Add", "s7", "t7", "a"), A]
-    with pytest.raises(ValueError, match="no activation of mlpfast"):
+    specs = [Z, ("Mul", "z", "two", "zz"), *between, ("Add", "s21", "t21", "a"), A]
+    with pytest.raises(ValueError, match="functions of functions"):
         from_onnx(model(*nodes_of(specs), two=2.0))
 
 

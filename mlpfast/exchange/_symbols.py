@@ -12,7 +12,7 @@ import numpy as np
 CLOSE = 2e-6  # of numbers: constants may be rounded to float32
 MOST_TERMS = 16
 MOST_NUMBERS = 2**21  # in all terms of a Formula, and of a product before equal ones are added
-DEEPEST = 12  # functions of functions
+DEEPEST = 12  # functions of functions: the time to compare two is exponential
 ATOMS = ("Exp", "Log", "Tanh", "Sigmoid", "Erf", "Sign", "Softmax")  # operators of which nothing more is known
 
 
@@ -26,16 +26,11 @@ class Atom:
     def __init__(self, name, argument=None):
         self.name, self.argument = name, argument
         self.depth = 0 if argument is None else 1 + argument.depth
-        self._compared: dict[int, tuple] = {}  # id of another: it, and whether it is equal
         if self.depth > DEEPEST:
             raise NotAFormula("functions of functions, too many")
 
     def __eq__(self, other):
-        if self is other:
-            return True
-        if id(other) not in self._compared:  # else a stranger's formula takes exponential time
-            self._compared[id(other)] = other, self.name == other.name and self.argument == other.argument
-        return self._compared[id(other)][1]
+        return self is other or (self.name == other.name and self.argument == other.argument)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -15,9 +15,9 @@ def to_onnx(net, path):
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
     its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
-    penalties are not, which training alone uses, with a UserWarning. The model asks for the lowest operator set that has its operators,
-    from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
-    float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
+    penalties are not, which training alone uses, with a UserWarning. The model asks for the lowest operator set that
+    has its operators, from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX
+    Runtime has for float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
     written. The file is replaced as a whole, as by Network.save: after an OSError the old one is there.

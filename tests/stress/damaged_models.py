@@ -18,12 +18,12 @@ from mlpfast.exchange import from_onnx
 
 MODELS = Path(__file__).parents[1] / "data" / "exchange"
 OPERATORS = (
-    "Softmax Slice Concat Clip Pow Where Dropout Cast PRelu Reshape Flatten Gemm MatMul Add Elu Constant Transpose Squeeze "
-    "Scaler Max Min Sqrt Log Gelu HardSigmoid Swish Selu Div Reciprocal Unsqueeze Normalizer If Loop"
+    "Softmax Slice Concat Clip Pow Where Dropout Cast PRelu Reshape Flatten Gemm MatMul Add Elu Constant Transpose "
+    "Squeeze Scaler Max Min Sqrt Log Gelu HardSigmoid Swish Selu Div Reciprocal Unsqueeze Normalizer If Loop"
 ).split()
 ATTRIBUTES = (
-    "alpha beta gamma axis axes to perm ratio transA transB starts ends min max offset scale value value_float value_ints "
-    "approximate keepdims"
+    "alpha beta gamma axis axes to perm ratio transA transB starts ends min max offset scale value value_float "
+    "value_ints approximate keepdims"
 ).split()
 VALUES = (1, 0, -1, 2**40, -(2**62), 1.5, float("nan"), "x", b"\xff", [1, 2], [1.0], ["a"], [0] * 9,
           onnx.numpy_helper.from_array(np.zeros(3, np.float32)))
@@ -135,7 +135,8 @@ def attack(models, n, seed):
 def main(n=20_000, seed=0):
     start = time.perf_counter()
     read, refused, wrong = attack(originals(), n, seed)
-    print(f"{n} damaged models: {read} read, {refused} refused, {len(wrong)} wrong, {time.perf_counter() - start:.0f} s")
+    seconds = time.perf_counter() - start
+    print(f"{n} damaged models: {read} read, {refused} refused, {len(wrong)} wrong, {seconds:.0f} s")
     for line in wrong[:20]:
         print(*line)
     return not wrong
