@@ -440,7 +440,7 @@ class Checkpoint(Stateful):
             self._save(trainer)
 
     def _save(self, trainer):
-        if self.keep > 1:
+        if self.keep > 1 and os.path.exists(self.path):
             self._move_older(os.path.realpath(os.fsdecode(self.path)))
         trainer.save(self.path)
         self._last, self._time = self._done(trainer), time.monotonic()
@@ -458,8 +458,6 @@ class Checkpoint(Stateful):
             os.unlink(older[0])
         try:
             os.link(newest, older[0])  # another name, so that there is a file at path at any time
-        except FileNotFoundError:  # nothing has been saved yet
-            pass
         except OSError:  # a file system without such names
             import shutil
 
