@@ -458,6 +458,8 @@ REFUSED = {  # nodes, arrays, what the message says
         ENDS, "before their activation"),
     "parts joined with a layer": ([Z, START, ("Concat", "first", "z", "Y", {"axis": 1})], ENDS, "are not slices"),
     "a lower limit alone": ([Z, ("Clip", "z", "", "zero", "a"), A], {"zero": 0.0}, "no activation of mlpfast .Clip"),
+    "an input that is left out": ([Z, ("Max", "z", "", "a"), A], {}, "without an input"),
+    "limits that are equal": ([Z, ("Clip", "z", "one", "one", "a"), A], {"one": 1.0}, "limits with nothing between"),
     "a bias of rows": ([("Gemm", "X", "W", "u", "Y")], {"u": np.ones((3, 1))}, r"bias has the shape \(3, 1\)"),
     "slopes of rows": ([Z, ("PRelu", "z", "u", "a"), A], {"u": np.array([[1], [2], [3.0]])}, r"shape \(3, 1\)"),
     "computed slopes": ([Z, ("PRelu", "z", "z", "a"), A], {}, "computed slopes"),
@@ -612,6 +614,10 @@ def test_operators_of_other_domains_are_refused():
     own = onnx.helper.make_node("Tanh", ["z"], ["a"], name="mine", domain="own")
     with pytest.raises(ValueError, match="node 'mine' .Tanh. cannot be carried over, of the domain own"):
         from_onnx(model(node(*Z), own, node(*A)))
+    for kind in ("Dropout", "Cast", "MatMul", "Slice", "Concat", "Reshape"):
+        own = onnx.helper.make_node(kind, ["z"], ["Y"], name="mine", domain="own")
+        with pytest.raises(ValueError, match="of the domain own"):
+            from_onnx(model(node(*Z), own))
 
 
 def test_a_convolution_inside_is_named_where_it_stands(tmp_path):

@@ -53,6 +53,11 @@ def _bytes_of(node, arrays):
     return sum((8 if node.op_type == "Cast" else array.itemsize) * array.size for array in arrays)
 
 
+def _is(node, *kinds):
+    """Whether there is a node, and it is one of these operators of ONNX's own."""
+    return node is not None and node.domain in ("", "ai.onnx") and node.op_type in kinds
+
+
 def _first_line(error):
     return str(error).partition("\n")[0]
 
@@ -135,13 +140,11 @@ class _Reader:
     def _fold_constants(self):
         left = MOST_FOLDED
         for node in self.graph.node:  # in topological order
-            if node.domain not in ("", "ai.onnx"):
-                continue
-            if node.op_type == "Constant":
+            if _is(node, "Constant"):
                 self.arrays[node.output[0]] = self._constant(node)
                 continue
             arrays = [self.arrays.get(name) for name in node.input if name]
-            if node.op_type not in FOLDED or any(a is None or a.dtype.kind not in "biuf" for a in arrays):
+            if not _is(node, *FOLDED) or any(a is None or a.dtype.kind not in "biuf" for a in arrays):
                 continue
             try:
                 n_bytes = _bytes_of(node, arrays)
@@ -203,7 +206,7 @@ class _Reader:
                 self._check_shapes(nodes, n_in)
                 break
             product = self.made_by[z]
-            if self._is_slice(product):
+            if _is(product, "Slice"):
                 raise _refused(product, "since its outputs are not joined again by a Concat at the end")
             W, b, below = self._product(product)
             self._check_shapes(nodes, W.shape[1])
@@ -231,7 +234,7 @@ class _Reader:
     def _joined(self, name):
         """(the z of the last layer, its PerOutput) if name is a Concat of slices of it, else (name, None)"""
         concat = self.made_by.get(name)
-        if concat is None or concat.op_type != "Concat" or concat.domain not in ("", "ai.onnx"):
+        if not _is(concat, "Concat"):
             return name, None
         if self._attributes(concat).get("axis") not in (1, -1):
             raise _refused(concat, "along another axis than the outputs")
@@ -239,7 +242,7 @@ class _Reader:
         for each in concat.input:
             formula, source, dropout, nodes = self._formula(each)
             node = self.made_by.get(source)
-            if dropout or not self._is_slice(node):
+            if dropout or not _is(node, "Slice"):
                 raise _refused(concat, "whose inputs are not slices of one layer's outputs with activations")
             z, begin, end = self._range(node)
             if whole not in (None, z) or begin != first or end <= begin:
@@ -250,10 +253,6 @@ class _Reader:
             parts.append((slice(begin, end), unit))
             whole, first = z, end
         return whole, activations.PerOutput(parts)
-
-    @staticmethod
-    def _is_slice(node):
-        return node is not None and node.op_type == "Slice" and node.domain in ("", "ai.onnx")
 
     def _range(self, node):
         """(z, first, end) of a Slice of columns of a layer's z"""
@@ -279,7 +278,7 @@ class _Reader:
         """(the Formula of what name is, from the result of a product or the input; that result; dropout after it; the
         operators)"""
         dropout, node = 0.0, self.made_by.get(name)
-        while node is not None and node.op_type == "Dropout":
+        while _is(node, "Dropout"):
             dropout = self._ratio(node, dropout)
             name, node = node.input[0], self.made_by.get(node.input[0])
         nodes, sources = [], []
@@ -293,7 +292,7 @@ class _Reader:
             elif each in self.arrays:
                 formulas[each] = self._number(each)
                 stack.pop()
-            elif each in self.inputs or self._is_product(made) or self._is_slice(made):
+            elif each in self.inputs or self._is_product(made) or _is(made, "Slice"):
                 if each not in sources:
                     sources.append(each)
                 formulas[each] = _symbols.Z
@@ -329,13 +328,14 @@ class _Reader:
         return _symbols.constant(array)
 
     def _operands(self, node):
-        if node.op_type in ("Reshape", "Dropout"):
-            return [node.input[0]]
-        return [name for name in node.input if name]
+        return [name for name in (node.input[:1] if _is(node, "Reshape", "Dropout") else node.input) if name]
 
     def _apply(self, node, formulas):
         attributes = self._attributes(node)
         inputs = [formulas.get(name) for name in node.input]  # None for one that is left out
+        needed = inputs[:1] if _is(node, "Clip", "Reshape", "Dropout") else inputs
+        if not needed or any(each is None for each in needed):
+            raise _refused(node, "without an input")
         if node.domain not in ("", "ai.onnx") and (node.domain, node.op_type) != ("ai.onnx.ml", "Scaler"):
             raise _refused(node, f"of the domain {node.domain}")
         if node.op_type in PASSED:
@@ -387,18 +387,16 @@ class _Reader:
 
     def _is_product(self, node):
         """Whether it is a layer's product: Gemm, MatMul, or the addition of a bias to one."""
-        if node is None or node.domain not in ("", "ai.onnx"):
-            return False
-        return node.op_type in ("Gemm", "MatMul") or node.op_type == "Add" and self._bias_of(node) is not None
+        return _is(node, "Gemm", "MatMul") or _is(node, "Add") and self._bias_of(node) is not None
 
     def _bias_of(self, node):
         """(the MatMul, the array) of an Add, or None."""
         for name, other in (node.input, node.input[::-1]):
             made, alone = self.made_by.get(name), len(self.used[name]) == 1
-            while made is not None and made.op_type == "Cast" and alone:  # to the dtype it has
+            while _is(made, "Cast") and alone:  # to the dtype it has
                 name = made.input[0]
                 made, alone = self.made_by.get(name), len(self.used[name]) == 1
-            if made is None or made.op_type != "MatMul" or other not in self.arrays or not alone:
+            if not _is(made, "MatMul") or other not in self.arrays or not alone:
                 continue
             W, b = self.arrays.get(made.input[1]), self.arrays[other]
             if W is not None and W.ndim and b.ndim and b.size == b.shape[-1] == W.shape[-1]:  # a number may be of g

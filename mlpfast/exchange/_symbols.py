@@ -176,6 +176,8 @@ def clipped(u, low, high):
         return constant(low) + relu(u + constant(-low))
     if low == -np.inf:
         return constant(high) + relu((u.times(-1)) + constant(high)).times(-1)
+    if not low < high:
+        raise NotAFormula("limits with nothing between")
     width = high - low
     return constant(low) + unit((u + constant(-low)).times(1 / width)).times(width)
 
