@@ -7,6 +7,7 @@ little-endian, in rows without padding. The header is a JSON object: {"__metadat
 Reading believes nothing: everything that a header says is checked against the file's length first.
 """
 
+import collections
 import contextlib
 import json
 import math
@@ -300,8 +301,7 @@ def _check_depth(text):
 def _without_duplicates(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        seen: set = set()
-        twice = next(name for name, _ in pairs if name in seen or seen.add(name))
+        twice = collections.Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"its header has the entry {twice!r} twice")
     return found
 

@@ -142,8 +142,8 @@ def test_show_says_what_a_file_holds(run, tmp_path):
     assert net.summary() in shown and "layers.0.W             float32  (3, 17)" in shown
     assert "standardized" in shown and "a network, format version 1," in shown and "of your own: sine" in shown
     shown = run("show", "trainer").stdout
-    wanted = ("loss Huber(delta=1.0)", "optimizer Adam(lr=Step(lr=0.25, factor=0.5, every=3", "batch_size 5", "epoch 0 (0 of its",
-              "a Trainer and its network")
+    wanted = ("loss Huber(delta=1.0)", "optimizer Adam(lr=Step(lr=0.25, factor=0.5, every=3", "batch_size 5",
+              "epoch 0 (0 of its", "a Trainer and its network")
     assert all(part in shown for part in wanted)
     assert "last epoch: loss 0.125" in shown and r"odd\x1b[2J 0" in shown and "\x1b" not in shown
 

@@ -6,6 +6,7 @@ elementwise formulas between them (_symbols.py).
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
@@ -91,7 +92,7 @@ class _Reader:
         self.onnx, self.graph = onnx, model.graph
         self.version = next((each.version for each in model.opset_import if each.domain in ("", "ai.onnx")), 1)
         self._check(model)
-        self.made_by = {node.output[0]: node for node in self.graph.node}
+        self.made_by: Any = {node.output[0]: node for node in self.graph.node}
         self.arrays = {each.name: self._array(each) for each in self.graph.initializer}
         if self.graph.sparse_initializer:
             raise ValueError(f"the model has sparse initializers, which cannot be carried over: {SUPPORTED}")
@@ -259,6 +260,7 @@ class _Reader:
         z = node.input[0]
         if not self._is_product(self.made_by.get(z)):
             raise _refused(node, "which is not of a layer's outputs before their activation")
+        given: dict[str, Any]
         if self.version < 10:
             given = {kind: np.asarray(value) for kind, value in self._attributes(node).items()}
         else:
@@ -376,7 +378,7 @@ class _Reader:
         if before:
             raise _refused(node, "twice in a row")
         attributes = self._attributes(node)
-        ratio = np.asarray(attributes.get("ratio", 0.5))
+        ratio: Any = np.asarray(attributes.get("ratio", 0.5))
         if len(node.input) > 1 and node.input[1]:
             ratio = self.arrays.get(node.input[1])
         if ratio is None or ratio.size != 1 or ratio.dtype.kind != "f":
