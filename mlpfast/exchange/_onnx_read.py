@@ -266,7 +266,7 @@ class _Reader:
         else:
             given = {kind: self.arrays.get(name) for kind, name in zip(RANGE, node.input[1:], strict=False) if name}
         given = {"steps": np.ones(1, np.int64), **given}
-        numbers = [given.get(kind) for kind in RANGE]
+        numbers: list[Any] = [given.get(kind) for kind in RANGE]
         if any(each is None or each.size != 1 or each.dtype.kind != "i" for each in numbers):
             raise _refused(node, "which is not one of neighbouring columns")
         first, end, axis, step = (int(each.reshape(())) for each in numbers)
@@ -283,7 +283,8 @@ class _Reader:
         while _is(node, "Dropout"):
             dropout = self._ratio(node, dropout)
             name, node = node.input[0], self.made_by.get(node.input[0])
-        nodes, sources = [], []
+        nodes: list = []
+        sources: list[str] = []
         formulas: dict[str, Formula] = {}
         stack = [name]
         while stack:  # without recursion: a model may be deep
