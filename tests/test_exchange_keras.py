@@ -215,7 +215,9 @@ REFUSED = {
     "no layer": (lambda: sequential(layers.Flatten()), "has no Dense"),
     "rows of rows": (lambda: sequential(layers.Dense(3), shape=(5, 4)), r"shape \(5, 4\), its first Dense 4 .*Flatten"),
     "all dropped": (
-        lambda: sequential(layers.Dense(3), layers.Dropout(1.0, name="all"), layers.Dense(3)), "'all' .Dropout.*rate 1"),
+        lambda: sequential(layers.Dense(3), layers.Dropout(1.0, name="all"), layers.Dense(3)),
+        "'all' .Dropout.*rate 1",
+    ),
 }
 
 
