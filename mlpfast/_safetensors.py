@@ -164,15 +164,11 @@ def _alone(path):
 
 def opened(path):
     """A file to read. ValueError for a pipe, which might never begin or end, and for a device."""
-
-    def without_waiting(name, flags):
-        return os.open(name, flags | getattr(os, "O_NONBLOCK", 0))
-
-    file = open(os.fspath(path), "rb", buffering=0, opener=without_waiting)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-        file.close()
-        raise ValueError(f"{os.fspath(path)!r}: must be a file, is a device or a pipe")
-    return file
+    path = os.fspath(path)
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder open says so
+        raise ValueError(f"{path!r}: must be a file, is a device or a pipe")
+    return open(path, "rb", buffering=0)
 
 
 class File:
