@@ -12,6 +12,7 @@
 The History is the tensors history.<name>.
 """
 
+import functools
 import warnings
 from typing import Any, NamedTuple
 
@@ -32,6 +33,7 @@ USUAL = "usual"
 OF_SETTINGS = ("network.", "layers.", "trainer.")  # beginnings of the keys of settings_texts
 RESULT = {"loss_sum": float, "weight_sum": float, "correct": float, "exact": float, "rows": int, "minibatches": int,
           "bad_loss": float}
+CALLBACKS = {kind.__name__: kind for kind in Stateful.__subclasses__()}
 
 
 # ---- Writing ----
@@ -214,6 +216,16 @@ class Reader:
     def __init__(self, file, net, custom):
         self.file, self.custom, self.arrays = file, custom, {}
         self.parameters = net._named_parameters()
+        self.first = next(iter(self.parameters))
+        self.lists: dict[str, list] = {}  # {key: the names under it of lists of an array for each parameter}
+        for tensor in file.tensors:
+            if tensor.endswith(f".{self.first}"):
+                key, _, name = tensor[: -len(self.first) - 1].rpartition(".")
+                self.lists.setdefault(key, []).append(name)
+
+    @functools.cached_property
+    def zeros(self):
+        return [np.zeros(p.shape, p.dtype) for p in self.parameters.values()]
 
     def values(self, tree):
         """{name: value} of what is under a key."""
@@ -223,16 +235,12 @@ class Reader:
             if below.text is None:
                 found[name] = self.values(below)
             elif below.text == "zeros":
-                found[name] = [np.zeros(p.shape, p.dtype) for p in self.parameters.values()]
+                found[name] = self.zeros
             else:
                 found[name] = below.value(self.custom)
-        prefix = f"{tree.key}."
-        first = next(iter(self.parameters))
-        for tensor in self.file.tensors:
-            if tensor.startswith(prefix) and tensor.endswith(f".{first}"):
-                name = tensor[len(prefix) : -len(first) - 1]
-                if "." not in name and name not in found:
-                    found[name] = self.like_parameters(prefix + name)
+        for name in self.lists.get(tree.key, ()):
+            if name not in found:
+                found[name] = self.like_parameters(f"{tree.key}.{name}")
         return found
 
     def like_parameters(self, key):
@@ -265,7 +273,8 @@ def fit_of(values):
         setattr(fit, name, value)
     if fit.done:
         result = values.get("result", {})
-        if {name: type(value) for name, value in result.items()} != RESULT or result["minibatches"] != fit.done:
+        counted = {name: type(value) for name, value in result.items()} == RESULT and fit.done == result["minibatches"]
+        if not counted or not 0 <= result["rows"] < 2**63:
             raise ValueError("fit.result must be what the core has counted")
         fit.result = result
     elif "result" in values:
@@ -294,6 +303,8 @@ def seen_by(read, texts):
     texts.nothing_left()
     if not isinstance(kind, str):
         raise ValueError(f"{texts.key} must name a callback")
+    if kind in CALLBACKS:
+        made(f"{texts.key}.state", CALLBACKS[kind].check_state, {"state": state})
     return Seen(kind, arguments, state)
 
 

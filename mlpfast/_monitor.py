@@ -104,8 +104,13 @@ class Monitor:
 
     @state.setter
     def state(self, state):
-        self.best = _number("best", state["best"])
-        self.waited = whole_number("waited", state["waited"], least=0)
+        self.check_state(state)
+        self.best, self.waited = state["best"], state["waited"]
+
+    @staticmethod
+    def check_state(state):
+        _number("best", state["best"])
+        whole_number("waited", state["waited"], least=0)
 
     def observe(self, logs):
         """Record the numbers of an epoch; returns whether it is the best so far, by more than min_delta."""

@@ -7,11 +7,13 @@ little-endian, in rows without padding. The header is a JSON object: {"__metadat
 Reading believes nothing: everything that a header says is checked against the file's length first.
 """
 
+import collections
 import contextlib
 import json
 import math
 import os
 import re
+import stat
 
 import numpy as np
 
@@ -108,13 +110,14 @@ def write(path, buffers, sync=True):
     The buffers go to a file beside it, "<path>.unfinished", which is then renamed. sync: wait until they are on the
     disk, so that a crash of the system leaves one of the two files as well.
     """
-    path = os.path.realpath(os.fspath(path))
+    path = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(path):
-        raise IsADirectoryError(f"path must be that of a file, got the folder {str(path)!r}")
-    new = os.fsdecode(path) + ".unfinished"
-    file = _alone(new)
-    try:
-        with file:
+        raise IsADirectoryError(f"path must be that of a file, got the folder {path!r}")
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise OSError(f"path must be that of a file, which is replaced as a whole, got the device or pipe {path!r}")
+    new = path + ".unfinished"
+    with _alone(new) as file:
+        try:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), os.stat(path).st_mode & 0o777)
             for buffer in buffers:
@@ -125,11 +128,11 @@ def write(path, buffers, sync=True):
             file.flush()
             if sync:
                 os.fsync(file.fileno())
-            os.replace(new, path)  # while it is locked
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(new)
-        raise
+            os.replace(new, path)  # while it is locked, so that no other process takes it for its own
+        except BaseException:
+            with contextlib.suppress(OSError):
+                os.unlink(new)  # so is this
+            raise
     if sync:
         folder = os.open(os.path.dirname(path), os.O_RDONLY)
         try:
@@ -160,6 +163,15 @@ def _alone(path):
 # ---- Reading ----
 
 
+def opened(path):
+    """A file to read. ValueError for a pipe, which might never begin or end, and for a device."""
+    path = os.fspath(path)
+    mode = os.stat(path).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):  # of a folder open says so
+        raise ValueError(f"{path!r}: must be a file, is a device or a pipe")
+    return open(path, "rb", buffering=0)
+
+
 class File:
     """An open file whose header has been checked. metadata: {name: text}. tensors: {name: (dtype, shape, begin, end)}.
 
@@ -169,7 +181,7 @@ class File:
 
     def __init__(self, path):
         self.name = repr(os.fspath(path))
-        self._file = open(path, "rb", buffering=0)
+        self._file = opened(path)
         try:
             self._size = os.fstat(self._file.fileno()).st_size
             self._beginning = self._file.read(min(self._size, BEGINNING))
@@ -194,7 +206,7 @@ class File:
         length = int.from_bytes(self._bytes(0, 8), "little")
         if length > MOST_HEADER:
             raise self.wrong(
-                f"is no safetensors file, or damaged: its header must have at most {MOST_HEADER} bytes, is said to "
+                f"is no safetensors file, or is damaged: its header must have at most {MOST_HEADER} bytes, is said to "
                 f"have {length}"
             )
         if 8 + length > size:
@@ -288,8 +300,7 @@ def _check_depth(text):
 def _without_duplicates(pairs):
     found = dict(pairs)
     if len(found) != len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = collections.Counter(name for name, _ in pairs).most_common(1)[0][0]
         raise ValueError(f"its header has the entry {twice!r} twice")
     return found
 

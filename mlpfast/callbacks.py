@@ -160,8 +160,19 @@ class Stateful(Closed):
         return {}
 
     def resume(self, trainer, state):
-        """Go on in that Trainer from a state that a file holds."""
+        """Go on in that Trainer from a state that a file holds, and check_state has passed."""
         raise NotImplementedError
+
+    @staticmethod
+    def check_state(state):
+        """ValueError or TypeError unless it can be resumed from."""
+        raise NotImplementedError
+
+
+def _check_entries(state, *names):
+    for name in {**dict.fromkeys(names), **state}:
+        if name not in state or name not in names:
+            raise ValueError(f"{name!r} is {'unknown' if name in state else 'missing'}")
 
 
 class EarlyStopping(Stateful):
@@ -248,6 +259,16 @@ class EarlyStopping(Stateful):
         self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
         self._parameters = state["parameters"]
 
+    @staticmethod
+    def check_state(state):
+        _check_entries(state, "best", "waited", "best_epoch", "stopped_epoch", "parameters")
+        Monitor.check_state(state)
+        for name in ("best_epoch", "stopped_epoch"):
+            if state[name] is not None:
+                whole_number(name, state[name], least=0)
+        if not isinstance(state["parameters"], (list, type(None))):
+            raise TypeError(f"parameters must be arrays, got {state['parameters']!r}")
+
 
 class LearningRateLogger(Stateful):
     """Adds "lr" to the logs, the learning rate at the beginning of the epoch, and "momentum" if a schedule changes the
@@ -271,6 +292,12 @@ class LearningRateLogger(Stateful):
 
     def resume(self, trainer, state):
         self._logs = dict(state.get("logs", {}))
+
+    @staticmethod
+    def check_state(state):
+        _check_entries({"logs": {}, **state}, "logs")
+        for name, value in dict(state.get("logs", {})).items():
+            real_number(name, value)
 
 
 class StopAt(Closed):
@@ -341,8 +368,12 @@ class TimeLimit(Stateful):
         return {"used": 0.0 if self._history is None else time.monotonic() - self._start}
 
     def resume(self, trainer, state):
-        used = real_number("used", state["used"], least=0)
-        self._history, self._start, self.stopped = trainer.history, time.monotonic() - used, False
+        self._history, self._start, self.stopped = trainer.history, time.monotonic() - state["used"], False
+
+    @staticmethod
+    def check_state(state):
+        _check_entries(state, "used")
+        real_number("used", state["used"], least=0)
 
     def _is_over(self, now):
         self.stopped = now - self._start >= self.seconds
@@ -409,18 +440,28 @@ class Checkpoint(Stateful):
             self._save(trainer)
 
     def _save(self, trainer):
-        root, ending = os.path.splitext(self.path)
-        older = [self.path, *(f"{root}.{number}{ending}" for number in range(1, self.keep))]
-        for number in range(self.keep - 1, 0, -1):
-            with contextlib.suppress(FileNotFoundError):
-                if number > 1:
-                    os.replace(older[number - 1], older[number])
-                else:  # another name, so that there is a file at path at any time
-                    with contextlib.suppress(FileNotFoundError):
-                        os.unlink(older[1])
-                    os.link(self.path, older[1])
+        if self.keep > 1 and os.path.exists(self.path):
+            self._move_older(os.path.realpath(os.fsdecode(self.path)))
         trainer.save(self.path)
         self._last, self._time = self._done(trainer), time.monotonic()
+
+    def _move_older(self, newest):
+        root, ending = os.path.splitext(os.fsdecode(self.path))
+        older = [f"{root}.{number}{ending}" for number in range(1, self.keep)]
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samefile(newest, older[0]):  # moved before, and then not saved
+                return
+        for number in range(self.keep - 2, 0, -1):
+            with contextlib.suppress(FileNotFoundError):
+                os.replace(older[number - 1], older[number])
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(older[0])
+        try:
+            os.link(newest, older[0])  # another name, so that there is a file at path at any time
+        except OSError:  # a file system without such names
+            import shutil
+
+            shutil.copyfile(newest, older[0])
 
     @staticmethod
     def _done(trainer):
@@ -434,6 +475,12 @@ class Checkpoint(Stateful):
         self._last, self._time = self._done(trainer), time.monotonic()
         if self._monitor is not None:
             self._monitor.state = state
+
+    @staticmethod
+    def check_state(state):
+        if state:
+            _check_entries(state, "best", "waited")
+            Monitor.check_state(state)
 
 
 def all_of(callbacks, stop_at):

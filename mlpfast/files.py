@@ -16,7 +16,7 @@ import numpy as np
 
 from . import _scheduled, activations
 from ._safetensors import File, pieces, write
-from ._texts import Tree, by_name, described, from_caller, made, put, value_of
+from ._texts import Tree, by_name, described, from_caller, made, put
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
@@ -35,7 +35,7 @@ def summary(path):
         if net.input_transform is not None:
             lines.append("inputs are standardized by (x - mean) / scale")
         if texts.text == "trainer":
-            lines += _of_training(texts)
+            lines += _of_training(file, texts, stand_ins)
         kind = "a network" if texts.text == "network" else "a Trainer and its network"
         asked = f", with Python functions of your own: {', '.join(sorted(stand_ins.asked))}" if stand_ins.asked else ""
         return "\n".join([*lines, f"{kind}, format version {VERSION}, {n:,} bytes of numbers{asked}"])
@@ -43,9 +43,14 @@ def summary(path):
 
 def _tensors(file):
     """A line for each tensor of the network."""
-    names = [name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS]
-    width = max(map(len, names))
-    return [f"{name:<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in sorted(names)]
+    names = sorted(name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS)
+    width = max(len(_printable(name)) for name in names)
+    return [f"{_printable(name):<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in names]
+
+
+def _printable(name):
+    """A name from a stranger's file may hold what a terminal obeys."""
+    return name if name.isprintable() else ascii(name)
 
 
 class _StandIns(dict):
@@ -81,17 +86,21 @@ def _no_function(*_):
     raise RuntimeError("a file names functions only")
 
 
-def _of_training(texts):
-    """The settings and counts of a Trainer, a line each."""
-    training, state, fit = texts.take("trainer"), texts.take("state"), texts.take("fit")
-
-    def line(tree):
-        own = [f"{name} {value_of(tree.below[name].text)}" for name in tree.below if tree.below[name].text is not None]
-        return ", ".join(own)
-
-    done = f"{fit.take('epochs').text} of its last fit" if "epochs" in fit.below else ""
-    counts = f"epoch {state.take('epoch').text} ({done}), step {state.take('steps').text}"
-    return [f"trained with {line(training)}", counts]
+def _of_training(file, texts, custom):
+    """The settings and counts of a Trainer, and the last numbers of its History, a line each."""
+    state, fit = texts.take("state"), texts.take("fit")
+    settings = ", ".join(f"{name} {value}" for name, value in texts.take("trainer").take_all(custom).items())
+    epochs, epoch, steps = (
+        tree.take(name).value(custom) for tree, name in ((fit, "epochs"), (state, "epoch"), (state, "steps"))
+    )
+    lines = [f"trained with {settings}", f"epoch {epoch} ({epochs} of its last fit), step {steps}"]
+    last = {}
+    for name, (_dtype, shape, *_) in file.tensors.items():
+        if name.startswith("history.") and len(shape) == 1 and shape[0]:
+            last[name.removeprefix("history.")] = file.read(name)[-1]
+    if last:
+        lines.append(f"last epoch: {', '.join(f'{name} {float(value):.6g}' for name, value in last.items())}")
+    return [_printable(line) for line in lines]
 
 
 # ---- Networks ----
@@ -212,6 +221,8 @@ def _layer(file, l, texts, custom):
     where = f"layers.{l}"
     settings = texts.take_all(custom)
     name = settings.pop("activation", None)
+    if not isinstance(name, str):
+        raise ValueError(f"unknown activation {name!r:.80} of {where}")
     if name == "custom":
         unit = from_caller(f"{where}.activation", settings.pop("name", None), custom)
     elif name in KINDS:

@@ -439,11 +439,13 @@ def _layers(sizes_or_layers, activation, output, dropout, inits, bias_init):
 
 
 def _checked_chain(layers):
+    seen = set()
     for i, layer in enumerate(layers):
         if not isinstance(layer, Layer):
             raise TypeError(f"sizes_or_layers must hold widths or Layers, not both, got {layer!r} at position {i}")
-        if layer._owner is not None or any(layer is other for other in layers[:i]):
+        if layer._owner is not None or id(layer) in seen:
             raise ValueError(f"sizes_or_layers[{i}] is already part of a network: make a new Layer")
+        seen.add(id(layer))
         if i > 0 and layer.n_in != layers[i - 1].n_out:
             raise ValueError(
                 f"sizes_or_layers[{i}] takes {layer.n_in} inputs, but the layer below has {layers[i - 1].n_out} outputs"

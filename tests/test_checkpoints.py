@@ -1,6 +1,8 @@
 """Trainer.save, load_trainer, callbacks.Checkpoint and fit(..., resume=path): a run that goes on has the bits of one
 that did not stop."""
 
+import errno
+import json
 import os
 import pickle
 import signal
@@ -472,6 +474,70 @@ def test_a_file_of_other_layers_data_or_callbacks_is_refused(tmp_path):
         fit(make(), path)
 
 
+def changed(path, **changes):
+    """A copy of a file with other metadata; None leaves a text out."""
+    data = path.read_bytes()
+    n = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + n])
+    for key, value in changes.items():
+        header["__metadata__"].pop(key, None)
+        if value is not None:
+            header["__metadata__"][key] = value
+    text = json.dumps(header).encode()
+    copy = path.with_name("changed")
+    copy.write_bytes(len(text).to_bytes(8, "little") + text + data[8 + n :])
+    return copy
+
+
+@pytest.mark.parametrize("key, value, message", [
+    ("callbacks.0.state.best", None, "callbacks.0.state: 'best' is missing"),
+    ("callbacks.0.state.best", "none", "best must be a number"),
+    ("callbacks.0.state.waited", "-1", "waited must be >= 0"),
+    ("callbacks.0.state.waited", "0x1p-1", "waited must be a whole number"),
+    ("callbacks.0.state.best_epoch", "0:3", "best_epoch must be a whole number"),
+    ("callbacks.0.state.parameters", "5", "parameters must be arrays"),
+    ("callbacks.0.state.wings", "2", "'wings' is unknown"),
+    ("callbacks.1.state.logs.lr", "none", "lr must be a number"),
+    ("callbacks.2.state.used", None, "'used' is missing"),
+    ("callbacks.2.state.used", "-0x1p+0", "used must be >= 0"),
+    ("callbacks.3.state.waited", "1", "'best' is missing"),
+    ("fit.result.rows", "9" * 20, "fit.result must be what the core has counted"),
+])
+def test_states_of_callbacks_are_believed_no_more_than_the_rest(tmp_path, key, value, message):
+    def own(*more):
+        return [EarlyStopping("loss"), LearningRateLogger(), TimeLimit(1000), *more, Checkpoint(tmp_path / "other")]
+
+    with pytest.raises(Stop):
+        make().fit(*problem(), epochs=3, callbacks=own(StopsAt(1, 3), SaveAt(tmp_path / "run", 1, 2)))
+    path, again = changed(tmp_path / "run", **{key: value}), make()
+    before = outcome(again)
+    with pytest.raises(ValueError, match=f"changed': .*{message}"):
+        again.fit(*problem(), epochs=3, callbacks=own(), resume=path)
+    assert outcome(again) == before
+    with pytest.raises(ValueError, match=message):
+        load_trainer(path)
+
+
+class SaveAt:
+    def __init__(self, path, epoch, batch):
+        self.path, self.at = path, (epoch, batch)
+
+    def on_batch_end(self, trainer, epoch, batch, logs):
+        if (epoch, batch) == self.at:
+            trainer.save(self.path)
+
+
+def test_many_states_take_time_and_memory_in_proportion(tmp_path):
+    """Minutes if each callback looks at each tensor; 2 GB if each text "zeros" makes arrays of its own."""
+    trainer = make()
+    trainer.history.update({str(number): [] for number in range(3000)})
+    trainer.save(tmp_path / "run")
+    texts = {f"callbacks.{number}": "Another" for number in range(3000)}
+    texts.update({f"callbacks.{number}.state.a": "zeros" for number in range(3000)})
+    again = load_trainer(changed(tmp_path / "run", **texts))
+    assert len({id(seen.state["a"][0]) for seen in again._seen}) == 1
+
+
 def test_a_file_saved_before_any_fit_is_a_beginning(tmp_path):
     X, y = problem()
     whole, stopped = make(), make()
@@ -586,6 +652,36 @@ def test_which_epochs_are_saved_and_which_files_kept(tmp_path):
     assert epochs_kept(every=2, monitor="score", mode="max") == {"run.st": 4}
     assert epochs_kept(every=None, seconds=1e9) == {"run.st": 7}
     assert epochs_kept(monitor="loss") == {"run.st": epochs_kept(monitor="loss", keep=2)["run.st"]}
+
+
+@pytest.mark.parametrize("kind", ["bytes", "link", "no links"])
+def test_the_files_before_are_kept_whatever_the_path(tmp_path, monkeypatch, kind):
+    def no_link(*_, **__):
+        raise PermissionError(errno.EPERM, "as on FAT")
+
+    path = tmp_path / "run.st"
+    if kind == "link":
+        (tmp_path / "real").mkdir()
+        path.symlink_to(tmp_path / "real" / "own")
+    if kind == "no links":
+        monkeypatch.setattr(os, "link", no_link)
+    make().fit(*problem(), epochs=4, callbacks=Checkpoint(os.fsencode(path) if kind == "bytes" else path, keep=3))
+    found = {name: load_trainer(tmp_path / name).epoch for name in os.listdir(tmp_path) if name != "real"}
+    assert found == {"run.st": 4, "run.1.st": 3, "run.2.st": 2}
+    assert kind != "link" or path.is_symlink() and os.listdir(tmp_path / "real") == ["own"]
+
+
+def test_files_are_kept_when_saving_fails_again_and_again(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "full")
+
+    trainer, path = make(), tmp_path / "run.st"
+    trainer.fit(*problem(), epochs=4, callbacks=Checkpoint(path, keep=3))
+    monkeypatch.setattr(Trainer, "save", full)
+    for _ in range(3):
+        with pytest.raises(OSError):
+            trainer.fit(*problem(), epochs=1, callbacks=Checkpoint(path, keep=3))
+    assert [load_trainer(tmp_path / name).epoch for name in ("run.st", "run.1.st", "run.2.st")] == [4, 4, 3]
 
 
 @pytest.mark.parametrize("given, message", [

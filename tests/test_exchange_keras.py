@@ -213,6 +213,11 @@ REFUSED = {
     "half precision": (lambda: sequential(layers.Dense(3, dtype="float16")), "float32 or float64, got float16"),
     "two dtypes": (lambda: sequential(layers.Dense(3), layers.Dense(3, dtype="float64")), "got float32, float64"),
     "no layer": (lambda: sequential(layers.Flatten()), "has no Dense"),
+    "rows of rows": (lambda: sequential(layers.Dense(3), shape=(5, 4)), r"shape \(5, 4\), its first Dense 4 .*Flatten"),
+    "all dropped": (
+        lambda: sequential(layers.Dense(3), layers.Dropout(1.0, name="all"), layers.Dense(3)),
+        "'all' .Dropout.*rate 1",
+    ),
 }
 
 

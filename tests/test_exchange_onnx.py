@@ -1,5 +1,7 @@
 """ONNX: what to_onnx writes computes the same in ONNX Runtime, and from_onnx reads it, and models of others."""
 
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +13,9 @@ from mlpfast import Layer, Network, activations, backprop
 onnx = pytest.importorskip("onnx", reason="the extra onnx has it")
 
 from mlpfast.exchange import from_onnx, to_onnx  # noqa: E402
+
+sys.path.insert(0, str(Path(__file__).with_name("stress")))
+import damaged_models  # noqa: E402
 
 OTHERS = Path(__file__).parent / "data" / "exchange"
 TOLERANCE = {"float32": 1e-6, "float64": 1e-12}
@@ -159,7 +164,7 @@ def test_a_transform_of_the_inputs(tmp_path, dtype, input_scale):
 def test_masks_are_applied(tmp_path):
     rng = np.random.default_rng(0)
     mask = rng.random((6, 4)) < 0.5
-    net = Network([Layer(6, 4, "relu", mask=mask, dropout=0.5), Layer(4, 2, l2=0.1)], seed=0)
+    net = Network([Layer(6, 4, "relu", mask=mask), Layer(4, 2)], seed=0)
     X = rng.normal(size=(9, 6)).astype(np.float32)
     path = tmp_path / "net.onnx"
     to_onnx(net, path)
@@ -452,6 +457,37 @@ REFUSED = {  # nodes, arrays, what the message says
         [Z, ("Tanh", "z", "t"), ("Slice", "t", "0", "end", "1", "first"), ("Concat", "first", "Y", {"axis": 1})],
         ENDS, "before their activation"),
     "parts joined with a layer": ([Z, START, ("Concat", "first", "z", "Y", {"axis": 1})], ENDS, "are not slices"),
+    "a lower limit alone": ([Z, ("Clip", "z", "", "zero", "a"), A], {"zero": 0.0}, "no activation of mlpfast .Clip"),
+    "an input that is left out": ([Z, ("Max", "z", "", "a"), A], {}, "without an input"),
+    "limits that are equal": ([Z, ("Clip", "z", "one", "one", "a"), A], {"one": 1.0}, "limits with nothing between"),
+    "a bias of rows": ([("Gemm", "X", "W", "u", "Y")], {"u": np.ones((3, 1))}, r"bias has the shape \(3, 1\)"),
+    "slopes of rows": ([Z, ("PRelu", "z", "u", "a"), A], {"u": np.array([[1], [2], [3.0]])}, r"shape \(3, 1\)"),
+    "computed slopes": ([Z, ("PRelu", "z", "z", "a"), A], {}, "computed slopes"),
+    "rows that are scaled": (
+        [("Mul", "X", "u", "x"), ("MatMul", "x", "W", "Y")], {"u": np.ones((4, 1)) + 1}, r"\(4, 1\) and \(\) for 4"),
+    "a computed ratio": ([Z, ("Tanh", "z", "t"), ("Dropout", "t", "X", "a"), A], {}, "ratio is no constant"),
+    "a computed step": (
+        [Z, ("Slice", "z", "0", "end", "1", "X", "s"), ("Concat", "s", "Y", {"axis": 1})], ENDS, "neighbouring"),
+    "a Reshape to floats": ([("Reshape", "X", "to", "x"), ("MatMul", "x", "W", "Y")], {"to": np.inf}, "to .inf."),
+    "an unknown operator": ([Z, ("Tann", "z", "a"), A], {}, "none of ONNX .No Op registered for Tann"),
+    "an input too many": ([Z, ("Tanh", "z", "z", "a"), A], {}, "none of ONNX .*input size 2 not in range"),
+    "an attribute that is missing": ([Z, ("Cast", "z", "a"), A], {}, "none of ONNX .*'to' is missing"),
+    "an attribute of another type": ([Z, ("Elu", "z", "a", {"alpha": [1.0]}), A], {}, "none of ONNX .*'FLOATS'"),
+    "an unknown dtype": ([Z, ("Cast", "z", "a", {"to": 77}), A], {}, "to 77"),
+    "nodes in another order": ([A, Z, ("Tanh", "z", "a")], {}, "whose input 'a' is not there before it"),
+    "a name for two": ([Z, ("Tanh", "X", "z"), ("Tanh", "z", "a"), A], {}, "whose output 'z' is there already"),
+    "a circle of layers": (
+        [("MatMul", "q", "S", "p"), ("MatMul", "p", "S", "q"), ("MatMul", "p", "W", "Y")], {"S": np.eye(3)},
+        "whose input 'q' is not there before it"),
+    "a circle of dropouts": ([("Dropout", "Y", "zero", "Y")], {"zero": 0.0}, "whose input 'Y' is not there"),
+    "too many operators": (
+        [Z, ("Neg", "z", "n0"), *[("Identity", f"n{n}", f"n{n + 1}") for n in range(150)], ("Tanh", "n150", "a"), A],
+        {}, "behind 100 others"),
+    "functions of functions": (
+        [Z, *[("Tanh", "z" if n == 0 else f"t{n}", f"t{n + 1}") for n in range(50)], ("Gemm", "t50", "V", "c", "Y")],
+        {}, "functions of functions"),
+    "a constant shape that does not fit": (
+        [("Reshape", "W", "to", "U"), ("MatMul", "X", "U", "Y")], {"to": np.array([5, 5])}, "cannot be computed"),
     "an integer cast": ([("Cast", "X", "x", {"to": 6}), ("MatMul", "x", "W", "Y")], {}, "to int32"),
 }
 
@@ -464,13 +500,79 @@ def test_what_cannot_be_read_is_named(name):
     assert "supported are" in str(caught.value) or name in ("mixed dtypes",)
 
 
-def test_a_file_that_is_no_model(tmp_path):
-    path = tmp_path / "net.onnx"
-    path.write_bytes(b"\xff no model")
+@pytest.mark.parametrize("name", ["net.onnx", "net.json", "net.textproto", "net.onnxtxt"])
+@pytest.mark.parametrize("data", [b"\xff no model", b"", b"{"])
+def test_a_file_that_is_no_model(tmp_path, name, data):
+    path = tmp_path / name
+    path.write_bytes(data)
     with pytest.raises(ValueError, match="path must be that of an ONNX model"):
         from_onnx(path)
     with pytest.raises(FileNotFoundError):
         from_onnx(tmp_path / "none.onnx")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "net.onnx")
+    with pytest.raises(ValueError, match="must be a file, is a device or a pipe"):
+        from_onnx(tmp_path / "net.onnx")
+
+
+def test_damaged_models_are_refused_or_read():
+    """More are tried by tests/stress/damaged_models.py."""
+    read, refused, wrong = damaged_models.attack(damaged_models.originals(), 300, seed=1)
+    assert read and refused and not wrong
+
+
+def outside(path, **where):
+    """A model whose weights W are in a file beside it."""
+    made = model(*nodes_of([Z, ("Tanh", "z", "a"), A]))
+    tensor = made.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = onnx.TensorProto.EXTERNAL
+    for key, value in where.items():
+        tensor.external_data.add(key=key, value=value)
+    path.write_bytes(made.SerializeToString())
+    (path.parent / "W").write_bytes(W.tobytes())
+
+
+def test_weights_in_a_file_beside_the_model(tmp_path):
+    """As PyTorch's exporter writes them by default; a path to elsewhere is refused."""
+    outside(tmp_path / "net.onnx", location="W")
+    np.testing.assert_array_equal(from_onnx(tmp_path / "net.onnx").layers[0].W, W)
+    for location in ("none", "", "../W", "/etc/passwd", "."):
+        outside(tmp_path / "net.onnx", location=location)
+        with pytest.raises(ValueError, match="net.onnx': .*tensor name: W"):
+            from_onnx(tmp_path / "net.onnx")
+
+
+def test_what_a_network_has_for_training_alone_is_named(tmp_path):
+    net = Network([Layer(6, 4, dropout=0.5), Layer(4, 2, l2=0.1, trainable=False)], seed=0)
+    with pytest.warns(UserWarning, match="no dropout of layer 1, l2 of layer 2, trainable of layer 2.*left out"):
+        to_onnx(net, tmp_path / "net.onnx")
+    from_onnx(tmp_path / "net.onnx")
+
+
+def test_a_full_disk_leaves_the_old_model(tmp_path):
+    path = tmp_path / "net.onnx"
+    to_onnx(Network([3, 2], seed=0), path)
+    before = path.read_bytes()
+    program = """
+        import resource, signal, sys, mlpfast
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))  # as a disk with so much room
+        try:
+            mlpfast.exchange.to_onnx(mlpfast.Network([100, 300, 10]), sys.argv[1])
+        except OSError:
+            print("OSError")
+    """
+    assert run_python(program, path) == "OSError\n"
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ["net.onnx"]
+
+
+def test_the_mask_of_a_dropout_is_no_layer():
+    dropout = onnx.helper.make_node("Dropout", ["z"], ["d", "mask"], name="the Dropout")
+    with pytest.raises(ValueError, match="no value 'mask' that is the first output of a node"):
+        from_onnx(model(node(*Z), dropout, node("Tanh", "mask", "a"), node(*A)))
 
 
 def test_constants_of_a_stranger_take_no_memory():
@@ -486,10 +588,36 @@ def test_constants_of_a_stranger_take_no_memory():
             from_onnx(model(*nodes_of(between), u=np.zeros((100_000, 1)) + 1, v=np.zeros(100_000) + 1))
 
 
+def test_constants_that_are_joined_many_times_take_no_memory():
+    """Each result would be 8 GB, of 8 MB."""
+    often = onnx.helper.make_node("Concat", ["u"] * 1000, ["U"], axis=1)
+    with pytest.raises(ValueError, match="whose weights are computed"):
+        from_onnx(model(often, node("MatMul", "X", "U", "Y"), u=np.zeros((1000, 1000))))
+
+
+def test_formulas_of_a_stranger_take_no_time():
+    """Equal functions, twice: to compare them takes twice as long with each level."""
+    between = []
+    for own in "st":
+        a, b = "z", "zz"
+        for n in range(22):
+            between += [("Tanh", a, f"{own}a{n}"), ("Tanh", b, f"{own}b{n}"), ("Mul", f"{own}a{n}", f"{own}b{n}",
+                                                                             f"{own}{n}"),
+                        ("Add", f"{own}{n}", f"{own}a{n}", f"{own}c{n}")]
+            a, b = f"{own}{n}", f"{own}c{n}"
+    specs = [Z, ("Mul", "z", "two", "zz"), *between, ("Add", "s21", "t21", "a"), A]
+    with pytest.raises(ValueError, match="functions of functions"):
+        from_onnx(model(*nodes_of(specs), two=2.0))
+
+
 def test_operators_of_other_domains_are_refused():
     own = onnx.helper.make_node("Tanh", ["z"], ["a"], name="mine", domain="own")
     with pytest.raises(ValueError, match="node 'mine' .Tanh. cannot be carried over, of the domain own"):
         from_onnx(model(node(*Z), own, node(*A)))
+    for kind in ("Dropout", "Cast", "MatMul", "Slice", "Concat", "Reshape"):
+        own = onnx.helper.make_node(kind, ["z"], ["Y"], name="mine", domain="own")
+        with pytest.raises(ValueError, match="of the domain own"):
+            from_onnx(model(node(*Z), own))
 
 
 def test_a_convolution_inside_is_named_where_it_stands(tmp_path):

@@ -253,6 +253,18 @@ def half_frozen():
     return nn.Sequential(module)
 
 
+def tied():
+    first, second = nn.Linear(3, 3), nn.Linear(3, 3)
+    second.weight = first.weight
+    return nn.Sequential(first, nn.Tanh(), second)
+
+
+def replaced():
+    linear = nn.Linear(2, 3)
+    linear.forward = torch.zeros_like
+    return nn.Sequential(linear)
+
+
 REFUSED = {
     "a convolution": (lambda: nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2, 3)), "module '0' .Conv2d."),
     "a batch norm": (lambda: nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3)), "module '1' .BatchNorm1d."),
@@ -275,7 +287,25 @@ REFUSED = {
     "half frozen": (half_frozen, "only a part requires gradients"),
     "weight norm": (lambda: nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(2, 3))), "Parametrized"),
     "nothing": (lambda: nn.Sequential(), "has no Linear"),
+    "a layer twice": (lambda: (lambda l: nn.Sequential(l, nn.Tanh(), l))(nn.Linear(3, 3)), "'2' .Linear.*used before"),
+    "weights of two": (tied, "'2' .Linear.*used before"),
+    "a replaced forward": (replaced, "'0' .Linear. cannot be carried over, with a forward of its own"),
+    "all dropped": (lambda: nn.Sequential(nn.Linear(2, 3), nn.Dropout(1.0), nn.Linear(3, 2)), "'1' .Dropout.*p=1"),
+    "a slope below 0": (lambda: nn.Sequential(nn.Linear(2, 3), nn.LeakyReLU(-0.1)), "'1' .LeakyReLU.*below 0"),
+    "an alpha below 0": (lambda: nn.Sequential(nn.Linear(2, 3), nn.ELU(-1.0)), "'1' .ELU."),
+    "no numbers": (lambda: nn.Sequential(nn.Linear(2, 3, device="meta")), "device meta have none"),
 }
+
+
+def test_an_activation_that_is_there_several_times():
+    """Sequential calls one object each time it is there, also within another Sequential."""
+    tanh, dropout = nn.Tanh(), nn.Dropout(0.25)
+    inner = nn.Sequential(nn.Linear(5, 4), tanh, dropout)
+    module = nn.Sequential(nn.Linear(3, 5), tanh, dropout, inner, nn.Linear(4, 2), tanh).eval()
+    net, X = from_torch(module), np.random.default_rng(0).normal(size=(6, 3)).astype(np.float32)
+    assert [layer.activation for layer in net.layers] == ["tanh"] * 3
+    assert [layer.dropout for layer in net.layers] == [0.25, 0.25, 0]
+    assert_close(net.predict(X), outputs(module, X), 1e-6)
 
 
 @pytest.mark.parametrize("name", REFUSED)

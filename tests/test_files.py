@@ -374,6 +374,7 @@ def test_tensors_that_do_not_fit_the_file_are_refused(tmp_path, parts, name, cha
     ("holds", "a cake", "must hold a network or a trainer"),
     ("layers.0.activation", "wobble", "unknown activation 'wobble' of layers.0"),
     ("layers.0.activation", "0x1p+0", "unknown activation 1.0"),
+    ("layers.0.activation", "0:3", "unknown activation slice"),
     ("layers.0.activation", "custom", "called None"),
     ("layers.0.alpha", "-0x1p+0", "alpha must be >= 0"),
     ("layers.0.alpha", "nan", "alpha must be"),
@@ -450,6 +451,29 @@ def test_a_large_file_asks_for_no_memory_before_it_is_checked(tmp_path, parts):
     refused(tmp_path, joined(header, data), "'layers.0.b' overlaps|truncated")
 
 
+def test_many_names_take_time_in_proportion(tmp_path, parts):
+    """Minutes if each is compared with each."""
+    header, data = parts
+    header["__metadata__"] = {format(number, "x"): "" for number in range(100_000)}
+    twice = json.dumps(header, separators=(",", ":")).replace('"1869f":', '"1869e":').encode()
+    refused(tmp_path, joined(twice, data), "has the entry '1869e' twice")
+    net = Network([1] * 3001, seed=0)
+    net.save(tmp_path / "deep")
+    assert bits(load_network(tmp_path / "deep")) == bits(net)
+
+
+def test_pipes_and_devices_are_neither_read_nor_replaced(tmp_path):
+    """A pipe would be waited for, and /dev/null, which is not tried, be a file from then on."""
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for path in (pipe, "/dev/null"):
+        with pytest.raises(ValueError, match="must be a file, is a device or a pipe"):
+            load_network(path)
+    with pytest.raises(OSError, match="which is replaced as a whole, got the device or pipe"):
+        NET.save(pipe)
+    assert pipe.is_fifo() and os.listdir(tmp_path) == ["pipe"]
+
+
 def test_unaligned_tensors_are_read(tmp_path, parts):
     header, data = parts
     for pad in range(8):
@@ -512,8 +536,9 @@ def test_only_plain_values_have_texts():
 def test_a_file_that_cannot_be_written_leaves_the_old_one(tmp_path):
     path = tmp_path / "net"
     before = file_of(NET, path)
-    with pytest.raises(IsADirectoryError, match="must be that of a file, got the folder"):
-        NET.save(tmp_path)
+    for folder in (tmp_path, os.fsencode(tmp_path)):
+        with pytest.raises(IsADirectoryError, match="must be that of a file, got the folder '/"):
+            NET.save(folder)
     with pytest.raises(FileNotFoundError):
         NET.save(tmp_path / "nowhere" / "net")
 
@@ -575,6 +600,33 @@ def test_what_a_killed_process_left_is_taken_over(tmp_path):
     with pytest.raises(OSError):
         NET.save(tmp_path / "net")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_save_that_fails_takes_nothing_from_another(tmp_path, monkeypatch):
+    """Its file is still locked when it is removed: else another could have taken it over."""
+    fcntl, unlink, removed = pytest.importorskip("fcntl"), os.unlink, []
+
+    def unlink_locked(path):
+        with open(path) as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        unlink(path)
+        removed.append(path)
+
+    def stops():
+        yield b"x"
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "unlink", unlink_locked)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path / "net", stops())
+    assert removed == [str(tmp_path / "net.unfinished")]
+
+
+@pytest.mark.parametrize("name", [b"caf\xe9", "n\u00e9t", b"net"])
+def test_names_that_are_bytes_or_no_text(tmp_path, name):
+    path = os.path.join(os.fsencode(tmp_path), name) if isinstance(name, bytes) else tmp_path / name
+    NET.save(path)
+    assert bits(load_network(path)) == bits(load_network(os.fsdecode(path))) == bits(NET)
 
 
 def test_links_and_permissions_stay(tmp_path):

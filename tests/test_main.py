@@ -135,12 +135,17 @@ def test_show_says_what_a_file_holds(run, tmp_path):
     sine = mlpfast.activations.Custom(abs, abs, name="sine")
     net = mlpfast.Network([3, 17, 2], activation=sine, input_transform=([0, 1, 2], [1, 1, 1]))
     net.save(tmp_path / "net")
-    mlpfast.Trainer(net, "huber", batch_size=5).save(tmp_path / "trainer")
+    trainer = mlpfast.Trainer(net, "huber", mlpfast.Adam(mlpfast.schedules.Step(0.25, 0.5, 3)), batch_size=5)
+    trainer.history.update({"loss": [0.5, 0.125], "odd\x1b[2J": [True, False]})
+    trainer.save(tmp_path / "trainer")
     shown = run("show", "net").stdout
     assert net.summary() in shown and "layers.0.W             float32  (3, 17)" in shown
     assert "standardized" in shown and "a network, format version 1," in shown and "of your own: sine" in shown
     shown = run("show", "trainer").stdout
-    assert all(part in shown for part in ("loss huber", "batch_size 5", "epoch 0", "a Trainer and its network"))
+    wanted = ("loss Huber(delta=1.0)", "optimizer Adam(lr=Step(lr=0.25, factor=0.5, every=3", "batch_size 5",
+              "epoch 0 (0 of its", "a Trainer and its network")
+    assert all(part in shown for part in wanted)
+    assert "last epoch: loss 0.125" in shown and r"odd\x1b[2J 0" in shown and "\x1b" not in shown
 
 
 def test_convert_takes_the_network_of_a_trainer(run, tmp_path):

@@ -23,7 +23,7 @@ def convert(source, target):
 
 
 def _of_ending(argument, path, functions):
-    ending = os.path.splitext(os.fspath(path))[1].lower()
+    ending = os.path.splitext(os.fsdecode(path))[1].lower()
     if ending not in functions:
         raise ValueError(f"{argument} must end in {' or '.join(functions)}, got {os.fspath(path)!r}")
     return functions[ending]

@@ -10,7 +10,9 @@ import math
 import numpy as np
 
 CLOSE = 2e-6  # of numbers: constants may be rounded to float32
-MOST_TERMS = 100
+MOST_TERMS = 16
+MOST_NUMBERS = 2**21  # in all terms of a Formula, and of a product before equal ones are added
+DEEPEST = 12  # functions of functions: the time to compare two is exponential
 ATOMS = ("Exp", "Log", "Tanh", "Sigmoid", "Erf", "Sign", "Softmax")  # operators of which nothing more is known
 
 
@@ -23,6 +25,9 @@ class Atom:
 
     def __init__(self, name, argument=None):
         self.name, self.argument = name, argument
+        self.depth = 0 if argument is None else 1 + argument.depth
+        if self.depth > DEEPEST:
+            raise NotAFormula("functions of functions, too many")
 
     def __eq__(self, other):
         return self is other or (self.name == other.name and self.argument == other.argument)
@@ -40,7 +45,7 @@ class Formula:
         for number, powers in terms:
             self._add(number, [(atom, exponent) for atom, exponent in powers if exponent])
         self.terms = [(number, powers) for number, powers in self.terms if np.any(number != 0)]
-        if len(self.terms) > MOST_TERMS:
+        if len(self.terms) > MOST_TERMS or sum(np.size(number) for number, _ in self.terms) > MOST_NUMBERS:
             raise NotAFormula("an expression with too many terms")
 
     def _add(self, number, powers):
@@ -50,6 +55,10 @@ class Formula:
                 self.terms[i] = other + number, same
                 return
         self.terms.append((number, powers))
+
+    @property
+    def depth(self):
+        return max((atom.depth for _, powers in self.terms for atom, _ in powers), default=0)
 
     @property
     def number(self):
@@ -73,9 +82,13 @@ class Formula:
         return Formula(self.terms + other.terms)
 
     def __mul__(self, other):
+        largest = 0
         for m, _ in self.terms:
             for n, _ in other.terms:
                 _check_sizes(m, n)
+                largest = max(largest, np.size(m), np.size(n))
+        if len(self.terms) * len(other.terms) * largest > MOST_NUMBERS:
+            raise NotAFormula("a product with too many terms")
         return Formula([(m * n, _product(p, q)) for m, p in self.terms for n, q in other.terms])
 
     def times(self, number):
@@ -163,6 +176,8 @@ def clipped(u, low, high):
         return constant(low) + relu(u + constant(-low))
     if low == -np.inf:
         return constant(high) + relu((u.times(-1)) + constant(high)).times(-1)
+    if not low < high:
+        raise NotAFormula("limits with nothing between")
     width = high - low
     return constant(low) + unit((u + constant(-low)).times(1 / width)).times(width)
 
@@ -201,8 +216,8 @@ def _square_root(u):
 
 def _where(condition, u, v):
     """Softplus as PyTorch exports it: z itself above a threshold, from where on float32 has no other."""
-    (number, powers), *others = condition.terms
-    if not others and u == Z and v == _OPERATORS["Softplus"](Z) and powers and powers[0][0].name == "Greater":
+    powers = condition.terms[0][1] if len(condition.terms) == 1 else ()
+    if powers and powers[0][0].name == "Greater" and u == Z and v == _OPERATORS["Softplus"](Z):
         beyond = powers[0][0].argument + Z.times(-1)
         if beyond.number is not None and np.size(beyond.number) == 1 and np.squeeze(beyond.number) <= -20:
             return v
@@ -261,6 +276,12 @@ def _leaky(z, slopes):
     return leaky_relu(_ops, z, slopes)
 
 
+def _prelu(z, slopes):
+    if slopes.number is None:
+        raise NotAFormula("computed slopes")
+    return _leaky(z, constant(np.atleast_1d(slopes.number)))
+
+
 def _elu(z, alpha=1.0):
     from ._formulas import elu
 
@@ -293,7 +314,7 @@ _OPERATORS = {
     "Min": _minimum,
     "Clip": _clip,
     "LeakyRelu": lambda z, alpha=0.01: _leaky(z, constant(alpha)),
-    "PRelu": _leaky,
+    "PRelu": _prelu,
     "Elu": _elu,
     "Selu": _selu,
     "HardSigmoid": lambda z, alpha=0.2, beta=0.5: unit(z.times(alpha) + constant(beta)),
@@ -304,6 +325,7 @@ _OPERATORS = {
     "Softsign": _of_formula("softsign"),
     "Mish": _of_formula("mish"),
     "Gelu": _gelu,
+    "Scaler": lambda u, offset=0.0, scale=1.0: (u + constant(offset).times(-1)) * constant(scale),  # of ai.onnx.ml
     "Swish": lambda z, alpha=1.0: z * of("Sigmoid", z.times(alpha)),
 }
 

@@ -1,5 +1,6 @@
 """Keras 3: from_keras."""
 
+import math
 import warnings
 
 import numpy as np
@@ -44,7 +45,11 @@ def from_keras(model):
     reader = _Reader(keras)
     for layer in _chain(keras, model):
         reader.read(layer)
-    return reader.network()
+    net = reader.network()
+    row = tuple(model.inputs[0].shape[1:])
+    if None not in row and math.prod(row) != net.n_in:
+        raise ValueError(f"model takes rows of the shape {row}, its first Dense {net.n_in} numbers: it needs a Flatten")
+    return net
 
 
 def _refused(layer, why=None):
@@ -150,6 +155,8 @@ class _Reader:
         )
 
     def _dropout(self, layer):
+        if layer.rate == 1:
+            raise _refused(layer, "with rate 1")
         if not self.parts:
             if "input_dropout" in self.settings:
                 raise _refused(layer, "twice in a row")

@@ -2,8 +2,9 @@
 
 import os
 
+from .. import _safetensors
 from .._fpmode import in_default_mode
-from ._parts import checked, library, transform_of
+from ._parts import checked, library, transform_of, warn_left_out
 
 MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
 
@@ -14,12 +15,12 @@ def to_onnx(net, path):
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
     its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
-    penalties are not, which training alone uses. The model asks for the lowest operator set that has its operators,
-    from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX Runtime has for
-    float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
+    penalties are not, which training alone uses, with a UserWarning. The model asks for the lowest operator set that
+    has its operators, from 7 to 9, and IR version 8. What has no operator is composed, and in float64 also what ONNX
+    Runtime has for float32 alone. A PerOutput is Slice, its activations and Concat. A model is at most 2 GB.
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
-    written.
+    written. The file is replaced as a whole, as by Network.save: after an OSError the old one is there.
     """
     onnx = library("onnx")
     checked(net)
@@ -30,8 +31,8 @@ def to_onnx(net, path):
         raise ValueError(f"net must have less than 2 GB of parameters for a file of ONNX, got {size:,} bytes")
     model = model_of(onnx, net, transform_of(net))
     onnx.checker.check_model(model, full_check=True)  # with shape inference
-    with open(os.fspath(path), "wb") as file:
-        file.write(model.SerializeToString())
+    warn_left_out(net, "ONNX", has_dropout=False)
+    _safetensors.write(path, [model.SerializeToString()])
 
 
 @in_default_mode
@@ -53,8 +54,13 @@ def from_onnx(path, *, output=None):
 
     if isinstance(path, onnx.ModelProto):
         return network_from(onnx, path, output)
+    _safetensors.opened(path).close()  # a pipe is refused
     try:
-        model = onnx.load(os.fspath(path))
+        model = onnx.load(os.fspath(path), format="protobuf")
     except library("google.protobuf.message", "onnx").DecodeError:
-        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none") from None
+        model = None
+    except onnx.checker.ValidationError as error:  # of weights in files beside it
+        raise ValueError(f"{os.fspath(path)!r}: {error}") from None
+    if model is None or not model.HasField("graph"):
+        raise ValueError(f"path must be that of an ONNX model, got {os.fspath(path)!r}, which is none")
     return network_from(onnx, model, output)

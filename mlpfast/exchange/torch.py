@@ -124,7 +124,7 @@ def _flattened(torch, module, name):
     """(name, module) of what runs one after another."""
     if type(module) is torch.nn.Sequential:
         _check_hooks(module, name)
-        for own, child in module.named_children():
+        for own, child in module._modules.items():  # named_children leaves out one that is there twice
             yield from _flattened(torch, child, f"{name}.{own}" if name else own)
     else:
         yield name, module
@@ -139,17 +139,24 @@ def _check_hooks(module, name, allowed=()):
     hooks = [*module._forward_hooks.values(), *module._forward_pre_hooks.values()]
     if any(not isinstance(hook, allowed) for hook in hooks):
         raise _refused(name, module, "with hooks")
+    if "forward" in vars(module):
+        raise _refused(name, module, "with a forward of its own")
 
 
 class _Reader:
     def __init__(self, torch):
         self.torch, self.parts = torch, []
+        self.seen: set[int] = set()  # parameters
         self.dropout_of_inputs, self.input_scale, self.transform = 0.0, 1.0, None
         self.last = None  # what came last: "linear", "activation", "dropout"
 
     def read(self, name, module):
         nn = self.torch.nn
         kind = type(module)
+        own = {id(parameter) for parameter in module.parameters()}
+        if own & self.seen:
+            raise _refused(name, module, "whose parameters are used before: those of a network are not shared")
+        self.seen |= own
         if kind is nn.Linear:
             return self._linear(name, module)
         _check_hooks(module, name)
@@ -201,6 +208,8 @@ class _Reader:
         self.last = "linear"
 
     def _dropout(self, name, module):
+        if module.p == 1:
+            raise _refused(name, module, "with p=1")
         if not self.parts:
             if self.dropout_of_inputs:
                 raise _refused(name, module, "twice in a row")
@@ -228,8 +237,10 @@ class _Reader:
         if kind is nn.PReLU:
             return "prelu", _array(module.weight)
         if kind is nn.LeakyReLU:
+            if module.negative_slope < 0:
+                raise _refused(name, module, "with a negative slope below 0")
             return activations.LeakyReLU(module.negative_slope), None
-        if kind is nn.ELU:
+        if kind is nn.ELU and module.alpha >= 0:
             return activations.ELU(module.alpha), None
         if kind is nn.GELU:
             return {"none": "gelu", "tanh": "gelu_tanh"}[module.approximate], None
@@ -243,7 +254,7 @@ class _Reader:
 
     def _per_output(self, name, module):
         parts, first = [], 0
-        for (own, each), n in zip(module.units.named_children(), module.sizes, strict=True):
+        for (own, each), n in zip(module.units._modules.items(), module.sizes, strict=True):
             _check_hooks(each, f"{name}.units.{own}")
             unit = "identity" if type(each) is self.torch.nn.Identity else self._unit(f"{name}.units.{own}", each)[0]
             parts.append((slice(first, first + n), unit))
@@ -264,6 +275,8 @@ class _Reader:
 
 
 def _array(tensor):
+    if tensor.is_meta:
+        raise ValueError("the parameters must have numbers, those of the device meta have none")
     tensor = tensor.detach().cpu()
     if not tensor.dtype.is_floating_point or tensor.dtype.itemsize < 4:
         raise ValueError(f"the parameters must be float32 or float64, got {str(tensor.dtype).removeprefix('torch.')}")
