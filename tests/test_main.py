@@ -105,7 +105,7 @@ def test_help(run):
         (["information"], "info"),
         (["show"], "FILE"),
         (["show", "nowhere"], "nowhere"),
-        (["show", __file__], "is no safetensors file, or damaged: its header must have at most"),
+        (["show", __file__], "is no safetensors file, or is damaged: its header must have at most"),
         (["info", "a-file"], "FILE"),
         (["convert", "a.onnx"], "expected 'convert FILE FILE', got 1 FILE"),
         (["convert", "a.onnx", "b.onnx", "c.onnx"], "FILE"),
