@@ -303,6 +303,13 @@ def test_one_column_of_two_classes_may_be_missing():
         np.testing.assert_array_equal(p, q)
 
 
+def test_an_array_weighs_the_ones():
+    X, y, weight = problem(100)
+    y, of_ones = np.nan_to_num(y), np.array([0.5, 2.0, 7.0])
+    assert_same_training(X, y, dict(class_weight=of_ones, sample_weight=weight),
+                         dict(sample_weight=weight * np.where(y == 1, of_ones, 1)))
+
+
 def test_an_array_weighs_the_ones_as_pos_weight_does():
     torch = pytest.importorskip("torch")
     X, y, _ = problem(50)
@@ -409,12 +416,16 @@ def test_an_entry_without_weight_adds_nothing_though_its_output_overflows(kind, 
         assert np.isfinite(p).all()
 
 
-def test_the_derivative_of_a_part_that_overflows_is_noticed():
+@pytest.mark.parametrize("loss, y, weight", [
+    (losses.PerOutput([(0, "absolute_error", 1e30)]), 0.0, [[1e30]]),
+    (losses.PerOutput([(0, "squared_error", 3e38)]), -0.9, None), ("half_squared_error", 1e10, [1e30]),
+], ids=["factor and weight", "factor", "weight of a row"])
+def test_a_derivative_that_overflows_is_noticed_where_the_loss_does_not(loss, y, weight):
     net = Network([1, 1], seed=0)
     net.layers[0].W[...] = 1e-25
-    trainer = Trainer(net, losses.PerOutput([(0, "absolute_error", 1e30)]), SGD(0.1))
+    trainer = Trainer(net, loss, SGD(0.1))
     with pytest.raises(FloatingPointError, match="derivative of the loss"):
-        trainer.step([[1.0]], [[0.0]], sample_weight=[[1e30]], mean_weight=1)
+        trainer.step([[1.0]], [[y]], sample_weight=weight, mean_weight=1)
     assert net.layers[0].W == np.float32(1e-25)
 
 

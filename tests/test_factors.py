@@ -4,31 +4,23 @@ import pickle
 
 import numpy as np
 import pytest
-from test_gradient_and_apply import OPTIMIZERS, assert_same_steps
-from test_optimizers import every_optimizer, pytorchs
+from test_gradient_and_apply import OPTIMIZERS, assert_same_steps, every_kind_of_step, in_each_way, three_layers
+from test_gradient_and_apply import their_examples as examples
+from test_optimizers import LOSS, assert_a_step_is_pytorchs, every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
 from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, Rprop, Trainer, backprop, schedules
 from mlpfast.activations import PReLU
 
-LOSS = "cross_entropy"
-SHAPES = [(7, 9, "tanh"), (9, 6, PReLU()), (6, 4, "softmax")]
 FACTORS = [(0.5, 1.0), (3.0, 0.25), (1.0, 0.0)]  # whose products are exact
 
 
 def network(factors=FACTORS, dtype="float64", **settings):
-    pairs = zip(SHAPES, factors, strict=True)
-    layers = [Layer(*shape, lr_factor=f, bias_lr_factor=b, **settings) for shape, (f, b) in pairs]
-    return Network(layers, dtype=dtype, seed=3)
+    return three_layers(dtype, [dict(lr_factor=f, bias_lr_factor=b) for f, b in factors], **settings)
 
 
 def plain(dtype="float64", **settings):
     return network([(1, 1)] * 3, dtype, **settings)
-
-
-def examples(n=48):
-    rng = np.random.default_rng(5)
-    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
 
 
 def factors_of(net):
@@ -46,30 +38,18 @@ def test_the_factor_of_each_parameter():
 
 @every_optimizer
 def test_factors_are_the_rates_of_pytorchs_groups(optimizer):
-    torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
-    still = net.layers[-1].b.copy()
     trainer = Trainer(net, LOSS, optimizer, batch_size=None)  # which Rprop needs
     theirs, parameters = pytorchs(optimizer, net.parameters, factors_of(net))
+    still = [6] if isinstance(optimizer, Rprop) else []  # theirs takes the least step at a rate of 0
     for _ in range(6):
-        for p, g in zip(parameters, (g for of in backprop.gradients(net, X, y, LOSS) for g in of), strict=True):
-            p.grad = torch.tensor(g)
-        trainer.step(X, y)
-        theirs.step()
-        if isinstance(optimizer, Rprop):  # theirs takes the least step at a rate of 0
-            parameters[-1].data[...] = torch.tensor(still)
-        for got, wanted in zip(net.parameters, parameters, strict=True):
-            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+        assert_a_step_is_pytorchs(trainer, X, y, theirs, parameters, without=still)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("settings", [{}, dict(clip_norm=0.1, l2=0.01), dict(chunk_rows=8, max_norm=0.5, l1=1e-3)],
-                         ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@every_kind_of_step
 def test_fused_steps_and_steps_in_two_halves_have_the_same_bits(optimizer, settings, dtype):
     X, y = examples()
-    fused, halves, threads = (
-        Trainer(network(dtype=dtype), LOSS, OPTIMIZERS[optimizer](), seed=1, threads=n, **settings) for n in (1, 2, 3))
+    fused, halves, threads = in_each_way(lambda: network(dtype=dtype), optimizer, settings)
     for _ in range(4):
         assert_same_steps(fused, halves, threads, X, y)
 
@@ -90,6 +70,15 @@ def test_each_parameter_moves_as_with_its_own_rate(optimizer, dtype):
         twin.optimizer.lr *= factor
         twin.step(X, y)
         assert_same_bits([net.parameters[i]], [twin.network.parameters[i]])
+
+
+def test_clipping_measures_the_gradient_and_not_the_steps():
+    net, (X, y) = network(), examples()
+    before, grads = [p.copy() for p in net.parameters], [g for own in backprop.gradients(net, X, y, LOSS) for g in own]
+    norm = np.sqrt(sum((g**2).sum() for g in grads))
+    Trainer(net, LOSS, SGD(0.1), clip_norm=norm / 3).step(X, y)
+    for p, old, g, factor in zip(net.parameters, before, grads, factors_of(net), strict=True):
+        np.testing.assert_allclose(p, old - 0.1 * factor * g / 3, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("lr", [0.05, schedules.Cosine(0.1, 9), schedules.InverseTime(0.1, 0.1, per="step")], ids=repr)

@@ -69,17 +69,6 @@ def assert_same_state(one, other):
             assert_same_bits(a, b)
 
 
-def assert_same_steps(fused, halves, threads, X, y):
-    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
-    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
-    halves.apply(gradients)
-    assert loss == other == threads.step(X, y)
-    for each in (halves, threads):
-        assert_same_bits(each.network.parameters, fused.network.parameters)
-        assert_same_state(each, fused)
-    return gradients
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -170,6 +159,15 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
     for threads in (1, 2, 3, 7):
         trainer = Trainer(net, chunk_rows=16, threads=threads)
         assert_same_bits(trainer.gradient(X, y)[1], wanted)
+
+
+def test_chunks_disturb_each_row_as_the_whole_minibatch_does():
+    X, y, _ = problem(dtype="float64")
+    net = network("mixed", "float64", input_noise=0.1, input_dropout=0.2)
+    (whole, gradients), (loss, of_chunks) = (Trainer(net, seed=4, chunk_rows=rows).gradient(X, y) for rows in (100, 16))
+    assert loss == pytest.approx(whole, rel=1e-12)
+    for got, wanted in zip(of_chunks, gradients, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-13)
 
 
 @pytest.mark.parametrize("rows", [32, 64, 256])
@@ -272,10 +270,13 @@ def test_a_minibatch_of_callbacks_is_an_accumulated_step():
 def test_unequal_parts_are_averaged_by_rows_with_penalties_once():
     """The rule of docs/training.md, against the whole minibatch; with weights and one mean_weight as well."""
     X, y, weight = problem(dtype="float64")
-    trainer = Trainer(network("shared slope", "float64"), l1=1e-3, l2=0.1)
-    for given in (None, weight):
+    net = network("shared slope", "float64")
+    for layer in net.layers:
+        layer.b[...] = 0.3  # of which there is no penalty
+    trainer, chunks = (Trainer(net, l1=1e-3, l2=0.1, chunk_rows=rows) for rows in (1024, 16))
+    for given, of_whole in [(None, trainer), (weight, trainer), (weight, chunks)]:
         mean_weight = None if given is None else float(given.mean())
-        whole = trainer.gradient(X, y, given)[1]
+        whole = of_whole.gradient(X, y, given)[1]
         parts = [
             (len(X[i:j]) / len(X), trainer.gradient(X[i:j], y[i:j], None if given is None else given[i:j], mean_weight,
                                                     first_row=i)[1]) for i, j in [(0, 50), (50, 57), (57, 100)]]
@@ -487,6 +488,44 @@ def test_a_natural_step_takes_no_settings_of_another_kind():
 
 
 # ---- For other files
+
+
+def three_layers(dtype="float64", each=({}, {}, {}), **settings):
+    """A network; settings: of all its layers, and each: of each."""
+    shapes = [(7, 9, "tanh"), (9, 6, PReLU()), (6, 4, "softmax")]
+    layers = [Layer(*shape, **settings, **own) for shape, own in zip(shapes, each, strict=True)]
+    return Network(layers, dtype=dtype, seed=3)
+
+
+def their_examples(n=48):
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
+
+
+def every_kind_of_step(test):
+    """For test(optimizer, settings, dtype), which makes Trainers `in_each_way`."""
+    for name, values in (
+        ("dtype", ["float32", "float64"]), ("optimizer", OPTIMIZERS),
+        ("settings", [{}, dict(clip_norm=0.1, l2=0.01), dict(chunk_rows=8, max_norm=0.5, l1=1e-3)]),
+    ):
+        test = pytest.mark.parametrize(name, values, ids=str)(test)
+    return test
+
+
+def in_each_way(make, optimizer, settings):
+    """Equal Trainers of networks from make(), for assert_same_steps: fused, in two halves, and fused on threads."""
+    return [Trainer(make(), optimizer=OPTIMIZERS[optimizer](), seed=1, threads=n, **settings) for n in (1, 2, 3)]
+
+
+def assert_same_steps(fused, halves, threads, X, y):
+    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
+    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
+    halves.apply(gradients)
+    assert loss == other == threads.step(X, y)
+    for each in (halves, threads):
+        assert_same_bits(each.network.parameters, fused.network.parameters)
+        assert_same_state(each, fused)
+    return gradients
 
 
 def assert_a_step_has_the_bits_of_the_explicit_path(make, loss, X, y, **rule):
