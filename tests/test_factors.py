@@ -162,6 +162,14 @@ def test_the_largest_rate_counts_for_weight_decay():
     assert trainer.steps == 3
 
 
+def test_the_largest_rate_has_to_fit_the_dtype():
+    X, y = examples()
+    for factor in ({"lr_factor": 1e30}, {"bias_lr_factor": 1e30}):
+        net = three_layers("float32", [{}, factor, {}])
+        with pytest.raises(ValueError, match="lr must be .*float32"):
+            Trainer(net, LOSS, SGD(1e20)).step(X, y)
+
+
 # ---- Schedules of dropout and l2
 
 

@@ -10,7 +10,20 @@ from test_gradient_and_apply import their_examples as examples
 from test_optimizers import LOSS, assert_a_step_is_pytorchs, every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
-from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, RMSprop, Trainer, _core, backprop
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adam,
+    AdamW,
+    Layer,
+    NaturalGradient,
+    Network,
+    RMSprop,
+    Trainer,
+    _core,
+    backprop,
+    load_trainer,
+)
 from mlpfast.activations import Custom
 
 
@@ -157,21 +170,27 @@ def test_full_batch_optimizers_notice(optimizer):
         trainer.fit(X, y, epochs=2, callbacks=none_left)
 
 
+@pytest.mark.parametrize("way", ["state", "file"])
 @pytest.mark.parametrize("optimizer", [AdamW(), SGD(0.1, 0.9)], ids=repr)
-def test_a_state_with_frozen_layers_goes_on_with_the_same_bits(optimizer):
+def test_a_state_with_frozen_layers_goes_on_with_the_same_bits(optimizer, way, tmp_path):
     X, y = examples()
     trainer = Trainer(network(trainable=(False, True, True)), LOSS, optimizer, batch_size=8, seed=0)
     trainer.fit(X, y)
     trainer.network.layers[2].trainable = False
     trainer.fit(X, y)
-    net, state = pickle.loads(pickle.dumps((trainer.network, trainer.state)))
-    assert [layer.trainable for layer in net.layers] == [False, True, False] and state["updates"] == [0, 12, 6]
-    other = Trainer(net, LOSS, optimizer, batch_size=8, seed=0)
-    other.state = state
+    if way == "file":
+        trainer.save(tmp_path / "trainer")
+        other = load_trainer(tmp_path / "trainer")
+    else:
+        net, state = pickle.loads(pickle.dumps((trainer.network, trainer.state)))
+        other = Trainer(net, LOSS, optimizer, batch_size=8, seed=0)
+        other.state = state
+    assert [layer.trainable for layer in other.network.layers] == [False, True, False]
+    assert other.state["updates"] == [0, 12, 6]
     for each in (trainer, other):
         set_trainable(each.network, (True, True, True))
         each.fit(X, y)
-    assert_same_bits(net.parameters, trainer.network.parameters)
+    assert_same_bits(other.network.parameters, trainer.network.parameters)
     assert other.state["updates"] == trainer.state["updates"] == [6, 18, 12]
 
 
