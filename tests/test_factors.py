@@ -328,6 +328,29 @@ def test_monte_carlo_dropout_takes_the_last_value(kind, per):
         trainer.fit(X, y)
 
 
+def test_the_amounts_after_an_error_are_those_of_the_last_minibatch_done():
+    X, y = examples()
+    X[8 * 3, 0] = np.inf
+    trainer = with_amounts("dropout of a layer", Listed(AMOUNTS, "step"))
+    with pytest.raises(FloatingPointError, match="minibatch 3"):
+        trainer.fit(X, y)
+    twin = with_amounts("dropout of a layer", AMOUNTS[2])
+    for p, now in zip(twin.network.parameters, trainer.network.parameters, strict=True):
+        p[...] = now
+    assert_same_bits(*(each.network.predict(X[:24], dropout=True, seed=1) for each in (trainer, twin)))
+
+
+def test_schedules_by_epoch_and_by_step_go_together():
+    X, y = examples()
+    trainer, twin = (
+        with_amounts("dropout of a layer", Listed(AMOUNTS, "step")) for _ in range(2))
+    trainer.l2 = Listed([0.3, 0.02], "epoch")
+    trainer.fit(X, y, epochs=2)
+    for twin.l2 in (0.3, 0.02):
+        twin.fit(X, y)
+    assert_same_bits(trainer.network.parameters, twin.network.parameters)
+
+
 def test_a_schedule_observes_the_epochs_and_is_checked():
     X, y = examples()
     plateau = schedules.ReduceOnPlateau(0.4, factor=0.5, patience=1, monitor="loss", min_delta=1e9)
@@ -357,14 +380,29 @@ def test_values_that_are_refused(kind, per, bad):
     if bad == 1.5 and kind.startswith("l2"):
         pytest.skip("a penalty may be that large")
     X, y = examples()
-    trainer = with_amounts(kind, Listed([0.1, bad], per))
-    trainer.epoch = trainer.steps = 1
-    before = [p.copy() for p in trainer.network.parameters]
-    for call in (lambda: trainer.fit(X, y), lambda: trainer.step(X, y)):
+    now, later = (with_amounts(kind, Listed([0.1, bad], per)) for _ in range(2))
+    now.epoch = now.steps = 1
+    calls = [lambda: now.fit(X, y), lambda: now.step(X, y)]
+    if per == "step":
+        calls.append(lambda: later.fit(X, y))  # before its first minibatch
+    before = [p.copy() for p in now.network.parameters]
+    for call in calls:
         with pytest.raises((ValueError, TypeError), match=rf"{kind.split()[0]}( of layer 1)? at {per} 1 must be"):
             call()
-    assert trainer.steps == 1
-    assert_same_bits(trainer.network.parameters, before)
+    assert now.steps == 1 and later.steps == 0
+    for trainer in (now, later):
+        assert_same_bits(trainer.network.parameters, before)
+
+
+@pytest.mark.parametrize("kind", ["l2", "l2 of a layer"])
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_a_penalty_that_float32_does_not_hold_is_refused_before_the_epoch(kind, per):
+    X, y = examples()
+    trainer = with_amounts(kind, Listed([0.1, 1e39], per))
+    trainer.epoch = 1
+    with pytest.raises(ValueError, match=r"l2.* must be .*float32"):
+        trainer.fit(X, y)
+    assert trainer.steps == 0
 
 
 def test_what_is_no_schedule_of_these():

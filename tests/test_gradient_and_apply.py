@@ -297,7 +297,7 @@ def test_an_accumulate_that_is_refused(accumulate, batch_size, error, message):
     with pytest.raises(error, match=message):
         trainer.fit(X, y, accumulate=accumulate)
     assert trainer.steps == 0
-    trainer.fit(X, y, accumulate=1 if batch_size is None else 10**15)
+    trainer.fit(X, y, accumulate=1 if batch_size is None else 2**62)
     assert trainer.steps == 1
 
 
