@@ -634,6 +634,19 @@ def test_a_time_limit_counts_the_time_before(tmp_path):
     assert trainer.epoch == 5
 
 
+def test_a_fit_that_has_run_out_of_time_after_an_epoch_goes_on_with_more(tmp_path):
+    limit, trainer = TimeLimit(100), make()
+
+    def run_out(trainer, epoch, logs):
+        limit.seconds = 1e-9
+
+    trainer.fit(*problem(), epochs=5, callbacks=[run_out, limit, Checkpoint(tmp_path / "run")])
+    assert limit.stopped and trainer.epoch == 1
+    trainer = make()
+    trainer.fit(*problem(), epochs=5, callbacks=[TimeLimit(100)], resume=tmp_path / "run")
+    assert trainer.epoch == 5
+
+
 # ---- Trainer.save
 
 
