@@ -342,8 +342,7 @@ def test_the_amounts_after_an_error_are_those_of_the_last_minibatch_done():
 
 def test_schedules_by_epoch_and_by_step_go_together():
     X, y = examples()
-    trainer, twin = (
-        with_amounts("dropout of a layer", Listed(AMOUNTS, "step")) for _ in range(2))
+    trainer, twin = (with_amounts("dropout of a layer", Listed(AMOUNTS, "step")) for _ in range(2))
     trainer.l2 = Listed([0.3, 0.02], "epoch")
     trainer.fit(X, y, epochs=2)
     for twin.l2 in (0.3, 0.02):
