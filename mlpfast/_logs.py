@@ -59,7 +59,7 @@ class Logs:
     def _evaluated(self, data, metrics, epoch=None):
         """epoch: of a validation."""
         trainer = self.trainer
-        yhat = self._outputs(data) if metrics or trainer.loss.traits.is_custom or trainer.loss.traits.joins else None
+        yhat = self._outputs(data) if metrics else None
         means = self.means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
         if trainer.check_finite and not math.isfinite(means["loss"]):
             _check_evaluated(means["loss"], data, trainer.network, epoch)

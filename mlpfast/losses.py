@@ -105,10 +105,6 @@ class Loss(Named):
         """The number of columns of y (n, ..) for that many outputs; ValueError if there can be none."""
         return n_out
 
-    def may_miss(self, n_out):
-        """Which columns of y may hold NaN."""
-        return [self.missing == "ignore"] * self.y_columns(n_out)
-
     def parts_of(self, output, n_out):
         """[_CorePart] for losses that the core takes as one of several parts; else []."""
         return []
@@ -362,9 +358,6 @@ class PerOutput(Loss):
             places.append((part, slice(at, at + part.y_columns)))
             at += part.y_columns
         return places
-
-    def may_miss(self, n_out):
-        return [part.loss.missing == "ignore" for part in self.parts for _ in range(part.y_columns)]
 
     def parts_of(self, output, n_out):
         own = []

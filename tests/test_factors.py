@@ -4,31 +4,23 @@ import pickle
 
 import numpy as np
 import pytest
-from test_gradient_and_apply import OPTIMIZERS, assert_same_steps
-from test_optimizers import every_optimizer, pytorchs
+from test_gradient_and_apply import OPTIMIZERS, assert_same_steps, every_kind_of_step, in_each_way, three_layers
+from test_gradient_and_apply import their_examples as examples
+from test_optimizers import LOSS, assert_a_step_is_pytorchs, every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
 from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, Rprop, Trainer, backprop, schedules
 from mlpfast.activations import PReLU
 
-LOSS = "cross_entropy"
-SHAPES = [(7, 9, "tanh"), (9, 6, PReLU()), (6, 4, "softmax")]
 FACTORS = [(0.5, 1.0), (3.0, 0.25), (1.0, 0.0)]  # whose products are exact
 
 
 def network(factors=FACTORS, dtype="float64", **settings):
-    pairs = zip(SHAPES, factors, strict=True)
-    layers = [Layer(*shape, lr_factor=f, bias_lr_factor=b, **settings) for shape, (f, b) in pairs]
-    return Network(layers, dtype=dtype, seed=3)
+    return three_layers(dtype, [dict(lr_factor=f, bias_lr_factor=b) for f, b in factors], **settings)
 
 
 def plain(dtype="float64", **settings):
     return network([(1, 1)] * 3, dtype, **settings)
-
-
-def examples(n=48):
-    rng = np.random.default_rng(5)
-    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
 
 
 def factors_of(net):
@@ -46,30 +38,18 @@ def test_the_factor_of_each_parameter():
 
 @every_optimizer
 def test_factors_are_the_rates_of_pytorchs_groups(optimizer):
-    torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
-    still = net.layers[-1].b.copy()
     trainer = Trainer(net, LOSS, optimizer, batch_size=None)  # which Rprop needs
     theirs, parameters = pytorchs(optimizer, net.parameters, factors_of(net))
+    still = [6] if isinstance(optimizer, Rprop) else []  # theirs takes the least step at a rate of 0
     for _ in range(6):
-        for p, g in zip(parameters, (g for of in backprop.gradients(net, X, y, LOSS) for g in of), strict=True):
-            p.grad = torch.tensor(g)
-        trainer.step(X, y)
-        theirs.step()
-        if isinstance(optimizer, Rprop):  # theirs takes the least step at a rate of 0
-            parameters[-1].data[...] = torch.tensor(still)
-        for got, wanted in zip(net.parameters, parameters, strict=True):
-            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+        assert_a_step_is_pytorchs(trainer, X, y, theirs, parameters, without=still)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("settings", [{}, dict(clip_norm=0.1, l2=0.01), dict(chunk_rows=8, max_norm=0.5, l1=1e-3)],
-                         ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@every_kind_of_step
 def test_fused_steps_and_steps_in_two_halves_have_the_same_bits(optimizer, settings, dtype):
     X, y = examples()
-    fused, halves, threads = (
-        Trainer(network(dtype=dtype), LOSS, OPTIMIZERS[optimizer](), seed=1, threads=n, **settings) for n in (1, 2, 3))
+    fused, halves, threads = in_each_way(lambda: network(dtype=dtype), optimizer, settings)
     for _ in range(4):
         assert_same_steps(fused, halves, threads, X, y)
 
@@ -90,6 +70,15 @@ def test_each_parameter_moves_as_with_its_own_rate(optimizer, dtype):
         twin.optimizer.lr *= factor
         twin.step(X, y)
         assert_same_bits([net.parameters[i]], [twin.network.parameters[i]])
+
+
+def test_clipping_measures_the_gradient_and_not_the_steps():
+    net, (X, y) = network(), examples()
+    before, grads = [p.copy() for p in net.parameters], [g for own in backprop.gradients(net, X, y, LOSS) for g in own]
+    norm = np.sqrt(sum((g**2).sum() for g in grads))
+    Trainer(net, LOSS, SGD(0.1), clip_norm=norm / 3).step(X, y)
+    for p, old, g, factor in zip(net.parameters, before, grads, factors_of(net), strict=True):
+        np.testing.assert_allclose(p, old - 0.1 * factor * g / 3, rtol=1e-10, atol=1e-13)
 
 
 @pytest.mark.parametrize("lr", [0.05, schedules.Cosine(0.1, 9), schedules.InverseTime(0.1, 0.1, per="step")], ids=repr)
@@ -171,6 +160,14 @@ def test_the_largest_rate_counts_for_weight_decay():
     with pytest.raises(ValueError, match="weight_decay must be < 1 / lr"):
         trainer.step(X, y)
     assert trainer.steps == 3
+
+
+def test_the_largest_rate_has_to_fit_the_dtype():
+    X, y = examples()
+    for factor in ({"lr_factor": 1e30}, {"bias_lr_factor": 1e30}):
+        net = three_layers("float32", [{}, factor, {}])
+        with pytest.raises(ValueError, match="lr must be .*float32"):
+            Trainer(net, LOSS, SGD(1e20)).step(X, y)
 
 
 # ---- Schedules of dropout and l2
@@ -331,6 +328,28 @@ def test_monte_carlo_dropout_takes_the_last_value(kind, per):
         trainer.fit(X, y)
 
 
+def test_the_amounts_after_an_error_are_those_of_the_last_minibatch_done():
+    X, y = examples()
+    X[8 * 3, 0] = np.inf
+    trainer = with_amounts("dropout of a layer", Listed(AMOUNTS, "step"))
+    with pytest.raises(FloatingPointError, match="minibatch 3"):
+        trainer.fit(X, y)
+    twin = with_amounts("dropout of a layer", AMOUNTS[2])
+    for p, now in zip(twin.network.parameters, trainer.network.parameters, strict=True):
+        p[...] = now
+    assert_same_bits(*(each.network.predict(X[:24], dropout=True, seed=1) for each in (trainer, twin)))
+
+
+def test_schedules_by_epoch_and_by_step_go_together():
+    X, y = examples()
+    trainer, twin = (with_amounts("dropout of a layer", Listed(AMOUNTS, "step")) for _ in range(2))
+    trainer.l2 = Listed([0.3, 0.02], "epoch")
+    trainer.fit(X, y, epochs=2)
+    for twin.l2 in (0.3, 0.02):
+        twin.fit(X, y)
+    assert_same_bits(trainer.network.parameters, twin.network.parameters)
+
+
 def test_a_schedule_observes_the_epochs_and_is_checked():
     X, y = examples()
     plateau = schedules.ReduceOnPlateau(0.4, factor=0.5, patience=1, monitor="loss", min_delta=1e9)
@@ -360,14 +379,29 @@ def test_values_that_are_refused(kind, per, bad):
     if bad == 1.5 and kind.startswith("l2"):
         pytest.skip("a penalty may be that large")
     X, y = examples()
-    trainer = with_amounts(kind, Listed([0.1, bad], per))
-    trainer.epoch = trainer.steps = 1
-    before = [p.copy() for p in trainer.network.parameters]
-    for call in (lambda: trainer.fit(X, y), lambda: trainer.step(X, y)):
+    now, later = (with_amounts(kind, Listed([0.1, bad], per)) for _ in range(2))
+    now.epoch = now.steps = 1
+    calls = [lambda: now.fit(X, y), lambda: now.step(X, y)]
+    if per == "step":
+        calls.append(lambda: later.fit(X, y))  # before its first minibatch
+    before = [p.copy() for p in now.network.parameters]
+    for call in calls:
         with pytest.raises((ValueError, TypeError), match=rf"{kind.split()[0]}( of layer 1)? at {per} 1 must be"):
             call()
-    assert trainer.steps == 1
-    assert_same_bits(trainer.network.parameters, before)
+    assert now.steps == 1 and later.steps == 0
+    for trainer in (now, later):
+        assert_same_bits(trainer.network.parameters, before)
+
+
+@pytest.mark.parametrize("kind", ["l2", "l2 of a layer"])
+@pytest.mark.parametrize("per", ["epoch", "step"])
+def test_a_penalty_that_float32_does_not_hold_is_refused_before_the_epoch(kind, per):
+    X, y = examples()
+    trainer = with_amounts(kind, Listed([0.1, 1e39], per))
+    trainer.epoch = 1
+    with pytest.raises(ValueError, match=r"l2.* must be .*float32"):
+        trainer.fit(X, y)
+    assert trainer.steps == 0
 
 
 def test_what_is_no_schedule_of_these():

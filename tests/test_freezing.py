@@ -5,25 +5,30 @@ import threading
 
 import numpy as np
 import pytest
-from test_gradient_and_apply import OPTIMIZERS, assert_same_steps
-from test_optimizers import every_optimizer, pytorchs
+from test_gradient_and_apply import assert_same_steps, every_kind_of_step, in_each_way, three_layers
+from test_gradient_and_apply import their_examples as examples
+from test_optimizers import LOSS, assert_a_step_is_pytorchs, every_optimizer, pytorchs
 from test_same_bits import assert_same_bits
 
-from mlpfast import LBFGS, SGD, Adam, AdamW, Layer, NaturalGradient, Network, RMSprop, Trainer, _core, backprop
-from mlpfast.activations import Custom, PReLU
-
-LOSS = "cross_entropy"
-SHAPES = [(7, 9, "tanh"), (9, 6, PReLU()), (6, 4, "softmax")]
+from mlpfast import (
+    LBFGS,
+    SGD,
+    Adam,
+    AdamW,
+    Layer,
+    NaturalGradient,
+    Network,
+    RMSprop,
+    Trainer,
+    _core,
+    backprop,
+    load_trainer,
+)
+from mlpfast.activations import Custom
 
 
 def network(dtype="float64", trainable=(True, True, True), **settings):
-    layers = [Layer(*shape, trainable=each, **settings) for shape, each in zip(SHAPES, trainable, strict=True)]
-    return Network(layers, dtype=dtype, seed=3)
-
-
-def examples(n=48):
-    rng = np.random.default_rng(5)
-    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
+    return three_layers(dtype, [dict(trainable=each) for each in trainable], **settings)
 
 
 def set_trainable(net, trainable):
@@ -38,31 +43,20 @@ PLAN = [tuple(map(bool, each)) for each in PLAN]
 @every_optimizer
 def test_steps_with_freezing_and_thawing_are_pytorchs(optimizer):
     """Which leaves parameters without a gradient as they are, and counts the steps of each."""
-    torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
-    trainer = Trainer(net, LOSS, optimizer)
+    trainer = Trainer(net, LOSS, optimizer, batch_size=None)  # which Rprop needs
     theirs, parameters = pytorchs(optimizer, net.parameters)
     for trainable in PLAN:
         set_trainable(net, trainable)
-        grads = [(g, layer.trainable) for layer, of in zip(net.layers, backprop.gradients(net, X, y, LOSS), strict=True)
-                 for g in of]
-        for p, (g, is_trained) in zip(parameters, grads, strict=True):
-            p.grad = torch.tensor(g) if is_trained else None
-        trainer.step(X, y)
-        theirs.step()
-        for got, wanted in zip(net.parameters, parameters, strict=True):
-            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+        trained = [layer.trainable for layer in net.layers for _ in layer.parameters]
+        assert_a_step_is_pytorchs(trainer, X, y, theirs, parameters, without=np.flatnonzero(~np.array(trained)))
     assert trainer.state["updates"] == [sum(each) for each in zip(*PLAN, strict=True)] and trainer.steps == len(PLAN)
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("settings", [{}, dict(clip_norm=0.1, l2=0.01), dict(chunk_rows=8, max_norm=0.5, l1=1e-3)],
-                         ids=str)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@every_kind_of_step
 def test_fused_steps_and_steps_in_two_halves_have_the_same_bits(optimizer, settings, dtype):
     X, y = examples()
-    fused, halves, threads = (
-        Trainer(network(dtype), LOSS, OPTIMIZERS[optimizer](), seed=1, threads=n, **settings) for n in (1, 2, 3))
+    fused, halves, threads = in_each_way(lambda: network(dtype), optimizer, settings)
     for trainable in PLAN:
         for trainer in (fused, halves, threads):
             set_trainable(trainer.network, trainable)
@@ -148,7 +142,9 @@ def test_a_thawed_network_and_its_penalties_are_those_of_one_that_was_never_froz
     for net, twin in ((thawed, network(l2=0.1)), (frozen, born)):
         settings = dict(optimizer=RMSprop(), batch_size=8, seed=0)
         history, wanted = (Trainer(each, LOSS, **settings).fit(X, y, epochs=2) for each in (net, twin))
-        assert history == wanted and "objective" in history
+        assert history == wanted
+        penalty = 0.05 * sum((layer.W**2).sum() for layer in net.layers if layer.trainable)
+        assert history["objective"][-1] == pytest.approx(history["loss"][-1] + penalty, rel=1e-12)
         assert_same_bits(net.parameters, twin.parameters)
 
 
@@ -176,21 +172,27 @@ def test_full_batch_optimizers_notice(optimizer):
         trainer.fit(X, y, epochs=2, callbacks=none_left)
 
 
+@pytest.mark.parametrize("way", ["state", "file"])
 @pytest.mark.parametrize("optimizer", [AdamW(), SGD(0.1, 0.9)], ids=repr)
-def test_a_state_with_frozen_layers_goes_on_with_the_same_bits(optimizer):
+def test_a_state_with_frozen_layers_goes_on_with_the_same_bits(optimizer, way, tmp_path):
     X, y = examples()
     trainer = Trainer(network(trainable=(False, True, True)), LOSS, optimizer, batch_size=8, seed=0)
     trainer.fit(X, y)
     trainer.network.layers[2].trainable = False
     trainer.fit(X, y)
-    net, state = pickle.loads(pickle.dumps((trainer.network, trainer.state)))
-    assert [layer.trainable for layer in net.layers] == [False, True, False] and state["updates"] == [0, 12, 6]
-    other = Trainer(net, LOSS, optimizer, batch_size=8, seed=0)
-    other.state = state
+    if way == "file":
+        trainer.save(tmp_path / "trainer")
+        other = load_trainer(tmp_path / "trainer")
+    else:
+        net, state = pickle.loads(pickle.dumps((trainer.network, trainer.state)))
+        other = Trainer(net, LOSS, optimizer, batch_size=8, seed=0)
+        other.state = state
+    assert [layer.trainable for layer in other.network.layers] == [False, True, False]
+    assert other.state["updates"] == [0, 12, 6]
     for each in (trainer, other):
         set_trainable(each.network, (True, True, True))
         each.fit(X, y)
-    assert_same_bits(net.parameters, trainer.network.parameters)
+    assert_same_bits(other.network.parameters, trainer.network.parameters)
     assert other.state["updates"] == trainer.state["updates"] == [6, 18, 12]
 
 

@@ -69,17 +69,6 @@ def assert_same_state(one, other):
             assert_same_bits(a, b)
 
 
-def assert_same_steps(fused, halves, threads, X, y):
-    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
-    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
-    halves.apply(gradients)
-    assert loss == other == threads.step(X, y)
-    for each in (halves, threads):
-        assert_same_bits(each.network.parameters, fused.network.parameters)
-        assert_same_state(each, fused)
-    return gradients
-
-
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
@@ -172,6 +161,15 @@ def test_gradients_of_chunks_are_added_by_the_tree(name, chunks, dtype):
         assert_same_bits(trainer.gradient(X, y)[1], wanted)
 
 
+def test_chunks_disturb_each_row_as_the_whole_minibatch_does():
+    X, y, _ = problem(dtype="float64")
+    net = network("mixed", "float64", input_noise=0.1, input_dropout=0.2)
+    (whole, gradients), (loss, of_chunks) = (Trainer(net, seed=4, chunk_rows=rows).gradient(X, y) for rows in (100, 16))
+    assert loss == pytest.approx(whole, rel=1e-12)
+    for got, wanted in zip(of_chunks, gradients, strict=True):
+        np.testing.assert_allclose(got, wanted, rtol=1e-9, atol=1e-13)
+
+
 @pytest.mark.parametrize("rows", [32, 64, 256])
 def test_parts_of_a_minibatch_are_accumulated_to_its_bits(rows):
     """Parts of chunk_rows times a power of two rows, with dropout by their first_row."""
@@ -218,14 +216,14 @@ def test_accumulated_minibatches_are_parts_added_up_and_applied(settings, optimi
 @pytest.mark.parametrize("settings", SETTINGS)
 @pytest.mark.parametrize("name", NETWORKS)
 def test_accumulated_minibatches_have_the_bits_of_large_ones_in_chunks(name, settings, dtype):
-    """100 rows are steps of 3 * 12, 36 and 28 rows, whose last minibatch has 4."""
+    """100 rows are steps of 3 * 12, 36 and 28 rows, whose last minibatch has 4; chunks are those or smaller ones."""
     X, y, weight = problem(dtype=dtype)
     given, lr = dict(SETTINGS[settings]), schedules.InverseTime(0.1, 0.1, per="step")
-    chunk_rows = min(12, given.pop("chunk_rows", 12))
+    chunk_rows = 5 if given.pop("chunk_rows", None) else 1024
     small, large = (
         Trainer(network(name, dtype, input_noise=0.1, input_dropout=0.1), optimizer=SGD(lr, 0.9), seed=4,
                 batch_size=batch_size, chunk_rows=rows, **given)
-        for batch_size, rows in ((12, SETTINGS[settings].get("chunk_rows", 1024)), (36, chunk_rows)))
+        for batch_size, rows in ((12, chunk_rows), (36, min(12, chunk_rows))))
     one = small.fit(X, y, epochs=2, sample_weight=weight, accumulate=3)
     other = large.fit(X, y, epochs=2, sample_weight=weight)
     assert one == other and small.steps == large.steps == 6
@@ -272,10 +270,13 @@ def test_a_minibatch_of_callbacks_is_an_accumulated_step():
 def test_unequal_parts_are_averaged_by_rows_with_penalties_once():
     """The rule of docs/training.md, against the whole minibatch; with weights and one mean_weight as well."""
     X, y, weight = problem(dtype="float64")
-    trainer = Trainer(network("shared slope", "float64"), l1=1e-3, l2=0.1)
-    for given in (None, weight):
+    net = network("shared slope", "float64")
+    for layer in net.layers:
+        layer.b[...] = 0.3  # of which there is no penalty
+    trainer, chunks = (Trainer(net, l1=1e-3, l2=0.1, chunk_rows=rows) for rows in (1024, 16))
+    for given, of_whole in [(None, trainer), (weight, trainer), (weight, chunks)]:
         mean_weight = None if given is None else float(given.mean())
-        whole = trainer.gradient(X, y, given)[1]
+        whole = of_whole.gradient(X, y, given)[1]
         parts = [
             (len(X[i:j]) / len(X), trainer.gradient(X[i:j], y[i:j], None if given is None else given[i:j], mean_weight,
                                                     first_row=i)[1]) for i, j in [(0, 50), (50, 57), (57, 100)]]
@@ -296,7 +297,7 @@ def test_an_accumulate_that_is_refused(accumulate, batch_size, error, message):
     with pytest.raises(error, match=message):
         trainer.fit(X, y, accumulate=accumulate)
     assert trainer.steps == 0
-    trainer.fit(X, y, accumulate=1 if batch_size is None else 10**15)
+    trainer.fit(X, y, accumulate=1 if batch_size is None else 2**62)
     assert trainer.steps == 1
 
 
@@ -487,6 +488,44 @@ def test_a_natural_step_takes_no_settings_of_another_kind():
 
 
 # ---- For other files
+
+
+def three_layers(dtype="float64", each=({}, {}, {}), **settings):
+    """A network; settings: of all its layers, and each: of each."""
+    shapes = [(7, 9, "tanh"), (9, 6, PReLU()), (6, 4, "softmax")]
+    layers = [Layer(*shape, **settings, **own) for shape, own in zip(shapes, each, strict=True)]
+    return Network(layers, dtype=dtype, seed=3)
+
+
+def their_examples(n=48):
+    rng = np.random.default_rng(5)
+    return rng.normal(size=(n, 7)), rng.integers(4, size=n)
+
+
+def every_kind_of_step(test):
+    """For test(optimizer, settings, dtype), which makes Trainers `in_each_way`."""
+    for name, values in (
+        ("dtype", ["float32", "float64"]), ("optimizer", OPTIMIZERS),
+        ("settings", [{}, dict(clip_norm=0.1, l2=0.01), dict(chunk_rows=8, max_norm=0.5, l1=1e-3)]),
+    ):
+        test = pytest.mark.parametrize(name, values, ids=str)(test)
+    return test
+
+
+def in_each_way(make, optimizer, settings):
+    """Equal Trainers of networks from make(), for assert_same_steps: fused, in two halves, and fused on threads."""
+    return [Trainer(make(), optimizer=OPTIMIZERS[optimizer](), seed=1, threads=n, **settings) for n in (1, 2, 3)]
+
+
+def assert_same_steps(fused, halves, threads, X, y):
+    """A step of each of three equal Trainers, the second in two halves -> its gradients."""
+    loss, (other, gradients) = fused.step(X, y), halves.gradient(X, y)
+    halves.apply(gradients)
+    assert loss == other == threads.step(X, y)
+    for each in (halves, threads):
+        assert_same_bits(each.network.parameters, fused.network.parameters)
+        assert_same_state(each, fused)
+    return gradients
 
 
 def assert_a_step_has_the_bits_of_the_explicit_path(make, loss, X, y, **rule):

@@ -25,7 +25,8 @@ from mlpfast import (
 
 IN_THE_CORE = [kind for kind in optimizers.BY_NAME.values() if not issubclass(kind, optimizers.FullBatch)]
 OPTIMIZERS = [*(kind(0.05) for kind in IN_THE_CORE), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02, 0.8, 0.95, 1e-3),
-              AdamW(0.02, weight_decay=0.3), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05, 1e-3)]
+              AdamW(0.02, weight_decay=0.3), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05, 1e-3),
+              Rprop(0.05, 0.4, 1.3, 0.04, 0.06)]
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
 both_types = pytest.mark.parametrize("dtype", ["float32", "float64"])
 LOSS = "cross_entropy"
@@ -182,19 +183,25 @@ def pytorchs(optimizer, parameters, factors=None):
     return make(), parameters
 
 
+def assert_a_step_is_pytorchs(trainer, X, y, theirs, parameters, without=()):
+    """A step of both from the same gradients; without: the parameters, by number, that PyTorch has none for."""
+    torch = pytest.importorskip("torch")
+    net = trainer.network
+    for i, g in enumerate(g for own in backprop.gradients(net, X, y, trainer.loss) for g in own):
+        parameters[i].grad = None if i in without else torch.tensor(g)
+    trainer.step(X, y)
+    theirs.step()
+    for got, wanted in zip(net.parameters, parameters, strict=True):
+        np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+
+
 @every_optimizer
 def test_steps_are_those_of_pytorch(optimizer):
-    torch = pytest.importorskip("torch")
     net, (X, y) = network(), examples()
     trainer = Trainer(net, LOSS, optimizer, batch_size=batch_size(optimizer, 64))
     theirs, parameters = pytorchs(optimizer, net.parameters)
     for _ in range(10):
-        for p, g in zip(parameters, (g for pair in backprop.gradients(net, X, y, LOSS) for g in pair), strict=True):
-            p.grad = torch.tensor(g)
-        trainer.step(X, y)
-        theirs.step()
-        for got, wanted in zip(net.parameters, parameters, strict=True):
-            np.testing.assert_allclose(got, wanted.detach().numpy(), rtol=1e-9, atol=1e-12)
+        assert_a_step_is_pytorchs(trainer, X, y, theirs, parameters)
 
 
 @every_optimizer
@@ -279,6 +286,7 @@ def test_another_optimizer_begins_anew():
     assert trainer.state["updates"] == [0] * 3
     assert list(trainer.state) == ["epoch", "steps", "updates", "chunk_rows", "v"]
     trainer.step(X, y)
+    assert trainer.state["updates"] == [1] * 3
     wanted = Trainer(network(), LOSS, Adam())
     wanted.step(X, y)
     wanted.optimizer = RMSprop()

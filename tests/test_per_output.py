@@ -29,6 +29,12 @@ PARTS = [
     (slice(4, 6), "binary_cross_entropy", 2.0), (6, "poisson"), (slice(7, 11), "gaussian_nll", 0.3),
     (slice(11, 13), losses.Quantile([0.2, 0.7]), 1.5),
 ]
+SINGLE = [  # columns of the outputs and of y, loss, factor; the quantiles apart
+    (slice(0, 3), slice(0, 1), losses.CrossEntropy(0.1), 1.0), (slice(3, 4), slice(1, 2), losses.Huber(0.5), 0.5),
+    (slice(4, 6), slice(2, 4), losses.BinaryCrossEntropy(), 2.0), (slice(6, 7), slice(4, 5), losses.Poisson(), 1.0),
+    (slice(7, 11), slice(5, 7), losses.GaussianNLL(), 0.3),
+    (slice(11, 12), slice(7, 8), losses.Quantile(0.2), 1.5), (slice(12, 13), slice(7, 8), losses.Quantile(0.7), 1.5),
+]
 ACTIVATIONS = [  # where any goes with the loss, others than identity
     (slice(0, 3), "softmax"), (3, "tanh"), (slice(4, 6), "sigmoid"), (6, "softplus"), (slice(7, 11), "identity"),
     (slice(11, 13), activations.LeakyReLU(0.3)),
@@ -52,22 +58,12 @@ def network(output="identity", dtype="float64", **settings):
     return Network([5, 9, 13], activation="tanh", output=output, dtype=dtype, seed=1, **settings)
 
 
-def as_single_losses(output):
-    """[(columns of the outputs, of y, loss, activation, factor)] of PARTS, one for each quantile."""
-    parts, at = [], 0
-    for part in losses.PerOutput(PARTS).parts_of(output, 13):
-        columns = slice(part.first, part.first + part.n)
-        width = 1 if part.loss.name == "cross_entropy" else 2 if part.n in (2, 4) else 1
-        parts.append((columns, slice(part.y_first, part.y_first + width), part.loss, part.activation, part.factor))
-        at += width
-    return parts
-
-
 def of_reference(net, X, y, weight=None):
     """(the losses of the rows, delta_L), each part by the reference's formula for it."""
     z = backprop.forward(net, X).z[-1]
     total, delta = np.zeros(len(X)), np.zeros(z.shape)
-    for out, columns, loss, activation, factor in as_single_losses(net.layers[-1]._unit):
+    for out, columns, loss, factor in SINGLE:
+        activation = losses.activation_of(net.layers[-1]._unit, out.start, out.stop - out.start)
         truth = reference.one_hot(y[:, 0].astype(int), 3) if loss.name == "cross_entropy" else y[:, columns]
         rule = (activation.name, loss.parameter, loss.label_smoothing)
         w = np.ones((len(X), 1)) if weight is None else weight[:, columns]
@@ -346,6 +342,8 @@ def per(*parts, **_):
         problem()[0], problem()[1] + [3, 0, 0, 0, 0, 0, 0, 0]), "class numbers from 0 to 2, got .* column 0"),
     (lambda: Trainer(network(), losses.PerOutput(PARTS)).step(
         problem()[0], problem()[1] - [0, 0, 0, 0, 99, 0, 0, 0]), "finite numbers >= 0, got .* column 4"),
+    (lambda: Trainer(Network([2, 2]), per((0, losses.Huber(missing="ignore")), (1, "huber"))).step(
+        np.eye(2), [[np.nan, 1], [1, np.nan]]), "finite numbers, got nan in row 1, column 1"),
     (lambda: Trainer(network(activations.PerOutput([(slice(0, 12), "sign"), (12, "tanh")])), per(
         (slice(0, 12), "huber"), (12, "huber"))).step(np.eye(5), np.eye(13)[:5]), "whose 0 stops every gradient"),
 ])

@@ -514,6 +514,38 @@ static void test_bad_parts(void) {
     check_refused(&s);
 }
 
+// Two parts, a number and one of two classes. y: of the second row's class, which may be anything without weight.
+static void test_class_of_a_part(double y, double weight, mlp_status wanted) {
+    doing("the class %g with the weight %g", y, weight);
+    static const mlp_layer_spec layer = {.n_in = 1, .n_out = 3, .trainable = 1};
+    static const mlp_loss_block parts[] = {
+        {.of = {.count = 1}, .factor = 1, .kind = MLP_SQUARED_ERROR},
+        {.of = {.first = 1, .count = 2}, .y_first = 1, .factor = 1, .kind = MLP_CROSS_ENTROPY}};
+    const mlp_loss loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2};
+    const double X[] = {1, 2}, targets[] = {-7.5, 1, 9, y}, weights[] = {1, 1}, entries[] = {1, 1, 1, weight};
+    mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = targets, .target_cols = 2, .weights = weights,
+                     .entry_weights = entries, .n = 2};
+    mlp_settings settings = {.lr = 0.1, .check_finite = 1};
+    mlp_network *net = NULL;
+    mlp_trainer *trainer = NULL;
+    mlp_result r;
+    CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, loss, 2) == MLP_OK);
+    CHECK(mlp_train_step(trainer, &r, &data, &settings, 1, NULL, NULL) == wanted);
+    CHECK(wanted || isfinite(((double *)mlp_network_weights(net, 0))[2]));
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+}
+
+static void test_classes_of_parts(void) {
+    static const double bad[] = {2, -1, 0.5, 1e300, INFINITY, NAN};
+    test_class_of_a_part(1, 1, MLP_OK);
+    for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
+        test_class_of_a_part(bad[i], 1, MLP_BAD_ARGUMENT);
+        test_class_of_a_part(bad[i], 0, MLP_OK);
+    }
+}
+
 static void test_bad_output_blocks(void) {
     const mlp_output_block good = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
     mlp_output_block bad = good;
@@ -579,6 +611,7 @@ int main(int argc, char **argv) {
     test_custom_loss();
     test_bad_losses();
     test_bad_parts();
+    test_classes_of_parts();
     test_bad_output_blocks();
     guarded_destroy(&memory);
     return check_end("test_network");
