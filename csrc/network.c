@@ -31,17 +31,27 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
 
 #define HUGE_PAGE ((size_t)1 << 21)
 
+// calloc gives what the system has just made without writing zeros once more. Where its memory begins stands before the
+// block.
 void *mlp_aligned_block(size_t bytes) {
-    if (bytes > PTRDIFF_MAX - HUGE_PAGE) return NULL;
+    if (bytes > PTRDIFF_MAX - 2 * HUGE_PAGE) return NULL;
     // A large block takes huge pages where the system has them: its first use takes a third of the time.
     size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE, whole = (bytes + unit - 1) / unit * unit;
-    whole += bytes == 0 ? unit : 0;
-    void *block = aligned_alloc(unit, whole);
+    char *begin = calloc(1, sizeof begin + unit + whole);
+    if (!begin) return NULL;
+    char *block = begin + sizeof begin;
+    block += -(uintptr_t)block % unit;
+    memcpy(block - sizeof begin, &begin, sizeof begin);
 #ifdef MADV_HUGEPAGE
-    if (block && unit == HUGE_PAGE) (void)madvise(block, whole, MADV_HUGEPAGE);
+    if (unit == HUGE_PAGE) (void)madvise(block, whole, MADV_HUGEPAGE);
 #endif
-    if (block) memset(block, 0, (bytes + LINE - 1) / LINE * LINE);
     return block;
+}
+
+void mlp_free_block(void *block) {
+    char *begin = NULL;
+    if (block) memcpy(&begin, (char *)block - sizeof begin, sizeof begin);
+    free(begin);
 }
 
 #ifdef MLP_POISON
@@ -208,8 +218,8 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
 
 void mlp_network_destroy(mlp_network *net) {
     if (!net) return;
-    free(net->parameters);
-    free(net->masks);
+    mlp_free_block(net->parameters);
+    mlp_free_block(net->masks);
     free(net->input_mean);
     free(net->blocks);
     free(net);

@@ -60,7 +60,8 @@ static inline const void *mlp_at(const mlp_network *net, const void *block, cons
     return (const char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
 
-void *mlp_aligned_block(size_t bytes);  // zeros, aligned to a cache line; NULL if out of memory; release with free()
+void *mlp_aligned_block(size_t bytes);  // zeros, aligned to a cache line; NULL if out of memory
+void mlp_free_block(void *block);       // one of those, or NULL
 
 // With -DMLP_POISON, for tests: fills memory, and the padding of a block laid out like the parameters, with NaN, to
 // detect reads of uninitialised values. Otherwise these do nothing.

@@ -91,7 +91,7 @@ static mlp_status ensure_workspaces(mlp_trainer *t, mlp_capacity capacity) {
     t->block = block;
     if (grows) t->bytes = bytes;
     t->capacity = capacity;
-    if (grows) free(old);
+    if (grows) mlp_free_block(old);
     return MLP_OK;
 }
 
@@ -114,12 +114,12 @@ mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
             mlp_poison_padding(t->net, fresh[i]);
             continue;
         }
-        while (i-- > 0) free(fresh[i]);
+        while (i-- > 0) mlp_free_block(fresh[i]);
         return MLP_NO_MEMORY;
     }
     for (int i = 0; i < MLP_MOST_STATES; i++) {
         void *old = t->state[i];
-        if (other) t->state[i] = NULL, free(old);  // in this order, since another thread may fork in between
+        if (other) t->state[i] = NULL, mlp_free_block(old);  // in this order, since another thread may fork in between
         if (fresh[i]) t->state[i] = fresh[i];
     }
     if (other) memset(t->updates, 0, (size_t)t->net->n_layers * sizeof *t->updates);
@@ -179,10 +179,10 @@ mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss
 
 void mlp_trainer_destroy(mlp_trainer *t) {
     if (!t) return;
-    free(t->block);
-    for (int i = 0; i < MLP_MOST_STATES; i++) free(t->state[i]);
-    free(t->gradient);
-    free(t->squares);
+    mlp_free_block(t->block);
+    for (int i = 0; i < MLP_MOST_STATES; i++) mlp_free_block(t->state[i]);
+    mlp_free_block(t->gradient);
+    mlp_free_block(t->squares);
     free(t);
 }
 

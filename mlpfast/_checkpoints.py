@@ -20,7 +20,7 @@ import numpy as np
 
 from . import _core, _scheduled, schedules
 from ._run import Fit
-from ._safetensors import pieces, write
+from ._safetensors import save
 from ._texts import by_name, made, put, text, value_of
 from .callbacks import Stateful
 from .files import check_tensor, checked_custom, head, named_by, network_of, network_texts, opened, read_parameters
@@ -41,7 +41,7 @@ CALLBACKS = {kind.__name__: kind for kind in Stateful.__subclasses__()}
 
 def save_trainer(trainer, path, sync):
     with trainer._hold:
-        write(path, pieces(*contents(trainer)), sync)
+        save(path, *contents(trainer), sync)
 
 
 def contents(trainer):

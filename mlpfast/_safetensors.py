@@ -34,6 +34,9 @@ FEW_BRACKETS = 100  # may be nested in any way for JSON; what they hold is then 
 BEGINNING = 2**16  # bytes that are read first, all of a small file
 AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
 LONG_ROW = 4096  # bytes of a row that the system reads and writes without such a copy
+# Bytes for which disk space is asked for before they are written. Else ext4 looks for it when the file is renamed, which
+# takes longer than writing.
+WORTH_RESERVING = 2**20
 MOST_ROWS = 1024  # that one call of the system takes (IOV_MAX)
 
 
@@ -104,11 +107,16 @@ def _write_rows(file, rows):
             file.flush()
 
 
-def write(path, buffers, sync=True):
+def save(path, tensors, metadata, sync=True):
+    """Write a file of these tensors and metadata, as in `pieces`, in the way of `write`."""
+    write(path, pieces(tensors, metadata), sync, sum(array.nbytes for array in tensors.values()))
+
+
+def write(path, buffers, sync=True, least=0):
     """Replace the file at path as a whole: until then, and after any failure, the old one stays.
 
-    The buffers go to a file beside it, "<path>.unfinished", which is then renamed. sync: wait until they are on the
-    disk, so that a crash of the system leaves one of the two files as well.
+    The buffers, which have `least` bytes or more, go to a file beside it, "<path>.unfinished", which is then renamed.
+    sync: wait until they are on the disk, so that a crash of the system leaves one of the two files as well.
     """
     path = os.path.realpath(os.fsdecode(path))
     if os.path.isdir(path):
@@ -120,6 +128,9 @@ def write(path, buffers, sync=True):
         try:
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), os.stat(path).st_mode & 0o777)
+            if least >= WORTH_RESERVING and hasattr(os, "posix_fallocate"):
+                with contextlib.suppress(OSError):  # a full disk: then writing fails
+                    os.posix_fallocate(file.fileno(), 0, least)
             for buffer in buffers:
                 if isinstance(buffer, np.ndarray):
                     _write_rows(file, buffer)
@@ -141,11 +152,15 @@ def write(path, buffers, sync=True):
             os.close(folder)
 
 
+def _without_emptying(path, flags):
+    return os.open(path, flags & ~os.O_TRUNC | os.O_NOFOLLOW, 0o666)
+
+
 def _alone(path):
     """An empty file at path that no other thread or process writes: what a process has left that was killed is
     taken over, and one at work is waited for."""
     while True:
-        file = open(path, "ab", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW, 0o666))
+        file = open(path, "wb", opener=_without_emptying)
         try:
             if fcntl is not None:
                 with contextlib.suppress(OSError):  # a file system without locks

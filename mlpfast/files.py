@@ -15,7 +15,7 @@ A layer's shape is that of its W, and it has a bias, slopes or a mask if the fil
 import numpy as np
 
 from . import _scheduled, activations
-from ._safetensors import File, pieces, write
+from ._safetensors import File, save
 from ._texts import Tree, by_name, described, from_caller, made, put
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
@@ -108,7 +108,7 @@ def _of_training(file, texts, custom):
 
 def save_network(net, path, sync):
     texts = {**head("network"), **network_texts(net)}
-    write(path, pieces(net._tensors(), texts), sync)
+    save(path, net._tensors(), texts, sync)
 
 
 def head(holds):
