@@ -34,8 +34,8 @@ FEW_BRACKETS = 100  # may be nested in any way for JSON; what they hold is then 
 BEGINNING = 2**16  # bytes that are read first, all of a small file
 AT_ONCE = 2**18  # bytes that are copied at a time, few enough to stay in the cache
 LONG_ROW = 4096  # bytes of a row that the system reads and writes without such a copy
-# Bytes for which disk space is asked for before they are written. Else ext4 looks for it when the file is renamed, which
-# takes longer than writing.
+# Bytes for which disk space is asked for before they are written: else ext4 looks for it when the file is renamed,
+# which takes longer than writing.
 WORTH_RESERVING = 2**20
 MOST_ROWS = 1024  # that one call of the system takes (IOV_MAX)
 
