@@ -41,7 +41,8 @@ CALLBACKS = {kind.__name__: kind for kind in Stateful.__subclasses__()}
 
 def save_trainer(trainer, path, sync):
     with trainer._hold:
-        save(path, *contents(trainer), sync)
+        tensors, texts = contents(trainer)
+        save(path, tensors, texts, sync)
 
 
 def contents(trainer):
