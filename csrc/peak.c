@@ -16,7 +16,7 @@ double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds) {
     const mlp_kernels *kernels = mlp_kernels_for(dtype);
     double flops = kernels->multiply_adds(1) * ROUND_STEPS, best = 0, begin = mlp_seconds(), end = begin;
     mlp_call call;
-    mlp_call_begin(&call, mlp_crew_size(threads, 0), INFINITY);
+    mlp_call_begin(&call, mlp_crew_size(threads, INFINITY), INFINITY);
     do {
         mlp_call_refresh(&call);
         double start = mlp_seconds();

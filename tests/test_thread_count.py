@@ -59,6 +59,13 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
     assert counts(OMP_NUM_THREADS=str(processors + 3)) == (processors,) * 3
 
 
+@linux_with_threads
+def test_threads_that_are_asked_for_need_some_work():
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
+    program = "from mlpfast import _core; print(*(_core.threads_for(2, flops) for flops in (1e3, 1e5, 1e9)))"
+    assert run_python(program, env=env) == ("1 2 2\n" if counts()[0] > 1 else "1 1 1\n")
+
+
 CHANGED = """
 import os, time
 import mlpfast
