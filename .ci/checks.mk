@@ -31,7 +31,7 @@ endef
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
 .PHONY: check release benchmarks  # there is a folder of that name
-check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types
+check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types benchmarks
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
 readme-test:
@@ -109,11 +109,18 @@ types: readme-test
 	mypy --cache-dir='$(WORK)/mypy' mlpfast
 	passed
 
+benchmarks: readme-test
+	$(prelude)
+	venv '$(WORK)/venv'
+	pip install -q cython setuptools threadpoolctl  # the rest of the extra `bench`
+	pytest -q benchmarks --benchmark-disable
+	passed
+
 # ---- Before a release
 
 EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,suite-$(isa)-$(threads)))
 
-release: check $(EVERY_SUITE) benchmarks valgrind old-processors neon-emulated coverage sanitized-python wheel-gcc \
+release: check $(EVERY_SUITE) valgrind old-processors neon-emulated coverage sanitized-python wheel-gcc \
     wheel-clang serial free-threaded limits stress
 
 $(EVERY_SUITE): suite-%: readme-test
@@ -126,13 +133,6 @@ $(EVERY_SUITE): suite-%: readme-test
 	[[ $$isa != generic ]] || left_out+=(--ignore '$(SOURCE)/tests/test_fork.py' --ignore '$(SOURCE)/tests/test_stress.py' \
 	    --ignore '$(SOURCE)/tests/test_thread_count.py' -k "not large_chunks_are_shared")
 	pytest -q -m "not mnist" -p no:cacheprovider "$${left_out[@]}" '$(SOURCE)/tests'
-	passed
-
-benchmarks: readme-test
-	$(prelude)
-	venv '$(WORK)/venv'
-	pip install -q cython setuptools threadpoolctl  # the rest of the extra `bench`
-	pytest -q benchmarks --benchmark-disable
 	passed
 
 valgrind: readme-test

@@ -9,7 +9,7 @@ from libc.string cimport memset
 
 import time
 
-from mlpfast._core cimport Data, Network, Workspace, activation_kind, kernels_for, loss_spec
+from mlpfast._core cimport Data, LossSpec, Network, Workspace, activation_kind, kernels_for, loss_spec
 from mlpfast._declarations cimport *
 from mlpfast._kernels cimport unit_of, without_state
 from mlpfast._memory cimport address, address_or_null, dtype_of, row_stride
@@ -59,8 +59,9 @@ def loss_into(cnp.ndarray delta, cnp.ndarray row_loss, cnp.ndarray row_correct, 
     """delta (B, n) = d loss / d out for the first B rows of data, row_loss and row_correct (B,)."""
     cdef const mlp_kernels *k = kernels_for(dtype_of(out))
     cdef mlp_truth truth = data.c_truth()
-    k.loss(address(delta), <double *>address(row_loss), <double *>address(row_correct), address(out), loss_spec(loss, None), activation_kind(output), &truth,
-           out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
+    cdef LossSpec spec = loss_spec(loss, output, out.shape[1])
+    k.loss(address(delta), <double *>address(row_loss), <double *>address(row_correct), address(out), spec.c,
+           activation_kind(output), &truth, out.shape[0], out.shape[1], bench_scratch(k, out.shape[1]))
 
 
 def update_weights(cnp.ndarray W, V, cnp.ndarray x, cnp.ndarray delta, double lr, double momentum):
