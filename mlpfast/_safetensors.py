@@ -198,8 +198,7 @@ class File:
         self.name = repr(os.fspath(path))
         self._file = opened(path)
         try:
-            self._size = os.fstat(self._file.fileno()).st_size
-            self._beginning = self._file.read(min(self._size, BEGINNING))
+            self._beginning = self._file.read(BEGINNING)
             self._start, self.metadata, self.tensors = self._header()
         except BaseException:
             self._file.close()
@@ -215,7 +214,7 @@ class File:
         return ValueError(f"{self.name}: {what}")
 
     def _header(self):
-        size = self._size
+        size = os.fstat(self._file.fileno()).st_size
         if size < 8:
             raise self.wrong(f"is no safetensors file: it needs at least 8 bytes, has {size}")
         length = int.from_bytes(self._bytes(0, 8), "little")
