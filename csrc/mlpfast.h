@@ -216,6 +216,9 @@ typedef struct {
     int64_t rows;        // examples processed
     int64_t minibatches; // minibatches completed
     double bad_loss;     // with MLP_LOSS_NOT_FINITE: the mean loss of the minibatch that was not finite
+    // Of training, over minibatches of B rows: the sum of B times the mean loss, and, with sum_l2, of B times the
+    // penalty (l2/2) sum W^2, with W before its step.
+    double row_loss_sum, row_l2_sum;
 } mlp_result;
 
 // The loss over all of data. Not for MLP_CUSTOM_LOSS and losses with MLP_JOINS, which depend on several rows together.
@@ -231,6 +234,7 @@ typedef struct {
     double momentum;
     int nesterov;
     double beta1, beta2, epsilon;
+    int epsilon_hat;      // of ADAM: sqrt(v) + epsilon, and not sqrt(v / (1 - beta2^t)) + epsilon
     double shrink, grow, least_step, most_step;  // of RPROP, whose lr is the first step
     double weight_decay;  // decoupled: each step subtracts lr weight_decay W
     double clip_value;    // clips each element of the gradient to [-clip_value, clip_value]; 0: off
@@ -243,6 +247,7 @@ typedef struct {
     int64_t chunk_rows;
     uint64_t seed;        // of dropout and noise
     int check_finite;     // stop if input or loss of a minibatch is not finite, before it changes the parameters
+    int sum_l2;           // mlp_result.row_l2_sum is wanted, which costs reading W once more
 } mlp_settings;
 
 // The version of the order of rows and sums, and of all arithmetic and random numbers of the training: what goes on

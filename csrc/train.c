@@ -26,6 +26,7 @@ typedef struct {
     double flops_since_poll;
     int steps_since_poll;
     double weight_sum;    // of the minibatch
+    double l2_penalty;    // before its step, if the settings ask for it
     int64_t steps_before;  // this call
 } mlp_epoch;
 
@@ -169,6 +170,8 @@ static void account(const minibatch *m, int done) {
         return;
     }
     result->loss_sum += all.loss;
+    result->row_loss_sum += (double)m->rows * (e->weight_sum > 0 ? all.loss / e->weight_sum : 0);
+    result->row_l2_sum += (double)m->rows * e->l2_penalty;
     result->correct += all.correct;
     result->exact += all.exact;
     result->weight_sum += e->weight_sum;
@@ -191,6 +194,11 @@ static mlp_move move_of(const minibatch *m) {
 // Whether each tile of the gradient is used for the update at once, without storing the gradient.
 static int is_fused(const minibatch *m) {
     return m->chunks == 1 && !m->epoch->gradient && m->epoch->settings->clip_norm == 0;
+}
+
+static double penalty_before(minibatch *m) {
+    const mlp_move move = move_of(m);
+    return mlp_l2_penalty(&m->step, m->trainer, &move);
 }
 
 static void use_delta(minibatch *m) {
@@ -217,6 +225,7 @@ static int one_minibatch(minibatch *m) {
     s->number = e->steps_before + m->number;
     if (e->part->dropout) s->dropout = e->part->dropout + m->number * (e->trainer->net->n_layers + 1);
     e->weight_sum = mlp_sum_of_weights(&e->examples, m->first, m->rows);
+    if (e->settings->sum_l2 && !e->gradient) e->l2_penalty = penalty_before(m);
     if (m->chunks == 1) forward_and_backward(m, 0, m->rows);
     else if (e->alone) chunks_by_part(m);
     else each_chunk(m);
@@ -335,7 +344,7 @@ static mlp_capacity plan(mlp_epoch *e, int threads) {
     else if (chunks > 1) capacity.rows = e->pass.chunk_rows;
     if (e->alone) capacity.workspaces = threads;
     if (chunks > 1) capacity.sums = mlp_most_sums(chunks, !e->alone);
-    capacity.has_squares = !e->gradient && e->settings->clip_norm > 0;
+    capacity.has_squares = !e->gradient && (e->settings->clip_norm > 0 || e->settings->sum_l2);
     capacity.has_gradient = !e->gradient && (chunks > 1 || e->settings->clip_norm > 0);
     return capacity;
 }

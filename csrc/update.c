@@ -279,6 +279,21 @@ static double clip_factor(mlp_step *s, double *squares, const void *gradient, do
     return most / norm_of(s, squares, gradient, small) * small;
 }
 
+// ---- The penalty ----
+
+double mlp_l2_penalty(mlp_step *s, const mlp_trainer *t, const mlp_move *move) {
+    double *squares = t->squares, penalty = 0;
+    mlp_step_run(s, measure, &(update_job){.step = s, .squares = squares, .gradient = s->net->parameters, .factor = 1});
+    for (int l = s->pass->lowest; l < s->net->n_layers; l++) {
+        const mlp_layer *layer = &s->net->layers[l];
+        double sum = 0;
+        for (int64_t i = 0; layer->spec.trainable && i < layer->spec.n_in; i++) sum += squares[i];
+        penalty += gradient_rule(s->net, l, move).l2 / 2 * sum;
+        squares += squares_in(layer);
+    }
+    return penalty;
+}
+
 // ---- Applying ----
 
 static void apply(const update_job *job, int l, mlp_part part) {

@@ -21,6 +21,9 @@ static inline mlp_move mlp_move_of(const mlp_settings *settings, int64_t t) {
     return move;
 }
 
+// (l2/2) sum W^2 over the trainable layers, for a trainer with squares.
+double mlp_l2_penalty(mlp_step *s, const mlp_trainer *t, const mlp_move *move);
+
 double mlp_gradient_scale(const mlp_data *data, double weight_sum, int64_t rows);
 
 // One step of the parameters of all trainable layers from delta of s, fused with the gradient. next: number of rows of

@@ -106,15 +106,17 @@ cdef extern from "mlpfast.h":
     ctypedef struct mlp_result:
         double loss_sum, weight_sum, correct, exact
         int64_t rows, minibatches
-        double bad_loss
+        double bad_loss, row_loss_sum, row_l2_sum
     ctypedef struct mlp_settings:
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
-        double beta1, beta2, epsilon, shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        double beta1, beta2, epsilon
+        int epsilon_hat
+        double shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         int64_t chunk_rows
         uint64_t seed
-        int check_finite
+        int check_finite, sum_l2
     ctypedef int (*mlp_poll)(void *) noexcept nogil
 
     mlp_status mlp_select_isa(const char *)

@@ -22,7 +22,11 @@ from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
 VERSION = 1
 KINDS = {**activations.WITH_PARAMETERS, "per_output": activations.PerOutput}
-OF_TRAINERS = ("trainer", "state", "schedules", "fit", "history", "callbacks", "order")  # beginnings of names
+# Beginnings of names: of files that hold more than a network.
+OF_OTHERS = {
+    "trainer": ("trainer", "state", "schedules", "fit", "history", "callbacks", "order"),
+    "estimator": ("estimator",),  # estimators/_files.py
+}
 
 
 def summary(path):
@@ -36,14 +40,19 @@ def summary(path):
             lines.append("inputs are standardized by (x - mean) / scale")
         if texts.text == "trainer":
             lines += _of_training(file, texts, stand_ins)
-        kind = "a network" if texts.text == "network" else "a Trainer and its network"
+        kind = {"network": "a network", "trainer": "a Trainer and its network"}.get(texts.text, "an estimator")
         asked = f", with Python functions of your own: {', '.join(sorted(stand_ins.asked))}" if stand_ins.asked else ""
         return "\n".join([*lines, f"{kind}, format version {VERSION}, {n:,} bytes of numbers{asked}"])
 
 
+def _article(noun):
+    return "an" if noun[0] in "aeiou" else "a"
+
+
 def _tensors(file):
     """A line for each tensor of the network."""
-    names = sorted(name for name in file.tensors if name.split(".")[0] not in OF_TRAINERS)
+    others = {section for sections in OF_OTHERS.values() for section in sections}
+    names = sorted(name for name in file.tensors if name.split(".")[0] not in others)
     width = max(len(_printable(name)) for name in names)
     return [f"{_printable(name):<{width}}  {file.tensors[name][0].name:<7}  {file.tensors[name][1]}" for name in names]
 
@@ -144,8 +153,7 @@ def load_network(path, custom=None):
     custom = checked_custom(custom)
     with opened(path) as (file, texts):
         net = network_of(file, texts, custom)
-        if texts.text == "trainer":
-            leave_out(file, texts)
+        leave_out(file, texts)
         texts.nothing_left()
         read_parameters(file, net, {})
     warn_if_not_finite(file.name, net)
@@ -153,8 +161,8 @@ def load_network(path, custom=None):
 
 
 def leave_out(file, texts):
-    """Let a file of a Trainer be that of its network alone."""
-    for section in OF_TRAINERS:
+    """Let a file of a Trainer or an estimator be that of its network alone."""
+    for section in OF_OTHERS.get(texts.text, ()):
         texts.take(section)
         for name in [name for name in file.tensors if name.startswith(f"{section}.")]:
             del file.tensors[name]
@@ -185,10 +193,11 @@ class opened:
         if version != str(VERSION):
             raise ValueError(f"has version {version!r:.40} of the format, this mlpfast reads {VERSION}")
         holds = metadata.pop("holds", None)
-        if holds not in ("network", "trainer"):
-            raise ValueError(f"must hold a network or a trainer, holds {holds!r:.40}")
+        if holds not in ("network", *OF_OTHERS):
+            raise ValueError(f"must hold a network, a trainer or an estimator, holds {holds!r:.40}")
         if self.holds not in (None, holds):
-            raise ValueError(f"holds a {holds}: load_{holds} reads it")
+            reader = "estimators.load" if holds == "estimator" else f"load_{holds}"
+            raise ValueError(f"holds {_article(holds)} {holds}: {reader} reads it")
         tree = Tree.of(metadata)
         tree.text = holds
         return tree

@@ -20,7 +20,7 @@ class TrainingRows:
     """
 
     def __init__(self, trainer, data, accumulate=1):
-        self.data = data
+        self.data, self.accumulate = data, accumulate
         self.chosen = _rows_with_weight(trainer, data)  # None: all
         shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
         n = len(data) if self.chosen is None else len(self.chosen)
@@ -36,6 +36,15 @@ class TrainingRows:
             return self.chosen
         _core.shuffle(self.order, seed, epoch, self.chosen)
         return self.order
+
+    def l2_of(self, first, count):
+        """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers; None
+        for these."""
+        return None
+
+    def train(self, core, order, first, count, settings, threads, *rest):
+        """Train on these minibatches of the order, as _core.Trainer.epoch does. rest: its further arguments."""
+        return core.epoch(self.data, order, settings, threads, self.batch_rows, first, count, *rest)
 
 
 def _rows_with_weight(trainer, data):
@@ -118,12 +127,13 @@ def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
     scheduled, steps = trainer._scheduled, trainer.steps
     if scheduled:
         dropout, l2 = scheduled.tables(trainer.epoch, range(steps, steps + count))
+    own = rows.l2_of(first, count)
     if rows.chunk_rows:
         settings = {**settings, "chunk_rows": min(settings["chunk_rows"], rows.chunk_rows)}
     try:
-        return trainer._core.epoch(
-            rows.data, order, settings, checked_threads(trainer.threads), rows.batch_rows, first, count, so_far, rates,
-            momenta, dropout, l2,
+        return rows.train(
+            trainer._core, order, first, count, settings, checked_threads(trainer.threads), so_far, rates, momenta,
+            dropout, l2 if own is None else own,
         )
     finally:
         if dropout is not None:

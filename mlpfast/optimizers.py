@@ -19,7 +19,7 @@ from .schedules import momentum, rate
 
 # The core's settings of an optimizer, with the values of those that a class does not have.
 UNUSED = {
-    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "weight_decay": 0.0,
+    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "epsilon_hat": False, "weight_decay": 0.0,
     "shrink": 0.0, "grow": 0.0, "least_step": 0.0, "most_step": 0.0,
 }
 
@@ -132,16 +132,20 @@ class Adam(Optimizer):
         m = beta1 m + (1 - beta1) g,   v = beta2 v + (1 - beta2) g^2
         W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + eps)
 
+    epsilon_hat=True adds eps to sqrt(v) instead, as the end of their section 2 does, and scikit-learn and Keras:
+
+        W = W - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + eps)
+
     0 <= beta1, beta2 < 1, eps > 0. If a schedule changes beta1, 1 - beta1^t uses its present value, as in PyTorch. In
     float32 v is 0 for |g| below 3e-18, so an eps much smaller than that does not bound the step.
     """
 
     rule = "adam"
-    names: tuple[str, ...] = ("lr", "beta1", "beta2", "eps")
+    names: tuple[str, ...] = ("lr", "beta1", "beta2", "eps", "epsilon_hat")
     states = ("m", "v")
 
-    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8):
-        self.lr, self.beta1, self.beta2, self.eps = lr, beta1, beta2, eps
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, epsilon_hat=False):
+        self.lr, self.beta1, self.beta2, self.eps, self.epsilon_hat = lr, beta1, beta2, eps, epsilon_hat
         self.checked()
 
     def _core_settings(self):
@@ -149,6 +153,7 @@ class Adam(Optimizer):
             "beta1": real_number("beta1", self.beta1, least=0, below=1),
             "beta2": real_number("beta2", self.beta2, least=0, below=1),
             "epsilon": real_number("eps", self.eps, above=0),
+            "epsilon_hat": flag("epsilon_hat", self.epsilon_hat),
         }
 
 
@@ -160,11 +165,11 @@ class AdamW(Adam):
     for weights, not for biases. weight_decay >= 0, lr weight_decay < 1.
     """
 
-    names = ("lr", "beta1", "beta2", "eps", "weight_decay")
+    names = (*Adam.names, "weight_decay")
 
-    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01):
+    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, epsilon_hat=False):
         self.weight_decay = weight_decay
-        super().__init__(lr, beta1, beta2, eps)
+        super().__init__(lr, beta1, beta2, eps, epsilon_hat)
 
     def _core_settings(self):
         self.checked_rate(rate(self.lr))

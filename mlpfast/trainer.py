@@ -68,6 +68,7 @@ class Trainer(Closed):
     continue from it.
     """
 
+    _sum_l2 = False  # whether the core sums the penalties of each minibatch
     _elsewhere = {
         **dict.fromkeys(("learning_rate", "lr", "learning_rate_init"), "set optimizer.lr, as in optimizer=SGD(lr=0.1)"),
         "momentum": "set the optimizer's momentum, of Adam beta1",
@@ -305,12 +306,17 @@ class Trainer(Closed):
         data, validation = training_and_validation(
             self, X, y, weights, validation_data, validation_split, stratify, known_metrics.need_y(metrics)
         )
-        numbers = Logs(self, metrics, data, validation)
-        given = all_of(callbacks, stop_at)
-        callbacks = [methods_of(callback) for callback in given]
         rows = TrainingRows(self, data, accumulate)
-        bar = Progress(flag("progress", progress), epochs, rows.n, rows.batch_rows)
-        run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(data, validation, accumulate)))
+        given = all_of(callbacks, stop_at)
+        return self._fit_on(rows, validation, epochs, metrics, given, flag("progress", progress), resume)
+
+    @in_default_mode
+    def _fit_on(self, rows, validation, epochs, metrics, given, progress=False, resume=None):
+        """fit with checked arguments. rows: a TrainingRows. given: the callbacks."""
+        numbers = Logs(self, metrics, rows.data, validation)
+        callbacks = [methods_of(callback) for callback in given]
+        bar = Progress(progress, epochs, rows.n, rows.batch_rows)
+        run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(rows.data, validation, rows.accumulate)))
         with self._hold, bar:
             self._settings()  # a bad setting is refused before anything starts
             names = check_monitored(given, numbers.names())
@@ -526,6 +532,7 @@ class Trainer(Closed):
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         settings["chunk_rows"] = whole_number("chunk_rows", self.chunk_rows, least=1)
         settings["check_finite"] = flag("check_finite", self.check_finite)
+        settings["sum_l2"] = self._sum_l2
         return {**settings, "seed": seed}, bool(scheduled)
 
     def _check_parameters(self):

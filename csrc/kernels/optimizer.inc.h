@@ -50,7 +50,9 @@ SIMD update_rule rule_of(const mlp_update *u) {
         // If a schedule changes beta1, the exact correction is 1 minus the product of all beta1 so far. Like PyTorch,
         // this uses the t-th power of the current beta1; both tend to 1.
         rule.step = (real)(u->lr / (1 - whole_power(u->momentum, u->t)));
-        rule.correction = (real)(1 / sqrt(1 - whole_power(s->beta2, u->t)));
+        double correction = 1 / sqrt(1 - whole_power(s->beta2, u->t));
+        rule.correction = (real)correction;
+        if (s->epsilon_hat) rule.epsilon = (real)(s->epsilon * correction);
     }
     return rule;
 }
@@ -83,6 +85,7 @@ SIMD moved sgd_step(moved p, vreal g, const update_rule *rule) {
 
 //   m = beta1 m + (1 - beta1) g,  v = beta2 v + (1 - beta2) g^2         Kingma and Ba (2015), algorithm 1
 //   W = W - lr / (1 - beta1^t) m / (sqrt(v / (1 - beta2^t)) + epsilon)
+// epsilon_hat: the end of their section 2, W = W - lr sqrt(1 - beta2^t) / (1 - beta1^t) m / (sqrt(v) + epsilon)
 // weight_decay: first W = W - lr weight_decay W                         Loshchilov and Hutter (2019), AdamW
 SIMD moved adam_step(moved p, vreal g, const update_rule *rule) {
     vreal m = p.state[0] = v_add(v_mul(v_set1(rule->beta1), p.state[0]), v_mul(v_set1(rule->rest1), g));

@@ -1,0 +1,410 @@
+"""What both estimators share: the network behind coefs_ and intercepts_, fitting, and raw predictions."""
+
+import os
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from scipy.sparse import issparse
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, Options, StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from .. import activations
+from .._examples import examples, selected
+from ..layer import Layer
+from ..network import Network
+from ..optimizers import from_name as optimizer_from_name
+from ..trainer import Trainer
+from ._fitting import Fitting
+from ._full_batch import fit_lbfgs, loss_and_gradient
+from ._rows import Rows, SparseRows, blocks_of
+from ._solvers import solver_of
+
+OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
+
+
+class BaseMLP(BaseEstimator):
+    """Parameters are documented in the subclasses. __init__ keeps them, fit checks them."""
+
+    _parameter_constraints: dict = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [StrOptions({*activations.NAMES, "logistic"}), activations.Activation, list, tuple],
+        "solver": [StrOptions({"lbfgs", "sgd", "adam"})],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "input_dropout": [Interval(Real, 0, 1, closed="left")],
+        "input_noise": [Interval(Real, 0, None, closed="left")],
+        "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
+        "n_jobs": [Integral, None],
+    }
+
+    def _keep(self, parameters):
+        """What __init__ was given, locals(), as attributes."""
+        for name, value in parameters.items():
+            if name not in ("self", "__class__"):
+                setattr(self, name, value)
+
+    # ---- The network ----
+
+    @property
+    def network_(self):
+        """The mlpfast.Network behind coefs_ and intercepts_, which are views of its parameters."""
+        check_is_fitted(self)
+        return self._present_network()
+
+    def _present_network(self):
+        """The network, with what the caller has put into coefs_ and intercepts_ since."""
+        network, views = self.__dict__.get("_network"), self.__dict__.get("_views")
+        if network is None:
+            return self._new_network()
+        given = self.coefs_ + self.intercepts_
+        for number, (array, view) in enumerate(zip(given, views, strict=True)):
+            if array is not view:
+                array = np.asarray(array)
+                if array.shape != view.shape:
+                    return self._new_network()
+                view[...] = array
+                of, l = divmod(number, len(self.coefs_))
+                (self.intercepts_ if of else self.coefs_)[l] = view
+        return network
+
+    def _new_network(self):
+        """A network for coefs_ and intercepts_, which become views of it."""
+        coefs = [np.asarray(W) for W in self.coefs_]
+        shapes = [W.shape for W in coefs]
+        units = [*self._hidden_activations(len(coefs) - 1), OURS.get(self.out_activation_, self.out_activation_)]
+        dropouts = [*self._dropouts(len(coefs) - 1), 0.0]
+        layers = [Layer(*shape, unit, dropout=p) for shape, unit, p in zip(shapes, units, dropouts, strict=True)]
+        dtype = coefs[0].dtype if coefs[0].dtype == np.float32 else np.float64
+        network = Network._bare(
+            layers, dtype=dtype, seed=0, input_dropout=self.input_dropout, input_noise=self.input_noise
+        )
+        for layer, W, b in zip(layers, coefs, self.intercepts_, strict=True):
+            layer.W[...], layer.b[...] = W, b
+            if layer.slopes is not None:
+                layer.slopes[...] = layer._unit.alpha
+        self._link(network)
+        return network
+
+    def _link(self, network):
+        self.coefs_ = [layer.W for layer in network.layers]
+        self.intercepts_ = [layer.b for layer in network.layers]
+        self._network, self._views = network, self.coefs_ + self.intercepts_
+
+    def _hidden_activations(self, n):
+        given = self.activation
+        if isinstance(given, (list, tuple)):
+            if len(given) != n:
+                raise ValueError(f"activation must have one entry for each of the {n} hidden layers, got {len(given)}")
+        else:
+            given = [given] * n
+        return [OURS.get(each, each) if isinstance(each, str) else each for each in given]
+
+    def _dropouts(self, n):
+        given = self.dropout
+        if not isinstance(given, (list, tuple)):
+            return [given] * n
+        if len(given) != n:
+            raise ValueError(f"dropout must have one entry for each of the {n} hidden layers, got {len(given)}")
+        return list(given)
+
+    def _initialize(self, n_features, dtype):
+        """First weights and the attributes of training: those of scikit-learn for the same random_state."""
+        sizes = self.hidden_layer_sizes
+        sizes = [*sizes] if hasattr(sizes, "__iter__") else [sizes]
+        if not all(size > 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        units = [n_features, *(int(size) for size in sizes), self.n_outputs_]
+        self.n_iter_ = self.t_ = 0
+        self.n_layers_ = len(units)
+        self.coefs_, self.intercepts_ = [], []
+        # Glorot and Bengio (2010)
+        factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
+        for n_in, n_out in zip(units, units[1:], strict=False):
+            bound = np.sqrt(factor / (n_in + n_out))
+            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
+            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype))
+        self._network = self._trainer = None
+        self._saved_state = None
+        if self.solver != "lbfgs":
+            self.loss_curve_, self._no_improvement_count = [], 0
+            self.validation_scores_ = [] if self.early_stopping else None
+            self.best_validation_score_ = -np.inf if self.early_stopping else None
+            self.best_loss_ = None if self.early_stopping else np.inf
+
+    # ---- Fitting ----
+
+    def fit(self, X, y, sample_weight=None, validation_data=None):
+        """Fit the model to X and y.
+
+        X: array-like or sparse matrix (n, n_features). A float64 or float32 array in C order is not copied.
+        y: labels (n,), or of several labels in a row 0 and 1 (n, K); of a regressor numbers (n,) or (n, n_outputs).
+        sample_weight (n,): of the rows, or None.
+        validation_data: (X, y) or (X, y, sample_weight), whose loss and metrics history_ has after each epoch, and
+            which early_stopping uses in place of a part of X.
+        """
+        return self._fit(X, y, sample_weight, validation_data=validation_data)
+
+    def _fit(self, X, y, sample_weight, incremental=False, validation_data=None):
+        self._validate_params()
+        self._check_together(incremental)
+        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+        X, y = validate_data(
+            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=first
+        )
+        X = X.tocsr() if issparse(X) else X
+        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        y = self._encoded(y, incremental, first)
+        weight = self._with_class_weight(y, weight)
+        self._random_state = check_random_state(self.random_state)
+        if first:
+            self._initialize(X.shape[1], self._network_dtype(X))
+        network = self._present_network()
+        self._before_training(y, weight, first)
+        y = self._scaled(y)
+        if self.solver == "lbfgs" and self.optimizer is None:
+            fit_lbfgs(self, network, X, y, weight)
+        else:
+            self._fit_stochastic(network, X, y, weight, incremental, validation_data)
+        if network._core.first_not_finite() >= 0 or not (self.early_stopping or np.isfinite(self.loss_)):
+            raise ValueError(
+                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
+                "preprocessed."
+            )
+        self._after_training(network)
+        return self
+
+    def _network_dtype(self, X):
+        if isinstance(self.dtype, str) and self.dtype == "auto":
+            return X.dtype
+        dtype = np.dtype(self.dtype)
+        if dtype not in (np.float32, np.float64):
+            raise ValueError(f"dtype must be 'auto', float32 or float64, got {self.dtype!r}")
+        return dtype
+
+    def _check_together(self, incremental):
+        """Parameters that exclude each other."""
+        if self.optimizer is not None and self.solver != "adam":
+            raise ValueError(f"optimizer and solver must not both be given, got {self.optimizer!r} and {self.solver!r}")
+        if incremental and self.early_stopping:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        if self.solver == "lbfgs" and self.optimizer is None:
+            for name in ("dropout", "input_dropout", "input_noise", "clip_norm"):
+                if np.any(getattr(self, name)):
+                    raise ValueError(f"{name} needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
+
+    def _new_trainer(self, network, solver, n):
+        disturbed = np.any(self.dropout) or self.input_dropout or self.input_noise
+        full_batch = not optimizer_from_name(solver.optimizer).loop.fused
+        trainer = Trainer(
+            network, self._core_loss(), solver.optimizer, batch_size=None if full_batch else self._batch_size(n),
+            seed=int(self._random_state.randint(2**31)) if disturbed else 0, threads=self._threads(),
+            clip_norm=self.clip_norm, weighting="minibatch" if self._class_weight() is None else "data",
+            check_finite=False,
+        )
+        if full_batch:
+            trainer.l2 = self.alpha / n
+        trainer._sum_l2 = self.alpha > 0
+        return trainer
+
+    def _batch_size(self, n):
+        if self.batch_size == "auto":
+            return 200
+        if self.batch_size > n:
+            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+        return int(self.batch_size)
+
+    def _threads(self):
+        if self.n_jobs is None:
+            return None
+        processors = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        if self.n_jobs == 0:
+            raise ValueError("n_jobs == 0 has no meaning")
+        return max(1, min(processors, self.n_jobs if self.n_jobs > 0 else processors + 1 + self.n_jobs))
+
+    def _trainer_for(self, network, n, incremental):
+        """(Trainer, Solver): those of earlier calls of partial_fit, or new ones."""
+        if incremental and self.__dict__.get("_trainer") is not None and self._trainer.network is network:
+            return self._trainer, self._optimizer
+        solver = solver_of(self)
+        trainer = self._new_trainer(network, solver, n)
+        if incremental and self.__dict__.get("_saved_state") is not None:
+            solver.optimizer.lr = self._saved_state["lr"]
+            trainer.state = self._saved_state["state"]
+        self._trainer, self._optimizer, self._saved_state = trainer, solver, None
+        return trainer, solver
+
+    def _fit_stochastic(self, network, X, y, weight, incremental, validation_data):
+        training, held_out = self._split(X, y, weight, validation_data)
+        X, y, weight, chosen = training
+        n = X.shape[0] if chosen is None else len(chosen)
+        trainer, solver = self._trainer_for(network, n, incremental)
+        random_state = self._random_state if self.shuffle else None
+        if issparse(X):
+            rows = SparseRows(trainer, X, y, weight, random_state, self.alpha)
+        else:
+            data = examples(X, y, network, trainer.loss, sample_weight=weight, keep_y=bool(self.metrics))
+            if chosen is not None:
+                data = selected(data, chosen, network.input_scale)
+            rows = Rows(trainer, data, random_state, self.alpha)
+        Fitting(self, trainer, solver, rows, held_out, incremental).run(validation_data)
+
+    def _split(self, X, y, weight, validation_data):
+        """((X, y, weight, rows or None for all), (X, y, weight) to score early stopping on, or None)"""
+        if not self.early_stopping:
+            return (X, y, weight, None), None
+        if validation_data is not None:
+            return (X, y, weight, None), self._checked_validation(validation_data)
+        from sklearn.model_selection import train_test_split
+
+        kept, held = train_test_split(
+            np.arange(X.shape[0]), random_state=self._random_state, test_size=self.validation_fraction,
+            stratify=self._strata(y),
+        )
+        if len(held) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        parts = X[held], y[held], None if weight is None else weight[held]
+        if issparse(X):
+            return (X[kept], y[kept], None if weight is None else weight[kept], None), parts
+        return (X, y, weight, kept), parts
+
+    def _checked_validation(self, validation_data):
+        try:
+            X, y, *weight = validation_data
+            (weight,) = weight or (None,)
+        except (TypeError, ValueError):
+            raise ValueError("validation_data must be (X, y) or (X, y, sample_weight)") from None
+        X, y = validate_data(
+            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=False
+        )
+        weight = None if weight is None else _check_sample_weight(weight, X)
+        return X, self._scaled(self._codes(y)), weight
+
+    def _check_solver(self):
+        if self.solver == "lbfgs":
+            raise AttributeError(
+                "partial_fit is only available for stochastic optimizers. lbfgs is not stochastic."
+            )
+        return True
+
+    def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *buffers):
+        """The objective and its gradient at the parameters `packed`, coefs then intercepts. buffers: as scikit-learn has
+        them, unused."""
+        return loss_and_gradient(self, self._present_network(), packed, X, y, sample_weight)
+
+    # ---- Predicting ----
+
+    def _outputs(self, X):
+        """The network's outputs for X, checked."""
+        network = self._present_network()
+        if type(X) is np.ndarray and X.ndim == 2 and not hasattr(self, "feature_names_in_") and self._is_plain(X):
+            return network.predict(X, threads=self._threads())
+        X = validate_data(self, X, accept_sparse=("csr", "csc"), dtype=(np.float64, np.float32), reset=False)
+        return self._predicted(network, X)
+
+    def _is_plain(self, X):
+        """Whether X is what validate_data would return, and holds finite numbers."""
+        if X.dtype not in (np.float64, np.float32) or X.shape[1] != self.n_features_in_ or len(X) == 0:
+            return False
+        with np.errstate(all="ignore"):
+            return bool(np.isfinite(np.add.reduce(X, axis=None)))
+
+    def _predicted(self, network, X):
+        if not issparse(X):
+            return network.predict(X, threads=self._threads())
+        out = np.empty((X.shape[0], network.n_out), network.dtype)
+        for rows, block in blocks_of(X.tocsr()):
+            network.predict(block, out=out[rows], threads=self._threads())
+        return out
+
+    # ---- Files and pictures ----
+
+    @property
+    def history_(self):
+        """The History of the last fit: "loss" as mlpfast counts it, without the penalty, metrics, and those of
+        validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit."""
+        if self.__dict__.get("_history") is None:
+            raise AttributeError(f"{type(self).__name__} has no history_ before it is fitted by a stochastic solver")
+        return self._history
+
+    def plot(self, path=None, ax=None):
+        """Plot history_ -> matplotlib's Axes; path, ax as in History.plot."""
+        return self.history_.plot(path, ax)
+
+    def save(self, path, *, sync=True):
+        """Write parameters, network, classes and names of features to a file without any code, which
+        mlpfast.estimators.load reads, and mlpfast.load_network as well. path and sync as in Network.save."""
+        from ._files import save
+
+        check_is_fitted(self)
+        save(self, path, sync)
+
+    def to_onnx(self, path=None):
+        """The network as an ONNX model, as in mlpfast.exchange.to_onnx: its outputs are the probabilities of
+        classes_ (of two classes that of the second), or predictions."""
+        from ..exchange import to_onnx
+
+        return to_onnx(self.network_, path)
+
+    def __getstate__(self):
+        state = dict(super().__getstate__())
+        trainer, solver = state.pop("_trainer", None), state.pop("_optimizer", None)
+        network = state.pop("_network", None)
+        state.pop("_views", None)
+        if "coefs_" in state:
+            state["coefs_"] = [np.array(W, order="C") for W in state["coefs_"]]
+            state["intercepts_"] = [np.array(b, order="C") for b in state["intercepts_"]]
+        if trainer is not None and solver is not None:
+            state["_saved_state"] = {"state": trainer.state, "lr": solver.learning_rate}
+        if "_history" in state:
+            state["_history"] = None if state["_history"] is None else dict(state["_history"])
+        if network is not None and any(layer.slopes is not None or layer._unit.traits.is_custom
+                                       for layer in network.layers):
+            state["_network"] = network  # coefs_ and intercepts_ are not all of it
+        return state
+
+    def __setstate__(self, state):
+        super().__setstate__(state)
+        if self.__dict__.get("_history") is not None:
+            from ..history import History
+
+            self._history = History(self._history)
+        if self.__dict__.get("_network") is not None:
+            self._link(self._network)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def partial_fit_is_there(estimator):
+    return estimator._check_solver()
+
+
+available_for_stochastic = available_if(partial_fit_is_there)

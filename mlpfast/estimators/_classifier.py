@@ -1,0 +1,269 @@
+"""MLPClassifier: labels and class numbers, losses of classes, probabilities."""
+
+import numpy as np
+from scipy.sparse import csr_array, issparse
+from sklearn.base import ClassifierMixin
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.class_weight import compute_sample_weight
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from .. import losses
+from ._base import BaseMLP, available_for_stochastic
+
+LOG_LOSSES = ("log_loss", "cross_entropy", "binary_cross_entropy")
+NAMES = ("half_squared_error", "squared_error", "hinge", "absolute_error", "huber", "log_cosh")  # others of classes
+
+
+def _has_probabilities(estimator):
+    if estimator._output_name() == "identity":
+        raise AttributeError(f"loss {estimator.loss!r} has no probabilities")
+    return True
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """A multilayer perceptron that learns classes: scikit-learn's MLPClassifier, on mlpfast's core.
+
+    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there.
+    Those beyond:
+
+    activation: also any name of mlpfast.activations, an object such as LeakyReLU(0.1), or a list with one for each
+        hidden layer.
+    loss: "log_loss", the cross entropy; or "hinge", "half_squared_error" and others of mlpfast.losses, by name or as an
+        object such as CrossEntropy(label_smoothing=0.1).
+    optimizer: of mlpfast, a name or an object such as AdamW(lr=schedules.Cosine(...)); it takes the place of solver and
+        its parameters.
+    dropout: of the hidden layers, a probability or a list. input_dropout, input_noise: as of mlpfast.Network.
+    class_weight: {label: weight}, or "balanced"; of several labels in a row a list of dicts. It multiplies
+        sample_weight, and a weight then means the same in every minibatch (weighting="data" of mlpfast.Trainer).
+    clip_norm: limits the 2-norm of each step's gradient, or None.
+    callbacks, metrics: of mlpfast.Trainer.fit; history_ has the metrics.
+    n_jobs: threads; None chooses by the amount of work, -1 is one for each processor. It changes no bit.
+    dtype: "auto", the dtype of X if it is float32 or float64, else float64; or one of both.
+
+    network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters. history_: a mlpfast.History.
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({*LOG_LOSSES, *NAMES}), losses.Loss],
+        "class_weight": [StrOptions({"balanced"}), dict, list, None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        loss="log_loss",
+        optimizer=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        input_noise=0.0,
+        class_weight=None,
+        clip_norm=None,
+        callbacks=None,
+        metrics=(),
+        n_jobs=None,
+        dtype="auto",
+    ):
+        self._keep(locals())
+
+    # ---- Labels ----
+
+    def _encoded(self, y, incremental, first):
+        """y as the core takes it: class numbers (n,), or of several labels in a row numbers (n, K)."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._set_classes(y)
+        else:
+            self._check_classes(unique_labels(y))
+        if not hasattr(self, "out_activation_") or first:
+            self._set_outputs()
+        return self._codes(y)
+
+    def _set_classes(self, y):
+        kind = type_of_target(y, input_name="y")
+        if "multioutput" in kind:
+            raise ValueError("Multioutput target data is not supported with label binarization")
+        self._kind, self._sparse_labels = kind, issparse(y)
+        self.classes_ = unique_labels(y)
+
+    def _set_outputs(self):
+        n = len(self.classes_)
+        self.n_outputs_ = n if self._kind != "binary" else 1
+        self.out_activation_ = self._output_name()
+
+    def _output_name(self):
+        """The output activation, by scikit-learn's names."""
+        name = self.loss if isinstance(self.loss, str) else self.loss.name
+        if name == "hinge":
+            return "identity"
+        return "softmax" if self.__dict__.get("_kind") == "multiclass" else "logistic"
+
+    def _check_classes(self, classes):
+        if self.warm_start:
+            if set(classes) != set(self.classes_):
+                raise ValueError(
+                    "warm_start can only be used where `y` has the same classes as in the previous call to fit. "
+                    f"Previously got {self.classes_}, `y` has {classes}"
+                )
+        elif len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _codes(self, y):
+        if self._kind.startswith("multilabel"):
+            dense = y.toarray() if issparse(y) else np.asarray(y)
+            return dense.astype(np.float32)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = y.ravel()
+        codes = np.searchsorted(self.classes_, y)
+        codes[codes == len(self.classes_)] = 0
+        unknown = self.classes_[codes] != y
+        if np.any(unknown):
+            raise ValueError(f"y contains previously unseen labels: {np.unique(np.asarray(y)[unknown])}")
+        return codes.astype(np.int32)
+
+    def _strata(self, codes):
+        """What a validation set is stratified by; None for several labels in a row, and where there are too few rows to
+        hold out one of each of more than two classes."""
+        if codes.ndim == 2:
+            return None
+        counts = np.bincount(codes)
+        fewest, classes = counts[counts > 0].min(), np.count_nonzero(counts)
+        if self._kind == "binary":
+            return codes if fewest > 1 else codes.astype(bool).astype(str)  # refused, with scikit-learn's message
+        enough = fewest > 1 and len(codes) * self.validation_fraction >= classes
+        return codes if enough else None
+
+    def _class_weight(self):
+        return self.class_weight
+
+    def _with_class_weight(self, codes, weight):
+        if self.class_weight is None:
+            return weight
+        given = self.class_weight
+        if isinstance(given, dict) and codes.ndim == 1:
+            numbers = {label: number for number, label in enumerate(self.classes_.tolist())}
+            unknown = [label for label in given if label not in numbers]
+            if unknown:
+                raise ValueError(f"class_weight must hold labels of y, got {unknown[0]!r}")
+            given = {numbers[label]: value for label, value in given.items()}
+        each = compute_sample_weight(given, codes)
+        return each if weight is None else each * weight
+
+    # ---- What is learned ----
+
+    def _core_loss(self):
+        given = self.loss
+        name = given if isinstance(given, str) else given.name
+        if name not in LOG_LOSSES:
+            return given
+        smoothing = 0.0 if isinstance(given, str) else given.label_smoothing
+        kind = losses.CrossEntropy if self._kind == "multiclass" else losses.BinaryCrossEntropy
+        return kind(label_smoothing=smoothing) if smoothing else kind.__name__ and (
+            "cross_entropy" if kind is losses.CrossEntropy else "binary_cross_entropy"
+        )
+
+    def _before_training(self, y, weight, first):
+        pass
+
+    def _after_training(self, network):
+        pass
+
+    def _scaled(self, y):
+        return y
+
+    def _loss_factor(self):
+        return 1.0
+
+    def _loss_offsets(self, rows):
+        return None
+
+    def _score_of(self, outputs, codes, weight):
+        """The share of rows that are right."""
+        if codes.ndim == 2:
+            right = ((outputs > self._threshold()) == (codes > 0.5)).all(axis=1)
+        else:
+            right = self._numbers(outputs) == codes
+        return np.average(right, weights=weight)
+
+    # ---- Predicting ----
+
+    def _threshold(self):
+        return 0.0 if self.out_activation_ == "identity" else 0.5
+
+    def _numbers(self, outputs):
+        """Class numbers (n,) from the network's outputs."""
+        if outputs.shape[1] == 1:
+            return (outputs[:, 0] > self._threshold()).astype(np.intp)
+        return outputs.argmax(axis=1)
+
+    def predict(self, X):
+        """The predicted classes (n,), or of several labels in a row 0 and 1 (n, n_classes), for X (n, n_features)."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        if self._kind.startswith("multilabel"):
+            labels = (outputs > self._threshold()).astype(int)
+            return csr_array(labels) if self._sparse_labels else labels
+        if len(self.classes_) == 1:
+            return np.repeat(self.classes_, len(outputs))
+        return self.classes_[self._numbers(outputs)]
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X):
+        """Probabilities (n, n_classes) of classes_, for X (n, n_features)."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        if outputs.shape[1] > 1:
+            return outputs
+        both = np.empty((len(outputs), 2), outputs.dtype)
+        both[:, 1:] = outputs
+        np.subtract(1, outputs[:, 0], out=both[:, 0])
+        return both
+
+    @available_if(_has_probabilities)
+    def predict_log_proba(self, X):
+        """log(predict_proba(X))."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    @available_for_stochastic
+    def partial_fit(self, X, y, sample_weight=None, classes=None):
+        """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call."""
+        self._validate_params()
+        if _check_partial_fit_first_call(self, classes):
+            labels = y if type_of_target(y).startswith("multilabel") else classes
+            self._set_classes(np.asarray(labels) if not issparse(labels) else labels)
+            self._set_outputs()
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags

@@ -1,0 +1,165 @@
+"""MLPRegressor: losses of numbers, and targets that are standardised while it learns."""
+
+import numpy as np
+from scipy.special import xlogy
+from sklearn.base import RegressorMixin
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.validation import check_is_fitted, column_or_1d
+
+from .. import losses
+from ._base import BaseMLP, available_for_stochastic
+
+NAMES = ("squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh")
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """A multilayer perceptron that learns numbers: scikit-learn's MLPRegressor, on mlpfast's core.
+
+    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there.
+    Those beyond are as of MLPClassifier, and:
+
+    loss: "squared_error", which is 1/2 r^2 as in scikit-learn, "poisson"; also "absolute_error", "huber", "quantile",
+        "log_cosh", or an object of mlpfast.losses such as Quantile(0.9).
+    target_scaling: True standardises each column of y while the network learns, and folds mean and deviation into the
+        last layer afterwards, so that predictions, files and exports are in the unit of y. Not with "poisson".
+    """
+
+    _parameter_constraints: dict = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions(set(NAMES)), losses.Loss],
+        "target_scaling": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        loss="squared_error",
+        hidden_layer_sizes=(100,),
+        activation="relu",
+        *,
+        solver="adam",
+        alpha=0.0001,
+        batch_size="auto",
+        learning_rate="constant",
+        learning_rate_init=0.001,
+        power_t=0.5,
+        max_iter=200,
+        shuffle=True,
+        random_state=None,
+        tol=1e-4,
+        verbose=False,
+        warm_start=False,
+        momentum=0.9,
+        nesterovs_momentum=True,
+        early_stopping=False,
+        validation_fraction=0.1,
+        beta_1=0.9,
+        beta_2=0.999,
+        epsilon=1e-8,
+        n_iter_no_change=10,
+        max_fun=15000,
+        optimizer=None,
+        dropout=0.0,
+        input_dropout=0.0,
+        input_noise=0.0,
+        target_scaling=False,
+        clip_norm=None,
+        callbacks=None,
+        metrics=(),
+        n_jobs=None,
+        dtype="auto",
+    ):
+        self._keep(locals())
+
+    # ---- Targets ----
+
+    def _encoded(self, y, incremental, first):
+        """y (n, n_outputs) in float32 or float64."""
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if first:
+            self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
+            self.out_activation_ = "exp" if self._loss_name() == "poisson" else "identity"
+            self._target = None
+        return self._codes(y)
+
+    def _codes(self, y):
+        y = np.asarray(y)
+        if y.dtype.kind not in "biuf":
+            y = y.astype(np.float64)
+        return y.reshape(len(y), -1)
+
+    def _strata(self, y):
+        return None
+
+    def _class_weight(self):
+        return None
+
+    def _with_class_weight(self, y, weight):
+        return weight
+
+    def _before_training(self, y, weight, first):
+        if not self.target_scaling:
+            self._target = None
+            return
+        if self.out_activation_ != "identity":
+            raise ValueError(f"target_scaling must be False for loss {self._loss_name()!r}, got True")
+        if first or self.__dict__.get("_target") is None:
+            mean = np.average(y, axis=0, weights=weight)
+            scale = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weight))
+            self._target = mean, np.where(scale > 0, scale, 1.0)
+            if first:
+                return
+        mean, scale = self._target
+        last = self._network.layers[-1]
+        last.W[...], last.b[...] = last.W / scale, (last.b - mean) / scale
+
+    def _scaled(self, y):
+        return y if self._target is None else (y - self._target[0]) / self._target[1]
+
+    def _after_training(self, network):
+        if self._target is not None:
+            mean, scale = self._target
+            last = network.layers[-1]
+            last.W[...], last.b[...] = last.W * scale, last.b * scale + mean
+
+    # ---- What is learned ----
+
+    def _loss_name(self):
+        return self.loss if isinstance(self.loss, str) else self.loss.name
+
+    def _core_loss(self):
+        if self.loss == "squared_error":
+            return "half_squared_error"
+        if not isinstance(self.loss, str) and self.loss.y_columns(self.n_outputs_) != self.n_outputs_:
+            raise ValueError(f"loss must have one output for each column of y, got {self.loss!r}")
+        return self.loss
+
+    def _loss_factor(self):
+        """scikit-learn 1.7 to 1.9 report the squared error as a mean over the outputs, and learn from its sum."""
+        return 1 / self.n_outputs_ if self.loss == "squared_error" else 1.0
+
+    def _loss_offsets(self, rows):
+        """What scikit-learn's loss has more than the core's for each row: its Poisson loss is 0 where the prediction is
+        right, y log(y) - y beside ours."""
+        if self._loss_name() != "poisson":
+            return None
+        y = np.asarray(rows.targets(), np.float64)
+        return (xlogy(y, y) - y).sum(axis=1)
+
+    def _score_of(self, outputs, y, weight):
+        from sklearn.metrics import r2_score
+
+        return r2_score(y, outputs, sample_weight=weight)
+
+    # ---- Predicting ----
+
+    def predict(self, X):
+        """The predictions (n,), or of several outputs (n, n_outputs), for X (n, n_features)."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    @available_for_stochastic
+    def partial_fit(self, X, y, sample_weight=None):
+        """One epoch over X and y, as in fit."""
+        return self._fit(X, y, sample_weight, incremental=True)

@@ -1,0 +1,124 @@
+"""The rows that an estimator trains on: their order, the penalty of each minibatch, and minibatches of sparse X."""
+
+import numpy as np
+from scipy.sparse import issparse
+
+from .._examples import examples
+from ..minibatches import TrainingRows
+
+BLOCK_BYTES = 2**22  # of dense rows at once, of sparse X
+
+
+class Rows(TrainingRows):
+    """In the order of scikit-learn: shuffled by a RandomState, each epoch from the order of the one before.
+
+    alpha: the penalty of a minibatch is alpha/2 sum W^2, divided like its loss by the sum of its weights.
+    """
+
+    def __init__(self, trainer, data, random_state, alpha):
+        super().__init__(trainer, data)
+        self.random_state, self.alpha, self.present = random_state, alpha, None
+        self.n_layers = len(trainer.network.layers)
+        self.first_order = np.arange(self.n) if self.chosen is None else self.chosen
+        self.weighting = trainer.weighting
+
+    def of_epoch(self, seed, epoch):
+        if self.random_state is None:
+            return self.chosen
+        mixed = self.random_state.permutation(self.n)
+        self.present = (self.first_order if self.present is None else self.present)[mixed]
+        return self.present
+
+    def l2_of(self, first, count):
+        divisors = self.sums_of_weights()[first : first + count]
+        shares = np.divide(self.alpha, divisors, out=np.zeros(len(divisors)), where=divisors > 0)
+        return np.repeat(shares, self.n_layers).reshape(-1, self.n_layers)
+
+    def mean_of(self, each):
+        """The mean over the epoch of numbers (n,) of the rows, weighted within each minibatch, as losses are."""
+        weights = self.row_weights()
+        if weights is None:
+            return float(each.mean())
+        products = each * weights if self.present is None else (each * weights)[self.present]
+        starts = np.arange(0, self.n, self.batch_rows)
+        rows = np.minimum(self.batch_rows, self.n - starts)
+        sums = np.add.reduceat(products, starts)
+        divisors = self.sums_of_weights()
+        return float((rows * np.divide(sums, divisors, out=np.zeros(len(sums)), where=divisors > 0)).sum() / self.n)
+
+    def row_weights(self):
+        return self.data.weights
+
+    def targets(self):
+        """y (n, k) of the rows, in their own order."""
+        return self.data.targets
+
+    def sums_of_weights(self):
+        """What the gradient of each minibatch of the epoch is divided by."""
+        starts = np.arange(0, self.n, self.batch_rows)
+        rows = np.minimum(self.batch_rows, self.n - starts)
+        if self.data.weights is None:
+            return rows.astype(np.float64)
+        if self.weighting == "data":
+            return rows * (self.data.mean_weight or 1.0)
+        weights = self.data.weights if self.present is None else self.data.weights[self.present]
+        return np.add.reduceat(weights.astype(np.float64), starts)
+
+
+class SparseRows(Rows):
+    """Of a sparse X (n, n_in), in CSR form: blocks of whole minibatches become dense, one at a time."""
+
+    def __init__(self, trainer, X, y, weights, random_state, alpha):
+        self.X, self.y, self.weights = X, y, weights
+        self.network, self.loss = trainer.network, trainer.loss
+        data = examples(X[:1].toarray(), y[:1], self.network, self.loss)  # what is asked of all is the same for one
+        super().__init__(trainer, data, random_state, alpha)
+        self.n = X.shape[0]
+        self.batch_rows = min(trainer.batch_size or self.n, self.n)
+        self.batches = -(-self.n // self.batch_rows)
+        self.first_order = np.arange(self.n)
+
+    def row_weights(self):
+        return self.weights
+
+    def targets(self):
+        return self.y
+
+    def sums_of_weights(self):
+        starts = np.arange(0, self.n, self.batch_rows)
+        if self.weights is None:
+            return np.minimum(self.batch_rows, self.n - starts).astype(np.float64)
+        return np.add.reduceat(self.weights if self.present is None else self.weights[self.present], starts)
+
+    def train(self, core, order, first, count, settings, threads, so_far, rates, momenta, dropout, l2):
+        end, at, result = min(first + count, self.batches), first, so_far
+        step = max(1, BLOCK_BYTES // (self.batch_rows * self.X.shape[1] * 8))  # minibatches
+        while at < end:
+            these = slice(at, min(at + step, end))
+            rows = slice(these.start * self.batch_rows, these.stop * self.batch_rows)
+            block = self._dense(rows if order is None else order[rows])
+            own = [None if each is None else each[these.start - first : these.stop - first]
+                   for each in (rates, momenta, dropout, l2)]
+            failure, part = core.epoch(block, None, settings, threads, self.batch_rows, 0, these.stop - at, None, *own)
+            result = part if result is None else {name: result[name] + part[name] for name in part}
+            if failure is not None:
+                return failure, result
+            at = these.stop
+        return None, result
+
+    def _dense(self, rows):
+        weight = None if self.weights is None else self.weights[rows]
+        return examples(
+            self.X[rows].toarray(), self.y[rows], self.network, self.loss, sample_weight=weight, all_zero=True
+        )
+
+
+def blocks_of(X):
+    """(rows, dense X of these rows) of a sparse X, block by block; all of a dense one."""
+    if not issparse(X):
+        yield slice(0, len(X)), X
+        return
+    step = max(1, BLOCK_BYTES // (max(1, X.shape[1]) * 8))
+    for first in range(0, X.shape[0], step):
+        rows = slice(first, min(first + step, X.shape[0]))
+        yield rows, X[rows].toarray()
