@@ -1022,9 +1022,9 @@ cdef class Trainer:
             status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
                                           &state)
         self.network.end_training()
-        self.counted = result
+        self.counted = counted = result  # as a dict
         raise_status(status, caught)
-        return status_name(status), result
+        return status_name(status), counted
 
     def step(self, Data data, mlp_settings settings, int threads):
         """Train on all rows as one minibatch -> (status name, result)."""

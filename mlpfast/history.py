@@ -39,7 +39,7 @@ class History(dict):
 
     @property
     def n_epochs(self):
-        return max((len(values) for values in self.values()), default=0)
+        return max(map(len, self.values()), default=0)
 
     def __repr__(self):
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items() if values)

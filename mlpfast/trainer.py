@@ -500,7 +500,8 @@ class Trainer(Closed):
 
     def _all_schedules(self):
         lr = self._optimizer.lr
-        return [lr, *(each for each in self._scheduled.schedules if each is not lr)]
+        others = [each for each in self._scheduled.schedules if each is not lr]
+        return [lr, *others] if schedules.is_schedule(lr) else others
 
     def _given_settings(self, optimizer):
         net = self._network

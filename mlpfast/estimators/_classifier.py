@@ -106,6 +106,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._codes(y)
 
     def _set_classes(self, y):
+        if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU":  # what type_of_target does takes longer
+            self.classes_ = np.unique(y)
+            self._kind, self._sparse_labels = "binary" if len(self.classes_) < 3 else "multiclass", False
+            return
         kind = type_of_target(y, input_name="y")
         if "multioutput" in kind:
             raise ValueError("Multioutput target data is not supported with label binarization")

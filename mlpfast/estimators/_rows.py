@@ -17,7 +17,7 @@ class Rows(TrainingRows):
 
     def __init__(self, trainer, data, random_state, alpha):
         super().__init__(trainer, data)
-        self.random_state, self.alpha, self.present = random_state, alpha, None
+        self.random_state, self.alpha, self.present, self.table = random_state, alpha, None, None
         self.n_layers = len(trainer.network.layers)
         self.first_order = np.arange(self.n) if self.chosen is None else self.chosen
         self.weighting = trainer.weighting
@@ -30,9 +30,11 @@ class Rows(TrainingRows):
         return self.present
 
     def l2_of(self, first, count):
-        divisors = self.sums_of_weights()[first : first + count]
-        shares = np.divide(self.alpha, divisors, out=np.zeros(len(divisors)), where=divisors > 0)
-        return np.repeat(shares, self.n_layers).reshape(-1, self.n_layers)
+        if self.table is None or self.row_weights() is not None:  # else every epoch has the same
+            divisors = self.sums_of_weights()
+            shares = np.divide(self.alpha, divisors, out=np.zeros(len(divisors)), where=divisors > 0)
+            self.table = np.repeat(shares, self.n_layers).reshape(-1, self.n_layers)
+        return self.table[first : first + count]
 
     def mean_of(self, each):
         """The mean over the epoch of numbers (n,) of the rows, weighted within each minibatch, as losses are."""
