@@ -109,6 +109,8 @@ static int activations_fit(const mlp_layer_spec *s) {
     return 1;
 }
 
+static int has_dropout(const mlp_layer_spec *layer) { return layer->dropout > 0 || layer->may_drop; }
+
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < n_layers; l++) {
@@ -119,6 +121,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         int is_custom = s->activation == MLP_CUSTOM_ACTIVATION;
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
+        if (l == n_layers - 1 && has_dropout(s)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
         if (s->n_blocks && (l < n_layers - 1 || !activations_fit(s))) return MLP_BAD_ARGUMENT;
     }
@@ -192,7 +195,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_layer *layer = &net->layers[l];
         layer->spec = layers[l];
-        layer->drops = layers[l].dropout > 0 || layers[l].may_drop;
+        layer->drops = has_dropout(&layers[l]);
         layer->lr_factor = layer->bias_lr_factor = 1;
         layer->stride = row_stride(layers[l].n_out, kernels->real_size);
         layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);

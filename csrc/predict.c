@@ -95,7 +95,7 @@ static mlp_workspace workspace_of(const job *j, char *buffer) {
         const mlp_layer_spec *spec = &net->layers[l].spec;
         void *a = buffer + at->layer[l % 2];
         space.a[l] = a;
-        space.u[l] = spec->dropout > 0 && l < net->n_layers - 1 ? a : NULL;
+        space.u[l] = spec->dropout > 0 ? a : NULL;
         space.z[l] = spec->activation == MLP_CUSTOM_ACTIVATION ? a : NULL;
     }
     return space;
