@@ -32,9 +32,8 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
 #define HUGE_PAGE ((size_t)1 << 21)
 
 // calloc gives what the system has just made without writing zeros once more. Where its memory begins stands before the
-// block.
+// block. bytes is at most PTRDIFF_MAX, so none of the sums overflows.
 void *mlp_aligned_block(size_t bytes) {
-    if (bytes > PTRDIFF_MAX - 2 * HUGE_PAGE) return NULL;
     // A large block takes huge pages where the system has them: its first use takes a third of the time.
     size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE, whole = (bytes + unit - 1) / unit * unit;
     char *begin = calloc(1, sizeof begin + unit + whole);
@@ -96,7 +95,7 @@ static int64_t row_stride(int64_t n_out, size_t real_size) {
 }
 
 int mlp_outputs_fit(const mlp_output_block *b, int64_t n) {
-    if (b->count < 1 || b->first < 0 || b->count > n || b->first > n - b->count) return 0;
+    if (b->count < 1 || b->first < 0 || b->first > n - b->count) return 0;
     if (!mlp_is_activation(b->activation) || b->activation == MLP_CUSTOM_ACTIVATION) return 0;
     return !mlp_has(b->activation, MLP_LEARNS_ALPHA) && b->alpha >= mlp_activation_rows[b->activation].least_alpha;
 }

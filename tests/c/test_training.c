@@ -538,16 +538,17 @@ static void test_refused_parts(void) {
 // ---- Calls of all kinds with one trainer, whose memory grows ----
 
 static snapshot trained_by_many_calls(const setting *s, mlp_dtype dtype, int threads) {
-    static const int chunk_rows[] = {1000, 1000, 9, 4, 1000, 3};
+    static const struct {
+        int chunk_rows, alone;
+    } calls[] = {{1000, 1}, {1000, 0}, {9, 0}, {9, 1}, {4, 0}, {1000, 1}, {3, 0}};
     dataset d = make_data(s, dtype);
     mlp_network *net = make_network(s, dtype);
     mlp_trainer *trainer = make_trainer(s, net);
-    for (int i = 0; i < 6; i++) {
+    for (int i = 0; i < (int)(sizeof calls / sizeof *calls); i++) {
         mlp_settings settings = s->settings;
         mlp_result r;
-        settings.chunk_rows = chunk_rows[i];
-        int now = threads > 1 && i != 1 && i != 3 ? 1 : threads;  // more threads after one, and the other way round
-        CHECK(mlp_train_step(trainer, &r, &d.data, &settings, now, NULL, NULL) == MLP_OK);
+        settings.chunk_rows = calls[i].chunk_rows;
+        CHECK(mlp_train_step(trainer, &r, &d.data, &settings, calls[i].alone ? 1 : threads, NULL, NULL) == MLP_OK);
     }
     snapshot taken = take_snapshot(s, net, trainer, dtype);
     mlp_trainer_destroy(trainer);
