@@ -29,7 +29,7 @@ typedef struct {
 // With eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused eight times.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
     int64_t most = 8 * net->kernels->mr, each = n / threads + (n % threads != 0);
-    return each < 1 ? 1 : each < most ? each : most;
+    return each < most ? each : most;
 }
 
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {

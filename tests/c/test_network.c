@@ -1,6 +1,7 @@
 // Networks: arguments that create refuses, prediction and evaluation, and the gradient of a whole network against
 // finite differences.
 #include "setting.h"
+#include "network.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
 
@@ -71,8 +72,11 @@ static void test_too_large(void) {
     }
     for (int l = 0; l < 8; l++) wide[l].n_in = wide[l].n_out = INT64_C(1) << 30;  // 2^62 bytes each, of 2^63 - 1
     CHECK(try_layers(MLP_FLOAT32, wide, 2) == MLP_TOO_LARGE && try_layers(MLP_FLOAT32, wide, 8) == MLP_TOO_LARGE);
-    wide[0] = (mlp_layer_spec){.n_in = most, .n_out = 3 << 28};  // between 2^63 and 2^64 bytes
-    CHECK(try_layers(MLP_FLOAT64, wide, 1) == MLP_TOO_LARGE);
+    size_t used = 0;
+    mlp_reserve(&used, most, 3 << 28, sizeof(double));  // between 2^63 and 2^64 bytes
+    CHECK(used == SIZE_MAX);
+    mlp_reserve(&used, 1, 1, 1);
+    CHECK(used == SIZE_MAX);
 }
 
 static void test_new_network(void) {
@@ -568,6 +572,31 @@ static void test_gradients_by_entry(void) {
     }
 }
 
+// An entry without weight may have an infinite output: 0 times its z, or its derivative, must not make NaN.
+static void test_infinite_output_without_weight(mlp_activation g) {
+    const mlp_layer_spec layer = {.n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1, .trainable = 1};
+    const double X[] = {1}, y[] = {7, 5}, weights[] = {0.5}, entries[] = {1, 0};
+    const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries, .n = 1};
+    const mlp_settings settings = {.check_finite = 1};
+    mlp_network *net = NULL;
+    mlp_trainer *trainer = NULL;
+    mlp_result r;
+    doing("an infinite output without weight, activation %d", (int)g);
+    CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, 1) == MLP_OK);
+    double *b = mlp_network_bias(net, 0), *gradient = allocate(mlp_network_bytes(net));
+    b[0] = 1, b[1] = INFINITY;
+    CHECK(mlp_gradient(trainer, gradient, &r, &data, NULL, &settings, 1, NULL, NULL) == MLP_OK);
+    const void *parameters[] = {mlp_network_weights(net, 0), b, mlp_network_slopes(net, 0)};
+    for (int i = 0; i < 3 && parameters[i]; i++) {
+        const double *of = mlp_network_in_block(net, gradient, parameters[i]);
+        CHECK(isfinite(of[0]) && (i == 2 || of[0] < -1) && of[1] == 0);
+    }
+    free(gradient);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+}
+
 // ---- Losses and data that do not go together ----
 
 static void test_bad_data_for_a_loss(void) {
@@ -652,6 +681,7 @@ static void test_bad_parts(void) {
     setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
     s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
     check_gradient(&s);
+    dataset d = make_data(&s, MLP_FLOAT64);
     s.loss.blocks = bad;
     for (int wrong = 0; wrong < 17; wrong++) {
         doing("parts of the outputs, wrong %d", wrong);
@@ -672,16 +702,21 @@ static void test_bad_parts(void) {
         case 11: b->kind = MLP_GAUSSIAN_NLL; break;
         case 12: b->y_first = 3; break;
         case 13: b->y_first = -1; break;
-        case 14: b->y_first = INT64_MAX; break;
+        case 14: b->y_first = INT64_MAX; break;  // the other part has two columns
         case 15: b->kind = MLP_LOSSES; break;
         default: b->kind = MLP_HUBER; break;  // without its parameter
         }
-        check_refused(&s);
+        d.data.target_cols = wrong == 14 ? 2 : 3;
+        check_refused_data(&s, &d.data, MLP_BAD_ARGUMENT);
     }
     memcpy(bad, good, sizeof bad);
-    s.loss.n_blocks = 1;  // an output is in no part
-    check_refused(&s);
+    doing("an output in no part");
+    s.loss.n_blocks = 1;
+    d.data.target_cols = 2;
+    check_refused_data(&s, &d.data, MLP_BAD_ARGUMENT);
+    destroy_data(&d);
     s.loss.n_blocks = 2;
+    doing("parts of outputs with an activation");
     s.g[0] = MLP_PRELU, s.alpha[0] = 0.25;  // the slopes would not learn
     check_refused(&s);
     s.g[0] = MLP_TANH;
@@ -800,6 +835,8 @@ int main(int argc, char **argv) {
     test_gradients(quick);
     test_gradients_by_label();
     test_gradients_by_entry();
+    test_infinite_output_without_weight(MLP_EXP);
+    test_infinite_output_without_weight(MLP_PRELU);
     test_bad_data_for_a_loss();
     test_loss_beside_output_blocks();
     test_custom_loss();
