@@ -214,7 +214,8 @@ static wanted_row reference(const problem *p, int64_t i) {
         break;
     default: error(&w, p, out[i], y);
     }
-    if (p->one_hot && mlp_loss_has(p->loss.kind, MLP_COUNTS)) w.right = first_largest(out[i], p->n) == first_largest(y, p->n);
+    int by_class = p->one_hot && mlp_loss_has(p->loss.kind, MLP_COUNTS);
+    if (by_class) w.right = first_largest(out[i], p->n) == first_largest(y, p->n);
     return w;
 }
 
@@ -432,7 +433,7 @@ static void test_loss(problem p, const mlp_kernels *first, int quick) {
         p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2 & 1, p.by_entry = options >> 3;
         if (p.by_entry && (p.by_label || !p.weighted || !mlp_loss_has(p.loss.kind, MLP_BY_ENTRY))) continue;
         if (p.by_label && !takes_labels) continue;
-        int no_classes = p.loss.kind == MLP_HALF_SQUARED_ERROR;  // of these losses none counts what is right: one is enough
+        int no_classes = p.loss.kind == MLP_HALF_SQUARED_ERROR;  // one of those that count nothing as right
         if (p.one_hot && (p.by_label || !(has_sides(p.loss.kind) || no_classes))) continue;
         test_sizes(p, first, quick || p.by_entry);
         if (p.by_entry) continue;
@@ -511,7 +512,8 @@ static void expect_hazards(cohort *c) {
             c->loss[i] += mean * (log(rest) + m);
             for (int64_t j = 0; j < c->n; j++) {
                 double left = c->event[j] > 0 && c->time[j] == t ? 1 - l / count : 1;
-                if (c->time[j] >= t && c->weight[j] > 0) c->slope[j] += mean * left * c->weight[j] * exp(c->eta[j] - m) / rest;
+                if (c->time[j] < t || c->weight[j] == 0) continue;
+                c->slope[j] += mean * left * c->weight[j] * exp(c->eta[j] - m) / rest;
             }
         }
     }

@@ -48,7 +48,8 @@ static void test_bad_layers(void) {
         CHECK(try_layers(MLP_FLOAT32, &layer, 1) == MLP_BAD_ARGUMENT);
     }
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
-    mlp_layer_spec one_way = {.n_in = 3, .n_out = 4, .activation = MLP_CUSTOM_ACTIVATION, .custom = {.forward = custom_relu}};
+    mlp_layer_spec one_way = {.n_in = 3, .n_out = 4, .activation = MLP_CUSTOM_ACTIVATION};
+    one_way.custom.forward = custom_relu;
     CHECK(try_layers(MLP_FLOAT32, &one_way, 1) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT &&
           try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
@@ -266,7 +267,8 @@ static void test_transformed_inputs(mlp_dtype dtype) {
     const setting *s = &served[4];
     const mlp_kernels *k = mlp_kernels_for(dtype);
     int64_t n_in = s->width[0], outputs = s->n * outputs_of(s);
-    double mean[20], scale[20], bad_mean[] = {NAN, INFINITY, 0, 0, 0, 0}, bad_scale[] = {1, 1, 0, -1, 0x1p-1030, INFINITY};
+    const double bad_mean[] = {NAN, INFINITY, 0, 0, 0, 0}, bad_scale[] = {1, 1, 0, -1, 0x1p-1030, INFINITY};
+    double mean[20], scale[20];
     dataset d = make_data(s, dtype), by_hand = make_data(s, dtype);
     mlp_network *net = make_network(s, dtype);
     void *wanted = allocate((size_t)outputs * k->real_size), *got = allocate((size_t)outputs * k->real_size);
@@ -293,7 +295,7 @@ static void test_transformed_inputs(mlp_dtype dtype) {
     destroy_data(&by_hand);
 }
 
-// One layer of ones with dropout p on ones of X and on its output: each x is 1 / (1 - p) or 0, and so is each output.
+// Ones go through two identities, with dropout of X and of the first: what is left is divided by both probabilities.
 static void test_samples(void) {
     enum { ROWS = 400, WIDTH = 24 };
     static const mlp_layer_spec layers[] = {{.n_in = WIDTH, .n_out = WIDTH, .dropout = 0.25, .trainable = 1},
@@ -304,7 +306,8 @@ static void test_samples(void) {
     doing("samples of predictions with dropout");
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
     for (int l = 0; l < 2; l++) {
-        for (int64_t i = 0; i < WIDTH; i++) ((float *)mlp_network_weights(net, l))[i * mlp_network_stride(net, l) + i] = 1;
+        float *W = mlp_network_weights(net, l);
+        for (int64_t i = 0; i < WIDTH; i++) W[i * mlp_network_stride(net, l) + i] = 1;
     }
     for (int i = 0; i < ROWS * WIDTH; i++) X[i] = 1;
     for (int t = 0; t < 4; t++) {
@@ -576,7 +579,8 @@ static void test_gradients_by_entry(void) {
 static void test_infinite_output_without_weight(mlp_activation g) {
     const mlp_layer_spec layer = {.n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1, .trainable = 1};
     const double X[] = {1}, y[] = {7, 5}, weights[] = {0.5}, entries[] = {1, 0};
-    const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries, .n = 1};
+    const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries,
+                           .n = 1};
     const mlp_settings settings = {.check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;

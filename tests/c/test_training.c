@@ -48,8 +48,8 @@ static const setting trained[] = {
 
 // The rest of what a step may have, for the same bits alone.
 static const setting others[] = {
-    {.name = "9-20-6, entry weights", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID}, .by_entry = 1,
-     .loss = {.kind = MLP_SQUARED_ERROR}, .n = 64, .batch = 20, .settings = ALL_TERMS},
+    {.name = "9-20-6, entry weights", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
+     .by_entry = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 64, .batch = 20, .settings = ALL_TERMS},
     {.name = "9-20-6, entry weights and softmax", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_PRELU, MLP_SOFTMAX},
      .alpha = {0.25}, .by_entry = 1, .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 64, .batch = 20,
      .settings = ALL_TERMS},
