@@ -576,7 +576,7 @@ static void test_gradients_by_entry(void) {
 }
 
 // An entry without weight may have an infinite output: 0 times its z, or its derivative, must not make NaN.
-static void test_infinite_output_without_weight(mlp_activation g) {
+static void test_infinite_output_without_weight(mlp_activation g, double z) {
     const mlp_layer_spec layer = {.n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1, .trainable = 1};
     const double X[] = {1}, y[] = {7, 5}, weights[] = {0.5}, entries[] = {1, 0};
     const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries,
@@ -589,7 +589,7 @@ static void test_infinite_output_without_weight(mlp_activation g) {
     CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
     CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, 1) == MLP_OK);
     double *b = mlp_network_bias(net, 0), *gradient = allocate(mlp_network_bytes(net));
-    b[0] = 1, b[1] = INFINITY;
+    b[0] = 1, b[1] = z;
     CHECK(mlp_gradient(trainer, gradient, &r, &data, NULL, &settings, 1, NULL, NULL) == MLP_OK);
     const void *parameters[] = {mlp_network_weights(net, 0), b, mlp_network_slopes(net, 0)};
     for (int i = 0; i < 3 && parameters[i]; i++) {
@@ -839,8 +839,8 @@ int main(int argc, char **argv) {
     test_gradients(quick);
     test_gradients_by_label();
     test_gradients_by_entry();
-    test_infinite_output_without_weight(MLP_EXP);
-    test_infinite_output_without_weight(MLP_PRELU);
+    test_infinite_output_without_weight(MLP_EXP, INFINITY);
+    test_infinite_output_without_weight(MLP_PRELU, -INFINITY);
     test_bad_data_for_a_loss();
     test_loss_beside_output_blocks();
     test_custom_loss();
