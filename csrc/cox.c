@@ -108,7 +108,7 @@ static int64_t load(patient *p, void *delta, double *row_loss, const void *out, 
     for (int64_t i = 0; i < rows; i++) {
         double weight = truth->weights ? mlp_number(truth->weights, dtype, i) : 1;
         row_loss[i] = 0;
-        mlp_set_number(delta, dtype, i, 0);
+        if (delta) mlp_set_number(delta, dtype, i, 0);
         if (weight == 0) continue;
         p[n++] = (patient){.eta = mlp_number(out, dtype, i), .time = mlp_number(truth->targets, dtype, 2 * i),
                            .event = mlp_number(truth->targets, dtype, 2 * i + 1) > 0.5, .weight = weight, .row = i};
@@ -149,6 +149,7 @@ static void losses_and_derivatives(void *delta, double *row_loss, mlp_dtype dtyp
         for (int64_t i = first; i < end; i++) {
             double weight = p[i].weight;
             row_loss[p[i].row] = p[i].event ? t.mean * t.log_sum - weight * p[i].eta : 0;
+            if (!delta) continue;
             double slope = weight * exp_of(p[i].eta - most) * (sum + (p[i].event ? t.of_events : t.of_others));
             mlp_set_number(delta, dtype, p[i].row, slope - (p[i].event ? weight : 0));
         }
@@ -165,7 +166,7 @@ int mlp_joined_loss(void *delta, double *row_loss, const void *out, mlp_dtype dt
     if (!finite) {  // the rows are joined: no loss is known
         for (int64_t i = 0; i < n; i++) {
             row_loss[p[i].row] = NAN;
-            mlp_set_number(delta, dtype, p[i].row, NAN);
+            if (delta) mlp_set_number(delta, dtype, p[i].row, NAN);
         }
         return 0;
     }

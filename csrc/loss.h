@@ -16,9 +16,9 @@ mlp_status mlp_check_loss(const mlp_network *net, const mlp_data *data, mlp_loss
 int64_t mlp_y_columns(mlp_loss loss, int64_t n);
 int64_t mlp_y_columns_of_block(const mlp_loss_block *block);
 
-// The losses with MLP_JOINS, of all rows together: row_loss (rows), weighted, and delta (rows, n_out) = d sum of losses
-// / d z_L, from out = z_L. Returns 0 if a loss is not finite. Rows of weight 0 do not enter, whatever their z_L.
-// memory: mlp_joined_bytes, aligned like malloc's.
+// The losses with MLP_JOINS, of all rows together: row_loss (rows), weighted, and unless it is NULL delta (rows, n_out)
+// = d sum of losses / d z_L, from out = z_L. Returns 0 if a loss is not finite. Rows of weight 0 do not enter, whatever
+// their z_L. memory: mlp_joined_bytes, aligned like malloc's.
 size_t mlp_joined_bytes(int64_t rows);
 int mlp_joined_loss(void *delta, double *row_loss, const void *out, mlp_dtype dtype, const mlp_truth *truth,
                     int64_t rows, void *memory);

@@ -534,7 +534,10 @@ static int call_hazards(const cohort *c, const mlp_kernels *k) {
         put(k, y, 2 * i, c->time[i]), put(k, y, 2 * i + 1, c->event[i]);
     }
     mlp_truth truth = {.targets = y, .weights = c->is_weighted ? weights : NULL, .target_cols = 2};
-    int finite = mlp_joined_loss(slope, hazard_loss, eta, k->dtype, &truth, c->n, memory);
+    double alone[MOST_PATIENTS];  // without the derivative
+    int finite = mlp_joined_loss(NULL, alone, eta, k->dtype, &truth, c->n, memory);
+    CHECK(mlp_joined_loss(slope, hazard_loss, eta, k->dtype, &truth, c->n, memory) == finite);
+    for (int64_t i = 0; i < c->n; i++) CHECK(same(alone[i], hazard_loss[i]));
     for (int64_t i = 0; i < c->n; i++) hazard_slope[i] = get(k, slope, i);
     CHECK(guarded_intact(&buffers[SCRATCH], bytes, AT_END));
     return finite;
