@@ -165,8 +165,9 @@ coverage: readme-test
 	passed
 
 # On an extension with AddressSanitizer, UBSan, and NaN in what nobody has written to: those that hand arrays to the core.
-ARRAY_TESTS = arrays bad_input chunks custom_functions full_batch gradient_and_apply gradients numbers optimizers order \
-    overflow regularisation same_bits short_ways tables training validation_split vocabulary weights
+ARRAY_TESTS = arrays bad_input chunks custom_functions entry_weights factors freezing full_batch gaussian_and_cox \
+    gradient_and_apply gradients input_transform numbers optimizers order overflow per_output regularisation same_bits \
+    short_ways tables training validation_split vocabulary weights
 sanitized-python: readme-test
 	$(prelude)
 	copy '$(WORK)/source-asan'

@@ -163,11 +163,13 @@ int mlp_joined_loss(void *delta, double *row_loss, const void *out, mlp_dtype dt
     int64_t n = load(p, delta, row_loss, out, dtype, truth, rows);
     int finite = 1;
     for (int64_t i = 0; i < n; i++) finite &= isfinite(p[i].eta) != 0;
-    for (int64_t i = 0; !finite && i < n; i++) {  // the rows are joined: no loss is known
-        row_loss[p[i].row] = NAN;
-        if (delta) mlp_set_number(delta, dtype, p[i].row, NAN);
+    if (!finite) {  // the rows are joined: no loss is known
+        for (int64_t i = 0; i < n; i++) {
+            row_loss[p[i].row] = NAN;
+            if (delta) mlp_set_number(delta, dtype, p[i].row, NAN);
+        }
+        return 0;
     }
-    if (!finite) return 0;
     sort(p, n);
     sum_at_risk(p, n);
     losses_and_derivatives(delta, row_loss, dtype, p, n);

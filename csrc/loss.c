@@ -74,7 +74,7 @@ static int classes_fit(const mlp_network *net, const mlp_data *data, mlp_loss lo
 
 static int targets_fit(const mlp_network *net, const mlp_data *data, mlp_loss loss, int64_t n_out) {
     int64_t cols = mlp_y_columns(loss, n_out);
-    if (cols < 1 || cols != mlp_target_columns(net, data)) return 0;
+    if (cols != mlp_target_columns(net, data)) return 0;  // which is at least 1
     if (data->entry_weights && !(data->weights && mlp_loss_has(loss.kind, MLP_BY_ENTRY))) return 0;
     return loss.kind != MLP_PER_OUTPUT || classes_fit(net, data, loss, cols);
 }

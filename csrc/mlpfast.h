@@ -121,7 +121,8 @@ typedef struct {
     int shared;                    // MLP_PRELU: one slope for all units
     int has_bias;
     int trainable;                 // 0: training does not change its parameters; see mlp_network_set_trainable
-    double dropout;                // in training each output is zero with this probability; 0 <= dropout < 1
+    double dropout;                // in training each output is zero with this probability; 0 <= dropout < 1, and 0 in
+                                   // the last layer
     double l1, l2;                 // penalties of W, in addition to those of mlp_settings
     int has_mask;                  // W has a mask, see mlp_network_mask
     mlp_custom_activation custom;  // of MLP_CUSTOM_ACTIVATION

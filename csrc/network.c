@@ -32,9 +32,8 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
 #define HUGE_PAGE ((size_t)1 << 21)
 
 // calloc gives what the system has just made without writing zeros once more. Where its memory begins stands before the
-// block.
+// block. bytes is at most PTRDIFF_MAX, so none of the sums overflows.
 void *mlp_aligned_block(size_t bytes) {
-    if (bytes > PTRDIFF_MAX - 2 * HUGE_PAGE) return NULL;
     // A large block takes huge pages where the system has them: its first use takes a third of the time.
     size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE, whole = (bytes + unit - 1) / unit * unit;
     char *begin = calloc(1, sizeof begin + unit + whole);
@@ -96,7 +95,7 @@ static int64_t row_stride(int64_t n_out, size_t real_size) {
 }
 
 int mlp_outputs_fit(const mlp_output_block *b, int64_t n) {
-    if (b->count < 1 || b->first < 0 || b->count > n || b->first > n - b->count) return 0;
+    if (b->count < 1 || b->first < 0 || b->first > n - b->count) return 0;
     if (!mlp_is_activation(b->activation) || b->activation == MLP_CUSTOM_ACTIVATION) return 0;
     return !mlp_has(b->activation, MLP_LEARNS_ALPHA) && b->alpha >= mlp_activation_rows[b->activation].least_alpha;
 }
@@ -109,6 +108,8 @@ static int activations_fit(const mlp_layer_spec *s) {
     return 1;
 }
 
+static int has_dropout(const mlp_layer_spec *layer) { return layer->dropout > 0 || layer->may_drop; }
+
 static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
     if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < n_layers; l++) {
@@ -119,6 +120,7 @@ static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
         int is_custom = s->activation == MLP_CUSTOM_ACTIVATION;
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
+        if (l == n_layers - 1 && has_dropout(s)) return MLP_BAD_ARGUMENT;
         if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
         if (s->n_blocks && (l < n_layers - 1 || !activations_fit(s))) return MLP_BAD_ARGUMENT;
     }
@@ -192,7 +194,7 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
     for (int l = 0; l < n_layers; l++) {
         mlp_layer *layer = &net->layers[l];
         layer->spec = layers[l];
-        layer->drops = layers[l].dropout > 0 || layers[l].may_drop;
+        layer->drops = has_dropout(&layers[l]);
         layer->lr_factor = layer->bias_lr_factor = 1;
         layer->stride = row_stride(layers[l].n_out, kernels->real_size);
         layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);

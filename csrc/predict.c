@@ -29,7 +29,7 @@ typedef struct {
 // With eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused eight times.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
     int64_t most = 8 * net->kernels->mr, each = n / threads + (n % threads != 0);
-    return each < 1 ? 1 : each < most ? each : most;
+    return each < most ? each : most;
 }
 
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
@@ -95,7 +95,7 @@ static mlp_workspace workspace_of(const job *j, char *buffer) {
         const mlp_layer_spec *spec = &net->layers[l].spec;
         void *a = buffer + at->layer[l % 2];
         space.a[l] = a;
-        space.u[l] = spec->dropout > 0 && l < net->n_layers - 1 ? a : NULL;
+        space.u[l] = spec->dropout > 0 ? a : NULL;
         space.z[l] = spec->activation == MLP_CUSTOM_ACTIVATION ? a : NULL;
     }
     return space;

@@ -32,7 +32,7 @@ static void lay_out_numbers(const mlp_trainer *t, mlp_workspace *w, char *block,
         int64_t n = layer->spec.n_out;
         void *a = next_part(block, used, rows, n, size), *delta = next_part(block, used, rows, n, size);
         void *u = NULL, *z = NULL, *slope = NULL;
-        if (layer->drops && l < t->net->n_layers - 1) u = next_part(block, used, rows, n, size);
+        if (layer->drops) u = next_part(block, used, rows, n, size);
         if (mlp_has(layer->spec.activation, MLP_IN_Z)) z = next_part(block, used, rows, n, size);
         if (layer->slopes) slope = next_part(block, used, capacity->slopes, n, size);
         if (block) w->a[l] = a, w->delta[l] = delta, w->u[l] = u, w->z[l] = z, w->slope[l] = slope;

@@ -198,10 +198,8 @@ typedef struct {
 
 SIMD int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
-SIMD int64_t most_tiles(int64_t k) {
-    int64_t tiles = BLOCK_A / (MR * (k + 1));
-    return tiles < LEAST_TILES ? LEAST_TILES : tiles;
-}
+SIMD int64_t most_tiles(int64_t k) { return BLOCK_A / (MR * (k + 1)); }  // k: of a block
+_Static_assert(BLOCK_A / (MR * (MLP_KC + 1)) >= LEAST_TILES, "a panel of b is packed for that many tiles");
 
 // Sizes of the parts of the scratch, in reals, for products with no dimension above `most`; monotonic in `most`.
 SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * NR; }

@@ -17,13 +17,14 @@ typedef struct {
     int without_bias, frozen, shared, masked;  // bit l is for layer l
     mlp_loss loss;
     int by_label, weighted, pixels;  // pixels: X is uint8
+    int by_entry;  // weights of the entries of y, some of them 0: what stands there is NaN
     int64_t n, batch;
     mlp_settings settings;
 } setting;
 
 typedef struct {
     mlp_data data;
-    void *X, *targets, *weights;
+    void *X, *targets, *weights, *entries;
     int32_t *labels;
 } dataset;
 
@@ -60,6 +61,22 @@ static inline void *make_targets(const setting *s, const mlp_kernels *k) {
     return targets;
 }
 
+// Entry weights, and as the weight of a row their mean.
+static inline void make_entries(const setting *s, const mlp_kernels *k, dataset *d) {
+    int64_t n = outputs_of(s);
+    d->entries = allocate((size_t)(s->n * n) * k->real_size), d->weights = allocate((size_t)s->n * k->real_size);
+    for (int64_t i = 0; i < s->n; i++) {
+        double total = 0;
+        for (int64_t j = 0; j < n; j++) {
+            double weight = random_below(3) ? rounded(k, 0.5 + random_unit()) : 0;
+            put(k, d->entries, i * n + j, weight);
+            if (weight == 0) put(k, d->targets, i * n + j, NAN);
+            total += weight;
+        }
+        put(k, d->weights, i, total / (double)n);
+    }
+}
+
 static inline dataset make_data(const setting *s, mlp_dtype dtype) {
     const mlp_kernels *k = mlp_kernels_for(dtype);
     dataset d = {0};
@@ -75,8 +92,9 @@ static inline dataset make_data(const setting *s, mlp_dtype dtype) {
         d.weights = allocate((size_t)s->n * k->real_size);
         for (int64_t i = 0; i < s->n; i++) put(k, d.weights, i, 2 * random_unit());
     }
+    if (s->by_entry) make_entries(s, k, &d);
     d.data = (mlp_data){.X = d.X, .x_type = s->pixels ? MLP_UINT8 : dtype, .x_scale = 1.0 / 255, .labels = d.labels,
-                        .targets = d.targets, .weights = d.weights, .n = s->n};
+                        .targets = d.targets, .weights = d.weights, .entry_weights = d.entries, .n = s->n};
     return d;
 }
 
@@ -84,6 +102,7 @@ static inline void destroy_data(dataset *d) {
     free(d->X);
     free(d->targets);
     free(d->weights);
+    free(d->entries);
     free(d->labels);
 }
 

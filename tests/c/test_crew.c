@@ -1,6 +1,7 @@
 // The crew: every part is done once, the floating-point mode, and crews in forked children.
 #include "check.h"
 
+#include <limits.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -159,6 +160,46 @@ static void test_callers(void) {
         pthread_join(thread[i], NULL);
         CHECK(well[i]);
     }
+}
+
+static void count(void *context, mlp_part part) {
+    (void)part;
+    atomic_fetch_add((atomic_int *)context, 1);
+}
+
+// Calls within calls, as functions of the caller's make them: more than have slots, on as many threads as there are
+// processors. Those without a slot work alone.
+static void test_calls_within_calls(void) {
+    enum { CALLS = MLP_SLOTS + 3 };
+    static mlp_call call[CALLS];
+    doing("calls within calls");
+    mlp_allow_oversubscription(0);
+    for (int i = 0; i < CALLS; i++) {
+        mlp_call_begin(&call[i], i % 2 ? MOST : INT_MAX, INFINITY);
+        CHECK(call[i].most == (i % 2 ? MOST : MLP_MOST_THREADS) && call[i].parts >= 1);
+        CHECK((call[i].slot != NULL) == (i < MLP_SLOTS));
+        CHECK(i < MLP_SLOTS || call[i].parts == 1);
+    }
+    for (int i = CALLS; i-- > 0;) {
+        atomic_int done;
+        atomic_init(&done, 0);
+        mlp_call_refresh(&call[i]);
+        mlp_call_run(&call[i], count, &done);
+        CHECK(atomic_load(&done) == call[i].parts);
+        mlp_call_end(&call[i]);
+    }
+    mlp_allow_oversubscription(1);
+    CHECK(each_part_is_done_once(MOST, NULL));  // the slots are free again
+}
+
+static void test_sizes_of_crews(void) {
+    doing("how many parts are worth having");
+    CHECK(mlp_crew_bound(INT_MIN, INFINITY) == MLP_MOST_THREADS && mlp_crew_bound(INT_MAX, 1) == MLP_MOST_THREADS);
+    CHECK(mlp_crew_bound(-3, INFINITY) == 3 && mlp_crew_bound(-3, 1) == 1);
+    CHECK(mlp_crew_share(MOST, 1000) == MOST);
+    mlp_allow_oversubscription(0);
+    CHECK(mlp_crew_share(MOST, 1000) == 1 && mlp_crew_share(1, 0) == 1);
+    mlp_allow_oversubscription(1);
 }
 
 // ---- Forks ----
@@ -341,6 +382,8 @@ int main(int argc, char **argv) {
     test_parts();
     test_parts_after_sleep();
     test_callers();
+    test_calls_within_calls();
+    test_sizes_of_crews();
     test_forks();
     test_fork_while_others_work();
     test_work_of_threads_that_a_child_does_not_have();

@@ -488,6 +488,58 @@ static void test_biases(const mlp_kernels *k, int integers) {
     }
 }
 
+// More rows than a block of a sum has. Small integers: their sum has the same bits in any order.
+static void test_long_biases(const mlp_kernels *k) {
+    enum { ROWS = 2 * MLP_KC + 77, COLS = 19 };
+    const mlp_update update = {.scale = 0.25};
+    void *delta = malloc(ROWS * COLS * sizeof(double)), *gradient = malloc(COLS * sizeof(double));
+    if (!delta || !gradient) exit(3);
+    for (int64_t rows = MLP_KC - 1; rows <= ROWS; rows += rows < MLP_KC + 2 ? 1 : 359) {
+        double sum[COLS] = {0};
+        doing("%s %s: biases over %d rows", k->isa, dtype_name(k), (int)rows);
+        for (int64_t i = 0; i < rows * COLS; i++) {
+            double x = (double)random_below(9) - 4;
+            put(k, delta, i, x);
+            sum[i % COLS] += x;
+        }
+        k->bias_gradient(gradient, delta, rows, COLS, 0, COLS, &update);
+        for (int64_t j = 0; j < COLS; j++) CHECK(get(k, gradient, j) == 0.25 * sum[j]);
+    }
+    free(delta);
+    free(gradient);
+}
+
+// ---- Single settings of optimizers ----
+
+// One step of W on a gradient that is a sum of one row.
+static double step_from(const mlp_kernels *k, double W, double gradient, const mlp_settings *settings, double lr) {
+    mlp_update update = {.settings = settings, .scale = 1, .lr = lr, .t = 1};
+    void *number[4];
+    for (int i = 0; i < 4; i++) {
+        number[i] = calloc(1, sizeof(double));
+        if (!number[i]) exit(3);
+    }
+    put(k, number[0], 0, W), put(k, number[1], 0, gradient);
+    mlp_parameter b = {.values = number[0], .state = {number[2], number[3]}};
+    k->update_bias(b, number[1], 1, 1, 0, 1, &update);
+    W = get(k, number[0], 0);
+    for (int i = 0; i < 4; i++) free(number[i]);
+    return W;
+}
+
+static void test_settings(const mlp_kernels *k) {
+    mlp_settings rmsprop = {.optimizer = MLP_RMSPROP, .beta2 = 0.75}, rprop = {.optimizer = MLP_RPROP, .shrink = 0.5,
+                            .grow = 1.2, .least_step = 1e-6, .most_step = 50};
+    double most = k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
+    doing("%s %s: squares that would overflow", k->isa, dtype_name(k));
+    for (int i = 0; i < 2; i++) {  // lr g / sqrt(0.25 g^2), whatever limit is above all squares that fit
+        rmsprop.clip_value = i ? most : 0;
+        CHECK(step_from(k, 1, most, &rmsprop, 0.25) == 0.5);
+    }
+    doing("%s %s: rprop with the rate 0", k->isa, dtype_name(k));
+    CHECK(step_from(k, 1, 3, &rprop, 0.25) == 0.75 && step_from(k, 1, 3, &rprop, 0) == 1);
+}
+
 // ---- Stored gradients ----
 
 // The gradient of a layer without a bias ends with the last row of W: nothing beyond it may be read.
@@ -576,6 +628,7 @@ static void check_not_finite(const gathering *t, void *out, void *X, const int64
             double kept = get_as(X, t->type, at);
             put_as(X, t->type, at, bad[(i + j) % 4]);
             CHECK(t->k->gather(out, X, t->type, t->scale, index, t->rows, t->n) == 0);
+            CHECK(t->k->gather(NULL, X, t->type, t->scale, index, t->rows, t->n) == 0);
             put_as(X, t->type, at, kept);
         }
     }
@@ -608,6 +661,7 @@ static void check_gather(const gathering *t) {
     size_t bytes = (size_t)(t->rows * t->n) * t->k->real_size;
     void *out = guarded_place(&buffers[OUT], bytes, t->side);
     CHECK(t->k->gather(out, X, t->type, t->scale, index, t->rows, t->n) == 1);
+    CHECK(t->k->gather(NULL, X, t->type, t->scale, index, t->rows, t->n) == 1);
     CHECK(gathered(t, out, X));
     check_transform(t, out, X, index, bytes);
     if (t->type != MLP_UINT8) check_not_finite(t, out, X, index);
@@ -654,6 +708,8 @@ static void test_table(const mlp_kernels *k, int quick) {
     test_empty_blocks(k);
     test_biases(k, 0);
     test_biases(k, 1);
+    test_long_biases(k);
+    test_settings(k);
     test_scaled_gradients(k);
     test_gather(k);
     test_gather_extremes(k);

@@ -2,6 +2,7 @@
 // formulas in double, and bit for bit against the first table.
 #include "check.h"
 #include "every.h"
+#include "loss.h"
 #include "reals.h"
 
 #define MOST_ROWS 18  // more than the 16 lanes of the widest vector
@@ -213,7 +214,8 @@ static wanted_row reference(const problem *p, int64_t i) {
         break;
     default: error(&w, p, out[i], y);
     }
-    if (p->one_hot) w.right = first_largest(out[i], p->n) == first_largest(y, p->n);
+    int by_class = p->one_hot && mlp_loss_has(p->loss.kind, MLP_COUNTS);
+    if (by_class) w.right = first_largest(out[i], p->n) == first_largest(y, p->n);
     return w;
 }
 
@@ -431,7 +433,8 @@ static void test_loss(problem p, const mlp_kernels *first, int quick) {
         p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2 & 1, p.by_entry = options >> 3;
         if (p.by_entry && (p.by_label || !p.weighted || !mlp_loss_has(p.loss.kind, MLP_BY_ENTRY))) continue;
         if (p.by_label && !takes_labels) continue;
-        if (p.one_hot && (p.by_label || !has_sides(p.loss.kind))) continue;
+        int no_classes = p.loss.kind == MLP_HALF_SQUARED_ERROR;  // one of those that count nothing as right
+        if (p.one_hot && (p.by_label || !(has_sides(p.loss.kind) || no_classes))) continue;
         test_sizes(p, first, quick || p.by_entry);
         if (p.by_entry) continue;
         test_not_finite(p);
@@ -441,7 +444,7 @@ static void test_loss(problem p, const mlp_kernels *first, int quick) {
 
 // Parts of the outputs: two classes, numbers with an activation, and a mean with its log variance.
 static void test_parts(const mlp_kernels *k, const mlp_kernels *first, int quick) {
-    for (int64_t n = 5; n <= MOST_COLS; n += quick ? 6 : 1) {
+    for (int64_t n = 5; n <= MOST_COLS; n += quick ? 7 : 1) {
         const mlp_loss_block parts[] = {
             {.of = {.first = n - 2, .count = 2, .activation = MLP_IDENTITY}, .y_first = n - 3, .factor = 0.3,
              .kind = MLP_GAUSSIAN_NLL},
@@ -459,6 +462,123 @@ static void test_parts(const mlp_kernels *k, const mlp_kernels *first, int quick
             }
         }
     }
+}
+
+// ---- The proportional hazards of a minibatch ----
+
+#define MOST_PATIENTS 40
+
+typedef struct {
+    int64_t n;
+    int is_weighted;
+    double eta[MOST_PATIENTS], time[MOST_PATIENTS], event[MOST_PATIENTS], weight[MOST_PATIENTS];
+    double loss[MOST_PATIENTS], slope[MOST_PATIENTS];  // wanted
+} cohort;
+
+// Few times, so that there are ties, also of events.
+static void draw_cohort(cohort *c, const mlp_kernels *k, int64_t n, int is_weighted, double spread) {
+    *c = (cohort){.n = n, .is_weighted = is_weighted};
+    for (int64_t i = 0; i < n; i++) {
+        c->eta[i] = rounded(k, spread * (random_unit() - 0.5)), c->time[i] = (double)random_below(1 + n / 3);
+        c->event[i] = (double)random_below(2);
+        c->weight[i] = !is_weighted ? 1 : random_below(4) ? rounded(k, 0.2 + random_unit()) : 0;
+    }
+}
+
+// The sum of w e^eta of those at risk at time t, or of the events at t; times e^-m.
+static double hazards(const cohort *c, double t, int of_events, double m) {
+    double sum = 0;
+    for (int64_t i = 0; i < c->n; i++) {
+        int counts = of_events ? c->event[i] > 0 && c->time[i] == t : c->time[i] >= t;
+        if (counts && c->weight[i] > 0) sum += c->weight[i] * exp(c->eta[i] - m);
+    }
+    return sum;
+}
+
+// Efron's partial likelihood, event by event, as it is written in textbooks.
+static void expect_hazards(cohort *c) {
+    double m = -INFINITY;
+    for (int64_t i = 0; i < c->n; i++) m = c->weight[i] > 0 ? fmax(m, c->eta[i]) : m;
+    for (int64_t i = 0; i < c->n; i++) {
+        if (c->weight[i] == 0 || c->event[i] == 0) continue;
+        double t = c->time[i], count = 0, total = 0, all = hazards(c, t, 0, m), tied = hazards(c, t, 1, m);
+        for (int64_t j = 0; j < c->n; j++) {
+            if (c->event[j] > 0 && c->time[j] == t && c->weight[j] > 0) count++, total += c->weight[j];
+        }
+        c->loss[i] -= c->weight[i] * c->eta[i];
+        c->slope[i] -= c->weight[i];
+        for (double l = 0; l < count; l++) {  // each of the tied events has an equal part of each of their terms
+            double rest = all - l / count * tied, mean = total / count / count;
+            c->loss[i] += mean * (log(rest) + m);
+            for (int64_t j = 0; j < c->n; j++) {
+                double left = c->event[j] > 0 && c->time[j] == t ? 1 - l / count : 1;
+                if (c->time[j] < t || c->weight[j] == 0) continue;
+                c->slope[j] += mean * left * c->weight[j] * exp(c->eta[j] - m) / rest;
+            }
+        }
+    }
+}
+
+static double hazard_loss[MOST_PATIENTS], hazard_slope[MOST_PATIENTS];
+
+// Returns what mlp_joined_loss does; losses and derivatives are in the two arrays above.
+static int call_hazards(const cohort *c, const mlp_kernels *k) {
+    size_t bytes = mlp_joined_bytes(c->n), size = k->real_size;
+    void *eta = guarded_place(&buffers[OUT], (size_t)c->n * size, AT_END);
+    void *slope = guarded_place(&buffers[DELTA], (size_t)c->n * size, AT_END);
+    void *y = guarded_place(&buffers[TARGETS], (size_t)c->n * 2 * size, AT_END);
+    void *weights = guarded_place(&buffers[WEIGHTS], (size_t)c->n * size, AT_END);
+    void *memory = guarded_place(&buffers[SCRATCH], bytes, AT_END);
+    for (int64_t i = 0; i < c->n; i++) {
+        put(k, eta, i, c->eta[i]), put(k, weights, i, c->weight[i]);
+        put(k, y, 2 * i, c->time[i]), put(k, y, 2 * i + 1, c->event[i]);
+    }
+    mlp_truth truth = {.targets = y, .weights = c->is_weighted ? weights : NULL, .target_cols = 2};
+    double alone[MOST_PATIENTS];  // without the derivative
+    int finite = mlp_joined_loss(NULL, alone, eta, k->dtype, &truth, c->n, memory);
+    CHECK(mlp_joined_loss(slope, hazard_loss, eta, k->dtype, &truth, c->n, memory) == finite);
+    for (int64_t i = 0; i < c->n; i++) CHECK(same(alone[i], hazard_loss[i]));
+    for (int64_t i = 0; i < c->n; i++) hazard_slope[i] = get(k, slope, i);
+    CHECK(guarded_intact(&buffers[SCRATCH], bytes, AT_END));
+    return finite;
+}
+
+static void test_hazards(const mlp_kernels *k) {
+    static cohort c;
+    for (int64_t n = 1; n <= MOST_PATIENTS; n++) {
+        for (int options = 0; options < 4; options++) {
+            doing("%s hazards of %d rows, options %d", dtype_name(k), (int)n, options);
+            draw_cohort(&c, k, n, options & 1, options & 2 ? 600 : 4);
+            expect_hazards(&c);
+            CHECK(call_hazards(&c, k) == 1);
+            for (int64_t i = 0; i < n; i++) {
+                CHECK(is_near(hazard_loss[i], c.loss[i], 1e-9 * (1 + fabs(c.loss[i]) + fabs(c.eta[i]))));
+                CHECK(is_near(hazard_slope[i], c.slope[i], 1e-9 + 4 * epsilon(k) * (1 + fabs(c.slope[i]))));
+            }
+        }
+    }
+}
+
+// A log hazard that is not finite leaves no loss of the minibatch known, unless its row has no weight.
+static void test_hazards_not_finite(const mlp_kernels *k) {
+    static const double bad[] = {NAN, INFINITY, -INFINITY};
+    static cohort c;
+    for (int b = 0; b < 3; b++) {
+        doing("%s hazards with %g", dtype_name(k), bad[b]);
+        draw_cohort(&c, k, 20, 1, 4);
+        c.weight[3] = 0, c.eta[3] = bad[b];
+        CHECK(call_hazards(&c, k) == 1 && hazard_loss[3] == 0 && hazard_slope[3] == 0);
+        c.weight[5] = 1, c.eta[5] = bad[b];
+        CHECK(call_hazards(&c, k) == 0);
+        for (int64_t i = 0; i < c.n; i++) {
+            CHECK(c.weight[i] > 0 ? isnan(hazard_loss[i]) && isnan(hazard_slope[i]) : hazard_loss[i] == 0);
+        }
+    }
+    doing("%s hazards whose loss overflows", dtype_name(k));
+    draw_cohort(&c, k, 20, 1, 4);
+    for (int64_t i = 0; i < c.n; i++) c.event[i] = c.weight[i] = 1;
+    c.eta[7] = k->dtype == MLP_FLOAT32 ? -(double)FLT_MAX : -DBL_MAX, c.weight[7] = 4;
+    CHECK(call_hazards(&c, k) == (k->dtype == MLP_FLOAT32));  // computed in double
 }
 
 static void test_table(const mlp_kernels *k, const mlp_kernels *first, int quick) {
@@ -484,6 +604,10 @@ int main(int argc, char **argv) {
     }
     const mlp_kernels *k;
     for (int i = 0; (k = every_table(i)) != NULL; i++) test_table(k, every_table(i % 2), quick);
+    for (int d = 0; d < 2; d++) {
+        test_hazards(every_table(d));
+        test_hazards_not_finite(every_table(d));
+    }
     for (int which = 0; which < BUFFERS; which++) guarded_destroy(&buffers[which]);
     return check_end("test_losses");
 }

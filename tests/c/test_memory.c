@@ -58,11 +58,18 @@ typedef struct {
 
 static mlp_status create_network(life *of) {
     mlp_layer_spec layers[MOST_LAYERS];
-    for (int l = 0; l < of->s->n_layers; l++) layers[l] = layer_spec(of->s, l, of->dtype);
+    int last = of->s->n_layers - 1;
+    for (int l = 0; l <= last; l++) layers[l] = layer_spec(of->s, l, of->dtype);
+    if (of->s->loss.kind == MLP_PER_OUTPUT) layers[last].blocks = &of->s->loss.blocks[0].of, layers[last].n_blocks = 1;
     return mlp_network_create(&of->net, of->dtype, layers, of->s->n_layers);
 }
 static mlp_status create_trainer(life *of) {
     return mlp_trainer_create(&of->trainer, of->net, of->s->loss, of->s->batch);
+}
+static mlp_status transform_inputs(life *of) {
+    double mean[100] = {0}, scale[100];
+    for (int64_t j = 0; j < of->s->width[0]; j++) scale[j] = 2;
+    return mlp_network_transform_inputs(of->net, mean, scale);
 }
 static mlp_status prepare(life *of) { return mlp_trainer_prepare(of->trainer, &of->settings); }
 static mlp_status epoch(life *of) {
@@ -135,6 +142,7 @@ static snapshot live(const setting *s, mlp_dtype dtype, int threads, int failing
     life of = {.s = s, .dtype = dtype, .threads = threads, .d = make_data(s, dtype), .settings = s->settings};
     CHECK(survive(&of, create_network, failing) >= 2);
     draw_parameters(s, of.net, mlp_kernels_for(dtype));
+    if (s->loss.kind == MLP_PER_OUTPUT) CHECK(survive(&of, transform_inputs, failing) == 1);
     CHECK(survive(&of, create_trainer, failing) == 1);
     CHECK(survive(&of, epoch, failing) >= 1);
     CHECK(survive(&of, epoch, failing) == 0);  // all memory is allocated by now
@@ -198,6 +206,10 @@ static void test_sizes(const setting *s) {
     data.n = -1;
     CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_predict_workspace(of.net, -1, 1) == 0);
+    data.n = INT64_C(1) << 54;  // each array fits, but not all of them together
+    of.settings.chunk_rows = data.n;
+    CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_TOO_LARGE);
+    of.settings.chunk_rows = 0;
     check_unchanged(&of, &before);
     CHECK(step(&of) == MLP_OK);
     free(before.values);
@@ -209,16 +221,22 @@ static void test_sizes(const setting *s) {
 int main(int argc, char **argv) {
     const mlp_settings sgd = {.lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
                               .check_finite = 1};
+    static const mlp_loss_block parts[] = {
+        {.of = {.count = 3, .activation = MLP_SIGMOID}, .factor = 1, .kind = MLP_BINARY_CROSS_ENTROPY},
+        {.of = {.first = 3, .count = 2}, .y_first = 3, .factor = 0.5, .kind = MLP_SQUARED_ERROR}};
     const setting lives[] = {
         {.name = "9-20-5", .n_layers = 2, .width = {9, 20, 5}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
          .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 8, .settings = sgd},
         {.name = "9-33-17-5", .n_layers = 3, .width = {9, 33, 17, 5}, .g = {MLP_PRELU, MLP_GELU, MLP_IDENTITY},
          .alpha = {0.25}, .masked = 3, .weighted = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 40, .batch = 8,
          .settings = sgd},
+        {.name = "9-20-5, parts, inputs transformed", .n_layers = 2, .width = {9, 20, 5}, .g = {MLP_TANH, MLP_IDENTITY},
+         .loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2}, .n = 40, .batch = 8,
+         .settings = sgd},
     };
     check_begin(argc, argv, 300);
     mlp_allow_oversubscription(1);
-    for (int i = 0; i < 2; i++) test_every_allocation(&lives[i]);
+    for (int i = 0; i < 3; i++) test_every_allocation(&lives[i]);
     test_sizes(&lives[1]);
     return check_end("test_memory");
 }

@@ -1,6 +1,7 @@
 // Networks: arguments that create refuses, prediction and evaluation, and the gradient of a whole network against
 // finite differences.
 #include "setting.h"
+#include "network.h"
 
 static const int team_sizes[] = {1, 2, 3, 7};
 
@@ -47,6 +48,9 @@ static void test_bad_layers(void) {
         CHECK(try_layers(MLP_FLOAT32, &layer, 1) == MLP_BAD_ARGUMENT);
     }
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
+    mlp_layer_spec one_way = {.n_in = 3, .n_out = 4, .activation = MLP_CUSTOM_ACTIVATION};
+    one_way.custom.forward = custom_relu;
+    CHECK(try_layers(MLP_FLOAT32, &one_way, 1) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT &&
           try_layer(1, 1, (mlp_activation)-1) == MLP_BAD_ARGUMENT);
     for (int i = 0; i < KNOWN_ACTIVATIONS; i++) {
@@ -58,7 +62,7 @@ static void test_bad_layers(void) {
     }
 }
 
-// A product that overflows size_t, and products that do not overflow, but whose sum does.
+// A product that overflows size_t, products that do not overflow, but whose sum does, and one that no pointer spans.
 static void test_too_large(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create, sizes that do not fit");
@@ -69,6 +73,11 @@ static void test_too_large(void) {
     }
     for (int l = 0; l < 8; l++) wide[l].n_in = wide[l].n_out = INT64_C(1) << 30;  // 2^62 bytes each, of 2^63 - 1
     CHECK(try_layers(MLP_FLOAT32, wide, 2) == MLP_TOO_LARGE && try_layers(MLP_FLOAT32, wide, 8) == MLP_TOO_LARGE);
+    size_t used = 0;
+    mlp_reserve(&used, most, 3 << 28, sizeof(double));  // between 2^63 and 2^64 bytes
+    CHECK(used == SIZE_MAX);
+    mlp_reserve(&used, 1, 1, 1);
+    CHECK(used == SIZE_MAX);
 }
 
 static void test_new_network(void) {
@@ -114,6 +123,33 @@ static void test_first_not_finite(mlp_dtype dtype) {
     }
     CHECK(mlp_network_first_not_finite(net) == -1);
     mlp_network_destroy(net);
+}
+
+static void test_settings_of_layers(void) {
+    static const double no_probability[] = {-0.1, 1, NAN}, negative[] = {-1, NAN, -INFINITY};
+    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 4}, {.n_in = 4, .n_out = 4, .dropout = 0.5},
+                               {.n_in = 4, .n_out = 4, .may_drop = 1}, {.n_in = 4, .n_out = 2}};
+    mlp_network *net = NULL;
+    doing("settings of layers between calls");
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 4) == MLP_OK);
+    for (int i = 0; i < 3; i++) {
+        CHECK(mlp_network_set_dropout(net, 1, no_probability[i]) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_set_l2(net, 1, negative[i]) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_set_lr_factors(net, 1, negative[i], 1) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_set_lr_factors(net, 1, 1, negative[i]) == MLP_BAD_ARGUMENT);
+    }
+    for (int l = 0; l < 4; l++) {
+        mlp_status wanted = l == 1 || l == 2 ? MLP_OK : MLP_BAD_ARGUMENT;  // it has no memory for dropout
+        CHECK(mlp_network_set_dropout(net, l, 0.25) == wanted);
+        CHECK(mlp_network_set_dropout(net, l, 0) == MLP_OK && mlp_network_set_l2(net, l, 0) == MLP_OK);
+        CHECK(mlp_network_set_lr_factors(net, l, 0, 2) == MLP_OK);
+    }
+    mlp_network_destroy(net);
+    doing("dropout of the last layer");
+    layers[3].dropout = 0.5;
+    CHECK(try_layers(MLP_FLOAT32, layers, 4) == MLP_BAD_ARGUMENT);
+    layers[3].dropout = 0, layers[3].may_drop = 1;
+    CHECK(try_layers(MLP_FLOAT32, layers, 4) == MLP_BAD_ARGUMENT);
 }
 
 static void test_isa_names(void) {
@@ -226,6 +262,74 @@ static void test_serving(const setting *s, mlp_dtype dtype) {
     mlp_select_isa(NULL);
 }
 
+// A network that transforms its inputs predicts what it does of transformed inputs; refused numbers change nothing.
+static void test_transformed_inputs(mlp_dtype dtype) {
+    const setting *s = &served[4];
+    const mlp_kernels *k = mlp_kernels_for(dtype);
+    int64_t n_in = s->width[0], outputs = s->n * outputs_of(s);
+    const double bad_mean[] = {NAN, INFINITY, 0, 0, 0, 0}, bad_scale[] = {1, 1, 0, -1, 0x1p-1030, INFINITY};
+    double mean[20], scale[20];
+    dataset d = make_data(s, dtype), by_hand = make_data(s, dtype);
+    mlp_network *net = make_network(s, dtype);
+    void *wanted = allocate((size_t)outputs * k->real_size), *got = allocate((size_t)outputs * k->real_size);
+    doing("transformed inputs, %s", dtype_name(k));
+    for (int64_t j = 0; j < n_in; j++) mean[j] = random_unit() - 0.5, scale[j] = 0.5 + random_unit();
+    for (int64_t i = 0; i < s->n * n_in; i++) {
+        put(k, by_hand.X, i, (get(k, d.X, i) - mean[i % n_in]) / scale[i % n_in]);
+    }
+    CHECK(mlp_predict(net, wanted, &by_hand.data, workspace_for(net, s->n, 2), 2, NULL, NULL) == MLP_OK);
+    CHECK(mlp_network_transform_inputs(net, scale, scale) == MLP_OK);  // to be replaced
+    CHECK(mlp_network_transform_inputs(net, mean, scale) == MLP_OK);
+    for (int i = 0; i < 6; i++) {
+        double kept_mean = mean[n_in - 1], kept_scale = scale[n_in - 1];
+        mean[n_in - 1] = bad_mean[i], scale[n_in - 1] = bad_scale[i];
+        CHECK(mlp_network_transform_inputs(net, mean, scale) == MLP_BAD_ARGUMENT);
+        mean[n_in - 1] = kept_mean, scale[n_in - 1] = kept_scale;
+    }
+    CHECK(mlp_predict(net, got, &d.data, workspace_for(net, s->n, 2), 2, NULL, NULL) == MLP_OK);
+    CHECK(same_array(k, wanted, got, outputs));
+    free(wanted);
+    free(got);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    destroy_data(&by_hand);
+}
+
+// Ones go through two identities, with dropout of X and of the first: what is left is divided by both probabilities.
+static void test_samples(void) {
+    enum { ROWS = 400, WIDTH = 24 };
+    static const mlp_layer_spec layers[] = {{.n_in = WIDTH, .n_out = WIDTH, .dropout = 0.25, .trainable = 1},
+                                            {.n_in = WIDTH, .n_out = WIDTH}};
+    static float X[ROWS * WIDTH], out[ROWS * WIDTH], first[ROWS * WIDTH];
+    mlp_network *net = NULL;
+    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = ROWS};
+    doing("samples of predictions with dropout");
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
+    for (int l = 0; l < 2; l++) {
+        float *W = mlp_network_weights(net, l);
+        for (int64_t i = 0; i < WIDTH; i++) W[i * mlp_network_stride(net, l) + i] = 1;
+    }
+    for (int i = 0; i < ROWS * WIDTH; i++) X[i] = 1;
+    for (int t = 0; t < 4; t++) {
+        void *space = workspace_for(net, ROWS, team_sizes[t]);
+        CHECK(mlp_predict_sample(net, out, &data, 0.5, 9, 3, space, team_sizes[t], NULL, NULL) == MLP_OK);
+        if (t == 0) memcpy(first, out, sizeof out);
+        CHECK(memcmp(first, out, sizeof out) == 0);
+    }
+    int kept = 0;
+    for (int i = 0; i < ROWS * WIDTH; i++) {
+        CHECK(out[i] == 0 || fabsf(out[i] - 2 / 0.75f) < 1e-5f);
+        kept += out[i] != 0;
+    }
+    CHECK(abs(kept - ROWS * WIDTH * 3 / 8) < 5 * 48);  // five standard deviations
+    CHECK(mlp_predict_sample(net, out, &data, 0.5, 9, 4, workspace_for(net, ROWS, 1), 1, NULL, NULL) == MLP_OK);
+    CHECK(memcmp(first, out, sizeof out) != 0);
+    CHECK(mlp_network_set_dropout(net, 0, 0) == MLP_OK);
+    CHECK(mlp_predict_sample(net, out, &data, 0, 9, 3, workspace_for(net, ROWS, 1), 1, NULL, NULL) == MLP_OK);
+    CHECK(memcmp(X, out, sizeof out) == 0);
+    mlp_network_destroy(net);
+}
+
 static int stop_at_once(void *calls) { return ++*(int *)calls; }
 
 static void test_interrupted_serving(void) {
@@ -287,7 +391,7 @@ static void test_refused_calls(void) {
     CHECK(mlp_predict_sample(net, out, &none, 0.5, 1, 0, NULL, 2, NULL, NULL) == MLP_OK);
     CHECK(mlp_evaluate(net, &r, &none, s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
     CHECK(memcmp(out, before, bytes) == 0);
-    CHECK(mlp_predict_workspace(net, -1, 1) == 0);
+    CHECK(mlp_predict_workspace(net, -1, 1) == 0 && mlp_predict_workspace(net, 0, 1) > 0);
     CHECK(mlp_peak_flops(MLP_UINT8, 1, 0) == 0 && mlp_peak_flops(MLP_FLOAT32, 0, 0) == 0);
     CHECK(mlp_peak_flops(MLP_FLOAT64, 1, 0) > 0);
     free(out);
@@ -365,22 +469,26 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
     return 0;
 }
 
-// The call is refused, by evaluation and by training.
-static void check_refused(const setting *s) {
-    dataset d = make_data(s, MLP_FLOAT64);
+// The data are refused, by evaluation and by training.
+static void check_refused_data(const setting *s, const mlp_data *data, mlp_status wanted) {
     mlp_network *net = make_network(s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(s, net);
     mlp_result r;
     snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT64);
-    void *workspace = workspace_for(net, s->n, 1);
-    CHECK(mlp_evaluate(net, &r, &d.data, s->loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_evaluate(net, &r, data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == wanted);
+    CHECK(mlp_train_step(trainer, &r, data, &s->settings, 1, NULL, NULL) == wanted);
+    CHECK(mlp_gradient(trainer, NULL, &r, data, NULL, &s->settings, 1, NULL, NULL) == wanted);
     snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
     CHECK(same_snapshot(&before, &after));
     free(before.values);
     free(after.values);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
+}
+
+static void check_refused(const setting *s) {
+    dataset d = make_data(s, MLP_FLOAT64);
+    check_refused_data(s, &d.data, MLP_BAD_ARGUMENT);
     destroy_data(&d);
 }
 
@@ -451,6 +559,101 @@ static void test_gradients_by_label(void) {
     check_refused(&s);
 }
 
+// The entries of y with weight 0 are NaN.
+static void test_gradients_by_entry(void) {
+    setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_PRELU}, .alpha = {0.2}, .by_entry = 1,
+                 .n = 9, .batch = 9, .settings = {.lr = 1, .l2 = 0.02, .check_finite = 1}};
+    mlp_loss losses[MOST_LOSSES];
+    int n = list_losses(losses);
+    for (int i = 0; i < n * UNITS; i++) {
+        s.loss = losses[i % n];
+        set_unit(&s, 1, i / n);
+        doing("gradient with entry weights, output %d, loss %s", (int)s.g[1], mlp_loss_rows[s.loss.kind].name);
+        if (!mlp_goes_with(s.loss.kind, s.g[1])) continue;
+        if (mlp_loss_has(s.loss.kind, MLP_BY_ENTRY)) check_gradient(&s);
+        else check_refused(&s);
+    }
+}
+
+// An entry without weight may have an infinite output: 0 times its z, or its derivative, must not make NaN.
+static void test_infinite_output_without_weight(mlp_activation g, double z) {
+    const mlp_layer_spec layer = {.n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1, .trainable = 1};
+    const double X[] = {1}, y[] = {7, 5}, weights[] = {0.5}, entries[] = {1, 0};
+    const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries,
+                           .n = 1};
+    const mlp_settings settings = {.check_finite = 1};
+    mlp_network *net = NULL;
+    mlp_trainer *trainer = NULL;
+    mlp_result r;
+    doing("an infinite output without weight, activation %d", (int)g);
+    CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, 1) == MLP_OK);
+    double *b = mlp_network_bias(net, 0), *gradient = allocate(mlp_network_bytes(net));
+    b[0] = 1, b[1] = z;
+    CHECK(mlp_gradient(trainer, gradient, &r, &data, NULL, &settings, 1, NULL, NULL) == MLP_OK);
+    const void *parameters[] = {mlp_network_weights(net, 0), b, mlp_network_slopes(net, 0)};
+    for (int i = 0; i < 3 && parameters[i]; i++) {
+        const double *of = mlp_network_in_block(net, gradient, parameters[i]);
+        CHECK(isfinite(of[0]) && (i == 2 || of[0] < -1) && of[1] == 0);
+    }
+    free(gradient);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+}
+
+// ---- Losses and data that do not go together ----
+
+static void test_bad_data_for_a_loss(void) {
+    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .by_entry = 1, .n = 5, .batch = 5,
+                 .loss = {.kind = MLP_SQUARED_ERROR}, .settings = {.lr = 1}};
+    const int32_t labels[5] = {0};
+    dataset d = make_data(&s, MLP_FLOAT64);
+    mlp_data bad = d.data;
+    const mlp_status refused = MLP_BAD_ARGUMENT;
+    doing("fewer columns of y than there are");
+    bad.target_cols = -1;
+    check_refused_data(&s, &bad, refused);
+    doing("another number of columns of y than the loss takes");
+    bad.target_cols = 2;
+    check_refused_data(&s, &bad, refused);
+    doing("columns of y whose size overflows");
+    bad.target_cols = INT64_MAX;
+    check_refused_data(&s, &bad, MLP_TOO_LARGE);
+    doing("entry weights without those of rows");
+    bad = d.data, bad.weights = NULL;
+    check_refused_data(&s, &bad, refused);
+    doing("entry weights and class numbers");
+    s.loss.kind = MLP_HINGE;
+    bad = d.data, bad.targets = NULL, bad.labels = labels;
+    check_refused_data(&s, &bad, refused);
+    doing("class numbers for a loss with a y of its own");
+    s.loss.kind = MLP_GAUSSIAN_NLL;
+    bad.entry_weights = NULL;
+    check_refused_data(&s, &bad, refused);
+    doing("an odd number of outputs as means and log variances");
+    bad = d.data, bad.target_cols = 1;
+    check_refused_data(&s, &bad, refused);
+    doing("three log hazards");
+    s.loss.kind = MLP_COX_PH, bad.target_cols = 2, bad.entry_weights = NULL;
+    check_refused_data(&s, &bad, refused);
+    destroy_data(&d);
+}
+
+// Activations of parts of the outputs, which only PER_OUTPUT goes with.
+static void test_loss_beside_output_blocks(void) {
+    const mlp_output_block block = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
+    const mlp_layer_spec layer = {.n_in = 3, .n_out = 3, .blocks = &block, .n_blocks = 1, .trainable = 1};
+    const double X[3] = {1, 2, 3}, y[3] = {0};
+    mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .n = 1};
+    mlp_network *net = NULL;
+    mlp_result r;
+    doing("a loss that does not know of parts of the outputs");
+    CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
+    CHECK(mlp_evaluate(net, &r, &data, (mlp_loss){.kind = MLP_SQUARED_ERROR}, workspace_for(net, 1, 1), 1, NULL,
+                       NULL) == MLP_BAD_ARGUMENT);
+    mlp_network_destroy(net);
+}
+
 // ---- Parameters of losses ----
 
 static void test_bad_losses(void) {
@@ -482,8 +685,9 @@ static void test_bad_parts(void) {
     setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
     s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
     check_gradient(&s);
+    dataset d = make_data(&s, MLP_FLOAT64);
     s.loss.blocks = bad;
-    for (int wrong = 0; wrong < 15; wrong++) {
+    for (int wrong = 0; wrong < 17; wrong++) {
         doing("parts of the outputs, wrong %d", wrong);
         memcpy(bad, good, sizeof bad);
         mlp_loss_block *b = &bad[1];
@@ -502,11 +706,21 @@ static void test_bad_parts(void) {
         case 11: b->kind = MLP_GAUSSIAN_NLL; break;
         case 12: b->y_first = 3; break;
         case 13: b->y_first = -1; break;
+        case 14: b->y_first = INT64_MAX; break;  // the other part has two columns
+        case 15: b->kind = MLP_LOSSES; break;
         default: b->kind = MLP_HUBER; break;  // without its parameter
         }
-        check_refused(&s);
+        d.data.target_cols = wrong == 14 ? 2 : 3;
+        check_refused_data(&s, &d.data, MLP_BAD_ARGUMENT);
     }
     memcpy(bad, good, sizeof bad);
+    doing("an output in no part");
+    s.loss.n_blocks = 1;
+    d.data.target_cols = 2;
+    check_refused_data(&s, &d.data, MLP_BAD_ARGUMENT);
+    destroy_data(&d);
+    s.loss.n_blocks = 2;
+    doing("parts of outputs with an activation");
     s.g[0] = MLP_PRELU, s.alpha[0] = 0.25;  // the slopes would not learn
     check_refused(&s);
     s.g[0] = MLP_TANH;
@@ -565,6 +779,15 @@ static void test_bad_output_blocks(void) {
     CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
     bad = good, bad.activation = MLP_PRELU;
     CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.activation = MLP_ACTIVATIONS;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    bad = good, bad.count = 4;
+    CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    const mlp_output_block four[] = {good, good, good, good};
+    layers[1].blocks = four;
+    for (layers[1].n_blocks = -1; layers[1].n_blocks <= 4; layers[1].n_blocks += 5) {
+        CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_BAD_ARGUMENT);
+    }
 }
 
 // ---- The workspace: sized while fewer threads are available than when it is used ----
@@ -584,8 +807,11 @@ static void test_workspace_of_another_moment(void) {
         CHECK(mlp_predict_workspace(net, data.n, threads) == bytes);
         void *space = guarded_place(&memory, bytes, AT_END);
         CHECK(mlp_predict(net, out, &data, space, threads, NULL, NULL) == MLP_OK);
+        mlp_allow_oversubscription(0);
+        CHECK(mlp_predict(net, out, &data, space, threads, NULL, NULL) == MLP_OK);
         CHECK(guarded_intact(&memory, bytes, AT_END));
     }
+    mlp_allow_oversubscription(1);
     mlp_network_destroy(net);
 }
 
@@ -599,15 +825,24 @@ int main(int argc, char **argv) {
     test_new_network();
     test_first_not_finite(MLP_FLOAT32);
     test_first_not_finite(MLP_FLOAT64);
+    test_settings_of_layers();
     test_isa_names();
     for (int i = 0; i < SERVED; i++) {
         test_serving(&served[i], MLP_FLOAT32);
         if (!quick) test_serving(&served[i], MLP_FLOAT64);
     }
+    test_transformed_inputs(MLP_FLOAT32);
+    test_transformed_inputs(MLP_FLOAT64);
+    test_samples();
     test_interrupted_serving();
     test_refused_calls();
     test_gradients(quick);
     test_gradients_by_label();
+    test_gradients_by_entry();
+    test_infinite_output_without_weight(MLP_EXP, INFINITY);
+    test_infinite_output_without_weight(MLP_PRELU, -INFINITY);
+    test_bad_data_for_a_loss();
+    test_loss_beside_output_blocks();
     test_custom_loss();
     test_bad_losses();
     test_bad_parts();

@@ -46,6 +46,22 @@ static const setting trained[] = {
 };
 #define TRAINED ((int)(sizeof trained / sizeof *trained))
 
+// The rest of what a step may have, for the same bits alone.
+static const setting others[] = {
+    {.name = "9-20-6, entry weights", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
+     .by_entry = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 64, .batch = 20, .settings = ALL_TERMS},
+    {.name = "9-20-6, entry weights and softmax", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_PRELU, MLP_SOFTMAX},
+     .alpha = {0.25}, .by_entry = 1, .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 64, .batch = 20,
+     .settings = ALL_TERMS},
+    {.name = "9-20-160, entry weights and slopes", .n_layers = 2, .width = {9, 20, 160}, .g = {MLP_PRELU, MLP_PRELU},
+     .alpha = {0.25, 0.1}, .shared = 1, .by_entry = 1, .loss = {.kind = MLP_LOG_COSH}, .n = 64, .batch = 20,
+     .settings = ALL_TERMS},
+    {.name = "5-3-1, chunks longer than a block of a sum", .n_layers = 2, .width = {5, 3, 1},
+     .g = {MLP_TANH, MLP_PRELU}, .alpha = {0, 0.5}, .shared = 2, .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 2500,
+     .batch = 2300, .settings = {.lr = 0.1, .chunk_rows = 2100, .check_finite = 1}},
+};
+#define OTHERS ((int)(sizeof others / sizeof *others))
+
 // ---- Same bits ----
 
 typedef struct {
@@ -275,18 +291,20 @@ static void test_x_rows(void) {
     }
 }
 
-static void test_gradient_and_apply(void) {
+// quick: for each setting some pairs of an optimizer and limits, so that each pair has its turn.
+static void test_gradient_and_apply(int quick) {
     for (int i = 0; i < TRAINED; i++) {
         setting s = trained[i], custom = trained[i], in_chunks = trained[i];
         custom.g[0] = MLP_CUSTOM_ACTIVATION, custom.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS};
         in_chunks.settings.chunk_rows = 7;
         for (int j = 0; j < OPTIMIZERS * 4; j++) {
             mlp_dtype dtype = (i + j) % 2 ? MLP_FLOAT32 : MLP_FLOAT64;
-            if (s.n < 1000 || j % 4 == j / 4 % 4) check_in_two(&s, dtype, j / 4, j % 4);
+            if (quick && (i + j) % 5) continue;
+            if (s.n < 1000 || quick || j % 4 == j / 4 % 4) check_in_two(&s, dtype, j / 4, j % 4);
             if (s.n < 1000) check_in_two(&in_chunks, dtype, j / 4, j % 4);
             custom.loss.custom = (mlp_custom_loss){custom_half_squares, 0, (void *)mlp_kernels_for(dtype)};
             custom.settings.chunk_rows = s.n < 1000 ? 7 : 0;
-            if (!s.by_label && (s.n < 1000 || j % 4 == 0)) check_in_two(&custom, dtype, j / 4, j % 4);
+            if (!s.by_label && (s.n < 1000 || quick || j % 4 == 0)) check_in_two(&custom, dtype, j / 4, j % 4);
         }
     }
 }
@@ -385,6 +403,174 @@ static void test_momenta_without_velocities(void) {
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     destroy_data(&d);
+}
+
+// ---- Dropout and l2 of each minibatch ----
+
+// A network that may have dropout, with other rows for each minibatch.
+static const mlp_layer_spec dropping[] = {
+    {.n_in = 20, .n_out = 33, .activation = MLP_RELU, .has_bias = 1, .trainable = 1, .may_drop = 1},
+    {.n_in = 33, .n_out = 17, .activation = MLP_CUSTOM_ACTIVATION, .has_bias = 1, .trainable = 1, .dropout = 0.5},
+    {.n_in = 17, .n_out = 9, .activation = MLP_TANH, .has_bias = 1, .trainable = 1, .l2 = 0.3},
+    {.n_in = 9, .n_out = 5, .activation = MLP_SOFTMAX, .has_bias = 1, .trainable = 1}};
+#define DROPPING 4
+
+static const double dropout_rows[MINIBATCHES][DROPPING + 1] = {
+    {0.1, 0.2, 0.3, 0, 0}, {0, 0, 0, 0, 0}, {0.4, 0, 0.6, 0, 0}, {0, 0.5, 0, 0, 0}};
+static const double l2_rows[MINIBATCHES][DROPPING] = {
+    {0.01, 0.02, 0, 0.03}, {0, 0, 0, 0}, {0.1, 0, 0.2, 0}, {0, 0, 0, 0.05}};
+
+static const setting dropping_data = {.n_layers = 4, .width = {20, 33, 17, 9, 5}, .by_label = 1,
+                                      .loss = {.kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24,
+                                      .settings = {.lr = 0.05, .momentum = 0.9, .seed = 5, .check_finite = 1}};
+
+static mlp_network *make_dropping(void) {
+    mlp_layer_spec layers[DROPPING];
+    mlp_network *net = NULL;
+    memcpy(layers, dropping, sizeof layers);
+    layers[1].custom = layer_spec(&dropping_data, 1, MLP_FLOAT32).custom;
+    if (!CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, DROPPING) == MLP_OK)) exit(3);
+    draw_parameters(&dropping_data, net, mlp_kernels_for(MLP_FLOAT32));
+    return net;
+}
+
+// The rows as settings of the network and of single steps.
+static void step_with_rows(mlp_network *net, mlp_trainer *trainer, const dataset *d) {
+    const setting *s = &dropping_data;
+    for (int i = 0; i < MINIBATCHES; i++) {
+        mlp_settings settings = s->settings;
+        mlp_data part = d->data;
+        mlp_result r;
+        part.n = s->batch, part.labels = d->labels + i * s->batch;
+        part.X = (const float *)d->X + i * s->batch * s->width[0];
+        settings.input_dropout = dropout_rows[i][0];
+        for (int l = 0; l < DROPPING; l++) {
+            CHECK(mlp_network_set_dropout(net, l, dropout_rows[i][l + 1]) == MLP_OK);
+            CHECK(mlp_network_set_l2(net, l, l2_rows[i][l]) == MLP_OK);
+        }
+        CHECK(mlp_train_step(trainer, &r, &part, &settings, 1, NULL, NULL) == MLP_OK);
+    }
+}
+
+static void test_dropout_and_l2_of_minibatches(void) {
+    const setting *s = &dropping_data;
+    dataset d = make_data(s, MLP_FLOAT32);
+    mlp_network *by_hand = make_dropping();
+    mlp_trainer *trainer = make_trainer(s, by_hand);
+    step_with_rows(by_hand, trainer, &d);
+    snapshot wanted = take_snapshot(s, by_hand, trainer, MLP_FLOAT32);
+    mlp_trainer_destroy(trainer);
+    for (int t = 0; t < TEAMS; t++) {
+        doing("dropout and l2 of each minibatch, %d threads", team_sizes[t]);
+        mlp_network *net = make_dropping();
+        mlp_result r;
+        trainer = make_trainer(s, net);
+        mlp_epoch_part part = {.count = 1};
+        for (; part.first < MINIBATCHES; part.first++) {
+            part.dropout = dropout_rows[part.first], part.l2 = l2_rows[part.first];
+            if (part.first == 1) part.count = 3;
+            CHECK(mlp_train_epoch_part(trainer, &r, &d.data, NULL, 0, &part, &s->settings, team_sizes[t], NULL, NULL) ==
+                  MLP_OK);
+            if (part.first == 1) break;
+        }
+        snapshot got = take_snapshot(s, net, trainer, MLP_FLOAT32);
+        CHECK(same_snapshot(&got, &wanted) && r.minibatches == MINIBATCHES);
+        free(got.values);
+        mlp_trainer_destroy(trainer);
+        mlp_network_destroy(net);
+    }
+    free(wanted.values);
+    mlp_network_destroy(by_hand);
+    destroy_data(&d);
+}
+
+// Each number of a part, and of the rows that it brings, in turn is one that is refused.
+static void test_refused_parts(void) {
+    const setting *s = &dropping_data;
+    dataset d = make_data(s, MLP_FLOAT32);
+    mlp_network *net = make_dropping();
+    mlp_trainer *trainer = make_trainer(s, net);
+    snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
+    double dropout[MINIBATCHES * (DROPPING + 1)] = {0}, l2[MINIBATCHES * DROPPING] = {0}, momentum[MINIBATCHES];
+    static const struct {
+        int place;
+        double value;
+    } bad[] = {{0, -0.1}, {5, 1}, {11, NAN}, {3, 0.1}, {19, 0.1}};  // the last two: layers without memory for it
+    mlp_result r;
+    mlp_epoch_part part = {.count = MINIBATCHES, .dropout = dropout};
+#define REFUSED \
+    CHECK(mlp_train_epoch_part(trainer, &r, &d.data, NULL, 0, &part, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT)
+    for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
+        doing("dropout %g at place %d of a part", bad[i].value, bad[i].place);
+        dropout[bad[i].place] = bad[i].value;
+        REFUSED;
+        dropout[bad[i].place] = 0;
+    }
+    part.dropout = NULL, part.l2 = l2;
+    for (int i = 0; i < 2; i++) {
+        doing("an odd l2 of a part, %d", i);
+        l2[MINIBATCHES * DROPPING - 1] = i ? NAN : -1;
+        REFUSED;
+    }
+    part.l2 = NULL, part.momenta = momentum;
+    static const double odd_momentum[] = {0, -0.5, NAN, 1e-60};  // the last is 0 in float32
+    for (int i = 0; i < 4; i++) {
+        doing("momentum %g of a part", odd_momentum[i]);
+        for (int m = 0; m < MINIBATCHES; m++) momentum[m] = m == 2 ? odd_momentum[i] : 0.9;
+        REFUSED;
+    }
+    const mlp_epoch_part odd[] = {{.count = -1}, {.count = 1, .first = -1}, {.count = 1, .batch_size = -1}};
+    for (int i = 0; i < 3; i++) {
+        doing("an odd part, %d", i);
+        part = odd[i];
+        REFUSED;
+    }
+#undef REFUSED
+    snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
+    CHECK(same_snapshot(&before, &after));
+    free(before.values);
+    free(after.values);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+}
+
+// ---- Calls of all kinds with one trainer, whose memory grows ----
+
+static snapshot trained_by_many_calls(const setting *s, mlp_dtype dtype, int threads) {
+    static const struct {
+        int chunk_rows, alone;
+    } calls[] = {{1000, 1}, {1000, 0}, {9, 0}, {9, 1}, {4, 0}, {1000, 1}, {3, 0}};
+    dataset d = make_data(s, dtype);
+    mlp_network *net = make_network(s, dtype);
+    mlp_trainer *trainer = make_trainer(s, net);
+    for (int i = 0; i < (int)(sizeof calls / sizeof *calls); i++) {
+        mlp_settings settings = s->settings;
+        mlp_result r;
+        settings.chunk_rows = calls[i].chunk_rows;
+        CHECK(mlp_train_step(trainer, &r, &d.data, &settings, calls[i].alone ? 1 : threads, NULL, NULL) == MLP_OK);
+    }
+    snapshot taken = take_snapshot(s, net, trainer, dtype);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    destroy_data(&d);
+    return taken;
+}
+
+static void test_growing_memory(void) {
+    setting s = {.name = "9-20-6", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_PRELU, MLP_SOFTMAX}, .alpha = {0.25},
+                 .by_label = 1, .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 40, .settings = ALL_TERMS};
+    for (int way = 0; way < 2; way++) {
+        s.g[0] = way ? MLP_CUSTOM_ACTIVATION : MLP_PRELU;
+        snapshot wanted = trained_by_many_calls(&s, MLP_FLOAT32, 1);
+        for (int t = 1; t < TEAMS; t++) {
+            doing("a trainer for many kinds of calls, way %d, %d threads", way, team_sizes[t]);
+            snapshot got = trained_by_many_calls(&s, MLP_FLOAT32, team_sizes[t]);
+            CHECK(same_snapshot(&got, &wanted));
+            free(got.values);
+        }
+        free(wanted.values);
+    }
 }
 
 // ---- Every activation, and every loss, in layers that are split by columns and by rows ----
@@ -547,18 +733,50 @@ static void check_whole_minibatches(const setting *s, const mlp_data *data, cons
     free(whole.out.parameters.values);
 }
 
-static void test_interrupt(int repeats) {
-    dataset d = make_data(&stoppable, MLP_FLOAT32);
+// polls: at least that many calls of poll.
+static void check_interrupt(const setting *s, int repeats, int polls) {
+    dataset d = make_data(s, MLP_FLOAT32);
     for (int repeat = 0; repeat < repeats; repeat++) {
-        patience p = {0, repeat % 7};
+        patience p = {0, repeat % polls};
         int threads = team_sizes[repeat % 4];
-        doing("training stopped by call %d of poll, %d threads", p.allowed + 1, threads);
-        stopped o = train_until_stopped(&stoppable, &d.data, threads, runs_out, &p);
+        doing("training of %s stopped by call %d of poll, %d threads", s->name, p.allowed + 1, threads);
+        stopped o = train_until_stopped(s, &d.data, threads, runs_out, &p);
         CHECK(o.status == MLP_INTERRUPTED && p.calls == p.allowed + 1);
-        CHECK(o.out.result.minibatches < stoppable.n / stoppable.batch);
-        check_whole_minibatches(&stoppable, &d.data, &o.out);
+        CHECK(o.out.result.minibatches < s->n / s->batch);
+        check_whole_minibatches(s, &d.data, &o.out);
         free(o.out.parameters.values);
     }
+    destroy_data(&d);
+}
+
+// Also between the chunks of a minibatch; in chunks too few for each thread to take some, and in many.
+static void test_interrupt(int repeats) {
+    setting s = stoppable;
+    check_interrupt(&s, repeats, 7);
+    s.name = "64-96-10, chunks", s.batch = 200, s.settings.chunk_rows = 90;
+    check_interrupt(&s, 20, 5);
+    s.name = "64-96-10, many chunks", s.batch = 280, s.settings.chunk_rows = 10;
+    check_interrupt(&s, 12, 2);
+}
+
+static int stops_at_third(void *calls) { return ++*(int *)calls == 3; }
+
+// A step of more than 1e9 operations polls in each phase.
+static void test_interrupt_within_a_step(void) {
+    setting s = {.name = "512-512-512", .n_layers = 2, .width = {512, 512, 512}, .g = {MLP_RELU, MLP_IDENTITY},
+                 .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 400, .batch = 400, .settings = PLAIN};
+    dataset d = make_data(&s, MLP_FLOAT32);
+    for (int t = 0; t < TEAMS; t += 2) {
+        int calls = 0;
+        doing("a long step stopped by call 3 of poll, %d threads", team_sizes[t]);
+        stopped o = train_until_stopped(&s, &d.data, team_sizes[t], stops_at_third, &calls);
+        CHECK(o.status == MLP_INTERRUPTED && calls >= 3 && o.out.result.minibatches == 0);
+        check_whole_minibatches(&s, &d.data, &o.out);
+        free(o.out.parameters.values);
+    }
+    stopped o = train_until_stopped(&s, &d.data, 1, NULL, NULL);
+    CHECK(o.status == MLP_OK && o.out.result.minibatches == 1);
+    free(o.out.parameters.values);
     destroy_data(&d);
 }
 
@@ -644,6 +862,24 @@ static void test_bad_loss(int repeats) {
         check_whole_minibatches(&s, &d.data, &o.out);
         free(o.out.parameters.values);
     }
+    destroy_data(&d);
+}
+
+// Without any weight there is no mean to report.
+static void test_bad_loss_without_weight(void) {
+    setting s = stoppable;
+    s.loss = (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0, s.weighted = 1;
+    dataset d = make_data(&s, MLP_FLOAT32);
+    memset(d.weights, 0, (size_t)s.n * sizeof(float));
+    doing("training with weights of 0");
+    stopped fine = train_until_stopped(&s, &d.data, 2, NULL, NULL);
+    CHECK(fine.status == MLP_OK && fine.out.result.loss_sum == 0 && snapshot_is_finite(&fine.out.parameters));
+    free(fine.out.parameters.values);
+    doing("training with weights of 0 and a loss that is not finite");
+    ((float *)d.targets)[s.batch * 10] = NAN;
+    stopped o = train_until_stopped(&s, &d.data, 2, NULL, NULL);
+    CHECK(o.status == MLP_LOSS_NOT_FINITE && o.out.result.minibatches == 1 && isnan(o.out.result.bad_loss));
+    free(o.out.parameters.values);
     destroy_data(&d);
 }
 
@@ -751,11 +987,15 @@ int main(int argc, char **argv) {
         check_same_bits(&trained[i], MLP_FLOAT32);
         check_same_bits(&trained[i], MLP_FLOAT64);
     }
-    test_gradient_and_apply();
+    for (int i = 0; i < OTHERS; i++) check_same_bits(&others[i], i % 2 ? MLP_FLOAT64 : MLP_FLOAT32);
+    test_gradient_and_apply(quick);
     test_refused_gradients();
     test_x_rows();
     test_momenta();
     test_momenta_without_velocities();
+    test_dropout_and_l2_of_minibatches();
+    test_refused_parts();
+    test_growing_memory();
     test_every_unit_and_loss();
     test_every_optimizer();
     test_custom_functions(MLP_FLOAT32);
@@ -765,8 +1005,10 @@ int main(int argc, char **argv) {
     test_frozen();
     test_xor();
     test_interrupt(repeats);
+    test_interrupt_within_a_step();
     test_bad_input(repeats);
     test_bad_loss(repeats);
+    test_bad_loss_without_weight();
     test_bad_settings();
     test_bad_data();
     test_no_rows();
