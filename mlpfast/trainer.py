@@ -4,6 +4,7 @@ fit -> optimizer.loop.fit (_loop.py) -> loop.epoch (minibatches.py, full_batch.p
 """
 
 import os
+import sys
 
 import numpy as np
 
@@ -132,6 +133,13 @@ class Trainer(Closed):
         self._largest_factor = 1.0  # of the learning rate, over the layers
 
     predict = not_here("a Trainer has no predict: trainer.network.predict(X) has it")
+
+    def score(self, *_, **__):
+        """There is none: it is here for the message that scikit-learn's tools would not give."""
+        raise TypeError(f"a Trainer has no score: evaluate(X, y, metrics=...) has numbers like it. {FOR_SKLEARN}")
+
+    def __sklearn_clone__(self):
+        raise TypeError(f"a Trainer cannot be cloned. {FOR_SKLEARN}")
 
     @property
     def network(self):
@@ -298,6 +306,7 @@ class Trainer(Closed):
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
+        _refuse_sklearn(sys._getframe())
         accumulate = self._checked_accumulate(accumulate)
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
@@ -550,6 +559,19 @@ class Trainer(Closed):
             "a Trainer cannot be pickled or copied: save it with Trainer.save, or pickle its network and make a new "
             "Trainer for it"
         )
+
+
+FOR_SKLEARN = (
+    "For Pipeline, GridSearchCV and other tools of scikit-learn, mlpfast.estimators has MLPClassifier and MLPRegressor"
+)
+
+
+def _refuse_sklearn(frame):
+    """TypeError if scikit-learn has called fit, as a Pipeline does, which would train one epoch without a word."""
+    while frame is not None and frame.f_globals.get("__name__", "").startswith(f"{__package__}."):
+        frame = frame.f_back
+    if frame is not None and frame.f_globals.get("__name__", "").startswith("sklearn."):
+        raise TypeError(f"a Trainer is no estimator. {FOR_SKLEARN}")
 
 
 def _count(value, name):

@@ -8,7 +8,7 @@ from .._config import checked_threads
 from .._examples import examples
 from .._fpmode import in_default_mode
 from ..trainer import Trainer
-from ._rows import blocks_of
+from ._rows import BLOCK_BYTES, blocks_of
 
 
 def fit_lbfgs(estimator, network, X, y, weight):
@@ -57,7 +57,8 @@ class Objective:
         if self.slopes:
             raise ValueError("activation 'prelu' needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
         self.X, self.y, self.weight = X, y, weight
-        self.dense = None if issparse(X) else list(self._blocks())
+        in_blocks = issparse(X) and X.shape[0] * X.shape[1] * 8 > BLOCK_BYTES
+        self.dense = None if in_blocks else list(self._blocks())
 
     def _blocks(self):
         """Each block of rows as a Data."""
