@@ -146,8 +146,8 @@ def child(library, name):
 def show(name, ours, theirs, least):
     ratio = float(np.median(np.array(theirs) / ours))
     reached = "" if least is None or ratio >= least else "  MISSED"
-    print(f"{name:<52} {1e3 * np.median(ours):>10.3f} {1e3 * np.median(theirs):>10.3f} {ratio:>7.1f} {least or '':>5}{reached}",
-          flush=True)
+    times = " ".join(f"{1e3 * np.median(seconds):>10.3f}" for seconds in (ours, theirs))
+    print(f"{name:<52} {times} {ratio:>7.1f} {least or '':>5}{reached}", flush=True)
 
 
 def speed(words=()):

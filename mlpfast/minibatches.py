@@ -38,8 +38,8 @@ class TrainingRows:
         return self.order
 
     def l2_of(self, first, count):
-        """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers; None
-        for these."""
+        """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers, or
+        None."""
         return None
 
     def train(self, core, order, first, count, settings, threads, *rest):

@@ -19,8 +19,8 @@ from .schedules import momentum, rate
 
 # The core's settings of an optimizer, with the values of those that a class does not have.
 UNUSED = {
-    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "epsilon_hat": False, "weight_decay": 0.0,
-    "shrink": 0.0, "grow": 0.0, "least_step": 0.0, "most_step": 0.0,
+    "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "epsilon_hat": False,
+    "weight_decay": 0.0, "shrink": 0.0, "grow": 0.0, "least_step": 0.0, "most_step": 0.0,
 }
 
 

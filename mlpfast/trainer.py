@@ -138,8 +138,10 @@ class Trainer(Closed):
         """There is none: it is here for the message that scikit-learn's tools would not give."""
         raise TypeError(f"a Trainer has no score: evaluate(X, y, metrics=...) has numbers like it. {FOR_SKLEARN}")
 
-    def __sklearn_clone__(self):
-        raise TypeError(f"a Trainer cannot be cloned. {FOR_SKLEARN}")
+    def __sklearn_tags__(self):
+        raise TypeError(f"a Trainer is no estimator. {FOR_SKLEARN}")
+
+    __sklearn_clone__ = __sklearn_tags__
 
     @property
     def network(self):

@@ -1,5 +1,5 @@
-"""mlpfast.estimators are what scikit-learn's MLPClassifier and MLPRegressor are: its own checks and tests, and, with the
-same random_state, the same losses, scores and predictions."""
+"""mlpfast.estimators are what scikit-learn's MLPClassifier and MLPRegressor are: its own checks and tests, and with the
+same random_state the same losses, scores and predictions."""
 
 import re
 import warnings
@@ -13,6 +13,7 @@ sklearn = pytest.importorskip("sklearn", minversion="1.7", reason="the extra skl
 import sklearn.neural_network as theirs  # noqa: E402
 from sklearn import datasets  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
+from threadpoolctl import threadpool_limits  # noqa: E402
 
 from mlpfast.estimators import MLPClassifier, MLPRegressor  # noqa: E402
 
@@ -165,7 +166,7 @@ def expected_of(estimator):
 
 @parametrize_with_checks([each for each, _ in INSTANCES.values()], expected_failed_checks=expected_of)
 def test_checks_of_scikit_learn(estimator, check):
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), threadpool_limits(1, user_api="blas"):  # whose threads wait for each other
         warnings.simplefilter("ignore")
         check(estimator)
 

@@ -3,6 +3,7 @@
 import os
 import warnings
 from numbers import Integral, Real
+from typing import Any
 
 import numpy as np
 from scipy.sparse import issparse
@@ -30,6 +31,13 @@ THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 class BaseMLP(BaseEstimator):
     """Parameters are documented in the subclasses. __init__ keeps them, fit checks them."""
 
+    _network: Any  # Network, None until it is needed
+    _views: Any  # coefs_ and intercepts_ as they were when the network was linked with them
+    _trainer: Any
+    _optimizer: Any  # a Solver
+    _saved_state: Any  # of a pickle: what partial_fit goes on from
+    _history: Any
+    validation_scores_: list | None
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({*activations.NAMES, "logistic"}), activations.Activation, list, tuple],
@@ -78,7 +86,7 @@ class BaseMLP(BaseEstimator):
     def _present_network(self):
         """The network, with what the caller has put into coefs_ and intercepts_ since."""
         network, views = self.__dict__.get("_network"), self.__dict__.get("_views")
-        if network is None:
+        if network is None or views is None:
             return self._new_network()
         given = self.coefs_ + self.intercepts_
         for number, (array, view) in enumerate(zip(given, views, strict=True)):
@@ -97,7 +105,10 @@ class BaseMLP(BaseEstimator):
         shapes = [W.shape for W in coefs]
         units = [*self._hidden_activations(len(coefs) - 1), OURS.get(self.out_activation_, self.out_activation_)]
         dropouts = [*self._dropouts(len(coefs) - 1), 0.0]
-        layers = [Layer(*shape, unit, dropout=p) for shape, unit, p in zip(shapes, units, dropouts, strict=True)]
+        layers = [
+            Layer(n_in, n_out, unit, dropout=dropout)
+            for (n_in, n_out), unit, dropout in zip(shapes, units, dropouts, strict=True)
+        ]
         dtype = coefs[0].dtype if coefs[0].dtype == np.float32 else np.float64
         network = Network._bare(
             layers, dtype=dtype, seed=0, input_dropout=self.input_dropout, input_noise=self.input_noise
@@ -212,7 +223,7 @@ class BaseMLP(BaseEstimator):
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.solver == "lbfgs" and self.optimizer is None:
-            for name in ("dropout", "input_dropout", "input_noise", "clip_norm"):
+            for name in ("dropout", "input_dropout", "input_noise", "clip_norm", "callbacks", "metrics"):
                 if np.any(getattr(self, name)):
                     raise ValueError(f"{name} needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
 
@@ -234,7 +245,9 @@ class BaseMLP(BaseEstimator):
         if self.batch_size == "auto":
             return 200
         if self.batch_size > n:
-            warnings.warn("Got `batch_size` less than 1 or larger than sample size. It is going to be clipped")
+            warnings.warn(
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+            )
         return int(self.batch_size)
 
     def _threads(self):
@@ -263,6 +276,7 @@ class BaseMLP(BaseEstimator):
         n = X.shape[0] if chosen is None else len(chosen)
         trainer, solver = self._trainer_for(network, n, incremental)
         random_state = self._random_state if self.shuffle else None
+        rows: Rows
         if issparse(X):
             rows = SparseRows(trainer, X, y, weight, random_state, self.alpha)
         else:
@@ -313,8 +327,8 @@ class BaseMLP(BaseEstimator):
         return True
 
     def _loss_grad_lbfgs(self, packed, X, y, sample_weight, *buffers):
-        """The objective and its gradient at the parameters `packed`, coefs then intercepts. buffers: as scikit-learn has
-        them, unused."""
+        """The objective and its gradient at the parameters `packed`, coefs then intercepts. buffers are scikit-learn's,
+        unused."""
         return loss_and_gradient(self, self._present_network(), packed, X, y, sample_weight)
 
     # ---- Predicting ----

@@ -45,6 +45,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters. history_: a mlpfast.History.
     """
 
+    _kind: str  # of the labels, as type_of_target says
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions({*LOG_LOSSES, *NAMES}), losses.Loss],
@@ -188,11 +189,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         name = given if isinstance(given, str) else given.name
         if name not in LOG_LOSSES:
             return given
-        smoothing = 0.0 if isinstance(given, str) else given.label_smoothing
         kind = losses.CrossEntropy if self._kind == "multiclass" else losses.BinaryCrossEntropy
-        return kind(label_smoothing=smoothing) if smoothing else kind.__name__ and (
-            "cross_entropy" if kind is losses.CrossEntropy else "binary_cross_entropy"
-        )
+        return kind(label_smoothing=0.0 if isinstance(given, str) else given.label_smoothing)
 
     def _before_training(self, y, weight, first):
         pass

@@ -178,6 +178,8 @@ def _check(estimator, network):
         raise ValueError(f"estimator.feature_names_in_ must have {network.n_in} entries, has {len(names)}")
     if isinstance(estimator, MLPClassifier):
         _check_classes(estimator, network)
+    elif hasattr(estimator, "classes_") or hasattr(estimator, "_kind"):
+        raise ValueError("a regressor has no estimator.classes_ and no estimator.fitted._kind")
 
 
 def _check_classes(estimator, network):

@@ -48,9 +48,10 @@ class Fitting:
         if validation_data is None:
             return None
         X, y, weight = self.estimator._checked_validation(validation_data)
+        names = tuple(f"validation_data {part}" for part in ("X", "y", "sample_weight"))
         return examples(
-            X, y, self.trainer.network, self.trainer.loss, sample_weight=weight,
-            keep_y=known_metrics.need_y(metrics), names=("validation_data X", "validation_data y", "validation_data sample_weight"),
+            X, y, self.trainer.network, self.trainer.loss, sample_weight=weight, names=names,
+            keep_y=known_metrics.need_y(metrics),
         )
 
     def on_epoch_end(self, trainer, epoch, logs):
@@ -61,7 +62,7 @@ class Fitting:
         estimator.t_ += self.rows.n
         estimator.loss_curve_.append(estimator.loss_)
         if estimator.verbose:
-            print("Iteration %d, loss = %.8f" % (estimator.n_iter_, estimator.loss_))
+            print(f"Iteration {estimator.n_iter_}, loss = {estimator.loss_:.8f}")
         self._observe()
         self.solver.iteration_ends(trainer, estimator.t_)
         self.converged |= estimator._no_improvement_count > estimator.n_iter_no_change and self._stops()
@@ -87,7 +88,7 @@ class Fitting:
             score = self._score()
             estimator.validation_scores_.append(score)
             if estimator.verbose:
-                print("Validation score: %f" % score)
+                print(f"Validation score: {score:f}")
             improved = not score < estimator.best_validation_score_ + estimator.tol
             if score > estimator.best_validation_score_:
                 self.best, estimator.best_validation_score_ = self._parameters(), score
@@ -103,9 +104,8 @@ class Fitting:
     def _stops(self):
         estimator = self.estimator
         what = "Training loss" if self.held_out is None else "Validation score"
-        message = (
-            f"{what} did not improve more than tol={estimator.tol:f} for {estimator.n_iter_no_change} consecutive epochs."
-        )
+        epochs = f"{estimator.n_iter_no_change} consecutive epochs"
+        message = f"{what} did not improve more than tol={estimator.tol:f} for {epochs}."
         if self.solver.trigger_stopping(self.trainer, message, estimator.verbose):
             return True
         estimator._no_improvement_count = 0

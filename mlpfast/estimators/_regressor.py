@@ -24,6 +24,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         last layer afterwards, so that predictions, files and exports are in the unit of y. Not with "poisson".
     """
 
+    _target: tuple | None  # mean and scale of y, with target_scaling
     _parameter_constraints: dict = {
         **BaseMLP._parameter_constraints,
         "loss": [StrOptions(set(NAMES)), losses.Loss],
@@ -109,7 +110,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
             self._target = mean, np.where(scale > 0, scale, 1.0)
             if first:
                 return
-        mean, scale = self._target
+        mean, scale = self._target  # type: ignore[misc]
         last = self._network.layers[-1]
         last.W[...], last.b[...] = last.W / scale, (last.b - mean) / scale
 
