@@ -280,8 +280,9 @@ def test_early_stopping_scores_the_validation_data_that_is_given():
 
 
 def test_threads_change_no_bit():
-    models = [MLPClassifier((64,), max_iter=5, random_state=0, n_jobs=n).fit(X, labels) for n in (None, 1, 2, -1)]
+    models = [MLPClassifier((640,), alpha=0.1, batch_size=40, max_iter=5, random_state=0, n_jobs=n).fit(X, labels) for n in (None, 1, 2, -1)]
     assert all(same_parameters(models[0], model) for model in models)
+    assert all(model.loss_curve_ == models[0].loss_curve_ for model in models)
     with pytest.raises(ValueError, match="n_jobs == 0"):
         MLPClassifier(n_jobs=0).fit(X, labels)
 
@@ -426,6 +427,14 @@ def test_onnx(tmp_path):
     model.to_onnx(tmp_path / "model.onnx")
     again = mlpfast.exchange.from_onnx(tmp_path / "model.onnx")
     assert (again.predict(X.astype(np.float32)) == model.predict_proba(X.astype(np.float32))).all()
+
+
+def test_a_pipeline_becomes_a_network_that_scales_its_inputs():
+    from mlpfast.exchange import from_sklearn
+
+    raw = 10 * X + 3
+    pipeline = make_pipeline(StandardScaler(), MLPClassifier(**SMALL, activation="prelu")).fit(raw, names)
+    np.testing.assert_allclose(from_sklearn(pipeline).predict(raw), pipeline.predict_proba(raw), rtol=1e-12)
 
 
 # ---- Memory and imports ----

@@ -27,6 +27,8 @@ BOUNDS = {  # lower and upper bound
     "random_projection": (0.9, 1),  # a linear layer alone, or on random projections without signs: 0.89
     "learning_rates": (0, 0.2),  # 2 before training
     "optimizers": (0, 0.1),  # chance is 2.3
+    "from_sklearn": (0, 1e-9),
+    "mixed_columns": (0.9, 1),
 }
 OTHERS = {"mnist": "needs its four files", "shared": "no example"}
 

@@ -25,6 +25,7 @@ from mlpfast import (
 
 IN_THE_CORE = [kind for kind in optimizers.BY_NAME.values() if not issubclass(kind, optimizers.FullBatch)]
 OPTIMIZERS = [*(kind(0.05) for kind in IN_THE_CORE), SGD(0.1, 0.9), SGD(0.1, 0.9, True), Adam(0.02, 0.8, 0.95, 1e-3),
+              Adam(0.02, 0.8, 0.95, 1e-3, True),
               AdamW(0.02, weight_decay=0.3), RMSprop(0.01, 0.8, 1e-4), Adagrad(0.05, 1e-3),
               Rprop(0.05, 0.4, 1.3, 0.04, 0.06)]
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=str)
@@ -65,7 +66,8 @@ class InNumPy:
         o, r = self.o, self.r
         m[...] = r(o.beta1) * m + r(1 - o.beta1) * g
         v[...] = r(o.beta2) * v + r(1 - o.beta2) * (g * g)
-        size = np.sqrt(v) * r(1 / np.sqrt(1 - power(o.beta2, self.t))) + r(o.eps)
+        correction = 1 / np.sqrt(1 - power(o.beta2, self.t))
+        size = np.sqrt(v) * r(correction) + r(o.eps * correction if o.epsilon_hat else o.eps)
         kept = r(1 - o.lr * getattr(o, "weight_decay", 0)) if decay else r(1)
         W[...] = kept * W - r(o.lr / (1 - power(o.beta1, self.t))) * m / size
 
@@ -168,6 +170,8 @@ def test_steps_are_the_docstrings_bit_for_bit(optimizer, dtype):
 def pytorchs(optimizer, parameters, factors=None):
     """(PyTorch's optimizer of the same settings, its parameters); factors: of the rate of each."""
     torch, o = pytest.importorskip("torch"), optimizer
+    if getattr(o, "epsilon_hat", False):
+        pytest.skip(f"PyTorch has no epsilon_hat: {o}")
     parameters = [torch.nn.Parameter(torch.tensor(np.array(p))) for p in parameters]
     groups = [{"params": [p], "lr": o.lr * factor} for p, factor in zip(parameters, factors or [1] * 99, strict=False)]
     for group in groups if isinstance(o, AdamW) else []:

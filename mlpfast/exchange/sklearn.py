@@ -11,7 +11,7 @@ OUTPUT = {"identity": "identity", "logistic": "sigmoid", "softmax": "softmax", "
 
 @in_default_mode
 def from_sklearn(estimator):
-    """A Network with copies of the parameters of a fitted MLPClassifier or MLPRegressor.
+    """A Network with copies of the parameters of a fitted MLPClassifier or MLPRegressor, scikit-learn's or ours.
 
     Its predict is the estimator's predict_proba, with one column for two classes or for one output; class k is the
     estimator's classes_[k]. A Pipeline of StandardScaler or MinMaxScaler and one of these is taken too: the scaling
@@ -26,6 +26,10 @@ def from_sklearn(estimator):
         *steps, estimator = [step for _, step in estimator.steps]
         for step in steps:
             transform = _after(transform, _scaling(preprocessing, step))
+    if hasattr(estimator, "_present_network") and hasattr(estimator, "coefs_"):  # of mlpfast.estimators
+        net = estimator.network_
+        parts = [Part(layer.W, layer.b, layer._unit, layer.slopes) for layer in net.layers]
+        return network_of(parts, net.dtype, transform)
     if type(estimator) not in (neural.MLPClassifier, neural.MLPRegressor):
         raise ValueError(
             f"a {type(estimator).__name__} cannot be carried over: supported are MLPClassifier and "
