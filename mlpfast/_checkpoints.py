@@ -32,7 +32,8 @@ from .trainer import SETTINGS, Trainer
 USUAL = "usual"
 OF_SETTINGS = ("network.", "layers.", "trainer.")  # beginnings of the keys of settings_texts
 RESULT = {"loss_sum": float, "weight_sum": float, "correct": float, "exact": float, "rows": int, "minibatches": int,
-          "bad_loss": float}
+          "bad_loss": float, "row_loss_sum": float, "row_l2_sum": float}
+LATER = {"row_loss_sum": 0.0, "row_l2_sum": 0.0}  # which older files do not have
 CALLBACKS = {kind.__name__: kind for kind in Stateful.__subclasses__()}
 
 
@@ -273,7 +274,7 @@ def fit_of(values):
             raise ValueError(f"fit.{name} must be a {kind.__name__} >= 0, got {value!r}")
         setattr(fit, name, value)
     if fit.done:
-        result = values.get("result", {})
+        result = {**LATER, **values.get("result", {})}
         counted = {name: type(value) for name, value in result.items()} == RESULT and fit.done == result["minibatches"]
         if not counted or not 0 <= result["rows"] < 2**63:
             raise ValueError("fit.result must be what the core has counted")

@@ -280,7 +280,8 @@ def test_early_stopping_scores_the_validation_data_that_is_given():
 
 
 def test_threads_change_no_bit():
-    models = [MLPClassifier((640,), alpha=0.1, batch_size=40, max_iter=5, random_state=0, n_jobs=n).fit(X, labels) for n in (None, 1, 2, -1)]
+    settings = {"hidden_layer_sizes": (640,), "alpha": 0.1, "batch_size": 40, "max_iter": 5, "random_state": 0}
+    models = [MLPClassifier(**settings, n_jobs=n).fit(X, labels) for n in (None, 1, 2, -1)]
     assert all(same_parameters(models[0], model) for model in models)
     assert all(model.loss_curve_ == models[0].loss_curve_ for model in models)
     with pytest.raises(ValueError, match="n_jobs == 0"):
