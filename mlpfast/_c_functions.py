@@ -27,15 +27,22 @@ def functions_for(code, real_bits, defined):
     """The text of all functions, types and macros that `code` uses, and that these use, in the order of the sources,
     for float (real_bits 32) or double (64). defined: names that stand elsewhere."""
     by_name = {_name(item): item for file in FILES for item in _items(lines_for(source(file), real_bits))}
-    wanted, todo = set(), [code]
+    wanted: set[str] = set()
+    todo = [code]
     while todo:
         new = set(WORD.findall(COMMENT.sub("", todo.pop()))) & by_name.keys() - wanted - defined
         wanted |= new
         todo += [by_name[name] for name in new]
-    items = [item for name, item in by_name.items() if name in wanted]
-    # Lines of one kind stand together, other items apart.
-    ends = ["" if _is_line(one) and _is_line(next) else "\n" for one, next in zip(items, [*items[1:], "\n"], strict=True)]
-    return "".join(item + end for item, end in zip(items, ends, strict=True))
+    return _joined([item for name, item in by_name.items() if name in wanted])
+
+
+def _joined(items):
+    """Definitions of one line stand together, longer ones apart."""
+    text = ""
+    for one, following in zip(items, [*items[1:], "\n\n"], strict=True):
+        are_lines = one.count("\n") == 1 and following.count("\n") == 1
+        text += one if are_lines else one + "\n"
+    return text
 
 
 def source(file):
@@ -43,7 +50,7 @@ def source(file):
     for folder in (HERE / "c_template", *CORE):
         if (folder / file).exists():
             return (folder / file).read_text(encoding="utf-8")
-    raise FileNotFoundError(f"mlpfast's {file} is in none of its folders, {', '.join(map(str, CORE))}: install it again")
+    raise FileNotFoundError(f"mlpfast's {file} is in neither {CORE[0]} nor {CORE[1]}: install mlpfast again")
 
 
 def lines_for(text, real_bits):
@@ -81,10 +88,6 @@ def _is_whole(code):
     if code.startswith("#"):
         return not code.endswith("\\")
     return code.count("{") == code.count("}") and code.endswith((";", "}"))
-
-
-def _is_line(item):
-    return item.count("\n") == 1
 
 
 def _code(lines):

@@ -17,6 +17,7 @@ from ._fpmode import in_default_mode
 from ._scalars import flag, one_of
 from .exchange._parts import checked
 
+TEMPLATES = "model.h", "model.c"
 FORMATS = "hex", "decimal"
 TEST_ROWS = 4
 LINE = 116  # characters of constants
@@ -102,10 +103,8 @@ def texts(net, stem, name, float_format, storage):
         "parameters": "".join(_parameters(net, name, numbers)), "body": body,
         "test_arrays": "".join(_test_arrays(net, numbers)), "test_rows": TEST_ROWS,
     }
-    return [
-        string.Template("\n".join(_c_functions.lines_for(_c_functions.source(file), real_bits))).substitute(fields) + "\n"
-        for file in ("model.h", "model.c")
-    ]
+    templates = ["\n".join(_c_functions.lines_for(_c_functions.source(file), real_bits)) for file in TEMPLATES]
+    return [string.Template(template).substitute(fields) + "\n" for template in templates]
 
 
 def _description(net):
@@ -170,14 +169,13 @@ def _decimal(value):
 
 def _wrapped(texts):
     """Lines of constants, each with its comma."""
-    line, length = [], 0
+    line = ""
     for text in texts:
-        if line and length + len(text) + 2 > LINE:
-            yield " ".join(line)
-            line, length = [], 0
-        line.append(text + ",")
-        length += len(text) + 2
-    yield " ".join(line)
+        if line and len(line) + len(text) + 2 > LINE:
+            yield line
+            line = ""
+        line += f" {text}," if line else f"{text},"
+    yield line
 
 
 # ---- Parameters and calls ----
@@ -253,38 +251,36 @@ def _test_arrays(net, numbers):
 
 
 def _test_inputs(net):
-    """Rows of zeros, and of numbers as large as those that the network was made for."""
+    """Rows of numbers as large as those that the network was made for, and of zeros."""
     random = np.random.default_rng(0)
     shape = TEST_ROWS, net.n_in
     if net.input_scale != 1:
-        X = random.integers(0, 256, shape, dtype=np.uint8)
-    else:
-        X = random.normal(size=shape) * [[1], [0.1], [10], [1]]
-        if net.input_transform is not None:
-            X = X * net.input_transform[1] + net.input_transform[0]
-        X = X.astype(net.dtype)
-    X[-1] = 0
-    return X
+        return random.integers(0, 256, shape, dtype=np.uint8)
+    X = random.normal(size=shape) * [[1], [0.1], [10], [0]]
+    if net.input_transform is not None:
+        mean, scale = net.input_transform
+        X = X * scale + mean
+    return X.astype(net.dtype)
 
 
 def error_bounds(net, X):
     """(n, n_out), float64: by how much outputs of the C file without fused multiply-adds may differ from `predict` of
     X (n, n_in), to first order in the unit roundoff.
 
-    Each of k products and k sums is rounded once, of k + 1 terms with the bias; mlpfast rounds k times. Higham, Accuracy
-    and Stability of Numerical Algorithms (2002), section 3.1.
+    Each of k products and k sums is rounded once, of k + 1 terms with the bias; mlpfast rounds k times. Higham,
+    Accuracy and Stability of Numerical Algorithms (2002), section 3.1.
     """
     unit, smallest = np.finfo(net.dtype).eps / 2, np.finfo(net.dtype).tiny
     tape = backprop.forward(net, X)
     d, a = np.zeros(tape.X.shape), np.abs(tape.X, dtype=np.float64)
     for layer, z, value in zip(net.layers, tape.z, tape.a, strict=True):
-        W, value = np.abs(layer.W, dtype=np.float64), np.float64(value)
+        W, value, z = np.abs(layer.W, dtype=np.float64), np.asarray(value, np.float64), np.asarray(z, np.float64)
         terms = a @ W + (np.abs(layer.b, dtype=np.float64) if layer.bias else 0)
         e = d @ W + 2 * (layer.n_in + 1) * (unit * terms + smallest)
         d = np.empty_like(e)
         for first, n, g in layer._unit.parts or [(0, layer.n_out, layer._unit)]:
             part = slice(first, first + n)
-            d[:, part] = _after_activation(g, layer.slopes, np.float64(z[:, part]), value[:, part], e[:, part], unit)
+            d[:, part] = _after_activation(g, layer.slopes, z[:, part], value[:, part], e[:, part], unit)
         a = np.abs(value)
         d += smallest
     return d
@@ -302,5 +298,5 @@ def _after_activation(g, slopes, z, a, e, unit):
         return np.where(np.abs(z) <= e, 2.0, 0.0)
     slope = SLOPES.get(g.name, 1.0)
     if g.traits.has_alpha:
-        slope = np.maximum(1.0, np.abs(np.float64(slopes) if slopes is not None else g.alpha))
+        slope = np.maximum(1.0, np.abs(g.alpha if slopes is None else slopes, dtype=np.float64))
     return slope * e + 16 * unit * np.abs(a)

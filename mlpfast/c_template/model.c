@@ -72,7 +72,7 @@
 
 // ---- Arithmetic, as in mlpfast's core ----
 
-$functions// ---- The floating-point mode of mlpfast: to nearest, and subnormal numbers are 0 ----
+${functions}// ---- The floating-point mode of mlpfast: to nearest, and subnormal numbers are 0 ----
 
 #if SAME_BITS && defined(__GNUC__) && defined(__x86_64__)
 typedef unsigned fp_mode;
