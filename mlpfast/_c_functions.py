@@ -75,8 +75,9 @@ def _items(lines):
     item: list[str] = []
     for line in lines:
         before_code = not item or item[-1].startswith("//")
-        if before_code and (not line or line.startswith("#include")):
-            item = []  # a comment by itself
+        is_directive = line.startswith("#") and not line.startswith("#define")
+        if before_code and (not line or is_directive):
+            item = []  # a comment by itself; what conditions surround is taken as if they were met
             continue
         item.append(line)
         if not line.startswith("//") and _is_whole(_code(item)):
