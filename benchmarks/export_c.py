@@ -1,13 +1,14 @@
 """A network as one C file, timed from C for single rows: `python -m benchmarks.export_c`.
 
-Beside it the core, compiled from csrc/ by each instruction set, FANN where its library is installed (Debian:
-libfann-dev), and genann with --genann FOLDER, where its genann.c and genann.h are. Each contender is a program of its
-own with the same loop: the best of many rounds of 1,000 calls. FANN and genann get random weights of their own, FANN
-piecewise linear activations, and genann a lookup table of a sigmoid, its default, in double. The exported file must pass its
-self-test first.
+Beside it the core's mlp_predict with each instruction set, FANN where its library is installed (Debian: libfann-dev),
+and genann with --genann FOLDER, where its genann.c and genann.h are. Each contender is a program of its own with the
+same loop: the best of many rounds of 1,000 calls. FANN and genann have random weights, and activations that cost
+little: FANN piecewise linear ones, genann the table of a sigmoid that is its default, all in double. The exported file
+must pass its self-test first.
 """
 
 import argparse
+import os
 import shutil
 import subprocess
 import sys
@@ -108,7 +109,7 @@ class Bench:
 
     def say(self, name, *command):
         nanoseconds = float(self.run(*command))
-        print(f"{name:<52} {nanoseconds:>8.0f} ns", flush=True)
+        print(f"{name:<58} {nanoseconds:>8.0f} ns", flush=True)
         return nanoseconds
 
     def exported(self, compiler, flags):
@@ -118,17 +119,10 @@ class Bench:
         name = f"one C file, {compiler} {' '.join(flags)}"
         return self.say(f"{name} ({says})", self.made("exported", EXPORTED, compiler, "model.o", "-lm"))
 
-    def core(self):
-        sources = [*(ROOT / "csrc").glob("*.c"), *(ROOT / "csrc" / "isa").glob("*.c")]
-        flags = next(line.split(" = ")[1] for line in (ROOT / "csrc" / "core.mk").read_text().splitlines()
-                     if line.startswith("CORE_FLAGS"))
-        processes = []
-        for source in sources:
-            to = self.folder / f"core-{source.parent.name}-{source.stem}.o"
-            processes.append(subprocess.Popen(["gcc", *flags.split(), "-c", source, "-o", to]))
-        if any([process.wait() for process in processes]):
-            raise SystemExit("csrc/ could not be compiled")
-        made = self.made("core", CORE, "gcc", f"-I{ROOT / 'csrc'}", *self.folder.glob("core-*.o"), "-lm")
+    def core(self, build):
+        make = ["make", "-s", "-C", ROOT / "tests" / "c", f"-j{os.cpu_count()}", f"BUILD={build}", "CC=gcc"]
+        self.run(*make, build / "libmlpfast.a")
+        made = self.made("core", CORE, "gcc", f"-I{ROOT / 'csrc'}", build / "libmlpfast.a", "-fopenmp", "-lm")
         for isa in mlpfast.show_config(mode="dicts")["isa_available"]:
             self.say(f"the core, mlp_predict, {isa}", made, isa)
 
@@ -149,7 +143,8 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(prog="python -m benchmarks.export_c", description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=1000, help="of 1,000 calls (1000)")
     parser.add_argument("--genann", type=Path, metavar="FOLDER", help="where genann.c is")
-    parser.add_argument("--without-core", action="store_true", help="do not compile csrc/, which takes a minute")
+    parser.add_argument("--build", type=Path, metavar="FOLDER", default=ROOT / "build" / "c-benchmark",
+                        help="where csrc/ is compiled, which takes a minute the first time")
     options = parser.parse_args(arguments)
     net = mlpfast.Network(SIZES, seed=0)
     print(f"one row of {'-'.join(map(str, SIZES))}, relu, logits, float32; the limit for one C file is {LIMIT} ns")
@@ -159,8 +154,7 @@ def main(arguments=None):
         for compiler in filter(shutil.which, ("gcc", "clang")):
             for flags in (["-O3", "-mavx2", "-mfma"], ["-O2", "-mavx2", "-mfma"], ["-O3"], ["-Os"]):
                 bench.exported(compiler, flags)
-        if not options.without_core:
-            bench.core()
+        bench.core(options.build.resolve())
         bench.fann()
         bench.genann(options.genann)
 

@@ -41,11 +41,13 @@
 #endif
 
 #if REAL_BITS == 32
-#if defined(FP_FAST_FMAF) || defined(__FMA__) || (defined(__ARM_FEATURE_FMA) && __ARM_FP & 4)
+#if defined(FP_FAST_FMAF) || defined(__FMA__) || (defined(__ARM_FEATURE_FMA) && __ARM_FP & 4) || \
+    (defined(__riscv_flen) && __riscv_flen >= 32)
 #define FAST_FMA 1
 #endif
 #else
-#if defined(FP_FAST_FMA) || defined(__FMA__) || (defined(__ARM_FEATURE_FMA) && __ARM_FP & 8)
+#if defined(FP_FAST_FMA) || defined(__FMA__) || (defined(__ARM_FEATURE_FMA) && __ARM_FP & 8) || \
+    (defined(__riscv_flen) && __riscv_flen >= 64)
 #define FAST_FMA 1
 #endif
 #endif
