@@ -154,6 +154,19 @@ def test_shapes_have_the_bits_of_predict(tmp_path, layers, dtype):
         assert_same_bits(library.predict_each(X), net.predict(X))
 
 
+@pytest.mark.parametrize("compiler", COMPILERS)
+@pytest.mark.parametrize("input_scale", [1, 1 / 255])
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inputs_are_prepared_as_in_predict(tmp_path, dtype, input_scale, compiler):
+    random = np.random.default_rng(0)
+    transform = random.normal(size=64), random.random(64) + 0.01
+    net = Network([64, 3], dtype=dtype, seed=0, input_scale=input_scale, input_transform=transform)
+    X = inputs(net, 50, scale=100.0)
+    if input_scale != 1:
+        X = random.integers(0, 256, (50, 64), dtype=np.uint8)
+    assert_same_bits(library_of(net, tmp_path, SAME_BITS[-1], compiler).predict(X), net.predict(X))
+
+
 @st.composite
 def networks(draw):
     widths = draw(st.lists(st.integers(1, 70), min_size=2, max_size=4))
@@ -188,10 +201,13 @@ def test_subnormal_numbers_are_zero_as_in_predict_and_the_mode_is_restored(tmp_p
     net.layers[0].W = [[0.0, -1.0, -2.0]]
     X = np.array([[95.0], [44.0], [3.0]], np.float32)  # e^-95 is subnormal
     tiny = np.float32(1e-40)
-    y = library_of(net, tmp_path, SAME_BITS[0]).predict(X)
-    assert_same_bits(y, net.predict(X))
-    assert y[0, 1] == 0
-    assert tiny * np.float32(0.5) > 0
+    library = library_of(net, tmp_path, SAME_BITS[0])
+    for predict in (library.predict, library.predict_each):
+        y = predict(X)
+        is_subnormal = tiny * np.float32(0.5) > 0
+        assert_same_bits(y, net.predict(X))
+        assert y[0, 1] == 0
+        assert is_subnormal
 
 
 # ---- Without fused multiply-adds ----
@@ -201,7 +217,7 @@ def test_subnormal_numbers_are_zero_as_in_predict_and_the_mode_is_restored(tmp_p
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_plain_sums_are_within_the_bound(tmp_path, dtype):
     output = PerOutput([(slice(0, 4), "softmax"), (slice(4, 8), "identity")])
-    for compiler, names in zip(COMPILERS, (["gelu", "tanh", "mish"], ["sigmoid", "elu", "softplus"]), strict=False):
+    for compiler, names in zip(itertools.cycle(COMPILERS), ([], ["gelu", "tanh"], ["sigmoid", "elu"]), strict=False):
         hidden = [Layer(30, 30, name) for name in names]
         net = randomized(Network([*hidden, Layer(30, 8, output)], dtype=dtype, seed=0))
         X = inputs(net, 200)
@@ -333,7 +349,7 @@ def test_section_and_const(tmp_path):
     net.export_c(tmp_path / "model.c", section=".flash.model", const=False)
     subprocess.run([COMPILERS[0], "-O2", "-c", "model.c", "-o", "model.o"], cwd=tmp_path, check=True)
     headers = subprocess.run(["objdump", "-h", "model.o"], cwd=tmp_path, capture_output=True, text=True).stdout
-    size, flags = re.search(r"\.flash\.model +(\w+).*\n +(.*)", headers).groups()
+    size, flags = re.search(r"\d \.flash\.model +(\w+).*\n +(.*)", headers).groups()
     assert int(size, 16) >= 4 * net.n_parameters
     assert "READONLY" not in flags
     library = Library(net, tmp_path, ["-shared", "-fPIC", "-DMODEL_SAME_BITS", "-DMODEL_WEIGHTS=static const"])
