@@ -272,6 +272,19 @@ def test_self_test_sees_another_weight(tmp_path, flags):
     assert re.search(r"^model_predict: row 0, output 0 must be \S+, got \S+$", done.stdout, re.M)
 
 
+def test_self_test_under_sanitizers(tmp_path):
+    sanitizers = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
+    (tmp_path / "empty.c").write_text("int main(void) { return 0; }\n")
+    probe = [COMPILERS[0], *sanitizers, "empty.c", "-o", "empty"]
+    if subprocess.run(probe, cwd=tmp_path, capture_output=True).returncode:
+        pytest.skip("no sanitizers")
+    last = every_activation("float32").layers[0]
+    layers = [Layer(1030, 49, PReLU()), Layer(49, 1, bias=False), Layer(1, last.n_out, last.activation)]
+    randomized(Network(layers, seed=0)).export_c(tmp_path / "model.c")
+    done = self_test(tmp_path, ["-O1", "-DMODEL_SAME_BITS", *sanitizers])
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
 # ---- What the file is ----
 
 
