@@ -21,6 +21,7 @@ import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 from setuptools.errors import CCompilerError, ExecError
 
 CORE = dict(re.findall(r"^(\w+) = (.*)$", Path("csrc/core.mk").read_text(), re.M))
@@ -117,6 +118,19 @@ def is_fresh(made, needs, command, wanted):
     return all(os.path.exists(file) and os.path.getmtime(file) < os.path.getmtime(made) for file in files)
 
 
+class BuildPython(build_py):
+    """Also copies the C source that mlpfast/_c_functions.py reads into the package."""
+
+    def run(self):
+        super().run()
+        if self.editable_mode:
+            return
+        for file in ("simd/generic.h", *(f"kernels/{name}.inc.h" for name in ("math", "columns", "activation"))):
+            to = Path(self.build_lib, "mlpfast", "csrc", file)
+            self.mkpath(str(to.parent))
+            self.copy_file(str(Path("csrc", file)), str(to))
+
+
 INCLUDE = ["csrc", numpy.get_include(), sysconfig.get_path("include")]
 
 setup(
@@ -124,5 +138,5 @@ setup(
         Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE)
         for source in sorted(glob.glob("mlpfast/*.pyx"))
     ],
-    cmdclass={"build_ext": BuildModules},
+    cmdclass={"build_ext": BuildModules, "build_py": BuildPython},
 )

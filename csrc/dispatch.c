@@ -7,6 +7,7 @@ extern const mlp_kernels mlp_kernels_generic_f32, mlp_kernels_generic_f64;
 #if defined(__x86_64__)
 extern const mlp_kernels mlp_kernels_avx2_f32, mlp_kernels_avx2_f64;
 extern const mlp_kernels mlp_kernels_avx512_f32, mlp_kernels_avx512_f64;
+extern const mlp_kernels mlp_kernels_generic_fma_f32, mlp_kernels_generic_fma_f64;
 #elif defined(__aarch64__)
 extern const mlp_kernels mlp_kernels_neon_f32, mlp_kernels_neon_f64;
 #endif
@@ -16,14 +17,16 @@ typedef struct {
     const mlp_kernels *f32, *f64;
 } candidate;
 
-static int always(void) { return 1; }
-
 // __builtin_cpu_supports checks CPUID, and by XGETBV that the operating system saves the registers.
-#if defined(__x86_64__)
-static int has_avx2(void) {
+#if !defined(__x86_64__)
+static int always(void) { return 1; }
+#else
+static int has_fma(void) {
     __builtin_cpu_init();
-    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    return __builtin_cpu_supports("fma") != 0;
 }
+static int has_no_fma(void) { return !has_fma(); }
+static int has_avx2(void) { return has_fma() && __builtin_cpu_supports("avx2"); }
 static int has_avx512(void) {
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vl");
@@ -34,10 +37,14 @@ static const candidate candidates[] = {  // best first
 #if defined(__x86_64__)
     {has_avx512, &mlp_kernels_avx512_f32, &mlp_kernels_avx512_f64},
     {has_avx2, &mlp_kernels_avx2_f32, &mlp_kernels_avx2_f64},
-#elif defined(__aarch64__)
+    {has_fma, &mlp_kernels_generic_fma_f32, &mlp_kernels_generic_fma_f64},  // both of plain C are called "generic"
+    {has_no_fma, &mlp_kernels_generic_f32, &mlp_kernels_generic_f64},
+#else
+#if defined(__aarch64__)
     {always, &mlp_kernels_neon_f32, &mlp_kernels_neon_f64},  // NEON is part of AArch64
 #endif
     {always, &mlp_kernels_generic_f32, &mlp_kernels_generic_f64},
+#endif
 };
 #define CANDIDATES ((int)(sizeof candidates / sizeof *candidates))
 

@@ -18,6 +18,7 @@ typedef struct {
 #define MLP_KC 1024
 static inline int64_t mlp_blocks_in(int64_t k) { return k > MLP_KC ? k / MLP_KC + (k % MLP_KC != 0) : 1; }
 static inline int64_t mlp_block_length(int64_t k) {
+    if (k <= MLP_KC) return k;  // divisions are a considerable part of a product of one row
     int64_t blocks = mlp_blocks_in(k);
     return k / blocks + (k % blocks != 0);
 }

@@ -5,7 +5,7 @@
 
 mlp_unit mlp_output_unit(const mlp_network *net, mlp_loss loss) {
     const mlp_layer *last = &net->layers[net->n_layers - 1];
-    return mlp_loss_has(loss.kind, MLP_OF_Z) ? (mlp_unit){.kind = MLP_IDENTITY} : mlp_unit_of(last);
+    return mlp_loss_has(loss.kind, MLP_OF_Z) ? (mlp_unit){.kind = MLP_IDENTITY} : last->unit;
 }
 
 int64_t mlp_y_columns(mlp_loss loss, int64_t n) {

@@ -13,21 +13,8 @@
 
 #include "fpmode.h"
 
-#define LINE 64  // bytes in a cache line, and in the widest vector
 #define MOST_LAYERS 10000
 #define MOST_UNITS INT32_MAX
-
-size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
-    size_t offset = *used, numbers, bytes;
-    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) ||
-        __builtin_mul_overflow(numbers, size, &bytes) || bytes > PTRDIFF_MAX - LINE ||
-        offset > PTRDIFF_MAX - LINE - bytes) {
-        *used = SIZE_MAX;
-        return 0;
-    }
-    *used = offset + (bytes + LINE - 1) / LINE * LINE;
-    return offset;
-}
 
 #define HUGE_PAGE ((size_t)1 << 21)
 
@@ -35,7 +22,7 @@ size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
 // block. bytes is at most PTRDIFF_MAX, so none of the sums overflows.
 void *mlp_aligned_block(size_t bytes) {
     // A large block takes huge pages where the system has them: its first use takes a third of the time.
-    size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : LINE, whole = (bytes + unit - 1) / unit * unit;
+    size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : MLP_LINE, whole = (bytes + unit - 1) / unit * unit;
     char *begin = calloc(1, sizeof begin + unit + whole);
     if (!begin) return NULL;
     char *block = begin + sizeof begin;
@@ -59,7 +46,7 @@ void mlp_poison(void *memory, size_t bytes) { memset(memory, 0xFF, bytes); }
 // The elements from number n to the end of the cache line.
 static void poison_rest(const mlp_network *net, void *array, int64_t n) {
     size_t bytes = (size_t)n * net->kernels->real_size;
-    if (array) mlp_poison((char *)array + bytes, (LINE - bytes % LINE) % LINE);
+    if (array) mlp_poison((char *)array + bytes, (MLP_LINE - bytes % MLP_LINE) % MLP_LINE);
 }
 
 static void poison_rows(const mlp_network *net, const mlp_layer *layer, void *rows) {
@@ -90,7 +77,7 @@ void mlp_poison_padding(const mlp_network *net, void *block) {
 // do not cross lines and threads with neighbouring columns do not share one. One line is added if the stride would be a
 // multiple of 512 bytes: a thread's columns of all rows would then map to the same few cache sets.
 static int64_t row_stride(int64_t n_out, size_t real_size) {
-    int64_t line = LINE / (int64_t)real_size, lines = (n_out + line - 1) / line;
+    int64_t line = (int64_t)(MLP_LINE / real_size), lines = (n_out + line - 1) / line;
     return n_out <= line ? n_out : (lines + (lines % 8 == 0)) * line;
 }
 
@@ -203,6 +190,8 @@ mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_laye
         }
         int64_t slopes = slopes_of(&layers[l]);
         if (slopes) layer->slopes = (char *)net->parameters + mlp_reserve(&used, slopes, 1, kernels->real_size);
+        layer->unit = (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes,
+                                 layer->slopes && layer->spec.shared};
         set_slopes(layer, dtype, slopes);
         if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
     }
@@ -301,8 +290,4 @@ int mlp_network_first_not_finite(const mlp_network *net) {
         if (!mlp_layer_is_finite(net, &net->layers[l], net->parameters)) return l;
     }
     return -1;
-}
-
-mlp_unit mlp_unit_of(const mlp_layer *layer) {
-    return (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes, layer->slopes && layer->spec.shared};
 }

@@ -13,6 +13,7 @@ typedef struct {
     int drops;       // it has memory for dropout in training
     double lr_factor, bias_lr_factor;  // of the learning rate, and for b another one on top of it
     void *slopes;    // learned slopes of a prelu: (n_out), or (1) if shared; NULL for other activations
+    mlp_unit unit;   // its activation as kernels take it, which is copied faster than made
 } mlp_layer;
 
 struct mlp_network {
@@ -47,9 +48,21 @@ static inline double mlp_number(const void *reals, mlp_dtype type, int64_t i) {
     return type == MLP_FLOAT32 ? (double)((const float *)reals)[i] : ((const double *)reals)[i];
 }
 
+#define MLP_LINE ((size_t)64)  // bytes in a cache line, and in the widest vector
+
 // Lays out parts of one block of memory, one after the other: adds count * each * size bytes to `used`, rounded up to
 // whole cache lines, and returns the part's offset. After an overflow, used stays SIZE_MAX.
-size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size);
+static inline size_t mlp_reserve(size_t *used, int64_t count, int64_t each, size_t size) {
+    size_t offset = *used, numbers, bytes;
+    if (__builtin_mul_overflow((size_t)count, (size_t)each, &numbers) ||
+        __builtin_mul_overflow(numbers, size, &bytes) || bytes > PTRDIFF_MAX - MLP_LINE ||
+        offset > PTRDIFF_MAX - MLP_LINE - bytes) {
+        *used = SIZE_MAX;
+        return 0;
+    }
+    *used = offset + (bytes + MLP_LINE - 1) / MLP_LINE * MLP_LINE;
+    return offset;
+}
 
 // Where the values of a parameter are in a block laid out like the parameters.
 static inline void *mlp_in_block(const mlp_network *net, void *block, const void *parameter) {
@@ -75,8 +88,5 @@ void mlp_poison_padding(const mlp_network *net, void *block);
 
 // Whether the block lies within n outputs, and its activation may be one of a block.
 int mlp_outputs_fit(const mlp_output_block *block, int64_t n);
-
-// The activation of a layer.
-mlp_unit mlp_unit_of(const mlp_layer *layer);
 
 #endif

@@ -3,6 +3,8 @@
 // Rows are independent, so each part takes chunks of rows through all layers, and the result does not depend on how the
 // rows are split.
 #include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
 
 #include "step.h"
 
@@ -28,19 +30,20 @@ typedef struct {
 
 // With eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused eight times.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
-    int64_t most = 8 * net->kernels->mr, each = n / threads + (n % threads != 0);
+    int64_t most = 8 * net->kernels->mr, each = n;
+    if (threads > 1) each = n / threads + (n % threads != 0);
     return each < most ? each : most;
 }
 
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
-    thread_buffers b = {0};
-    b.pointers = mlp_reserve(&b.bytes, 3 * net->n_layers, 1, sizeof(void *));
     int64_t most = net->widest > chunk ? net->widest : chunk;
-    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
-    b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
-    for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
-    return b;
+    size_t bytes = 0, pointers = mlp_reserve(&bytes, 3 * net->n_layers, 1, sizeof(void *));
+    size_t scratch = mlp_reserve(&bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
+    size_t input = mlp_reserve(&bytes, chunk, net->layers[0].spec.n_in, k->real_size);
+    size_t even = mlp_reserve(&bytes, chunk, net->widest_out, k->real_size);
+    size_t odd = mlp_reserve(&bytes, chunk, net->widest_out, k->real_size);
+    return (thread_buffers){pointers, scratch, input, {even, odd}, bytes};
 }
 
 #define FEWEST_ROWS 4
@@ -122,9 +125,10 @@ static void run(void *context, mlp_part part) {
     mlp_pass *pass = &j->pass;
     char *buffer = j->buffers + (size_t)part.number * j->at.bytes;
     mlp_workspace space = workspace_of(j, buffer);
-    mlp_step s = {.pass = pass, .net = pass->net, .kernels = pass->net->kernels, .space = &space,
-                  .examples = &j->examples, .number = j->sample, .parts = 1, .polls = part.number == 0,
-                  .scratch = buffer + j->at.scratch};
+    mlp_step s;
+    memset(&s, 0, offsetof(mlp_step, batch));
+    s.pass = pass, s.net = pass->net, s.kernels = pass->net->kernels, s.space = &space, s.examples = &j->examples;
+    s.number = j->sample, s.parts = 1, s.polls = part.number == 0, s.scratch = buffer + j->at.scratch;
     int64_t stride = j->chunk * part.of;
     for (int64_t first = j->begin + part.number * j->chunk; first < j->end; first += stride) {
         if (s.polls && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);

@@ -103,7 +103,7 @@ const void *mlp_input_of(const mlp_step *s, int l) { return l == 0 ? s->batch.x 
 // The activation of layer l in this step: none for the last, if the loss contains it.
 static mlp_unit unit_of(const mlp_step *s, int l) {
     int is_last = l == s->net->n_layers - 1;
-    return is_last && s->pass->loss ? mlp_output_unit(s->net, *s->pass->loss) : mlp_unit_of(&s->net->layers[l]);
+    return is_last && s->pass->loss ? mlp_output_unit(s->net, *s->pass->loss) : s->net->layers[l].unit;
 }
 
 static const mlp_unit no_unit = {.kind = MLP_IDENTITY};
@@ -113,8 +113,7 @@ static int drops(const mlp_step *s, int l) { return s->pass->drops && s->space->
 // The output of layer l before dropout.
 static void *output_of(const mlp_step *s, int l) { return drops(s, l) ? s->space->u[l] : s->space->a[l]; }
 
-static void forward_product(const mlp_step *s, int l, mlp_part part) {
-    mlp_unit g = unit_of(s, l);
+static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part) {
     const mlp_layer *layer = &s->net->layers[l];
     int is_custom = g.kind == MLP_CUSTOM_ACTIVATION;
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
@@ -134,9 +133,9 @@ static void dropout_of_block(const mlp_step *s, int l, mlp_part part) {
 }
 
 static void forward_block(const mlp_step *s, int l, mlp_part part) {
-    if (!mlp_step_interrupted(s, part)) forward_product(s, l, part);
-    mlp_activation kind = unit_of(s, l).kind;
-    if (kind != MLP_CUSTOM_ACTIVATION && kind != MLP_SOFTMAX) dropout_of_block(s, l, part);
+    mlp_unit g = unit_of(s, l);
+    if (!mlp_step_interrupted(s, part)) forward_product(s, l, g, part);
+    if (g.kind != MLP_CUSTOM_ACTIVATION && g.kind != MLP_SOFTMAX) dropout_of_block(s, l, part);
 }
 
 static void forward_softmax(const mlp_step *s, int l, mlp_part part) {

@@ -51,7 +51,6 @@ struct mlp_step {
     const mlp_kernels *kernels;
     const mlp_workspace *space;
     const mlp_examples *examples;
-    mlp_minibatch batch;
     int64_t first_row;    // number of the first row in the minibatch
     int64_t number;       // of the minibatch: part of the rng key of dropout and noise
     const double *dropout;  // (n_layers + 1) of X, then of each layer; or NULL for those of pass and layers
@@ -61,6 +60,8 @@ struct mlp_step {
     char *scratch;        // of each part, see mlp_kernels.scratch_bytes
     size_t scratch_bytes;
     int n_joined;         // phases split by rows that are still to be computed, see mlp_step_phase
+    // From here on, what a step without parts need not clear, which takes longer than the rest of a small one.
+    mlp_minibatch batch;
     struct {
         mlp_phase *phase;
         int layer;
@@ -96,11 +97,10 @@ static inline int mlp_by_rows(const mlp_kernels *k, int parts, int64_t cols) {
 // parts write to the same line of W.
 static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int64_t rows, int64_t row_unit,
                                      int64_t cols) {
-    mlp_block block = {0, rows, 0, cols};
-    if (part.of == 1) return block;
-    if (mlp_by_rows(k, part.of, cols)) mlp_share(part, rows, row_unit, &block.i0, &block.i1);
-    else mlp_share(part, cols, mlp_line_or(k, k->nr / 2), &block.j0, &block.j1);
-    return block;
+    int64_t i0 = 0, i1 = rows, j0 = 0, j1 = cols;
+    if (part.of > 1 && mlp_by_rows(k, part.of, cols)) mlp_share(part, rows, row_unit, &i0, &i1);
+    else if (part.of > 1) mlp_share(part, cols, mlp_line_or(k, k->nr / 2), &j0, &j1);
+    return (mlp_block){i0, i1, j0, j1};
 }
 
 static inline int mlp_stopped(const mlp_pass *pass) {

@@ -1,11 +1,13 @@
 """`python -m mlpfast` trains on the digits, and compares with the same training in plain NumPy.
 
 `python -m mlpfast info` prints the build and run-time configuration as JSON, `python -m mlpfast show FILE` what a file
-of Network.save or Trainer.save holds; `python -m mlpfast convert A B` converts between such files and ONNX.
+of Network.save or Trainer.save holds; `python -m mlpfast convert A B` converts between such files and ONNX, and
+`python -m mlpfast export-c FILE [OUT.c]` writes the network of such a file as one C file.
 """
 
 import argparse
 import json
+import os
 import sys
 import time
 import warnings
@@ -14,13 +16,15 @@ import numpy as np
 
 from . import SGD, Network, Trainer, __version__, _core, datasets, exchange, files, show_config
 from ._numpy_mlp import NumpyMLP
+from .exchange._files import network_of_file
 
 DEFAULTS = {
     "digits": {"epochs": 40, "batch_size": 32, "lr": 0.1, "momentum": 0.9},
     "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.4, "momentum": 0.0},
 }
 
-FILES = {"info": 0, "show": 1, "convert": 2}  # that a command takes
+# What files a command takes.
+FILES = {"info": [], "show": ["FILE"], "convert": ["FILE", "FILE"], "export-c": ["FILE", "[OUT.c]"]}
 DESCRIPTION = "Train a multilayer perceptron on images of digits, and the same in plain NumPy beside it."
 
 
@@ -34,7 +38,9 @@ def parsed(arguments):
     add = parser.add_argument
     add("command", nargs="?", choices=FILES, help="info: print the configuration as JSON; show FILE: print what it "
         "holds, one of Network.save or Trainer.save; convert FILE FILE: write the network of the first as the second, "
-        "by their endings .safetensors and .onnx; they train nothing")
+        "by their endings .safetensors and .onnx; export-c FILE [OUT.c]: write the network as one C file and "
+        "its header, beside FILE if there is no OUT.c; they train nothing")
+    add("--name", help="what names in the C file of export-c begin with (model)")
     add("files", nargs="*", metavar="FILE")
     add("--data", choices=DEFAULTS, default="digits", help="what to train on (digits, which are built in)")
     add("--path", metavar="FOLDER", help="where the four files of MNIST are, for --data mnist")
@@ -52,9 +58,11 @@ def parsed(arguments):
             setattr(options, name, value)
     if options.epochs < 1:
         parser.error(f"--epochs must be >= 1, got {options.epochs}")
-    if len(options.files) != FILES.get(options.command, 0):
-        usage = " ".join([options.command, *["FILE"] * FILES[options.command]])
-        parser.error(f"expected {usage!r}, got {len(options.files)} FILE")
+    takes = FILES.get(options.command, [])
+    if not sum(not name.startswith("[") for name in takes) <= len(options.files) <= len(takes):
+        parser.error(f"expected {' '.join([options.command, *takes])!r}, got {len(options.files)} FILE")
+    if options.name is not None and options.command != "export-c":
+        parser.error("--name goes with export-c")
     if (options.data == "mnist") != (options.path is not None):
         parser.error("--data mnist and --path FOLDER go together")
     return parser, options
@@ -115,12 +123,22 @@ def report(seconds, losses, n):
     return agree
 
 
+def export_c(file, out=None, *, name):
+    """Of a network's file as one C file."""
+    net = network_of_file(file)
+    out = out or os.path.splitext(file)[0] + ".c"
+    net.export_c(out, name)
+    print(f"{out} and its header:\n{net.summary()}")
+
+
 def of_files(parser, options):
-    """The commands show and convert."""
+    """The commands show, convert and export-c."""
     try:
         with warnings.catch_warnings(record=True) as left_out:
             if options.command == "show":
                 print(files.summary(*options.files))
+            elif options.command == "export-c":
+                export_c(*options.files, name="model" if options.name is None else options.name)
             else:
                 net = exchange.convert(*options.files)
                 print(f"{options.files[1]}:\n{net.summary()}")

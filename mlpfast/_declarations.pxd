@@ -217,6 +217,7 @@ cdef extern from "loss.h":
     int mlp_joined_loss(void *, double *, const void *, mlp_dtype, const mlp_truth *, int64_t, void *) nogil
 
 cdef extern from "kernel_table.h":
+    int64_t mlp_block_length(int64_t k)
     ctypedef struct mlp_block:
         int64_t i0, i1, j0, j1
     ctypedef struct mlp_unit:

@@ -33,6 +33,11 @@ def gather(cnp.ndarray X, double scale, dtype, input_transform=None):
     return out
 
 
+def block_length(int64_t k):
+    """The terms that are one chain in a sum of k terms (csrc/kernel_table.h)."""
+    return mlp_block_length(k)
+
+
 cdef Workspace scratch_for(const mlp_kernels *k, int64_t most, int64_t widest):
     cdef Workspace scratch = Workspace()
     scratch.ensure(k.scratch_bytes(most, widest))

@@ -335,6 +335,27 @@ class Network(Closed):
 
         files.save_network(self, path, sync)
 
+    def export_c(self, path, name="model", *, float_format="hex", section=None, const=True):
+        """Write the network as one C file at path, which ends in .c, and its header beside it, which ends in .h.
+
+        The file needs no library but the standard one and allocates nothing: `void NAME_predict(const float *x, float
+        *y)` is `predict` of one row, `NAME_predict_batch(x, y, n)` of n rows; double for float64, and x is uint8_t if
+        input_scale is not 1. Results have the bits of `predict` where fused multiply-adds are fast, and with
+        -DNAME_SAME_BITS (in capitals) elsewhere; the file states the bound without. Compiled with -DNAME_SELF_TEST it
+        is a program that compares.
+
+        name: an identifier of C, which names in the files begin with.
+        float_format: "hex" constants are C99 and C++17, "decimal" ones also C++11, with the same bits.
+        section: the name of a section that the parameters go to, such as ".flash"; None leaves it to the compiler.
+        const: False leaves out `const` of the parameters, for processors that read const data from slow memory.
+        Raises ValueError for a Custom activation, for parameters that are NaN or infinite, and for a name, path,
+        section or format that does not fit, with nothing written. The files are replaced as a whole, as by `save`;
+        OSError if one cannot be written.
+        """
+        from .export_c import export_c  # imports this module
+
+        export_c(self, path, name, float_format=float_format, section=section, const=const)
+
     def _named_parameters(self):
         """{name in files: the view}, in the order of `parameters`."""
         return {

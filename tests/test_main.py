@@ -107,6 +107,10 @@ def test_help(run):
         (["show", "nowhere"], "nowhere"),
         (["show", __file__], "is no safetensors file, or is damaged: its header must have at most"),
         (["info", "a-file"], "FILE"),
+        (["export-c"], "expected 'export-c FILE [OUT.c]', got 0 FILE"),
+        (["export-c", "a.pt"], "source must end in .safetensors or .onnx, got 'a.pt'"),
+        (["export-c", "nowhere.safetensors"], "nowhere.safetensors"),
+        (["show", "a.safetensors", "--name", "net"], "--name goes with export-c"),
         (["convert", "a.onnx"], "expected 'convert FILE FILE', got 1 FILE"),
         (["convert", "a.onnx", "b.onnx", "c.onnx"], "FILE"),
         (["convert", "a.pt", "b.onnx"], "source must end in .safetensors or .onnx, got 'a.pt'"),
@@ -166,6 +170,22 @@ def test_convert_writes_and_reads_onnx(run, tmp_path):
     again = mlpfast.load_network(tmp_path / "c.safetensors")
     assert again.summary() == net.summary()
     assert [p.tobytes() for p in again.parameters] == [p.tobytes() for p in net.parameters]
+
+
+def test_export_c_writes_the_network_as_a_c_file(run, tmp_path):
+    net = mlpfast.Network([3, 4, 2], output="softmax", seed=0)
+    net.save(tmp_path / "a.safetensors")
+    net.export_c(tmp_path / "wanted.c", name="digits")
+    done = run("export-c", "a.safetensors")
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"a.c and its header:\n{net.summary()}\n")
+    assert "void model_predict(" in (tmp_path / "a.h").read_text()
+    done = run("export-c", "a.safetensors", "wanted2.c", "--name", "digits")
+    assert done.returncode == 0, done.stderr
+    wanted = (tmp_path / "wanted.c").read_text()
+    assert (tmp_path / "wanted2.c").read_text() == wanted.replace("wanted.", "wanted2.")
+    done = run("export-c", "a.safetensors", "c.c", "--name", "3d")
+    assert (done.returncode, (tmp_path / "c.c").exists()) == (2, False)
+    assert "name must be an identifier of C" in done.stderr
 
 
 def test_what_convert_leaves_out_is_said(run, tmp_path):

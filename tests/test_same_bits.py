@@ -385,3 +385,10 @@ assert bits() == before
 
 def test_a_forked_child_trains_and_predicts_with_the_same_bits():
     run_python(FORK)
+
+
+def test_each_instruction_set_is_listed_once():
+    """There are two kernels in plain C on x86-64, of which one runs on each processor."""
+    available = mlpfast.show_config(mode="dicts")["isa_available"]
+    assert available.count("generic") == 1
+    assert len(set(available)) == len(available)

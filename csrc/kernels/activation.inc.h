@@ -96,8 +96,8 @@ SIMD mish_gate mish_gate_of(vreal z) {
     vmask positive = v_lt(v_zero(), z);
     vreal below = v_select(positive, v_fma(v_mul(two, e), e, high), v_add(low, two));
     vreal above = v_mul(v_fma(e, e, e), v_select(positive, e, one));
-    return (mish_gate){v_div(v_select(positive, high, low), below),
-                       v_div(v_mul(v_set1(4), above), v_mul(below, below))};
+    mish_gate g = {v_div(v_select(positive, high, low), below), v_div(v_mul(v_set1(4), above), v_mul(below, below))};
+    return g;
 }
 SIMD vreal mish_value(point p) { return v_mul(below_only(p.z), mish_gate_of(p.z).t); }
 SIMD vreal mish_derivative(point p) {

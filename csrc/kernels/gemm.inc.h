@@ -190,7 +190,10 @@ typedef struct {
     int64_t i0, rows, tiles;
 } row_tiles;
 
-SIMD int64_t tile_row(const row_tiles *cut, int64_t t) { return cut->i0 + cut->rows * t / cut->tiles; }
+SIMD int64_t tile_row(const row_tiles *cut, int64_t t) {
+    if (t == 0 || t == cut->tiles) return t == 0 ? cut->i0 : cut->i0 + cut->rows;  // a single tile needs no division
+    return cut->i0 + cut->rows * t / cut->tiles;
+}
 
 typedef struct {
     real *panel, *sums, *a;
@@ -341,6 +344,22 @@ static SIMD_TARGET void product_block(operands o, const row_tiles *cut, int64_t 
     }
 }
 
+// product() of one row and few terms, for which setting that up takes as long as the sums. Changes o instead of a copy:
+// a vector that is loaded right after its parts were stored has to wait for them.
+SIMD void row_product(operands *o, mlp_block block, const epilogue *tail) {
+    _Alignas(64) real sums[MR * NR];
+    const real *b = o->b, *init = o->init;
+    o->a += block.i0 * o->a_row;
+    for (int64_t j = block.j0, width; j < block.j1; j += width) {
+        width = block.j1 - j >= ROW_COLS ? ROW_COLS : block.j1 - j >= WIDE_COLS ? WIDE_COLS : NR;
+        int cols = panel_cols(j, block.j1, width);
+        o->b = b + j;
+        if (init) o->init = init + j;
+        tile_1(sums, o, cols);
+        tail->apply(tail->job, sums, cols > NR ? WIDE_COLS : NR, block.i0, j, 1, cols);
+    }
+}
+
 static SIMD_TARGET void product(const operands *whole, mlp_block block, void *scratch, const epilogue *tail) {
     int64_t rows = block.i1 - block.i0, k = whole->k, kc_blocks = mlp_blocks_in(k), length = mlp_block_length(k);
     if (rows <= 0) return;
@@ -351,8 +370,11 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
     space.a = space.sums + scratch_sums(most);
 
     row_tiles all = {block.i0, rows, (rows + MR - 1) / MR};
-    int64_t limit = most_tiles(length);
-    int64_t blocks = (all.tiles + limit - 1) / limit, each = (all.tiles + blocks - 1) / blocks;
+    int64_t each = all.tiles;
+    if (all.tiles > LEAST_TILES) {
+        int64_t limit = most_tiles(length), blocks = (all.tiles + limit - 1) / limit;
+        each = (all.tiles + blocks - 1) / blocks;
+    }
     int64_t cols = kc_blocks > 1 ? BLOCK_COLS : block.j1 - block.j0;
     for (int64_t t = 0; t < all.tiles; t += each) {
         int64_t last = least(t + each, all.tiles);
@@ -398,7 +420,8 @@ static SIMD_TARGET void dense_forward(void *a, void *z, const void *x, const voi
     operands o = {.a = x, .a_row = n_in, .a_step = 1, .b = W, .b_step = stride, .b_col = 1, .init = b, .k = n_in};
     layer_job layer = {.out = a, .z = z, .ld = n_out, .g = g};
     epilogue tail = {.apply = forward_epilogue, .job = &layer};
-    product(&o, block, scratch, &tail);
+    if (block.i1 - block.i0 == 1 && n_in <= MLP_KC) row_product(&o, block, &tail);
+    else product(&o, block, scratch, &tail);
 }
 
 // ---- delta of the layer below: (delta W^T) * g'(z_below) ----

@@ -2,6 +2,9 @@
 // every rounding explicit, so that all instruction sets and compilers give the same bits. Template parameters:
 // REAL_BITS, UNROLL (a pragma).
 //
+// Networks as one C file (mlpfast/export_c.py) contain functions of this file, of activation.inc.h and columns.inc.h,
+// which are therefore C99 and C++11 too, without compound literals.
+//
 // Largest errors in ulp, float32 over all inputs and float64 over samples; tests/c/test_math.c measures them:
 //   exp 0.9   log 0.9   log1p_unit 1.0   tanh 2.0   sigmoid 1.7   expm1_down 1.5   normal_cdf 3.7   normal_pdf 2.3
 //
@@ -137,7 +140,8 @@ SIMD exp_parts exp_split(vreal x, int bias) {
     vreal minus_n = v_sub(rounder, rounded);
     vreal high = v_fma(minus_n, v_set1(LN2_HIGH), x), low = v_mul(minus_n, v_set1(LN2_LOW));
     vreal r = v_fma(minus_n, v_set1(LN2_LOW), high);
-    return (exp_parts){r, high, low, v_bits(rounded)};
+    exp_parts e = {r, high, low, v_bits(rounded)};
+    return e;
 }
 
 // (exp(r) - 1) / r, and exp(r) from it.
@@ -176,7 +180,8 @@ SIMD sigmoid_parts sigmoid_split(vreal x) {
     vreal one = v_set1(1), t = exp_down(minus_size(x)), q = v_div(t, v_add(one, t));
     vreal small = v_fma(v_sub(v_zero(), t), q, t), large = v_sub(one, q);
     vmask negative = v_lt(x, v_zero());
-    return (sigmoid_parts){v_select(negative, small, large), v_select(negative, large, small)};
+    sigmoid_parts g = {v_select(negative, small, large), v_select(negative, large, small)};
+    return g;
 }
 SIMD vreal v_sigmoid(vreal x) { return sigmoid_split(x).s; }
 

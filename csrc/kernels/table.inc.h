@@ -1,6 +1,7 @@
 // The table of all kernels for one instruction set and one dtype.
 //
-// Template parameters: ISA (avx512, ...), REAL_BITS (32 or 64), MR, NR_VECS, and the operations of simd/ISA.h.
+// Template parameters: ISA (avx512, ...), ISA_NAME (as users know it, if it is not ISA), REAL_BITS (32 or 64), MR,
+// NR_VECS, and the operations of simd/ISA.h.
 #if !defined(ISA) || !defined(MR) || !defined(NR_VECS) || (REAL_BITS != 32 && REAL_BITS != 64)
 #error "define ISA, REAL_BITS, MR and NR_VECS, and include a simd header first"
 #endif
@@ -44,6 +45,9 @@ MAP(map_expm1, expm1_down)
 MAP(map_normal_cdf, normal_cdf)
 MAP(map_normal_pdf, normal_pdf)
 
+#ifndef ISA_NAME
+#define ISA_NAME ISA
+#endif
 #define PASTE(isa, bits) mlp_kernels_##isa##_f##bits
 #define TABLE(isa, bits) PASTE(isa, bits)
 #define QUOTE(isa) #isa
@@ -51,7 +55,7 @@ MAP(map_normal_pdf, normal_pdf)
 
 extern const mlp_kernels TABLE(ISA, REAL_BITS);
 const mlp_kernels TABLE(ISA, REAL_BITS) = {
-    .isa = NAME(ISA),
+    .isa = NAME(ISA_NAME),
     .dtype = REAL_BITS == 32 ? MLP_FLOAT32 : MLP_FLOAT64,
     .real_size = sizeof(real),
     .mr = MR,

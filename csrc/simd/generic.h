@@ -1,12 +1,14 @@
 // The vector operations of the kernels in plain C: one lane, and the definition of what each name means.
 //
 // simd/avx2.h, simd/avx512.h and simd/neon.h do the same for VL lanes at once, with the same bits in each lane.
-// Template parameter: REAL_BITS, 32 or 64.
+// Template parameters: REAL_BITS, 32 or 64; SIMD_TARGET, if the processor has more than every one of its kind.
 #include <math.h>
 #include <stdint.h>
 #include <string.h>
 
+#ifndef SIMD_TARGET
 #define SIMD_TARGET
+#endif
 #define SIMD static inline __attribute__((always_inline))
 #define SIMD_REGISTERS 16
 

@@ -22,6 +22,11 @@ def convert(source, target):
     return net
 
 
+def network_of_file(source):
+    """The Network of a file that `convert` reads."""
+    return _of_ending("source", source, READERS)(source)
+
+
 def _of_ending(argument, path, functions):
     ending = os.path.splitext(os.fsdecode(path))[1].lower()
     if ending not in functions:
