@@ -7,7 +7,6 @@ In "speed" each library has a process of its own, and they work in turns; in "to
 """
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -188,27 +187,23 @@ def imports():
 
 
 def peak_of_fit(library, early_stopping):
-    """Bytes that fit needs at its peak beyond what was there before, X included, over the bytes of X."""
-    X, y = table(1_000_000, 50, 2, np.float32)
-    estimator = classes(library)[0](max_iter=2, early_stopping=early_stopping, random_state=0)
-    small = clone_fit(estimator, X[:2000], y[:2000])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    del small
-    now = resident()
-    estimator.fit(X, y)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print((max(peak, before) * 1024 - now + X.nbytes) / X.nbytes)
-
-
-def clone_fit(estimator, X, y):
+    """Memory of X, and what fit needs beside it at its peak, over the size of X."""
     from sklearn.base import clone
 
-    return clone(estimator).fit(X, y)
+    X, y = table(1_000_000, 50, 2, np.float32)
+    estimator = classes(library)[0](max_iter=2, early_stopping=early_stopping, random_state=0)
+    clone(estimator).fit(X[:2000], y[:2000])  # imports what it needs
+    with open("/proc/self/clear_refs", "w") as file:
+        file.write("5")  # the peak so far is forgotten: proc(5)
+    before = memory_of("VmRSS")
+    estimator.fit(X, y)
+    print((memory_of("VmHWM") - before + X.nbytes) / X.nbytes)
 
 
-def resident():
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def memory_of(name):
+    """Bytes of this process, as /proc/self/status has them."""
+    with open("/proc/self/status") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith(name))
 
 
 def memory():

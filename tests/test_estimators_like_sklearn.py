@@ -12,10 +12,12 @@ sklearn = pytest.importorskip("sklearn", minversion="1.7", reason="the extra skl
 
 import sklearn.neural_network as theirs  # noqa: E402
 from sklearn import datasets  # noqa: E402
+from sklearn.model_selection import train_test_split  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 from threadpoolctl import threadpool_limits  # noqa: E402
 
 from mlpfast.estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from mlpfast.estimators._held_out import held_out_rows  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -81,6 +83,20 @@ def test_early_stopping_holds_out_the_same_rows(problem):
         np.testing.assert_allclose(ours.validation_scores_, other.validation_scores_, rtol=1e-6)
         assert ours.best_loss_ is None and ours.n_iter_ == other.n_iter_
         np.testing.assert_allclose(ours.predict(X), other.predict(X), rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("counts", [(7, 3), (2, 50), (11, 12, 13), (40, 2, 3, 5)])
+def test_rows_are_held_out_as_by_train_test_split(counts):
+    strata = np.random.default_rng(1).permutation(np.repeat(np.arange(len(counts)), counts))
+    for fraction in (0.1, 0.3, 0.5):
+        if np.ceil(fraction * len(strata)) < len(counts):
+            continue
+        found = held_out_rows(len(strata), fraction, strata, np.random.RandomState(3))
+        wanted = train_test_split(
+            np.arange(len(strata)), test_size=fraction, stratify=strata, random_state=np.random.RandomState(3)
+        )
+        for rows, its in zip(found, wanted, strict=True):
+            assert rows.tolist() == its.tolist()
 
 
 def test_early_stopping_holds_out_the_same_share_of_each_class():

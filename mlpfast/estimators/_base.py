@@ -14,6 +14,8 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import activations
+from .._config import checked_threads
+from .._core import Data
 from .._examples import examples, selected
 from ..layer import Layer
 from ..network import Network
@@ -21,6 +23,7 @@ from ..optimizers import from_name as optimizer_from_name
 from ..trainer import Trainer
 from ._fitting import Fitting
 from ._full_batch import fit_lbfgs, loss_and_gradient
+from ._held_out import held_out_rows
 from ._rows import Rows, SparseRows, blocks_of
 from ._solvers import solver_of
 
@@ -282,6 +285,8 @@ class BaseMLP(BaseEstimator):
         else:
             data = examples(X, y, network, trainer.loss, sample_weight=weight, keep_y=bool(self.metrics))
             if chosen is not None:
+                (_, held), *others = held_out
+                held_out = ((data.X, held), *others)  # X as the core reads it
                 data = selected(data, chosen, network.input_scale)
             rows = Rows(trainer, data, random_state, self.alpha)
         Fitting(self, trainer, solver, rows, held_out, incremental).run(validation_data)
@@ -292,20 +297,16 @@ class BaseMLP(BaseEstimator):
             return (X, y, weight, None), None
         if validation_data is not None:
             return (X, y, weight, None), self._checked_validation(validation_data)
-        from sklearn.model_selection import train_test_split
-
-        kept, held = train_test_split(
-            np.arange(X.shape[0]), random_state=self._random_state, test_size=self.validation_fraction,
-            stratify=self._strata(y),
-        )
+        kept, held = held_out_rows(X.shape[0], self.validation_fraction, self._strata(y), self._random_state)
         if len(held) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        parts = X[held], y[held], None if weight is None else weight[held]
+        of_held, of_kept = (None if weight is None else weight[rows] for rows in (held, kept))
         if issparse(X):
-            return (X[kept], y[kept], None if weight is None else weight[kept], None), parts
-        return (X, y, weight, kept), parts
+            return (X[kept], y[kept], of_kept, None), (X[held], y[held], of_held)
+        held = np.sort(held)  # reading them in place takes less memory than a copy
+        return (X, y, weight, kept), ((X, held), y[held], None if weight is None else weight[held])
 
     def _checked_validation(self, validation_data):
         try:
@@ -349,6 +350,9 @@ class BaseMLP(BaseEstimator):
             return bool(np.isfinite(np.add.reduce(X, axis=None)))
 
     def _predicted(self, network, X):
+        """X: checked; or (X, rows), some rows of a dense X."""
+        if isinstance(X, tuple):
+            return network._core.outputs(Data(X[0], 1.0, x_rows=X[1]), checked_threads(self._threads()))
         if not issparse(X):
             return network.predict(X, threads=self._threads())
         out = np.empty((X.shape[0], network.n_out), network.dtype)
