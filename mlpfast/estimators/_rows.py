@@ -19,14 +19,14 @@ class Rows(TrainingRows):
         super().__init__(trainer, data)
         self.random_state, self.alpha, self.present, self.table = random_state, alpha, None, None
         self.n_layers = len(trainer.network.layers)
-        self.first_order = np.arange(self.n) if self.chosen is None else self.chosen
         self.weighting = trainer.weighting
 
     def of_epoch(self, seed, epoch):
         if self.random_state is None:
             return self.chosen
         mixed = self.random_state.permutation(self.n)
-        self.present = (self.first_order if self.present is None else self.present)[mixed]
+        before = self.chosen if self.present is None else self.present
+        self.present = mixed if before is None else before[mixed]
         return self.present
 
     def l2_of(self, first, count):
@@ -78,7 +78,6 @@ class SparseRows(Rows):
         self.n = X.shape[0]
         self.batch_rows = min(trainer.batch_size or self.n, self.n)
         self.batches = -(-self.n // self.batch_rows)
-        self.first_order = np.arange(self.n)
 
     def row_weights(self):
         return self.weights
