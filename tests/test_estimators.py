@@ -362,10 +362,11 @@ def test_what_excludes_each_other_is_refused(settings):
 def test_files_of_classifiers(tmp_path, y):
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(X, columns=["a", "b", "c", "d"])
-    of_labels = {"loss": losses.CrossEntropy(label_smoothing=0.1), "class_weight": {y[:1].tolist()[0]: 2.0}}
+    of_labels = {}
+    if y.ndim == 1:
+        of_labels = {"loss": losses.CrossEntropy(label_smoothing=0.1), "class_weight": {y.tolist()[0]: 2.0}}
     model = MLPClassifier(
-        **SMALL, activation="tanh", early_stopping=True, optimizer=mlpfast.AdamW(lr=0.01),
-        **(of_labels if y.ndim == 1 else {}),
+        **SMALL, activation="tanh", early_stopping=True, optimizer=mlpfast.AdamW(lr=0.01), **of_labels
     ).fit(table, y)
     model.save(tmp_path / "model")
     again = estimators.load(tmp_path / "model")

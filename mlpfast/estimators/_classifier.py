@@ -107,7 +107,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._codes(y)
 
     def _set_classes(self, y):
-        if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU":  # what type_of_target does takes longer
+        plain = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU" and y.dtype.isnative
+        if plain:  # what type_of_target does takes longer
             self.classes_ = np.unique(y)
             self._kind, self._sparse_labels = "binary" if len(self.classes_) < 3 else "multiclass", False
             return
@@ -180,6 +181,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 raise ValueError(f"class_weight must hold labels of y, got {unknown[0]!r}")
             given = {numbers[label]: value for label, value in given.items()}
         each = compute_sample_weight(given, codes)
+        odd = ~(np.isfinite(each) & (each >= 0))
+        if odd.any() or not each.any():
+            got = f"{each[odd][0]} for a label of y" if odd.any() else "0 for all labels of y"
+            raise ValueError(f"class_weight must hold finite numbers >= 0, not all of them 0, got {got}")
         return each if weight is None else each * weight
 
     # ---- What is learned ----
@@ -258,12 +263,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_for_stochastic
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call."""
-        self._validate_params()
-        if _check_partial_fit_first_call(self, classes):
-            labels = y if type_of_target(y).startswith("multilabel") else classes
-            self._set_classes(np.asarray(labels) if not issparse(labels) else labels)
-            self._set_outputs()
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._unchanged_if_refused():
+            self._validate_params()
+            if _check_partial_fit_first_call(self, classes):
+                labels = y if type_of_target(y).startswith("multilabel") else classes
+                self._set_classes(np.asarray(labels) if not issparse(labels) else labels)
+                self._set_outputs()
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
