@@ -104,8 +104,7 @@ class BaseMLP(BaseEstimator):
         return network
 
     def _settings_of_network(self):
-        given = (self.activation, self.dropout, self.input_dropout, self.input_noise)
-        return tuple(tuple(each) if isinstance(each, list) else each for each in given)
+        return self.activation, self.dropout, self.input_dropout, self.input_noise
 
     def _new_network(self):
         """A network for coefs_ and intercepts_, which become views of it."""
