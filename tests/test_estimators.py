@@ -236,6 +236,8 @@ def test_losses_of_classes(loss):
         model = MLPClassifier(**settings, loss=loss).fit(X, y)
         assert model.score(X, y) > 0.9
         assert hasattr(model, "predict_proba") == (loss != "hinge")
+        model.set_params(loss="log_loss")
+        assert hasattr(model, "predict_proba") == (loss != "hinge")  # it is the fitted network's
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", losses.Quantile(0.9)])

@@ -151,6 +151,11 @@ def test_odd_arguments_are_taken_as_in_scikit_learn(form):
     assert ours.predict(X).dtype == other.predict(X).dtype
 
 
+def test_sparse_labels_are_predicted_in_the_form_of_scikit_learn():
+    ours, other = both(MLPClassifier, csr_array(several))
+    assert type(ours.predict(X)) is type(other.predict(X)) and (ours.predict(X) != other.predict(X)).nnz == 0
+
+
 def test_verbose_prints_what_scikit_learn_prints(capsys):
     settings = {"random_state": 0, "max_iter": 40, "solver": "sgd", "learning_rate": "adaptive", "tol": 0.05,
                 "n_iter_no_change": 3, "verbose": True, "learning_rate_init": 0.1}

@@ -38,6 +38,7 @@ class BaseMLP(BaseEstimator):
     _trainer: Any
     _trained_with: Any  # the parameters that the Trainer was made of
     _optimizer: Any  # a Solver
+    _in_training: Any  # the network, while it is trained
     _saved_state: Any  # of a pickle: what partial_fit goes on from
     _history: Any
     validation_scores_: list | None
@@ -172,13 +173,14 @@ class BaseMLP(BaseEstimator):
         units = [n_features, *(operator.index(size) for size in sizes), self.n_outputs_]
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(units)
-        self.coefs_, self.intercepts_ = [], []
+        coefs, intercepts = [], []
         # Glorot and Bengio (2010)
         factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
         for n_in, n_out in zip(units, units[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
-            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
-            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype))
+            coefs.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
+            intercepts.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype))
+        self.coefs_, self.intercepts_ = coefs, intercepts
         self._network = self._trainer = None
         self._saved_state = None
         if self.solver != "lbfgs":
@@ -203,7 +205,10 @@ class BaseMLP(BaseEstimator):
         y: labels (n,), or of several labels in a row 0 and 1 (n, K); of a regressor numbers (n,) or (n, n_outputs).
         sample_weight (n,): of the rows, or None.
         validation_data: (X, y) or (X, y, sample_weight), whose loss and metrics history_ has after each epoch, and
-            which early_stopping uses in place of a part of X.
+            which early_stopping uses in place of a part of X. A sparse X becomes dense as a whole here, and with
+            metrics, or an optimizer of all rows at once, that of training too.
+
+        A fit that is refused leaves the estimator as it was.
         """
         return self._fit(X, y, sample_weight, validation_data=validation_data)
 
@@ -262,7 +267,8 @@ class BaseMLP(BaseEstimator):
                     parameter[...] = value
             raise
         finally:
-            self.__dict__.pop("_in_training", None)
+            if "_in_training" in self.__dict__:
+                self._in_training = None
 
     def _network_dtype(self, X):
         if isinstance(self.dtype, str) and self.dtype == "auto":
@@ -458,7 +464,7 @@ class BaseMLP(BaseEstimator):
         state = dict(super().__getstate__())
         trainer, solver = state.pop("_trainer", None), state.pop("_optimizer", None)
         network = state.pop("_network", None)
-        for name in ("_views", "_trained_with"):
+        for name in ("_views", "_trained_with", "_in_training"):
             state.pop(name, None)
         if "coefs_" in state:
             state["coefs_"] = [np.array(W, order="C") for W in state["coefs_"]]

@@ -1,7 +1,8 @@
 """MLPClassifier: labels and class numbers, losses of classes, probabilities."""
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, csr_matrix, issparse
+from sklearn import get_config
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -17,7 +18,7 @@ NAMES = ("half_squared_error", "squared_error", "hinge", "absolute_error", "hube
 
 
 def _has_probabilities(estimator):
-    if estimator._output_name() == "identity":
+    if estimator.__dict__.get("out_activation_", estimator._output_name()) == "identity":
         raise AttributeError(f"loss {estimator.loss!r} has no probabilities")
     return True
 
@@ -237,7 +238,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         if self._kind.startswith("multilabel"):
             labels = (outputs > self._threshold()).astype(int)
-            return csr_array(labels) if self._sparse_labels else labels
+            if not self._sparse_labels:
+                return labels
+            return csr_array(labels) if get_config().get("sparse_interface") == "sparray" else csr_matrix(labels)
         if len(self.classes_) == 1:
             return np.repeat(self.classes_, len(outputs))
         return self.classes_[self._numbers(outputs)]
