@@ -229,11 +229,13 @@ def test_class_weights_are_weights_of_rows_that_mean_the_same_in_every_minibatch
         MLPClassifier(class_weight={"rosa": 1}).fit(X, names)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "half_squared_error", losses.CrossEntropy(label_smoothing=0.1)])
+@pytest.mark.parametrize(
+    "loss", ["hinge", "half_squared_error", "huber", "log_cosh", losses.CrossEntropy(label_smoothing=0.1)]
+)
 def test_losses_of_classes(loss):
     settings = {**SMALL, "max_iter": 150, "learning_rate_init": 0.02}
     for y in (labels, labels > 0):
-        model = MLPClassifier(**settings, loss=loss).fit(X, y)
+        model = MLPClassifier(**settings, loss=loss, early_stopping=loss == "huber", n_iter_no_change=50).fit(X, y)
         assert model.score(X, y) > 0.9
         assert hasattr(model, "predict_proba") == (loss != "hinge")
         model.set_params(loss="log_loss")
@@ -256,7 +258,7 @@ def test_an_optimizer_with_a_schedule():
     optimizer = mlpfast.AdamW(lr=schedules.Exponential(0.05, 0.9))
     model = MLPClassifier(**SMALL, optimizer=optimizer, batch_size=16).fit(X, labels)
     assert model.score(X, labels) > 0.9 and optimizer.lr.at(0) == 0.05
-    for name in ("rmsprop", "lbfgs"):
+    for name in ("rmsprop", "lbfgs", "rprop"):
         assert MLPClassifier(**{**SMALL, "max_iter": 50}, optimizer=name).fit(X, labels).score(X, labels) > 0.5
     with pytest.raises(ValueError, match="optimizer and solver must not both be given"):
         MLPClassifier(solver="sgd", optimizer="adam").fit(X, labels)

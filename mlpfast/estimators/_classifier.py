@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .. import losses
+from .._targets import by_class
 from ._base import BaseMLP, available_for_stochastic
 
 LOG_LOSSES = ("log_loss", "cross_entropy", "binary_cross_entropy")
@@ -156,9 +157,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError(f"y contains previously unseen labels: {np.unique(np.asarray(y)[unknown])}")
         return codes.astype(np.int32)
 
+    def _class_numbers(self, y):
+        """y as it was before _scaled."""
+        return y.argmax(axis=1) if y.ndim == 2 and self._kind == "multiclass" else y
+
     def _strata(self, codes):
         """What a validation set is stratified by; None for several labels in a row, and where there are too few rows to
         hold out one of each of more than two classes."""
+        codes = self._class_numbers(codes)
         if codes.ndim == 2:
             return None
         counts = np.bincount(codes)
@@ -205,7 +211,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         pass
 
     def _scaled(self, y):
-        return y
+        """Class numbers as rows with a single 1, for losses that do not take numbers of classes."""
+        if self._kind != "multiclass":
+            return y
+        loss = losses.checked(self._core_loss(), self._network)
+        if by_class(loss, self._network) or loss.traits.is_custom:
+            return y
+        return (y[:, None] == np.arange(len(self.classes_))).astype(np.float32)
 
     def _loss_factor(self):
         return 1.0
@@ -215,6 +227,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _score_of(self, outputs, codes, weight):
         """The share of rows that are right."""
+        codes = self._class_numbers(codes)
         if codes.ndim == 2:
             right = ((outputs > self._threshold()) == (codes > 0.5)).all(axis=1)
         else:

@@ -2,6 +2,7 @@
 
 import copy
 
+from ..full_batch import AllRowsLoop, FullBatchLoop
 from ..optimizers import SGD, Adam, from_name
 
 
@@ -10,7 +11,7 @@ class Solver:
 
     def __init__(self, optimizer):
         self.optimizer = optimizer
-        self.is_stochastic = optimizer.loop.fused  # rather than one of all rows at once
+        self.is_stochastic = not isinstance(optimizer.loop, (AllRowsLoop, FullBatchLoop))
 
     @property
     def learning_rate(self):
