@@ -27,6 +27,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from mlpfast import estimators  # noqa: E402
 from mlpfast.callbacks import EarlyStopping  # noqa: E402
 from mlpfast.estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from mlpfast.files import summary  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -530,6 +531,7 @@ def test_files_of_classifiers(tmp_path, y):
     assert again.classes_.dtype == model.classes_.dtype and (again.classes_ == model.classes_).all()
     assert list(again.feature_names_in_) == ["a", "b", "c", "d"] and again.loss_curve_ == model.loss_curve_
     assert again.validation_scores_ == model.validation_scores_ and again.n_iter_ == model.n_iter_
+    assert "an estimator, MLPClassifier, and its network" in summary(tmp_path / "model")
     with pytest.raises(ValueError, match="feature names"):
         again.predict(table[["b", "a", "c", "d"]])
 

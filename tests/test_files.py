@@ -371,7 +371,7 @@ def test_tensors_that_do_not_fit_the_file_are_refused(tmp_path, parts, name, cha
 @pytest.mark.parametrize("name, value, message", [
     ("format", "pt", "no file of mlpfast"),
     ("version", "2", "version '2' of the format, this mlpfast reads 1"),
-    ("holds", "a cake", "must hold a network or a trainer"),
+    ("holds", "a cake", "must hold a network, a trainer or an estimator"),
     ("layers.0.activation", "wobble", "unknown activation 'wobble' of layers.0"),
     ("layers.0.activation", "0x1p+0", "unknown activation 1.0"),
     ("layers.0.activation", "0:3", "unknown activation slice"),
