@@ -138,7 +138,7 @@ def test_what_there_is_can_be_set():
         setattr(trainer, name, 1)
         assert getattr(trainer, name) == 1
     trainer.optimizer, optimizer.lr, optimizer.eps = optimizer, 0.5, 1e-3
-    assert trainer.lr == 0.5 and repr(optimizer) == "Adam(lr=0.5, beta1=0.9, beta2=0.999, eps=0.001)"
+    assert trainer.lr == 0.5 and repr(optimizer) == "Adam(lr=0.5, beta1=0.9, beta2=0.999, eps=0.001, epsilon_hat=False)"
     layer = Layer(2, 3)
     layer.l2 = 0.5
     assert layer.l2 == 0.5
