@@ -40,7 +40,11 @@ def summary(path):
             lines.append("inputs are standardized by (x - mean) / scale")
         if texts.text == "trainer":
             lines += _of_training(file, texts, stand_ins)
-        kind = {"network": "a network", "trainer": "a Trainer and its network"}.get(texts.text, "an estimator")
+        estimator = _printable(texts.take("estimator").text or "none")
+        kind = {
+            "network": "a network", "trainer": "a Trainer and its network",
+            "estimator": f"an estimator, {estimator}, and its network",
+        }[texts.text]
         asked = f", with Python functions of your own: {', '.join(sorted(stand_ins.asked))}" if stand_ins.asked else ""
         return "\n".join([*lines, f"{kind}, format version {VERSION}, {n:,} bytes of numbers{asked}"])
 

@@ -140,6 +140,7 @@ class Adam(Optimizer):
     float32 v is 0 for |g| below 3e-18, so an eps much smaller than that does not bound the step.
     """
 
+    _elsewhere = {**Optimizer._elsewhere, "epsilon": "it is called eps"}
     rule = "adam"
     names: tuple[str, ...] = ("lr", "beta1", "beta2", "eps", "epsilon_hat")
     states = ("m", "v")

@@ -72,7 +72,7 @@ def test_every_class_that_a_user_makes_objects_of_is_among_them():
     (Trainer(network()), "epochs", "fit(epochs=...)"), (Trainer(network()), "weight_decay", "l2"),
     (SGD(), "weight_decay", "AdamW(weight_decay=...) has it, and Trainer(l2=...)"), (SGD(), "learning_rate", "lr"),
     (SGD(), "nesterof", "did you mean 'nesterov'"), (SGD(), "beta1", "it has lr, momentum, nesterov"),
-    (Adam(), "epsilon", "'eps'"), (Adam(), "betas", "beta1 and beta2"),
+    (Adam(), "epsilon", "it is called eps"), (Adam(), "betas", "beta1 and beta2"),
     (schedules.Step(0.1), "evry", "'every'"), (schedules.ReduceOnPlateau(0.1), "patience", "(..., patience=...)"),
     (callbacks.EarlyStopping(), "patience", "it is fixed when one is made, EarlyStopping(..., patience=...)"),
     (losses.Huber(), "detla", "'delta'"), (activations.ELU(), "alhpa", "'alpha'"), (TopK(3), "K", "'k'"),
@@ -138,7 +138,7 @@ def test_what_there_is_can_be_set():
         setattr(trainer, name, 1)
         assert getattr(trainer, name) == 1
     trainer.optimizer, optimizer.lr, optimizer.eps = optimizer, 0.5, 1e-3
-    assert trainer.lr == 0.5 and repr(optimizer) == "Adam(lr=0.5, beta1=0.9, beta2=0.999, eps=0.001)"
+    assert trainer.lr == 0.5 and repr(optimizer) == "Adam(lr=0.5, beta1=0.9, beta2=0.999, eps=0.001, epsilon_hat=False)"
     layer = Layer(2, 3)
     layer.l2 = 0.5
     assert layer.l2 == 0.5

@@ -25,7 +25,9 @@ from sklearn.pipeline import make_pipeline  # noqa: E402
 from sklearn.preprocessing import StandardScaler  # noqa: E402
 
 from mlpfast import estimators  # noqa: E402
+from mlpfast.callbacks import EarlyStopping  # noqa: E402
 from mlpfast.estimators import MLPClassifier, MLPRegressor  # noqa: E402
+from mlpfast.files import summary  # noqa: E402
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -228,13 +230,17 @@ def test_class_weights_are_weights_of_rows_that_mean_the_same_in_every_minibatch
         MLPClassifier(class_weight={"rosa": 1}).fit(X, names)
 
 
-@pytest.mark.parametrize("loss", ["hinge", "half_squared_error", losses.CrossEntropy(label_smoothing=0.1)])
+@pytest.mark.parametrize(
+    "loss", ["hinge", "half_squared_error", "huber", "log_cosh", losses.CrossEntropy(label_smoothing=0.1)]
+)
 def test_losses_of_classes(loss):
     settings = {**SMALL, "max_iter": 150, "learning_rate_init": 0.02}
     for y in (labels, labels > 0):
-        model = MLPClassifier(**settings, loss=loss).fit(X, y)
+        model = MLPClassifier(**settings, loss=loss, early_stopping=loss == "huber", n_iter_no_change=50).fit(X, y)
         assert model.score(X, y) > 0.9
         assert hasattr(model, "predict_proba") == (loss != "hinge")
+        model.set_params(loss="log_loss")
+        assert hasattr(model, "predict_proba") == (loss != "hinge")  # it is the fitted network's
 
 
 @pytest.mark.parametrize("loss", ["absolute_error", "huber", "log_cosh", losses.Quantile(0.9)])
@@ -253,7 +259,7 @@ def test_an_optimizer_with_a_schedule():
     optimizer = mlpfast.AdamW(lr=schedules.Exponential(0.05, 0.9))
     model = MLPClassifier(**SMALL, optimizer=optimizer, batch_size=16).fit(X, labels)
     assert model.score(X, labels) > 0.9 and optimizer.lr.at(0) == 0.05
-    for name in ("rmsprop", "lbfgs"):
+    for name in ("rmsprop", "lbfgs", "rprop"):
         assert MLPClassifier(**{**SMALL, "max_iter": 50}, optimizer=name).fit(X, labels).score(X, labels) > 0.5
     with pytest.raises(ValueError, match="optimizer and solver must not both be given"):
         MLPClassifier(solver="sgd", optimizer="adam").fit(X, labels)
@@ -327,6 +333,147 @@ def test_coefs_and_intercepts_are_views_of_the_network():
     assert (model.network_.layers[-1].W == 0).all() and model.coefs_[-1].base is not None
 
 
+# ---- Refused calls, and parameters that change between calls ----
+
+
+def attributes(model):
+    """What a refused call must not change, as texts."""
+    return {name: repr(value) for name, value in vars(model).items() if name[0] != "_" and name[-1] == "_"}
+
+
+NARROW, TWO = X[:, :2], labels > 0
+REFUSED = {
+    "activation": (MLPClassifier, {"activation": ["relu", "relu"]}, (NARROW, TWO)),
+    "metrics": (MLPClassifier, {"metrics": ["none such"]}, (NARROW, TWO)),
+    "monitor": (MLPClassifier, {"callbacks": [EarlyStopping("none such", mode="min")]}, (NARROW, TWO)),
+    "optimizer": (MLPClassifier, {"optimizer": "none such"}, (NARROW, TWO)),
+    "sample_weight": (MLPClassifier, {}, (NARROW, TWO, -np.ones(150))),
+    "class_weight": (MLPClassifier, {"class_weight": {"none such": 1}}, (NARROW, TWO)),
+    "class_weight < 0": (MLPClassifier, {"class_weight": {False: -1.0}}, (NARROW, TWO)),
+    "validation_data": (MLPClassifier, {}, (NARROW, TWO, None, (NARROW, names))),
+    "early_stopping": (MLPClassifier, {"early_stopping": True}, (NARROW[45:55], labels[45:55])),
+    "y of poisson": (MLPRegressor, {"loss": "poisson"}, (sparse.csr_array(NARROW), numbers[:, 0])),
+    "scaled": (MLPRegressor, {"target_scaling": True, "loss": "poisson"}, (NARROW, np.abs(numbers))),
+    "too large": (MLPRegressor, {"target_scaling": True}, (NARROW, numbers * 1e300)),
+    "go on": (MLPRegressor, {"target_scaling": True, "warm_start": True}, (X, numbers, -np.ones(150))),
+    "columns": (MLPRegressor, {"target_scaling": True, "warm_start": True}, (X, numbers[:, :1].ravel())),
+    "go on, sparse": (MLPClassifier, {"warm_start": True}, (sparse.csr_array(X), labels, np.arange(149.0, -1, -1) - 1)),
+    "lbfgs": (MLPClassifier, {"solver": "lbfgs"}, (NARROW, TWO, None, (NARROW, TWO))),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_refused_fit_changes_nothing(case):
+    kind, settings, arguments = REFUSED[case]
+    usual = {"target_scaling": settings["target_scaling"]} if "warm_start" in settings and kind is MLPRegressor else {}
+    model = kind(**SMALL, **usual).fit(X, numbers if kind is MLPRegressor else labels)
+    before, predicted, parameters = attributes(model), model.predict(X), model.get_params()
+    with pytest.raises((ValueError, TypeError)):
+        model.set_params(**settings).fit(*arguments)
+    model.set_params(**parameters)
+    assert attributes(model) == before and model.predict(X).tobytes() == predicted.tobytes()
+    if kind is MLPRegressor:
+        with pytest.raises(ValueError, match="sample_weight"):
+            model.partial_fit(X, numbers, -np.ones(150))
+        assert attributes(model) == before and model.predict(X).tobytes() == predicted.tobytes()
+
+
+def test_a_refused_first_partial_fit_decides_no_classes():
+    model = MLPClassifier(**SMALL)
+    with pytest.raises(ValueError, match="NaN"):
+        model.partial_fit(X * np.nan, labels, classes=[0, 1, 2])
+    assert not hasattr(model, "classes_")
+    assert model.partial_fit(X, names, classes=np.unique(names)).predict(X)[0] in names
+
+
+def test_scaled_targets_are_scaled_back_after_an_exception():
+    def failing(trainer, epoch, logs):
+        raise RuntimeError("failing")
+
+    y = 1000 * numbers + 50_000
+    model = MLPRegressor(**SMALL, target_scaling=True, warm_start=True).fit(X, y)
+    before = model.predict(X)
+    with pytest.raises(RuntimeError, match="failing"):
+        model.set_params(callbacks=failing).fit(X, y)
+    assert 0 < abs(model.predict(X) - before).max() < 1000 < before.min()
+
+
+def test_float16_targets_are_scaled():
+    y = (1000 * numbers).astype(np.float16)
+    model = MLPRegressor(**SMALL, target_scaling=True).fit(X, y)
+    expected = MLPRegressor(**SMALL, target_scaling=True).fit(X, y.astype(np.float64)).predict(X)
+    np.testing.assert_allclose(model.predict(X), expected, rtol=1e-6)
+
+
+def test_parameters_of_the_network_count_when_they_are_set_between_calls():
+    model = MLPClassifier(**SMALL, warm_start=True, activation="prelu").fit(X, labels)
+    slopes = model.network_.layers[0].slopes.copy()
+    model.set_params(dropout=0.5, input_noise=0.1)
+    assert (model.network_.layers[0].slopes == slopes).all() and model.network_.layers[0].dropout == 0.5
+    model.set_params(activation="tanh")
+    again = pickle.loads(pickle.dumps(model))
+    assert (model.predict_proba(X) == again.predict_proba(X)).all()
+    assert model.fit(X, labels).network_.layers[0].activation == "tanh"
+
+
+def test_an_optimizer_belongs_to_the_caller(tmp_path):
+    optimizer = mlpfast.SGD(lr=0.3)
+
+    def slower(trainer, epoch, logs):
+        trainer.optimizer.lr /= 2
+
+    models = [MLPClassifier(**SMALL, optimizer=optimizer, callbacks=slower).fit(X, labels) for _ in range(2)]
+    assert optimizer.lr == 0.3 and same_parameters(*models)
+    for given in ("rmsprop", "lbfgs"):
+        model = MLPClassifier(**SMALL, optimizer=given).fit(X, labels)
+        again = pickle.loads(pickle.dumps(model))
+        assert same_parameters(model.partial_fit(X, labels), again.partial_fit(X, labels))
+    other = mlpfast.SGD(lr=0.7)
+    pickle.loads(pickle.dumps(MLPClassifier(**SMALL, optimizer=optimizer).fit(X, labels))).set_params(
+        optimizer=other
+    ).partial_fit(X, labels)
+    assert other.lr == 0.7
+
+
+@pytest.mark.parametrize(
+    "first, then", [({"solver": "lbfgs"}, {"solver": "adam"}), ({}, {"early_stopping": True}),
+                    ({"early_stopping": True}, {"early_stopping": False})],
+)
+def test_warm_start_goes_on_with_another_solver_or_way_to_stop(first, then):
+    model = MLPClassifier(**SMALL, warm_start=True, **first).fit(X, TWO)
+    model.set_params(**then).fit(X, TWO)
+    early = model.early_stopping
+    assert (model.best_loss_ is None, model.validation_scores_ is not None) == (early, early)
+    assert len(model.validation_scores_ if early else model.loss_curve_) >= 11
+
+
+def test_class_weights_mean_the_same_for_sparse_rows():
+    thin, weights = np.where(np.abs(X) > 0.8, X, 0), np.where(np.arange(150) % 5, rng.uniform(0.5, 2, 150), 0)
+    settings = {**SMALL, "batch_size": 20, "class_weight": {0: 5.0, 1: 0.1, 2: 0.0}}
+    for sample_weight in (None, weights):
+        dense, other = (MLPClassifier(**settings).fit(each, labels, sample_weight)
+                        for each in (thin, sparse.csr_array(thin)))
+        np.testing.assert_allclose(dense.coefs_[0], other.coefs_[0], rtol=1e-9)
+        np.testing.assert_allclose(dense.loss_curve_, other.loss_curve_, rtol=1e-9)
+
+
+@pytest.mark.parametrize("settings", [{"metrics": ["top_2"]}, {"optimizer": "lbfgs"}])
+def test_metrics_and_optimizers_of_all_rows_see_all_sparse_rows(settings):
+    thin = sparse.csr_array(np.where(np.abs(X) > 0.8, X, 0))
+    dense, other = (MLPClassifier(**SMALL, **settings).fit(each, labels, validation_data=(each, labels))
+                    for each in (thin.toarray(), thin))
+    assert same_parameters(dense, other) and dense.history_ == other.history_
+
+
+def test_coefs_that_do_not_go_together_are_refused():
+    model = MLPRegressor(**SMALL).fit(X, numbers)
+    model.coefs_ = tuple(W.tolist() for W in model.coefs_)
+    assert model.predict(X).tobytes() == MLPRegressor(**SMALL).fit(X, numbers).predict(X).tobytes()
+    model.coefs_[0] = np.zeros((4, 3))
+    with pytest.raises(ValueError, match=r"coefs_ and intercepts_ must be .* got shapes \[\(4, 3\), \(10, 2\)\]"):
+        model.predict(X)
+
+
 def test_clip_norm_limits_steps():
     one, other = (MLPRegressor(**SMALL, solver="sgd", clip_norm=c).fit(X, 10 * numbers) for c in (None, 0.1))
     assert abs(other.coefs_[0]).max() < abs(one.coefs_[0]).max()
@@ -341,6 +488,14 @@ def test_ctrl_c_keeps_what_was_learned():
     with pytest.warns(UserWarning, match="Training interrupted by user."):
         model = MLPClassifier(**SMALL, callbacks=Interrupting()).fit(X, labels)
     assert model.n_iter_ == 4 and model.predict(X).shape == (150,)
+
+    class AtOnce:
+        def on_epoch_begin(self, trainer, epoch):
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.warns(UserWarning, match="Training interrupted by user."):
+        model = MLPClassifier(**SMALL, callbacks=AtOnce()).fit(X, labels)
+    assert model.n_iter_ == 0 and model.predict(X).shape == (150,)
 
 
 @pytest.mark.parametrize("settings", [{"solver": "lbfgs"}, {"early_stopping": True}])
@@ -376,6 +531,7 @@ def test_files_of_classifiers(tmp_path, y):
     assert again.classes_.dtype == model.classes_.dtype and (again.classes_ == model.classes_).all()
     assert list(again.feature_names_in_) == ["a", "b", "c", "d"] and again.loss_curve_ == model.loss_curve_
     assert again.validation_scores_ == model.validation_scores_ and again.n_iter_ == model.n_iter_
+    assert "an estimator, MLPClassifier, and its network" in summary(tmp_path / "model")
     with pytest.raises(ValueError, match="feature names"):
         again.predict(table[["b", "a", "c", "d"]])
 
@@ -419,6 +575,26 @@ def test_other_and_damaged_files_are_refused(tmp_path):
         (tmp_path / "damaged").write_bytes(whole[:at])
         with pytest.raises(ValueError):
             estimators.load(tmp_path / "damaged")
+
+
+@pytest.mark.parametrize("name, text", [
+    ("fitted.n_iter_", "relu"), ("fitted.t_", "none"), ("fitted.t_", None), ("fitted.best_loss_", "none"),
+    ("fitted.best_loss_", None), ("fitted.loss_", "relu"), ("fitted._no_improvement_count", "-1"),
+    ("fitted.out_activation_", "identity"), ("fitted._sparse_labels", "relu"), ("fitted.n_outputs_", "0x1.8p+1"),
+    ("classes_.0", "versicolor"), ("classes_.0", "z"),
+])
+def test_settings_of_a_file_that_do_not_go_together_are_refused(tmp_path, monkeypatch, name, text):
+    from mlpfast.estimators import _files
+
+    def damaging(path, tensors, texts, sync):
+        assert texts.pop(f"estimator.{name}")
+        save_file(path, tensors, texts if text is None else {**texts, f"estimator.{name}": text}, sync)
+
+    save_file = _files.save_file
+    monkeypatch.setattr(_files, "save_file", damaging)
+    MLPClassifier(**SMALL).fit(X, names).save(tmp_path / "damaged")
+    with pytest.raises(ValueError, match=f"estimator.{name.split('.')[0]}"):
+        estimators.load(tmp_path / "damaged")
 
 
 def test_onnx(tmp_path):

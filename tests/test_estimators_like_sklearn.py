@@ -11,6 +11,7 @@ from processes import run_python
 sklearn = pytest.importorskip("sklearn", minversion="1.7", reason="the extra sklearn has it")
 
 import sklearn.neural_network as theirs  # noqa: E402
+from scipy.sparse import csr_array  # noqa: E402
 from sklearn import datasets  # noqa: E402
 from sklearn.model_selection import train_test_split  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
@@ -136,6 +137,39 @@ def test_partial_fit_and_warm_start_go_on_as_in_scikit_learn(solver):
         curves.append(estimator.loss_curve_)
     np.testing.assert_allclose(*curves, rtol=1e-9)
     assert len(curves[0]) == 8
+
+
+@pytest.mark.parametrize("change", [{"batch_size": 20}, {"activation": "tanh"}, {"alpha": 0.0}])
+@pytest.mark.parametrize("method", ["partial_fit", "fit"])
+def test_parameters_that_are_set_between_fits_count_as_in_scikit_learn(method, change):
+    curves, probabilities = [], []
+    for kind in (MLPClassifier, theirs.MLPClassifier):
+        estimator = kind((10,), random_state=3, warm_start=True, max_iter=3, alpha=0.1).fit(X, labels)
+        estimator.set_params(**change)
+        probabilities.append(estimator.predict_proba(X))
+        for _ in range(2):
+            getattr(estimator, method)(X, labels)
+        curves.append(estimator.loss_curve_)
+    np.testing.assert_allclose(*probabilities, rtol=1e-9)
+    np.testing.assert_allclose(*curves, rtol=1e-9)
+
+
+@pytest.mark.parametrize("form", ["sparse numbers", "labels of another byte order", "sizes"])
+def test_odd_arguments_are_taken_as_in_scikit_learn(form):
+    if form == "sizes":
+        for kind in (MLPClassifier, theirs.MLPClassifier):
+            with pytest.raises(TypeError, match="integer"):
+                kind((2.5,)).fit(X, labels)
+        return
+    sparse_numbers = form == "sparse numbers"
+    ours, other = both(*(MLPRegressor, csr_array(numbers)) if sparse_numbers else (MLPClassifier, labels.astype(">i8")))
+    np.testing.assert_allclose(ours.predict(X), other.predict(X), rtol=1e-6)
+    assert ours.predict(X).dtype == other.predict(X).dtype
+
+
+def test_sparse_labels_are_predicted_in_the_form_of_scikit_learn():
+    ours, other = both(MLPClassifier, csr_array(several))
+    assert type(ours.predict(X)) is type(other.predict(X)) and (ours.predict(X) != other.predict(X)).nnz == 0
 
 
 def test_verbose_prints_what_scikit_learn_prints(capsys):

@@ -1,7 +1,9 @@
 """What both estimators share: the network behind coefs_ and intercepts_, fitting, and raw predictions."""
 
+import operator
 import os
 import warnings
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any
 
@@ -19,7 +21,6 @@ from .._core import Data
 from .._examples import examples, selected
 from ..layer import Layer
 from ..network import Network
-from ..optimizers import from_name as optimizer_from_name
 from ..trainer import Trainer
 from ._fitting import Fitting
 from ._full_batch import fit_lbfgs, loss_and_gradient
@@ -36,8 +37,11 @@ class BaseMLP(BaseEstimator):
 
     _network: Any  # Network, None until it is needed
     _views: Any  # coefs_ and intercepts_ as they were when the network was linked with them
+    _made_of: Any  # the parameters that the network was made of
     _trainer: Any
+    _trained_with: Any  # the parameters that the Trainer was made of
     _optimizer: Any  # a Solver
+    _in_training: Any  # the network, while it is trained
     _saved_state: Any  # of a pickle: what partial_fit goes on from
     _history: Any
     validation_scores_: list | None
@@ -89,23 +93,32 @@ class BaseMLP(BaseEstimator):
     def _present_network(self):
         """The network, with what the caller has put into coefs_ and intercepts_ since."""
         network, views = self.__dict__.get("_network"), self.__dict__.get("_views")
-        if network is None or views is None:
+        if network is None or views is None or self._made_of != self._settings_of_network():
             return self._new_network()
-        given = self.coefs_ + self.intercepts_
-        for number, (array, view) in enumerate(zip(given, views, strict=True)):
+        given = [*self.coefs_, *self.intercepts_]
+        if len(given) != len(views):
+            return self._new_network()
+        for array, view in zip(given, views, strict=True):
             if array is not view:
                 array = np.asarray(array)
                 if array.shape != view.shape:
                     return self._new_network()
                 view[...] = array
-                of, l = divmod(number, len(self.coefs_))
-                (self.intercepts_ if of else self.coefs_)[l] = view
+                self._relink()
         return network
+
+    def _settings_of_network(self):
+        return self.activation, self.dropout, self.input_dropout, self.input_noise
 
     def _new_network(self):
         """A network for coefs_ and intercepts_, which become views of it."""
-        coefs = [np.asarray(W) for W in self.coefs_]
+        coefs, intercepts = ([np.asarray(array) for array in arrays] for arrays in (self.coefs_, self.intercepts_))
         shapes = [W.shape for W in coefs]
+        if not _go_together(shapes, [b.shape for b in intercepts]):
+            raise ValueError(
+                "coefs_ and intercepts_ must be matrices and vectors of layers one above the other, got shapes "
+                f"{shapes} and {[b.shape for b in intercepts]}"
+            )
         units = [*self._hidden_activations(len(coefs) - 1), OURS.get(self.out_activation_, self.out_activation_)]
         dropouts = [*self._dropouts(len(coefs) - 1), 0.0]
         layers = [
@@ -116,17 +129,26 @@ class BaseMLP(BaseEstimator):
         network = Network._bare(
             layers, dtype=dtype, seed=0, input_dropout=self.input_dropout, input_noise=self.input_noise
         )
-        for layer, W, b in zip(layers, coefs, self.intercepts_, strict=True):
+        before = self.__dict__.get("_network")
+        slopes = {} if before is None else {l: layer.slopes for l, layer in enumerate(before.layers)}
+        for l, (layer, W, b) in enumerate(zip(layers, coefs, intercepts, strict=True)):
             layer.W[...], layer.b[...] = W, b
             if layer.slopes is not None:
-                layer.slopes[...] = layer._unit.alpha
-        self._link(network)
+                learned = slopes.get(l)
+                usable = learned is not None and learned.shape == layer.slopes.shape
+                layer.slopes[...] = learned if usable else layer._unit.alpha
+        self._link(network, self._settings_of_network())
         return network
 
-    def _link(self, network):
-        self.coefs_ = [layer.W for layer in network.layers]
-        self.intercepts_ = [layer.b for layer in network.layers]
-        self._network, self._views = network, self.coefs_ + self.intercepts_
+    def _link(self, network, made_of):
+        """made_of: what _settings_of_network was when it was made."""
+        self._network, self._made_of = network, made_of
+        self._views = [layer.W for layer in network.layers] + [layer.b for layer in network.layers]
+        self._relink()
+
+    def _relink(self):
+        n = len(self._views) // 2
+        self.coefs_, self.intercepts_ = self._views[:n], self._views[n:]
 
     def _hidden_activations(self, n):
         given = self.activation
@@ -151,23 +173,31 @@ class BaseMLP(BaseEstimator):
         sizes = [*sizes] if hasattr(sizes, "__iter__") else [sizes]
         if not all(size > 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
-        units = [n_features, *(int(size) for size in sizes), self.n_outputs_]
+        units = [n_features, *(operator.index(size) for size in sizes), self.n_outputs_]
         self.n_iter_ = self.t_ = 0
         self.n_layers_ = len(units)
-        self.coefs_, self.intercepts_ = [], []
+        coefs, intercepts = [], []
         # Glorot and Bengio (2010)
         factor = 2.0 if self.activation in ("logistic", "sigmoid") else 6.0
         for n_in, n_out in zip(units, units[1:], strict=False):
             bound = np.sqrt(factor / (n_in + n_out))
-            self.coefs_.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
-            self.intercepts_.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype))
+            coefs.append(self._random_state.uniform(-bound, bound, (n_in, n_out)).astype(dtype))
+            intercepts.append(self._random_state.uniform(-bound, bound, n_out).astype(dtype))
+        self.coefs_, self.intercepts_ = coefs, intercepts
         self._network = self._trainer = None
         self._saved_state = None
         if self.solver != "lbfgs":
+            self._begin_curves(anew=True)
+
+    def _begin_curves(self, anew=False):
+        """What a stochastic solver counts; unless anew, only what a fit with other parameters has not begun."""
+        early, anew = self.early_stopping, anew or not hasattr(self, "loss_curve_")
+        if anew:
             self.loss_curve_, self._no_improvement_count = [], 0
-            self.validation_scores_ = [] if self.early_stopping else None
-            self.best_validation_score_ = -np.inf if self.early_stopping else None
-            self.best_loss_ = None if self.early_stopping else np.inf
+        if anew or early == (getattr(self, "validation_scores_", None) is None):
+            self.validation_scores_ = [] if early else None
+            self.best_validation_score_ = -np.inf if early else None
+            self.best_loss_ = None if early else np.inf
 
     # ---- Fitting ----
 
@@ -178,38 +208,70 @@ class BaseMLP(BaseEstimator):
         y: labels (n,), or of several labels in a row 0 and 1 (n, K); of a regressor numbers (n,) or (n, n_outputs).
         sample_weight (n,): of the rows, or None.
         validation_data: (X, y) or (X, y, sample_weight), whose loss and metrics history_ has after each epoch, and
-            which early_stopping uses in place of a part of X.
+            which early_stopping uses in place of a part of X. A sparse X becomes dense as a whole here, and with
+            metrics, or an optimizer of all rows at once, that of training too.
+
+        A fit that is refused leaves the estimator as it was.
         """
         return self._fit(X, y, sample_weight, validation_data=validation_data)
 
     def _fit(self, X, y, sample_weight, incremental=False, validation_data=None):
-        self._validate_params()
-        self._check_together(incremental)
-        first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
-        X, y = validate_data(
-            self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=first
-        )
-        X = X.tocsr() if issparse(X) else X
-        weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
-        y = self._encoded(y, incremental, first)
-        weight = self._with_class_weight(y, weight)
-        self._random_state = check_random_state(self.random_state)
-        if first:
-            self._initialize(X.shape[1], self._network_dtype(X))
-        network = self._present_network()
-        self._before_training(y, weight, first)
-        y = self._scaled(y)
-        if self.solver == "lbfgs" and self.optimizer is None:
-            fit_lbfgs(self, network, X, y, weight)
-        else:
-            self._fit_stochastic(network, X, y, weight, incremental, validation_data)
-        if network._core.first_not_finite() >= 0 or not (self.early_stopping or np.isfinite(self.loss_)):
-            raise ValueError(
-                "Solver produced non-finite parameter weights. The input data may contain large values and need to be "
-                "preprocessed."
+        with self._unchanged_if_refused():
+            self._validate_params()
+            self._check_together(incremental, validation_data)
+            first = not hasattr(self, "coefs_") or not (self.warm_start or incremental)
+            X, y = validate_data(
+                self, X, y, accept_sparse=("csr", "csc"), multi_output=True, dtype=(np.float64, np.float32), reset=first
             )
-        self._after_training(network)
+            X = X.tocsr() if issparse(X) else X
+            weight = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+            y = self._encoded(y, incremental, first)
+            weight = self._with_class_weight(y, weight)
+            self._random_state = check_random_state(self.random_state)
+            if first:
+                self._initialize(X.shape[1], self._network_dtype(X))
+            network = self._present_network()
+            self._train(network, X, y, weight, first, incremental, validation_data)
+            if network._core.first_not_finite() >= 0 or not (
+                self.early_stopping or np.isfinite(getattr(self, "loss_", 0.0))  # there is none before the first epoch
+            ):
+                raise ValueError(
+                    "Solver produced non-finite parameter weights. The input data may contain large values and need to "
+                    "be preprocessed."
+                )
         return self
+
+    def _train(self, network, X, y, weight, first, incremental, validation_data):
+        self._before_training(y, weight, first)
+        try:
+            y = self._scaled(y)
+            if self.solver == "lbfgs" and self.optimizer is None:
+                fit_lbfgs(self, network, X, y, weight)
+            else:
+                self._fit_stochastic(network, X, y, weight, incremental, validation_data)
+        finally:
+            self._after_training(network)
+
+    @contextmanager
+    def _unchanged_if_refused(self):
+        """After an exception all is as it was, unless the network from before has been trained already."""
+        before = dict(self.__dict__)
+        network = before.get("_network")
+        # target_scaling may scale the last layer, and back, which changes last places.
+        last = [] if network is None else [(p, p.copy()) for p in (network.layers[-1].W, network.layers[-1].b)]
+        try:
+            yield
+        except BaseException:
+            if network is None or self.__dict__.get("_in_training") is not network:
+                for name in self.__dict__.keys() - before.keys():
+                    delattr(self, name)
+                self.__dict__.update(before)
+                for parameter, value in last:
+                    parameter[...] = value
+            raise
+        finally:
+            if "_in_training" in self.__dict__:
+                self._in_training = None
 
     def _network_dtype(self, X):
         if isinstance(self.dtype, str) and self.dtype == "auto":
@@ -219,7 +281,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError(f"dtype must be 'auto', float32 or float64, got {self.dtype!r}")
         return dtype
 
-    def _check_together(self, incremental):
+    def _check_together(self, incremental, validation_data):
         """Parameters that exclude each other."""
         if self.optimizer is not None and self.solver != "adam":
             raise ValueError(f"optimizer and solver must not both be given, got {self.optimizer!r} and {self.solver!r}")
@@ -229,18 +291,17 @@ class BaseMLP(BaseEstimator):
             for name in ("dropout", "input_dropout", "input_noise", "clip_norm", "callbacks", "metrics"):
                 if np.any(getattr(self, name)):
                     raise ValueError(f"{name} needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
+            if validation_data is not None:
+                raise ValueError("validation_data needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
 
-    def _new_trainer(self, network, solver, n):
+    def _new_trainer(self, network, solver, batch_size):
         disturbed = np.any(self.dropout) or self.input_dropout or self.input_noise
-        full_batch = not optimizer_from_name(solver.optimizer).loop.fused
         trainer = Trainer(
-            network, self._core_loss(), solver.optimizer, batch_size=None if full_batch else self._batch_size(n),
+            network, self._core_loss(), solver.optimizer, batch_size=batch_size,
             seed=int(self._random_state.randint(2**31)) if disturbed else 0, threads=self._threads(),
             clip_norm=self.clip_norm, weighting="minibatch" if self._class_weight() is None else "data",
             check_finite=False,
         )
-        if full_batch:
-            trainer.l2 = self.alpha / n
         trainer._sum_l2 = self.alpha > 0
         return trainer
 
@@ -249,7 +310,7 @@ class BaseMLP(BaseEstimator):
             return 200
         if self.batch_size > n:
             warnings.warn(
-                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=5
+                "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=7
             )
         return int(self.batch_size)
 
@@ -262,15 +323,26 @@ class BaseMLP(BaseEstimator):
         return max(1, min(processors, self.n_jobs if self.n_jobs > 0 else processors + 1 + self.n_jobs))
 
     def _trainer_for(self, network, n, incremental):
-        """(Trainer, Solver): those of earlier calls of partial_fit, or new ones."""
-        if incremental and self.__dict__.get("_trainer") is not None and self._trainer.network is network:
-            return self._trainer, self._optimizer
-        solver = solver_of(self)
-        trainer = self._new_trainer(network, solver, n)
-        if incremental and self.__dict__.get("_saved_state") is not None:
-            solver.optimizer.lr = self._saved_state["lr"]
-            trainer.state = self._saved_state["state"]
-        self._trainer, self._optimizer, self._saved_state = trainer, solver, None
+        """(Trainer, Solver). partial_fit goes on with the solver of earlier calls and the state of its optimizer."""
+        before, saved = (self.__dict__.get(name) if incremental else None for name in ("_trainer", "_saved_state"))
+        solver = solver_of(self) if before is None else self._optimizer
+        batch_size = self._batch_size(n) if solver.is_stochastic else None
+        made_of = (
+            batch_size, self._threads(), self.clip_norm, self._class_weight() is None, self.loss, self.alpha > 0
+        )
+        if before is not None and before.network is network and self._trained_with == made_of:
+            trainer = before
+        else:
+            trainer = self._new_trainer(network, solver, batch_size)
+            if before is not None:
+                saved = {"state": before.state, "lr": solver.learning_rate}
+            if saved is not None and _same_form(saved["state"], trainer.state):
+                trainer.state = saved["state"]
+                if solver.optimizer.lr != saved["lr"]:
+                    solver.optimizer.lr = saved["lr"]
+        if not solver.is_stochastic:
+            trainer.l2 = self.alpha / n
+        self._trainer, self._optimizer, self._trained_with, self._saved_state = trainer, solver, made_of, None
         return trainer, solver
 
     def _fit_stochastic(self, network, X, y, weight, incremental, validation_data):
@@ -278,6 +350,9 @@ class BaseMLP(BaseEstimator):
         X, y, weight, chosen = training
         n = X.shape[0] if chosen is None else len(chosen)
         trainer, solver = self._trainer_for(network, n, incremental)
+        self._begin_curves()
+        if issparse(X) and (self.metrics or not solver.is_stochastic):  # which need all rows at once
+            X = X.toarray()
         random_state = self._random_state if self.shuffle else None
         rows: Rows
         if issparse(X):
@@ -393,7 +468,8 @@ class BaseMLP(BaseEstimator):
         state = dict(super().__getstate__())
         trainer, solver = state.pop("_trainer", None), state.pop("_optimizer", None)
         network = state.pop("_network", None)
-        state.pop("_views", None)
+        for name in ("_views", "_trained_with", "_in_training"):
+            state.pop(name, None)
         if "coefs_" in state:
             state["coefs_"] = [np.array(W, order="C") for W in state["coefs_"]]
             state["intercepts_"] = [np.array(b, order="C") for b in state["intercepts_"]]
@@ -413,12 +489,29 @@ class BaseMLP(BaseEstimator):
 
             self._history = History(self._history)
         if self.__dict__.get("_network") is not None:
-            self._link(self._network)
+            self._link(self._network, self._made_of)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _go_together(coefs, intercepts):
+    """Whether arrays of these shapes are weights and biases of layers one above the other."""
+    if not coefs or len(coefs) != len(intercepts) or any(len(shape) != 2 for shape in coefs):
+        return False
+    above = [n_in for n_in, _ in coefs[1:]]
+    return [n_out for _, n_out in coefs[:-1]] == above and [(n_out,) for _, n_out in coefs] == intercepts
+
+
+def _same_form(state, other):
+    """Whether one state of a Trainer can take the place of another."""
+    forms = [
+        {name: [np.shape(each) for each in value] if isinstance(value, list) else None for name, value in one.items()}
+        for one in (state, other)
+    ]
+    return forms[0] == forms[1]
 
 
 def partial_fit_is_there(estimator):

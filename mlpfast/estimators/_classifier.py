@@ -1,7 +1,8 @@
 """MLPClassifier: labels and class numbers, losses of classes, probabilities."""
 
 import numpy as np
-from scipy.sparse import csr_array, issparse
+from scipy.sparse import csr_array, csr_matrix, issparse
+from sklearn import get_config
 from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
@@ -10,6 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .. import losses
+from .._targets import by_class
 from ._base import BaseMLP, available_for_stochastic
 
 LOG_LOSSES = ("log_loss", "cross_entropy", "binary_cross_entropy")
@@ -17,7 +19,7 @@ NAMES = ("half_squared_error", "squared_error", "hinge", "absolute_error", "hube
 
 
 def _has_probabilities(estimator):
-    if estimator._output_name() == "identity":
+    if estimator.__dict__.get("out_activation_", estimator._output_name()) == "identity":
         raise AttributeError(f"loss {estimator.loss!r} has no probabilities")
     return True
 
@@ -107,7 +109,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._codes(y)
 
     def _set_classes(self, y):
-        if type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU":  # what type_of_target does takes longer
+        plain = type(y) is np.ndarray and y.ndim == 1 and y.dtype.kind in "biuU" and y.dtype.isnative
+        if plain:  # what type_of_target does takes longer
             self.classes_ = np.unique(y)
             self._kind, self._sparse_labels = "binary" if len(self.classes_) < 3 else "multiclass", False
             return
@@ -154,9 +157,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             raise ValueError(f"y contains previously unseen labels: {np.unique(np.asarray(y)[unknown])}")
         return codes.astype(np.int32)
 
+    def _class_numbers(self, y):
+        """y as it was before _scaled."""
+        return y.argmax(axis=1) if y.ndim == 2 and self._kind == "multiclass" else y
+
     def _strata(self, codes):
         """What a validation set is stratified by; None for several labels in a row, and where there are too few rows to
         hold out one of each of more than two classes."""
+        codes = self._class_numbers(codes)
         if codes.ndim == 2:
             return None
         counts = np.bincount(codes)
@@ -180,6 +188,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 raise ValueError(f"class_weight must hold labels of y, got {unknown[0]!r}")
             given = {numbers[label]: value for label, value in given.items()}
         each = compute_sample_weight(given, codes)
+        odd = ~(np.isfinite(each) & (each >= 0))
+        if odd.any() or not each.any():
+            got = f"{each[odd][0]} for a label of y" if odd.any() else "0 for all labels of y"
+            raise ValueError(f"class_weight must hold finite numbers >= 0, not all of them 0, got {got}")
         return each if weight is None else each * weight
 
     # ---- What is learned ----
@@ -199,7 +211,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         pass
 
     def _scaled(self, y):
-        return y
+        """Class numbers as rows with a single 1, for losses that do not take numbers of classes."""
+        if self._kind != "multiclass":
+            return y
+        loss = losses.checked(self._core_loss(), self._network)
+        if by_class(loss, self._network) or loss.traits.is_custom:
+            return y
+        return (y[:, None] == np.arange(len(self.classes_))).astype(np.float32)
 
     def _loss_factor(self):
         return 1.0
@@ -209,6 +227,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _score_of(self, outputs, codes, weight):
         """The share of rows that are right."""
+        codes = self._class_numbers(codes)
         if codes.ndim == 2:
             right = ((outputs > self._threshold()) == (codes > 0.5)).all(axis=1)
         else:
@@ -232,7 +251,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         if self._kind.startswith("multilabel"):
             labels = (outputs > self._threshold()).astype(int)
-            return csr_array(labels) if self._sparse_labels else labels
+            if not self._sparse_labels:
+                return labels
+            return csr_array(labels) if get_config().get("sparse_interface") == "sparray" else csr_matrix(labels)
         if len(self.classes_) == 1:
             return np.repeat(self.classes_, len(outputs))
         return self.classes_[self._numbers(outputs)]
@@ -258,12 +279,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_for_stochastic
     def partial_fit(self, X, y, sample_weight=None, classes=None):
         """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call."""
-        self._validate_params()
-        if _check_partial_fit_first_call(self, classes):
-            labels = y if type_of_target(y).startswith("multilabel") else classes
-            self._set_classes(np.asarray(labels) if not issparse(labels) else labels)
-            self._set_outputs()
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._unchanged_if_refused():
+            self._validate_params()
+            if _check_partial_fit_first_call(self, classes):
+                labels = y if type_of_target(y).startswith("multilabel") else classes
+                self._set_classes(np.asarray(labels) if not issparse(labels) else labels)
+                self._set_outputs()
+            return self._fit(X, y, sample_weight, incremental=True)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -15,14 +15,14 @@ from .._safetensors import save as save_file
 from .._texts import put
 from ..files import checked_custom, head, network_of, network_texts, opened, read_parameters
 from ..network import warn_if_not_finite
+from ._base import THEIRS
 from ._classifier import MLPClassifier
 from ._regressor import MLPRegressor
 
 KINDS = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
-FITTED = (
-    "n_features_in_", "n_layers_", "n_outputs_", "out_activation_", "n_iter_", "t_", "loss_", "best_loss_",
-    "best_validation_score_", "_no_improvement_count", "_kind", "_sparse_labels",
-)
+COUNTS = ("n_features_in_", "n_layers_", "n_outputs_", "n_iter_", "t_", "_no_improvement_count")
+REALS = ("loss_", "best_loss_", "best_validation_score_")  # or None
+FITTED = (*COUNTS, *REALS, "out_activation_", "_kind", "_sparse_labels")
 ARRAYS = ("classes_", "feature_names_in_", "loss_curve_", "validation_scores_")
 LISTS = ("loss_curve_", "validation_scores_")
 
@@ -101,7 +101,7 @@ def load(path, custom=None):
             raise ValueError(f"must hold one of {', '.join(KINDS)}, holds {name!r:.80}")
         estimator = _made(KINDS[name], below.take("params").take_all(custom))
         network = network_of(file, texts, custom)
-        fitted = {key: value for key, value in below.take("fitted").take_all(custom).items()}
+        fitted = below.take("fitted").take_all(custom)
         unknown = fitted.keys() - set(FITTED)
         if unknown:
             raise ValueError(f"unknown setting 'estimator.fitted.{min(unknown):.80}'")
@@ -114,7 +114,7 @@ def load(path, custom=None):
         _check(estimator, network)
         read_parameters(file, network, {})
     warn_if_not_finite(file.name, network)
-    estimator._link(network)
+    estimator._link(network, estimator._settings_of_network())
     return estimator
 
 
@@ -167,9 +167,20 @@ def _take_target(estimator, file, network):
 
 def _check(estimator, network):
     """ValueError unless what fit has found goes with the network."""
-    missing = [key for key in ("n_features_in_", "n_outputs_", "out_activation_") if not hasattr(estimator, key)]
-    if missing:
-        raise ValueError(f"the setting 'estimator.fitted.{missing[0]}' is missing")
+    for key in _needed(estimator):
+        if not hasattr(estimator, key):
+            raise ValueError(f"the setting 'estimator.fitted.{key}' is missing")
+    for key, value in vars(estimator).items():
+        if key in COUNTS and not (type(value) is int and value >= 0):
+            raise ValueError(f"estimator.fitted.{key} must be a whole number >= 0, is {value!r:.40}")
+        if key in REALS and type(value) is not float and value is not None:
+            raise ValueError(f"estimator.fitted.{key} must be a number, is {value!r:.40}")
+    if hasattr(estimator, "loss_curve_") and (estimator.best_loss_ is None) != hasattr(estimator, "validation_scores_"):
+        raise ValueError("one of estimator.fitted.best_loss_ and estimator.validation_scores_ must be there")
+    output = network.layers[-1]._unit.name
+    if estimator.out_activation_ != THEIRS.get(output, output):
+        got = estimator.out_activation_
+        raise ValueError(f"estimator.fitted.out_activation_ must be that of the network, is {got!r:.40}")
     if (estimator.n_features_in_, estimator.n_outputs_) != (network.n_in, network.n_out):
         raise ValueError("estimator.fitted.n_features_in_ and n_outputs_ must be those of the network")
     estimator.n_layers_ = len(network.layers) + 1
@@ -182,6 +193,13 @@ def _check(estimator, network):
         raise ValueError("a regressor has no estimator.classes_ and no estimator.fitted._kind")
 
 
+def _needed(estimator):
+    """The settings without which it could not go on."""
+    yield from ("n_features_in_", "n_outputs_", "out_activation_", "n_iter_", "t_")
+    if hasattr(estimator, "loss_curve_"):
+        yield from ("_no_improvement_count", "best_loss_", "best_validation_score_")
+
+
 def _check_classes(estimator, network):
     if not hasattr(estimator, "classes_") or getattr(estimator, "_kind", None) not in (
         "binary", "multiclass", "multilabel-indicator"
@@ -191,3 +209,11 @@ def _check_classes(estimator, network):
     fits = 1 <= n <= 2 and network.n_out == 1 if estimator._kind == "binary" else n == network.n_out
     if not fits:
         raise ValueError(f"estimator.classes_ must go with {network.n_out} outputs, has {n} entries")
+    try:
+        ascending = np.array_equal(np.unique(estimator.classes_), estimator.classes_)
+    except TypeError:  # of objects that have no order
+        ascending = False
+    if not ascending:
+        raise ValueError("estimator.classes_ must be different labels in ascending order")
+    if type(getattr(estimator, "_sparse_labels", None)) is not bool:
+        raise ValueError("estimator.fitted._sparse_labels must be true or false")

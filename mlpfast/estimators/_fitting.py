@@ -5,6 +5,7 @@ import math
 import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from .. import metrics as known_metrics
@@ -35,7 +36,7 @@ class Fitting:
         try:
             trainer._fit_on(self.rows, validation, epochs, metrics, given)
         except KeyboardInterrupt:
-            warnings.warn("Training interrupted by user.", stacklevel=4)
+            warnings.warn("Training interrupted by user.", stacklevel=6)
         else:
             if estimator.n_iter_ == estimator.max_iter and not (self.converged or self.incremental):
                 _warn_not_converged(estimator.max_iter)
@@ -48,11 +49,15 @@ class Fitting:
         if validation_data is None:
             return None
         X, y, weight = self.estimator._checked_validation(validation_data)
+        X = X.toarray() if issparse(X) else X
         names = tuple(f"validation_data {part}" for part in ("X", "y", "sample_weight"))
         return examples(
             X, y, self.trainer.network, self.trainer.loss, sample_weight=weight, names=names,
             keep_y=known_metrics.need_y(metrics),
         )
+
+    def on_epoch_begin(self, trainer, epoch):
+        self.estimator._in_training = trainer.network
 
     def on_epoch_end(self, trainer, epoch, logs):
         """Count an epoch -> whether to stop."""
@@ -115,5 +120,5 @@ class Fitting:
 def _warn_not_converged(max_iter):
     warnings.warn(
         f"Stochastic Optimizer: Maximum iterations ({max_iter}) reached and the optimization hasn't converged yet.",
-        ConvergenceWarning, stacklevel=5,
+        ConvergenceWarning, stacklevel=7,
     )

@@ -1,6 +1,7 @@
 """MLPRegressor: losses of numbers, and targets that are standardised while it learns."""
 
 import numpy as np
+from scipy.sparse import issparse
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
@@ -84,10 +85,13 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return self._codes(y)
 
     def _codes(self, y):
-        y = np.asarray(y)
+        y = y.toarray() if issparse(y) else np.asarray(y)
         if y.dtype.kind not in "biuf":
             y = y.astype(np.float64)
-        return y.reshape(len(y), -1)
+        y = y.reshape(len(y), -1)
+        if y.shape[1] != self.n_outputs_:
+            raise ValueError(f"y must have one column for each of the {self.n_outputs_} outputs, got {y.shape[1]}")
+        return y
 
     def _strata(self, y):
         return None
@@ -105,9 +109,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         if self.out_activation_ != "identity":
             raise ValueError(f"target_scaling must be False for loss {self._loss_name()!r}, got True")
         if first or self.__dict__.get("_target") is None:
-            mean = np.average(y, axis=0, weights=weight)
-            scale = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weight))
-            self._target = mean, np.where(scale > 0, scale, 1.0)
+            mean, scale = _mean_and_scale(y.astype(np.float64), weight)
+            self._target = mean, scale
             if first:
                 return
         mean, scale = self._target  # type: ignore[misc]
@@ -164,3 +167,14 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def partial_fit(self, X, y, sample_weight=None):
         """One epoch over X and y, as in fit."""
         return self._fit(X, y, sample_weight, incremental=True)
+
+
+def _mean_and_scale(y, weight):
+    """Of the columns of y (n, n_outputs) in float64; the scale of a constant is 1."""
+    mean = np.average(y, axis=0, weights=weight)
+    with np.errstate(over="ignore"):
+        scale = np.sqrt(np.average(np.square(y - mean), axis=0, weights=weight))
+    if not np.isfinite(scale).all():
+        raise ValueError(f"y must hold smaller numbers for target_scaling=True, got {np.abs(y).max():g}")
+    rounding = 10 * np.finfo(np.float64).eps * np.abs(mean)
+    return mean, np.where(scale > rounding, scale, 1.0)

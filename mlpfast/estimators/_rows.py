@@ -3,7 +3,10 @@
 import numpy as np
 from scipy.sparse import issparse
 
+from .._arrays import number_array
 from .._examples import examples
+from .._targets import forms_of
+from .._weights import weights as checked_weights
 from ..minibatches import TrainingRows
 
 BLOCK_BYTES = 2**22  # of dense rows at once, of sparse X
@@ -59,11 +62,12 @@ class Rows(TrainingRows):
         """What the gradient of each minibatch of the epoch is divided by."""
         starts = np.arange(0, self.n, self.batch_rows)
         rows = np.minimum(self.batch_rows, self.n - starts)
-        if self.data.weights is None:
+        weights = self.row_weights()
+        if weights is None:
             return rows.astype(np.float64)
         if self.weighting == "data":
             return rows * (self.data.mean_weight or 1.0)
-        weights = self.data.weights if self.present is None else self.data.weights[self.present]
+        weights = weights if self.present is None else weights[self.present]
         return np.add.reduceat(weights.astype(np.float64), starts)
 
 
@@ -71,10 +75,18 @@ class SparseRows(Rows):
     """Of a sparse X (n, n_in), in CSR form: blocks of whole minibatches become dense, one at a time."""
 
     def __init__(self, trainer, X, y, weights, random_state, alpha):
-        self.X, self.y, self.weights = X, y, weights
         self.network, self.loss = trainer.network, trainer.loss
-        data = examples(X[:1].toarray(), y[:1], self.network, self.loss)  # what is asked of all is the same for one
+        forms_of(number_array("y", y), self.network, self.loss)  # all of y and weights is checked before any is used
+        checked_weights(weights, None, y, self.network, self.loss, len(y))
+        by_data = trainer.weighting == "data" and weights is not None
+        if by_data and not weights.all():
+            rows = np.flatnonzero(weights)
+            X, y, weights = X[rows], y[rows], weights[rows]
+        self.X, self.y, self.weights = X, y, weights
+        data = examples(X[:1].toarray(), y[:1], self.network, self.loss)  # of which TrainingRows asks what all have
         super().__init__(trainer, data, random_state, alpha)
+        if by_data:
+            data.mean_weight = float(weights.mean(dtype=np.float64))
         self.n = X.shape[0]
         self.batch_rows = min(trainer.batch_size or self.n, self.n)
         self.batches = -(-self.n // self.batch_rows)
@@ -84,12 +96,6 @@ class SparseRows(Rows):
 
     def targets(self):
         return self.y
-
-    def sums_of_weights(self):
-        starts = np.arange(0, self.n, self.batch_rows)
-        if self.weights is None:
-            return np.minimum(self.batch_rows, self.n - starts).astype(np.float64)
-        return np.add.reduceat(self.weights if self.present is None else self.weights[self.present], starts)
 
     def train(self, core, order, first, count, settings, threads, so_far, rates, momenta, dropout, l2):
         end, at, result = min(first + count, self.batches), first, so_far
@@ -109,9 +115,12 @@ class SparseRows(Rows):
 
     def _dense(self, rows):
         weight = None if self.weights is None else self.weights[rows]
-        return examples(
+        block = examples(
             self.X[rows].toarray(), self.y[rows], self.network, self.loss, sample_weight=weight, all_zero=True
         )
+        if self.data.mean_weight:
+            block.mean_weight = self.data.mean_weight
+        return block
 
 
 def blocks_of(X):

@@ -1,6 +1,9 @@
 """Solvers "adam" and "sgd", and their learning rates, as scikit-learn has them."""
 
-from ..optimizers import SGD, Adam
+import copy
+
+from ..full_batch import AllRowsLoop, FullBatchLoop
+from ..optimizers import SGD, Adam, from_name
 
 
 class Solver:
@@ -8,6 +11,7 @@ class Solver:
 
     def __init__(self, optimizer):
         self.optimizer = optimizer
+        self.is_stochastic = not isinstance(optimizer.loop, (AllRowsLoop, FullBatchLoop))
 
     @property
     def learning_rate(self):
@@ -58,7 +62,7 @@ def solver_of(estimator):
     """For the estimator's parameters."""
     rate = float(estimator.learning_rate_init)
     if estimator.optimizer is not None:
-        return Solver(estimator.optimizer)
+        return Solver(copy.deepcopy(from_name(estimator.optimizer)))  # whose rate a callback or a pickle may change
     if estimator.solver == "sgd":
         momentum = float(estimator.momentum)
         optimizer = SGD(rate, momentum, bool(estimator.nesterovs_momentum) and momentum > 0)
