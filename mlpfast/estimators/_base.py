@@ -1,5 +1,6 @@
 """What both estimators share: the network behind coefs_ and intercepts_, fitting, and raw predictions."""
 
+import inspect
 import os
 import warnings
 from numbers import Integral, Real
@@ -15,6 +16,7 @@ from sklearn.utils.validation import _check_sample_weight, check_is_fitted, vali
 
 from .. import activations
 from .._examples import examples, selected
+from ..full_batch import AllRowsLoop
 from ..layer import Layer
 from ..network import Network
 from ..optimizers import from_name as optimizer_from_name
@@ -25,6 +27,10 @@ from ._rows import Rows, SparseRows, blocks_of
 from ._solvers import solver_of
 
 OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations
+OF_SOLVERS = (  # arguments
+    "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
+    "max_fun",
+)
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 
@@ -220,6 +226,8 @@ class BaseMLP(BaseEstimator):
         """Parameters that exclude each other."""
         if self.optimizer is not None and self.solver != "adam":
             raise ValueError(f"optimizer and solver must not both be given, got {self.optimizer!r} and {self.solver!r}")
+        if self.optimizer is not None:
+            self._check_nothing_of_solvers()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.solver == "lbfgs" and self.optimizer is None:
@@ -227,16 +235,28 @@ class BaseMLP(BaseEstimator):
                 if np.any(getattr(self, name)):
                     raise ValueError(f"{name} needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
 
+    def _check_nothing_of_solvers(self):
+        """An optimizer would take no notice of the solvers' arguments."""
+        usual = inspect.signature(type(self).__init__).parameters
+        for name in OF_SOLVERS:
+            given = getattr(self, name)
+            if name in usual and given != usual[name].default:
+                raise ValueError(
+                    f"{name} must not be given with optimizer, whose own arguments take its place, as in "
+                    f"AdamW(lr=0.01), got {given!r}"
+                )
+
     def _new_trainer(self, network, solver, n):
         disturbed = np.any(self.dropout) or self.input_dropout or self.input_noise
-        full_batch = not optimizer_from_name(solver.optimizer).loop.fused
+        loop = optimizer_from_name(solver.optimizer).loop
+        all_rows = not loop.fused or isinstance(loop, AllRowsLoop)
         trainer = Trainer(
-            network, self._core_loss(), solver.optimizer, batch_size=None if full_batch else self._batch_size(n),
+            network, self._core_loss(), solver.optimizer, batch_size=None if all_rows else self._batch_size(n),
             seed=int(self._random_state.randint(2**31)) if disturbed else 0, threads=self._threads(),
             clip_norm=self.clip_norm, weighting="minibatch" if self._class_weight() is None else "data",
             check_finite=False,
         )
-        if full_batch:
+        if not loop.fused:
             trainer.l2 = self.alpha / n
         trainer._sum_l2 = self.alpha > 0
         return trainer
@@ -276,6 +296,8 @@ class BaseMLP(BaseEstimator):
         n = X.shape[0] if chosen is None else len(chosen)
         trainer, solver = self._trainer_for(network, n, incremental)
         random_state = self._random_state if self.shuffle else None
+        if issparse(X) and not trainer.optimizer.loop.fused:
+            X = X.toarray()  # which asks for all rows at once
         rows: Rows
         if issparse(X):
             rows = SparseRows(trainer, X, y, weight, random_state, self.alpha)
@@ -363,7 +385,8 @@ class BaseMLP(BaseEstimator):
         """The History of the last fit: "loss" as mlpfast counts it, without the penalty, metrics, and those of
         validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit."""
         if self.__dict__.get("_history") is None:
-            raise AttributeError(f"{type(self).__name__} has no history_ before it is fitted by a stochastic solver")
+            kind = type(self).__name__
+            raise AttributeError(f"{kind} has no history_ before a stochastic solver fits it; files do not hold it")
         return self._history
 
     def plot(self, path=None, ax=None):

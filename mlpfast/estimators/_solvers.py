@@ -1,5 +1,7 @@
 """Solvers "adam" and "sgd", and their learning rates, as scikit-learn has them."""
 
+import copy
+
 from ..optimizers import SGD, Adam
 
 
@@ -58,7 +60,7 @@ def solver_of(estimator):
     """For the estimator's parameters."""
     rate = float(estimator.learning_rate_init)
     if estimator.optimizer is not None:
-        return Solver(estimator.optimizer)
+        return Solver(copy.deepcopy(estimator.optimizer))  # its schedule may have a state: each fit begins anew
     if estimator.solver == "sgd":
         momentum = float(estimator.momentum)
         optimizer = SGD(rate, momentum, bool(estimator.nesterovs_momentum) and momentum > 0)
