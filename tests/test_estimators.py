@@ -646,3 +646,63 @@ def test_without_scikit_learn_the_message_names_the_extra():
 def test_fit_says_nothing(capsys):
     MLPClassifier(**SMALL).fit(X, labels)
     assert capsys.readouterr() == ("", "") and io is not None
+
+
+# ---- What a newcomer tries ----
+
+
+@pytest.mark.parametrize("value", [-1, float("nan"), "2"])
+def test_a_wrong_class_weight_is_named(value):
+    with pytest.raises((TypeError, ValueError), match=r"class_weight\['setosa'\]"):
+        MLPClassifier(**SMALL, class_weight={"setosa": value}).fit(X, names)
+
+
+@pytest.mark.parametrize(
+    "given", [{"learning_rate_init": 0.1}, {"momentum": 0.5}, {"learning_rate": "adaptive"}, {"max_fun": 10}]
+)
+@pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
+def test_arguments_of_solvers_are_refused_beside_an_optimizer(kind, given):
+    (name,) = given
+    with pytest.raises(ValueError, match=f"{name} must not be given with optimizer"):
+        kind(**SMALL, optimizer="rmsprop", **given).fit(X, labels)
+
+
+def test_a_hinge_loss_has_a_decision_function():
+    from sklearn.calibration import CalibratedClassifierCV
+    from sklearn.metrics import roc_auc_score
+
+    model = MLPClassifier(**{**SMALL, "max_iter": 200}, loss="hinge").fit(X, labels == 2)
+    scores = model.decision_function(X)
+    assert scores.shape == (150,) and (model.classes_[(scores > 0).astype(int)] == model.predict(X)).all()
+    assert roc_auc_score(labels == 2, scores) > 0.9
+    several = MLPClassifier(**SMALL, loss="hinge").fit(X, names)
+    assert (several.classes_[several.decision_function(X).argmax(axis=1)] == several.predict(X)).all()
+    calibrated = CalibratedClassifierCV(MLPClassifier(**SMALL, loss="hinge"), cv=3).fit(X, names)
+    np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1)
+    assert not hasattr(MLPClassifier(), "decision_function")  # as scikit-learn's
+
+
+def test_without_a_history_the_message_names_files(tmp_path):
+    MLPClassifier(**SMALL).fit(X, labels).save(tmp_path / "model.safetensors")
+    with pytest.raises(AttributeError, match="files do not hold it"):
+        estimators.load(tmp_path / "model.safetensors").plot()
+
+
+def test_each_fit_begins_with_a_new_schedule():
+    plateau = schedules.ReduceOnPlateau(1.0, factor=0.5, patience=1)
+    model = MLPClassifier(**SMALL, optimizer=mlpfast.SGD(lr=plateau))
+    first = model.fit(X, labels).loss_curve_
+    assert model.fit(X, labels).loss_curve_ == first and clone(model).fit(X, labels).loss_curve_ == first
+    assert plateau.at(0) == 1.0  # the caller's object is as it was
+
+
+@pytest.mark.parametrize("optimizer", ["rprop", "lbfgs"])
+@pytest.mark.parametrize("form", [np.asarray, sparse.csr_matrix])
+def test_optimizers_of_all_rows(optimizer, form):
+    model = MLPRegressor(**SMALL, optimizer=optimizer, alpha=0.1)
+    net = clone(model).set_params(optimizer=None, max_iter=1).fit(X, numbers).network_  # the shape; weights below
+    first = clone(model).set_params(optimizer=mlpfast.SGD(lr=1e-300), max_iter=1).fit(X, numbers)
+    net.load_state_dict(first.network_.state_dict())
+    mlpfast.Trainer(net, "half_squared_error", optimizer, batch_size=None, l2=0.1 / len(X)).fit(X, numbers, epochs=20)
+    assert model.fit(form(X), numbers).n_iter_ == 20
+    np.testing.assert_allclose(model.predict(X), net.predict(X), rtol=1e-6)

@@ -1,5 +1,6 @@
 """What both estimators share: the network behind coefs_ and intercepts_, fitting, and raw predictions."""
 
+import inspect
 import operator
 import os
 import warnings
@@ -29,6 +30,10 @@ from ._rows import Rows, SparseRows, blocks_of
 from ._solvers import solver_of
 
 OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations
+OF_SOLVERS = (  # arguments
+    "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
+    "max_fun",
+)
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 
@@ -285,6 +290,8 @@ class BaseMLP(BaseEstimator):
         """Parameters that exclude each other."""
         if self.optimizer is not None and self.solver != "adam":
             raise ValueError(f"optimizer and solver must not both be given, got {self.optimizer!r} and {self.solver!r}")
+        if self.optimizer is not None:
+            self._check_nothing_of_solvers()
         if incremental and self.early_stopping:
             raise ValueError("partial_fit does not support early_stopping=True")
         if self.solver == "lbfgs" and self.optimizer is None:
@@ -293,6 +300,17 @@ class BaseMLP(BaseEstimator):
                     raise ValueError(f"{name} needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
             if validation_data is not None:
                 raise ValueError("validation_data needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
+
+    def _check_nothing_of_solvers(self):
+        """An optimizer would take no notice of the solvers' arguments."""
+        usual = inspect.signature(type(self).__init__).parameters
+        for name in OF_SOLVERS:
+            given = getattr(self, name)
+            if name in usual and given != usual[name].default:
+                raise ValueError(
+                    f"{name} must not be given with optimizer, whose own arguments take its place, as in "
+                    f"AdamW(lr=0.01), got {given!r}"
+                )
 
     def _new_trainer(self, network, solver, batch_size):
         disturbed = np.any(self.dropout) or self.input_dropout or self.input_noise
@@ -442,7 +460,8 @@ class BaseMLP(BaseEstimator):
         """The History of the last fit: "loss" as mlpfast counts it, without the penalty, metrics, and those of
         validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit."""
         if self.__dict__.get("_history") is None:
-            raise AttributeError(f"{type(self).__name__} has no history_ before it is fitted by a stochastic solver")
+            kind = type(self).__name__
+            raise AttributeError(f"{kind} has no history_ before a stochastic solver fits it; files do not hold it")
         return self._history
 
     def plot(self, path=None, ax=None):

@@ -11,6 +11,7 @@ from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_targ
 from sklearn.utils.validation import check_is_fitted, column_or_1d
 
 from .. import losses
+from .._scalars import real_number
 from .._targets import by_class
 from ._base import BaseMLP, available_for_stochastic
 
@@ -21,6 +22,12 @@ NAMES = ("half_squared_error", "squared_error", "hinge", "absolute_error", "hube
 def _has_probabilities(estimator):
     if estimator.__dict__.get("out_activation_", estimator._output_name()) == "identity":
         raise AttributeError(f"loss {estimator.loss!r} has no probabilities")
+    return True
+
+
+def _has_no_probabilities(estimator):
+    if estimator._output_name() != "identity":
+        raise AttributeError(f"loss {estimator.loss!r} has probabilities: predict_proba")
     return True
 
 
@@ -186,7 +193,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             unknown = [label for label in given if label not in numbers]
             if unknown:
                 raise ValueError(f"class_weight must hold labels of y, got {unknown[0]!r}")
-            given = {numbers[label]: value for label, value in given.items()}
+            given = {
+                numbers[label]: real_number(f"class_weight[{label!r}]", value, least=0)
+                for label, value in given.items()
+            }
         each = compute_sample_weight(given, codes)
         odd = ~(np.isfinite(each) & (each >= 0))
         if odd.any() or not each.any():
@@ -275,6 +285,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         """log(predict_proba(X))."""
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
+
+    @available_if(_has_no_probabilities)
+    def decision_function(self, X):
+        """With loss="hinge": the outputs (n, n_classes), of two classes (n,), for X (n, n_features). Positive ones are
+        for a class, of two for the second."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        return outputs if outputs.shape[1] > 1 else outputs[:, 0]
 
     @available_for_stochastic
     def partial_fit(self, X, y, sample_weight=None, classes=None):
