@@ -5,6 +5,7 @@ import math
 import warnings
 
 import numpy as np
+from scipy.sparse import issparse
 from sklearn.exceptions import ConvergenceWarning
 
 from .. import metrics as known_metrics
@@ -48,6 +49,7 @@ class Fitting:
         if validation_data is None:
             return None
         X, y, weight = self.estimator._checked_validation(validation_data)
+        X = X.toarray() if issparse(X) else X
         names = tuple(f"validation_data {part}" for part in ("X", "y", "sample_weight"))
         return examples(
             X, y, self.trainer.network, self.trainer.loss, sample_weight=weight, names=names,
