@@ -706,3 +706,9 @@ def test_optimizers_of_all_rows(optimizer, form):
     mlpfast.Trainer(net, "half_squared_error", optimizer, batch_size=None, l2=0.1 / len(X)).fit(X, numbers, epochs=20)
     assert model.fit(form(X), numbers).n_iter_ == 20
     np.testing.assert_allclose(model.predict(X), net.predict(X), rtol=1e-6)
+
+
+def test_validation_data_may_be_sparse():
+    dense = MLPClassifier(**SMALL).fit(X, labels, validation_data=(X, labels))
+    thin = MLPClassifier(**SMALL).fit(X, labels, validation_data=(sparse.csr_matrix(X), labels))
+    assert thin.history_["val_loss"] == dense.history_["val_loss"]
