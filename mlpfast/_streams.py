@@ -1,0 +1,276 @@
+"""Sources (mlpfast.data) as the core reads data: their blocks, checked against a network and a loss."""
+
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _core, _reading
+from ._ahead import each_ahead
+from ._arrays import inputs
+from ._core import Data
+from ._examples import examples
+from ._targets import classes, is_one_hot
+from ._weights import balanced, has_labels
+
+HEAD_ROWS = 1024  # looked at before anything begins
+FIELDS = ("X", "labels", "targets", "weights", "entries", "y")
+
+
+def is_source(value):
+    """Whether it follows the protocol of mlpfast.data."""
+    return hasattr(value, "n_features") and (hasattr(value, "read") or hasattr(value, "blocks"))
+
+
+def in_place(source):
+    """Whether it stands for arrays that the core reads where they lie."""
+    return getattr(source, "in_place", False) is True
+
+
+def refuse_without_y(X):
+    """TypeError for X without y that is no source, if it looks like something that a source can be made of."""
+    if is_source(X) or isinstance(X, (np.ndarray, list, tuple)) or hasattr(X, "__array__"):
+        return
+    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not hasattr(X, "keys"):
+        hint = "rows by number are a source, mlpfast.data.BatchSource(dataset)"
+    elif hasattr(X, "__iter__") or callable(X):
+        hint = (
+            "minibatches that are yielded are a source, mlpfast.data.GeneratorSource(lambda: ...), which is called "
+            "anew for each epoch"
+        )
+    else:
+        return
+    raise TypeError(f"X must be an array of numbers, or a source, got a {type(X).__name__} object: {hint}")
+
+
+class Buffer:
+    """Memory for some rows of Data, whose arrays have the dtypes and widths of another Data's."""
+
+    def __init__(self, like, rows):
+        self.arrays = {}
+        for name in FIELDS:
+            array = getattr(like, name)
+            if array is not None:
+                self.arrays[name] = np.empty((rows, *array.shape[1:]), array.dtype)
+        self.spans = []  # [its first row here, and its rows in the source] of each piece
+
+    def put(self, at, data, numbers):
+        if at == 0:
+            self.spans = []
+        self.spans.append((at, numbers))
+        for name, array in self.arrays.items():
+            array[at : at + len(data)] = getattr(data, name)
+
+    def data(self, rows, scale):
+        X, labels, targets, weights, entries, y = (
+            self.arrays[name][:rows] if name in self.arrays else None for name in FIELDS
+        )
+        return Data(X, scale, labels, targets, weights, y, entries=entries)
+
+
+class Place(NamedTuple):
+    """Where the rows of a Data come from, as _arrays.Origin."""
+
+    source: object
+    spans: list
+
+    def at(self, row, column):
+        first, numbers = next(span for span in reversed(self.spans) if span[0] <= row)
+        names = getattr(self.source, "features", None)
+        named = "" if names is None else f" ({list(names)[column]!r})"
+        return f"X in {_reading.where(self.source, int(numbers[row - first]))}, column {column}{named},"
+
+
+class Stream:
+    """source: as mlpfast.data describes it. class_weight: as for fit. keep_y: as for examples.
+
+    head: a Data of its first rows, of the kind of all others. n: the number of rows, or None. mean_weight: of all rows
+    with weight, 0 for that of each minibatch; leaves_out: whether rows of weight 0 are to be left out.
+    """
+
+    def __init__(self, source, network, loss, name="X", class_weight=None, keep_y=False):
+        if loss.traits.joins:
+            raise ValueError(f"{loss.name!r} joins rows of all data, which a source does not have at once: give arrays")
+        if source.n_features != network.n_in:
+            raise ValueError(f"{name} must have {network.n_in} features, got a source with {source.n_features}")
+        if source.n is not None and source.n < 1:
+            raise ValueError(f"{name} must have at least one row, got a source with {source.n}")
+        self.source, self.network, self.loss, self.name, self.keep_y = source, network, loss, name, keep_y
+        self.n, self.mean_weight, self.leaves_out = source.n, 0.0, False
+        self.class_weight = None if isinstance(class_weight, str) else class_weight
+        self.always_weighted = False
+        self.head = self._first_rows()
+        if class_weight is not None and has_labels(self.head.truth, loss):
+            raise ValueError("class_weight of several labels in a row needs all rows at once: give arrays")
+        if isinstance(class_weight, str):
+            self.class_weight = self._balanced(class_weight)
+        if self.class_weight is not None:
+            self.head = self._first_rows()
+
+    def __len__(self):
+        return self.n or 0
+
+    @property
+    def weights(self):
+        return self.head.weights
+
+    @property
+    def seeks_rows(self):
+        return hasattr(self.source, "read")
+
+    def checked(self, block):
+        """A Data of a block of the source. Rows of weight 0 are still there."""
+        with _reading.naming(self.source, int(block.rows[0])):
+            if block.y is None:
+                raise ValueError("y must be there for training and evaluation, got None: what is the source's target?")
+            data = examples(block.X, block.y, self.network, self.loss, sample_weight=block.weight,
+                            class_weight=self.class_weight, all_zero=True, keep_y=self.keep_y)
+            data = self._with_weights(data)
+            if getattr(self, "head", None) is not None:
+                self._check_kind(data)
+        return data
+
+    def _with_weights(self, data):
+        """The same, with weights of 1 where a loss that leaves out what is missing has found nothing to leave out."""
+        if not self.always_weighted or data.entries is not None:
+            return data
+        rows, columns = data.targets.shape
+        weights = np.ones(rows, self.network.dtype) if data.weights is None else data.weights
+        entries = np.repeat(weights[:, None], columns, axis=1)
+        return Data(data.X, self.network.input_scale, data.labels, data.targets, weights, data.y, entries=entries)
+
+    def _check_kind(self, data):
+        for name in FIELDS:
+            mine, first = getattr(data, name), getattr(self.head, name)
+            got, needed = (None if array is None else (array.dtype, array.shape[1:]) for array in (mine, first))
+            if got != needed:
+                what = {"labels": "y", "targets": "y", "entries": "weight", "weights": "weight"}.get(name, name)
+                raise ValueError(f"{what} must be of one kind in all rows: it is {_kind(got)}, in the "
+                                 f"first {_kind(needed)}")
+        if self.head.one_hot and not is_one_hot(data.targets):
+            raise ValueError("y must be one-hot in all rows, as in the first, got other rows")
+
+    def _first_rows(self):
+        self.always_weighted = bool(self.loss.missing or self.loss.parts) and not self.loss.traits.is_custom
+        blocks, parts, rows = _reading.read_all(self.source), [], 0
+        self.head = None
+        try:
+            for block in blocks:
+                data = self.checked(block)
+                self.head = self.head or data
+                parts.append((rows, data, block.rows))
+                rows += len(data)
+                if rows >= HEAD_ROWS:
+                    break
+        finally:
+            blocks.close()
+        if not parts:
+            raise ValueError(f"{self.name} must have at least one row, got a source without any")
+        buffer = Buffer(parts[0][1], rows)
+        for at, data, numbers in parts:
+            buffer.put(at, data, numbers)
+        return buffer.data(rows, self.network.input_scale)
+
+    def finished(self, data, place):
+        """data as the core trains on it."""
+        data.one_hot, data.origin, data.mean_weight = self.head.one_hot, place, self.mean_weight
+        return data
+
+    def in_order(self):
+        """A Data of some rows after the other, read ahead, in the order of the source."""
+        return each_ahead(self._in_order)
+
+    def _in_order(self, ahead):
+        rows, turn, filled = _reading.rows_at_once(self.source), 0, 0
+        buffers = [Buffer(self.head, rows) for _ in range(2)]
+        for block in _reading.read_all(self.source):
+            if ahead.stopped:
+                return
+            data, at = self.checked(block), 0
+            while at < len(data):
+                some = slice(at, at + rows - filled)
+                piece = part_of(data, some)
+                buffers[turn].put(filled, piece, block.rows[some])
+                filled, at = filled + len(piece), at + len(piece)
+                if filled == rows:
+                    yield self._window(buffers[turn], filled)
+                    turn, filled = 1 - turn, 0
+        if filled:
+            yield self._window(buffers[turn], filled)
+
+    def _window(self, buffer, rows):
+        return self.finished(buffer.data(rows, self.network.input_scale), Place(self.source, buffer.spans))
+
+    # ---- Passes over all rows beforehand ----
+
+    def weigh(self):
+        """Find the mean weight of the rows that have weight -> (how many they are, how many all are, which they are
+        (int64), or None where single rows cannot be had); one pass. It has the bits of that of arrays."""
+        total, count, rows, chosen = 0.0, 0, 0, []
+        for data in self.in_order():
+            total = float(np.cumsum(np.concatenate([[total], data.weights]), dtype=np.float64)[-1])
+            there = np.flatnonzero(data.weights)
+            count += len(there)
+            if self.seeks_rows:
+                chosen.append(there + rows)
+            rows += len(data)
+        if count == 0:
+            raise ValueError("sample_weight must not be zero for every example")
+        self.mean_weight = total / count
+        return count, rows, np.concatenate(chosen) if self.seeks_rows else None
+
+    def _balanced(self, class_weight):
+        """class_weight "balanced" as an array (K,); one pass."""
+        if class_weight != "balanced":
+            raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
+        y = self.head.truth
+        width = max(2, self.network.n_out if y.ndim == 1 else y.shape[1])
+        counts = np.zeros(width)
+        for data in self.in_order():
+            which = classes(data.truth, self.network, self.loss, "class_weight")
+            np.add.at(counts, which, 1.0 if data.weights is None else data.weights.astype(np.float64))
+        return balanced(counts)
+
+    def truth(self):
+        """y of all rows, as `Data.truth`; one pass."""
+        return np.concatenate([np.array(data.truth) for data in self.in_order()])
+
+
+def part_of(data, rows):
+    """Some rows of data, a slice, as views of its arrays. For Buffer.put."""
+    arrays = (getattr(data, name) for name in FIELDS)
+    X, labels, targets, weights, entries, y = (None if array is None else array[rows] for array in arrays)
+    return Data(X, 1.0, labels, targets, weights, y, entries=entries)
+
+
+def _kind(of):
+    return "missing" if of is None else f"{of[0]} with rows of shape {of[1]}"
+
+
+def inputs_in_order(source, network):
+    """X of some rows after the other, as the core reads it, read ahead; for predictions."""
+    if source.n_features != network.n_in:
+        raise ValueError(f"X must have {network.n_in} features, got a source with {source.n_features}")
+
+    def begin(ahead):
+        some = _reading.rows_at_once(source)
+        for block in _reading.read_all(source):
+            for first in range(0, len(block.X), some):
+                if ahead.stopped:
+                    return
+                with _reading.naming(source, int(block.rows[first])):
+                    # A copy: the source may give the same memory for its next block.
+                    X = np.array(inputs(np.asarray(block.X)[first : first + some], network))
+                yield X
+
+    return each_ahead(begin)
+
+
+def shuffled(n, seed, epoch, window=0, rows=None):
+    """Of a window's rows, or of blocks: the numbers 0 .. n-1, or `rows`, in a random order. Window 0 has the order of
+    arrays of that many rows."""
+    order = np.empty(n, np.int64)
+    _core.shuffle(order, (seed + window * WEYL) % 2**64, epoch, rows)
+    return order
+
+
+WEYL = 0x9E3779B97F4A7C15  # the golden ratio in 64 bits: windows have seeds far from those that users choose
