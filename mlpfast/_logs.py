@@ -95,7 +95,7 @@ class Logs:
         core, threads = trainer.network._core, checked_threads(trainer.threads)
         named, own = known_metrics.named_and_own(metrics)
         custom = loss is not None and loss.traits.is_custom
-        totals, kept = Totals(named), Kept() if own or custom else None
+        totals, kept = Totals(named), Kept(stream.n) if own or custom else None
         for data in stream.in_order():
             yhat = self._outputs(data) if metrics or custom else None
             if loss is not None and not custom:

@@ -1,6 +1,6 @@
 """Sources (mlpfast.data) as the core reads data: their blocks, checked against a network and a loss."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,14 +46,15 @@ class Buffer:
     """Memory for some rows of Data, whose arrays have the dtypes and widths of another Data's."""
 
     def __init__(self, like, rows):
-        self.arrays = {}
-        for name in FIELDS:
-            array = getattr(like, name)
-            if array is not None:
-                self.arrays[name] = np.empty((rows, *array.shape[1:]), array.dtype)
-        self.spans = []  # [its first row here, and its rows in the source] of each piece
+        self.like, self.rows = like, rows
+        self.arrays: dict[str, np.ndarray] = {}  # made when they are needed
+        self.spans: list[tuple] = []  # (its first row here, the numbers of its rows in the source) of each piece
 
-    def put(self, at, data, numbers):
+    def put(self, at, numbers, data):
+        if not self.arrays:
+            arrays = {name: getattr(self.like, name) for name in FIELDS}
+            self.arrays = {name: np.empty((self.rows, *a.shape[1:]), a.dtype) for name, a in arrays.items()
+                           if a is not None}
         if at == 0:
             self.spans = []
         self.spans.append((at, numbers))
@@ -65,6 +66,26 @@ class Buffer:
             self.arrays[name][:rows] if name in self.arrays else None for name in FIELDS
         )
         return Data(X, scale, labels, targets, weights, y, entries=entries)
+
+
+def in_turn(pieces, buffers):
+    """Fill two buffers in turn with pieces, (numbers of the rows in the source, Data): yields (buffer, its rows) of one
+    that is full, and at the end of what is left. buffers[1] is the one that was yielded before."""
+    filled = 0
+    for numbers, data in pieces:
+        at = 0
+        while at < len(data):
+            some = slice(at, at + buffers[0].rows - filled)
+            piece = part_of(data, some)
+            buffers[0].put(filled, numbers[some], piece)
+            filled, at = filled + len(piece), at + len(piece)
+            if filled == buffers[0].rows:
+                yield buffers[0], filled
+                buffers.reverse()
+                filled = 0
+    if filled:
+        yield buffers[0], filled
+        buffers.reverse()
 
 
 class Place(NamedTuple):
@@ -97,7 +118,8 @@ class Stream:
         self.source, self.network, self.loss, self.name, self.keep_y = source, network, loss, name, keep_y
         self.n, self.mean_weight, self.leaves_out = source.n, 0.0, False
         self.class_weight = None if isinstance(class_weight, str) else class_weight
-        self.always_weighted = False
+        self.always_weighted = _may_be_missing(loss)
+        self.head: Any = None
         self.head = self._first_rows()
         if class_weight is not None and has_labels(self.head.truth, loss):
             raise ValueError("class_weight of several labels in a row needs all rows at once: give arrays")
@@ -125,7 +147,7 @@ class Stream:
             data = examples(block.X, block.y, self.network, self.loss, sample_weight=block.weight,
                             class_weight=self.class_weight, all_zero=True, keep_y=self.keep_y)
             data = self._with_weights(data)
-            if getattr(self, "head", None) is not None:
+            if self.head is not None:
                 self._check_kind(data)
         return data
 
@@ -150,29 +172,27 @@ class Stream:
             raise ValueError("y must be one-hot in all rows, as in the first, got other rows")
 
     def _first_rows(self):
-        self.always_weighted = bool(self.loss.missing or self.loss.parts) and not self.loss.traits.is_custom
-        blocks, parts, rows = _reading.read_all(self.source), [], 0
         self.head = None
-        try:
-            for block in blocks:
-                data = self.checked(block)
-                self.head = self.head or data
-                parts.append((rows, data, block.rows))
-                rows += len(data)
-                if rows >= HEAD_ROWS:
-                    break
-        finally:
-            blocks.close()
+        blocks, parts, rows = _reading.read_all(self.source), [], 0
+        for block in blocks:
+            data = self.checked(block)
+            if self.head is None:
+                self.head = data
+            parts.append((block.rows, data))
+            rows += len(data)
+            if rows >= HEAD_ROWS:
+                break
+        blocks.close()
         if not parts:
             raise ValueError(f"{self.name} must have at least one row, got a source without any")
-        buffer = Buffer(parts[0][1], rows)
-        for at, data, numbers in parts:
-            buffer.put(at, data, numbers)
+        buffer, rows = next(in_turn(parts, [Buffer(self.head, min(rows, HEAD_ROWS))]))
         return buffer.data(rows, self.network.input_scale)
 
-    def finished(self, data, place):
-        """data as the core trains on it."""
-        data.one_hot, data.origin, data.mean_weight = self.head.one_hot, place, self.mean_weight
+    def finished(self, buffer, rows):
+        """The Data of what is in a buffer, as the core takes it."""
+        data = buffer.data(rows, self.network.input_scale)
+        data.one_hot, data.mean_weight = self.head.one_hot, self.mean_weight
+        data.origin = Place(self.source, buffer.spans)
         return data
 
     def in_order(self):
@@ -180,25 +200,15 @@ class Stream:
         return each_ahead(self._in_order)
 
     def _in_order(self, ahead):
-        rows, turn, filled = _reading.rows_at_once(self.source), 0, 0
-        buffers = [Buffer(self.head, rows) for _ in range(2)]
+        buffers = [Buffer(self.head, _reading.rows_at_once(self.source)) for _ in range(2)]
+        for buffer, rows in in_turn(self._pieces(ahead), buffers):
+            yield self.finished(buffer, rows)
+
+    def _pieces(self, ahead):
         for block in _reading.read_all(self.source):
             if ahead.stopped:
                 return
-            data, at = self.checked(block), 0
-            while at < len(data):
-                some = slice(at, at + rows - filled)
-                piece = part_of(data, some)
-                buffers[turn].put(filled, piece, block.rows[some])
-                filled, at = filled + len(piece), at + len(piece)
-                if filled == rows:
-                    yield self._window(buffers[turn], filled)
-                    turn, filled = 1 - turn, 0
-        if filled:
-            yield self._window(buffers[turn], filled)
-
-    def _window(self, buffer, rows):
-        return self.finished(buffer.data(rows, self.network.input_scale), Place(self.source, buffer.spans))
+            yield block.rows, self.checked(block)
 
     # ---- Passes over all rows beforehand ----
 
@@ -235,8 +245,12 @@ class Stream:
         return np.concatenate([np.array(data.truth) for data in self.in_order()])
 
 
+def _may_be_missing(loss):
+    return bool(loss.missing or any(part.loss.missing for part in loss.parts))
+
+
 def part_of(data, rows):
-    """Some rows of data, a slice, as views of its arrays. For Buffer.put."""
+    """Some rows of data, a slice or int64, as views of its arrays or copies. For Buffer.put."""
     arrays = (getattr(data, name) for name in FIELDS)
     X, labels, targets, weights, entries, y = (None if array is None else array[rows] for array in arrays)
     return Data(X, 1.0, labels, targets, weights, y, entries=entries)

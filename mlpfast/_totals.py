@@ -68,19 +68,31 @@ class Totals:
 
 
 class Kept:
-    """All rows together, for what needs them: y, weights and predictions, but not X."""
+    """All rows together, for what needs them: y, weights and predictions, but not X. n: how many, None if unknown."""
 
-    def __init__(self):
-        self.parts = []
+    def __init__(self, n):
+        self.n, self.rows = n, 0
+        self.arrays: dict[str, np.ndarray] = {}
 
     def add(self, data, yhat):
         arrays = arrays_of(data, (*WEIGHTS, "labels", "targets", "y")) | {"yhat": yhat}
-        self.parts.append({name: np.array(a) for name, a in arrays.items()})
+        end = self.rows + len(yhat)
+        if end > len(self.arrays.get("yhat", ())):
+            self._grow(arrays, self.n if self.n is not None and end <= self.n else 2 * end)
+        for name, a in arrays.items():
+            self.arrays[name][self.rows : end] = a
+        self.rows = end
+
+    def _grow(self, like, rows):
+        for name, a in like.items():
+            more = np.empty((rows, *a.shape[1:]), a.dtype)
+            more[: self.rows] = self.arrays[name][: self.rows] if self.rows else 0
+            self.arrays[name] = more
 
     def all(self):
         """(a Data without columns of X, yhat)"""
-        arrays = {name: np.concatenate([part[name] for part in self.parts]) for name in self.parts[0]}
-        self.parts, yhat = [], arrays.pop("yhat")
+        arrays = {name: a[: self.rows] for name, a in self.arrays.items()}
+        self.arrays, yhat = {}, arrays.pop("yhat")
         X, one_of = np.empty((len(yhat), 0), yhat.dtype), arrays.get
         data = _core.Data(X, 1.0, one_of("labels"), one_of("targets"), one_of("weights"), one_of("y"),
                           entries=one_of("entries"))

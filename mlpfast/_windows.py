@@ -10,7 +10,7 @@ import numpy as np
 from ._ahead import Ahead
 from ._reading import read_blocks, read_rows, rows_at_once, starts_of_blocks
 from ._scalars import flag, one_of, whole_number
-from ._streams import Buffer, Place, part_of, shuffled
+from ._streams import Buffer, in_turn, part_of, shuffled
 from .minibatches import WEIGHTINGS, Window, check_mean_weight
 
 WINDOW_BYTES = 2**28  # of X and y of the rows that are shuffled together
@@ -107,40 +107,23 @@ class WindowsOfSource:
 
     def _epochs(self, ahead, seed, epoch, done, left):
         """The Windows of so many epochs; None after each epoch."""
-        buffers = [Buffer(self.stream.head, self.rows)]
+        buffers = [Buffer(self.stream.head, self.rows) for _ in range(2)]
         for number in range(epoch, epoch + left):
             yield from self._epoch(ahead, buffers, seed, number, done)
             yield None
             done = 0
 
     def _epoch(self, ahead, buffers, seed, epoch, done):
-        """buffers: that to fill next, and the one that the caller may be using, once there is one."""
         start = done * self.batch_rows
         begin = start - start % self.rows if self.mixes else start
-        number, skip, filled, first = begin // self.rows, start - begin, 0, done
-        for numbers, data in self._pieces(ahead, seed, epoch, begin):
-            at = 0
-            while at < len(data):
-                some = slice(at, at + self.rows - filled)
-                piece = part_of(data, some)
-                buffers[0].put(filled, piece, numbers[some])
-                filled, at = filled + len(piece), at + len(piece)
-                if filled == self.rows:
-                    window = self._window(buffers, filled, seed, epoch, number, skip, first)
-                    yield window
-                    number, skip, filled, first = number + 1, 0, 0, window.end
-        if filled > skip:
-            yield self._window(buffers, filled, seed, epoch, number, skip, first)
-
-    def _window(self, buffers, rows, seed, epoch, number, skip, first):
-        """Of what buffers[0] holds, which then becomes buffers[1]. skip: of its rows, in their order, that are done."""
-        stream, buffer = self.stream, buffers[0]
-        data = stream.finished(buffer.data(rows, stream.network.input_scale), Place(stream.source, buffer.spans))
-        order = shuffled(rows, seed, epoch, number)[skip:] if self.mixes else None
-        if len(buffers) == 1:
-            buffers.append(Buffer(stream.head, self.rows))
-        buffers.reverse()
-        return Window(data, order, first, first - (skip - rows) // self.batch_rows)
+        number, skip, first = begin // self.rows, start - begin, done  # skip: rows of a window that are done
+        for buffer, rows in in_turn(self._pieces(ahead, seed, epoch, begin), buffers):
+            if rows > skip:
+                order = shuffled(rows, seed, epoch, number)[skip:] if self.mixes else None
+                end = first + -(-(rows - skip) // self.batch_rows)
+                yield Window(self.stream.finished(buffer, rows), order, first, end)
+                first = end
+            number, skip = number + 1, 0
 
     def _pieces(self, ahead, seed, epoch, begin):
         """(numbers of the rows, Data) of one block after the other, from row `begin` of the epoch on, without the rows

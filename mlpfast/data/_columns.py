@@ -12,8 +12,8 @@ NARROW = {"uint8", "int8", "int16", "uint16", "float16", "float32", "bool"}
 class Columns:
     """Which columns of a table are X, y and weight, and how they become numbers.
 
-    types: {name: pyarrow's DataType}. target: a name, a list of names (y (n, k)), or None. nulls: "error", "nan", or the
-    number that takes their place. categories: {name: values}, whose positions are the class numbers.
+    types: {name: pyarrow's DataType}. target: a name, a list of names (y (n, k)), or None. nulls: "error", "nan", or
+    the number that takes their place. categories: {name: values}, whose positions are the class numbers.
     """
 
     def __init__(self, types, features, target, weight, nulls, categories):

@@ -19,12 +19,13 @@ class ArraySource(Closed):
     """
 
     def __init__(self, X, y=None, sample_weight=None):
-        self.columns, self.features = None, None
+        self.columns: list | None = None
+        self.features: list[str] | None = None
         if hasattr(X, "columns") and hasattr(X, "dtypes"):
             self.columns = [_column(X, number, name) for number, name in enumerate(X.columns)]
             self.features, self.n, self.X = [str(name) for name in X.columns], len(X), X
             # As _arrays.py: uint8 only if all columns are, otherwise input_scale would apply.
-            kinds = {column.dtype for column in self.columns}
+            kinds = {self._some(number, slice(0, 1)).dtype for number in range(len(self.columns))}
             self._dtype = np.result_type(*kinds) if len(kinds) == 1 else np.result_type(np.int8, *kinds)
         else:
             self.X = number_array("X", X)
@@ -51,9 +52,17 @@ class ArraySource(Closed):
         if self.columns is None:
             return self.X[rows], y, weight
         X = np.empty((len(rows), len(self.columns)), self._dtype)
-        for number, column in enumerate(self.columns):
-            X[:, number] = column[rows]
+        for number in range(len(self.columns)):
+            X[:, number] = self._some(number, rows)
         return X, y, weight
+
+    def _some(self, number, rows):
+        """Of a column, as an array of numbers."""
+        assert self.columns is not None and self.features is not None
+        column = self.columns[number]
+        if isinstance(column, np.ndarray):
+            return column[rows]
+        return number_array(f"X, column {self.features[number]!r},", column.iloc[rows])
 
     def where(self, row):
         return f"row {row} of X"
@@ -63,7 +72,8 @@ class ArraySource(Closed):
 
 
 def _column(table, number, name):
-    """A column as an array, of the table's memory where it has one of numbers."""
-    column = table.iloc[:, number] if hasattr(table, "iloc") else table[name]
-    array = column.to_numpy()
-    return number_array(f"X: column {name!r}", column) if array.dtype.kind not in "biuf" else array
+    """A column as an array of the table's memory; one of pandas without such memory as it is."""
+    if not hasattr(table, "iloc"):
+        return number_array(f"X, column {name!r},", table[name])
+    column = table.iloc[:, number]
+    return column.to_numpy() if isinstance(column.dtype, np.dtype) and column.dtype.kind in "biuf" else column

@@ -31,12 +31,13 @@ class GeneratorSource(Closed):
         self.make_iterator = make_iterator
         self.n = None if n is None else whole_number("n", n, least=1)
         self.shuffle_rows = None if shuffle_rows is None else whole_number("shuffle_rows", shuffle_rows, least=1)
+        self._last = None  # what it has returned
         self._n_features = None if n_features is None else whole_number("n_features", n_features, least=1)
 
     @property
     def n_features(self):
         if self._n_features is None:
-            for item in self.make_iterator():
+            for item in self.blocks(None):
                 self._n_features = np.shape(parts_of(item)[0])[-1]
                 break
             else:
@@ -44,7 +45,12 @@ class GeneratorSource(Closed):
         return self._n_features
 
     def blocks(self, order):
-        return self.make_iterator()
+        given = self.make_iterator()
+        items = iter(given)
+        if items is given and items is self._last:
+            raise ValueError("make_iterator must return a new iterator each time, got the same one again")
+        self._last = items
+        return items
 
     def where(self, row):
         return f"{_name(self.make_iterator)}, row {row}"

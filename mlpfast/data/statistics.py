@@ -20,6 +20,7 @@ def standardize(source):
     infinity.
     """
     n, mean, squares = 0, np.zeros(source.n_features), np.zeros(source.n_features)
+    least, most = np.full(len(mean), np.inf), np.full(len(mean), -np.inf)
     for block in read_all(source):
         X = np.asarray(block.X, np.float64)
         if X.ndim != 2 or X.shape[1] != len(mean):
@@ -31,10 +32,9 @@ def standardize(source):
         away = own - mean
         squares += np.square(X - own).sum(axis=0) + np.square(away) * (n * k / (n + k))
         mean += away * (k / (n + k))
+        least, most = np.minimum(least, X.min(axis=0)), np.maximum(most, X.max(axis=0))
         n += k
     if n == 0:
         raise ValueError("source must have at least one row, got none")
-    scale = np.sqrt(squares / n)
-    # Of equal numbers only rounding errors are left, as in scikit-learn.
-    constant = squares <= n * np.square(mean) * np.square(10 * np.finfo(np.float64).eps)
-    return mean, np.where(constant | (scale == 0), 1.0, scale)
+    scale = np.sqrt(squares / n)  # rounding errors, where all numbers are equal
+    return mean, np.where((least == most) | (scale == 0), 1.0, scale)
