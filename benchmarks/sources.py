@@ -77,7 +77,7 @@ class OfTorch:
             loss = self.loss(self.model(X), y)
             loss.backward()
             self.optimizer.step()
-            total, rows, count = total + float(loss) * len(X), rows + len(X), count + 1
+            total, rows, count = total + loss.item() * len(X), rows + len(X), count + 1
             if count == self.most:
                 break
         self.rows = rows

@@ -7,7 +7,7 @@ from . import _core
 from ._fpmode import in_default_mode
 
 LOOK_SECONDS = 0.1  # how often a waiting caller looks whether the thread is there at all
-LEAVE_SECONDS = 0.1  # how long to wait for a thread after an exception: a source may block for ever
+LEAVE_SECONDS = 0.05  # how long to wait for a thread after an exception: a source may block for ever
 
 
 class Ahead:

@@ -69,7 +69,7 @@ class Progress:
 
     def counted(self, rows):
         """The epoch has so many rows, if that was unknown."""
-        if self.rows is None and self.wanted:
+        if self.wanted:
             self.rows, self.begun = rows, self.done * rows
             if self.bar is not None:
                 self.bar.total, self.bar.bar_format = self.epochs * rows, FORM

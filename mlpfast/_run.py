@@ -93,7 +93,7 @@ class Run:
     def end(self, sums, **logs):
         """After an epoch; arguments as Loop.epoch returns them -> whether to stop."""
         trainer, fit = self.trainer, self.fit
-        if fit.result is not None:
+        if self.bar.rows is None and fit.result is not None:
             self.bar.counted(fit.result["rows"])
         trainer._epoch += 1  # checked by fit; the setter takes longer
         fit.epochs, fit.done, fit.result = fit.epochs + 1, 0, None

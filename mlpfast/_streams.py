@@ -18,7 +18,9 @@ FIELDS = ("X", "labels", "targets", "weights", "entries", "y")
 
 def is_source(value):
     """Whether it follows the protocol of mlpfast.data."""
-    return hasattr(value, "n_features") and (hasattr(value, "read") or hasattr(value, "blocks"))
+    if type(value) is np.ndarray or not hasattr(value, "n_features"):
+        return False
+    return hasattr(value, "read") or hasattr(value, "blocks")
 
 
 def in_place(source):
@@ -26,20 +28,15 @@ def in_place(source):
     return getattr(source, "in_place", False) is True
 
 
-def refuse_without_y(X):
-    """TypeError for X without y that is no source, if it looks like something that a source can be made of."""
-    if is_source(X) or isinstance(X, (np.ndarray, list, tuple)) or hasattr(X, "__array__"):
+def refuse_dataset(X):
+    """TypeError for what has rows by number, but is no array and no source."""
+    if is_source(X) or isinstance(X, (np.ndarray, list, tuple)) or hasattr(X, "__array__") or hasattr(X, "keys"):
         return
-    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not hasattr(X, "keys"):
-        hint = "rows by number are a source, mlpfast.data.BatchSource(dataset)"
-    elif hasattr(X, "__iter__") or callable(X):
-        hint = (
-            "minibatches that are yielded are a source, mlpfast.data.GeneratorSource(lambda: ...), which is called "
-            "anew for each epoch"
+    if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (str, bytes)):
+        raise TypeError(
+            f"X must be an array of numbers, or a source, got a {type(X).__name__} object: rows by number are a "
+            "source, mlpfast.data.BatchSource(dataset)"
         )
-    else:
-        return
-    raise TypeError(f"X must be an array of numbers, or a source, got a {type(X).__name__} object: {hint}")
 
 
 class Buffer:

@@ -61,11 +61,11 @@ class WindowsOfSource:
 
     # ---- For the loop, in the caller's thread ----
 
-    def windows(self, seed, epoch, done, left):
-        """The Windows of an epoch from its minibatch `done` on. left: epochs to train, this one included, of which the
-        first rows may be read before this one has ended."""
+    def windows(self, seed, epoch, done, run):
+        """The Windows of an epoch from its minibatch `done` on. run: a Run, of whose epochs the first rows may be read
+        before the one before has ended."""
         while True:
-            window = self._take(seed, epoch, done, left)
+            window = self._take(seed, epoch, done, run.left)
             if window is None:
                 break
             done = window.end

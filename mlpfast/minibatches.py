@@ -54,17 +54,14 @@ class TrainingRows:
         self.batch_rows = min((trainer.batch_size or n) * accumulate, n)  # of a step
         self.batches = -(-n // self.batch_rows)
         self.chunk_rows = trainer.batch_size if accumulate > 1 else None  # at most, if not None
+        rows = self.chosen if self.order is None else self.order
+        self._whole = (Window(data, rows, 0, self.batches),)
 
-    def of_epoch(self, seed, epoch):
-        """Their numbers (int64) in the order of that epoch; None for all rows as they stand."""
-        if self.order is None:
-            return self.chosen
-        _core.shuffle(self.order, seed, epoch, self.chosen)
-        return self.order
-
-    def windows(self, seed, epoch, done, left):
-        """The Windows of that epoch: a single one. done: minibatches; left: epochs to train."""
-        return (Window(self.data, self.of_epoch(seed, epoch), 0, self.batches),)
+    def windows(self, seed, epoch, done, run):
+        """The Windows of that epoch: a single one. done: minibatches."""
+        if self.order is not None:
+            _core.shuffle(self.order, seed, epoch, self.chosen)
+        return self._whole
 
     def __enter__(self):
         return self
@@ -100,7 +97,7 @@ class MinibatchLoop(Loop):
             sums = _sums(result)
             trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))
             trainer._scheduled.done(1)
-        for window in rows.windows(settings["seed"], trainer.epoch, done, run.left):
+        for window in rows.windows(settings["seed"], trainer.epoch, done, run):
             while done < window.end:
                 if done:
                     settings = trainer._settings(self)  # a callback may have changed them

@@ -19,7 +19,7 @@ from ._progress import Progress
 from ._run import Fit, Run, shapes
 from ._scalars import flag, one_of, real_number, whole_number, within
 from ._split import refuse_besides, training_and_validation
-from ._streams import Stream, in_place, is_source, refuse_without_y
+from ._streams import Stream, in_place, is_source, refuse_dataset
 from ._weights import checked_mean_weight
 from .callbacks import Checkpoint, all_of, check_monitored, methods_of
 from .history import History
@@ -303,7 +303,7 @@ class Trainer(Closed):
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         if y is None:
-            refuse_without_y(X)
+            refuse_dataset(X)
         accumulate = self._checked_accumulate(accumulate)
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])

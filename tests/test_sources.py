@@ -224,6 +224,13 @@ def test_metrics_of_many_rows_do_not_depend_on_how_they_arrive():
             np.testing.assert_allclose(given[name], getattr(metrics, name)(y, yhat, weight), rtol=1e-12)
 
 
+def test_items_of_several_dimensions_are_taken_line_by_line():
+    for by_array in (False, True):
+        source = data.BatchSource(Items(X.reshape(N, 1, 5), y), by_array=by_array)
+        assert source.n_features == 5
+        np.testing.assert_array_equal(source.read(np.array([3, 8]))[0], X[[3, 8]])
+
+
 # ---- Windows ----
 
 
@@ -351,6 +358,8 @@ def test_datasets_and_loaders_of_pytorch():
         mine = trainer()
         mine.fit(source, epochs=2)
         assert outcome(mine) == outcome(wanted)
+    images = torch.utils.data.TensorDataset(torch.from_numpy(X).reshape(N, 1, 5), torch.from_numpy(y))
+    np.testing.assert_array_equal(data.BatchSource(images).read(np.arange(5))[0], X[:5])
     with pytest.raises(TypeError, match="GeneratorSource"):
         trainer().fit(loader)
     with pytest.raises(TypeError, match="BatchSource"):
@@ -563,7 +572,7 @@ def test_columns_without_memory_of_numbers_are_converted_some_rows_at_a_time():
 
 def test_what_is_no_source_is_told_of_them():
     for thing in ((each for each in [(X, y)]), iter([(X, y)]), {"x": 1}.values(), lambda: None):
-        with pytest.raises(TypeError, match="X must be an array of numbers, or a source, got .*data.GeneratorSource"):
+        with pytest.raises(TypeError, match="X must be an array of numbers, got a .* object: .*data.GeneratorSource"):
             trainer().fit(thing)
     with pytest.raises(TypeError, match=r"mlpfast.data.BatchSource\(dataset\)"):
         trainer().fit(Items(X, y))

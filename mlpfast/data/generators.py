@@ -61,7 +61,7 @@ class GeneratorSource(Closed):
 
 class BatchSource(Closed):
     """Anything with __len__ and __getitem__, whose items are (x, y) or (x, y, weight) of one row, such as PyTorch's
-    TensorDataset and Subset.
+    TensorDataset and Subset. An x of several dimensions, an image, is taken line by line.
 
     An object with __getitems__, as PyTorch has it, is asked for several rows at once; and one that says
     `by_array=True` for an int64 array of rows, as arrays and TensorDataset understand it.
@@ -75,16 +75,18 @@ class BatchSource(Closed):
             raise ValueError("dataset must have at least one row, got none")
         # A TensorDataset gives the rows of an array of numbers at once.
         self.by_array = hasattr(dataset, "tensors") if by_array is None else bool(by_array)
-        self.n_features = int(np.size(parts_of_row(dataset[0])[0]))
+        self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
 
     def read(self, rows):
         if self.by_array:
-            return tuple(map(np.asarray, self.dataset[rows]))
-        wanted = rows.tolist()
-        several = getattr(self.dataset, "__getitems__", None)
-        items = [self.dataset[row] for row in wanted] if several is None else several(wanted)
-        return tuple(np.stack([np.asarray(part) for part in column])
-                     for column in zip(*map(parts_of_row, items), strict=True))
+            X, *others = map(np.asarray, self.dataset[rows])
+        else:
+            wanted = rows.tolist()
+            several = getattr(self.dataset, "__getitems__", None)
+            items = [self.dataset[row] for row in wanted] if several is None else several(wanted)
+            X, *others = (np.stack([np.asarray(part) for part in column])
+                          for column in zip(*map(parts_of_row, items), strict=True))
+        return X.reshape(len(rows), -1), *others
 
     def where(self, row):
         return f"{_name(self.dataset)}[{row}]"
