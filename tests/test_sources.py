@@ -10,7 +10,7 @@ import reference
 from processes import run_python
 
 import mlpfast
-from mlpfast import SGD, Adam, Network, Trainer, callbacks, data, losses, metrics, schedules
+from mlpfast import SGD, Adam, Network, Trainer, _reading, callbacks, data, losses, metrics, schedules
 
 N, N_IN, K = 1203, 5, 3
 rng = np.random.default_rng(0)
@@ -106,7 +106,7 @@ def outcome(trainer):
 
 @every_source
 def test_a_window_of_all_rows_has_the_bits_of_arrays(make):
-    more = {"epochs": 2, "metrics": ["top_2", lambda_metric]}
+    more = {"epochs": 2, "metrics": ["top_2", own_metric]}
     wanted = trainer()
     wanted.fit(X, y, validation_data=(X[:301], y[:301]), **more)
     for threads in (1, 2):
@@ -118,8 +118,8 @@ def test_a_window_of_all_rows_has_the_bits_of_arrays(make):
     assert not readers()
 
 
-def lambda_metric(y, yhat):
-    return float((yhat[np.arange(len(y)), y] ** 2).sum())
+def own_metric(y, yhat, sample_weight=None):
+    return float(np.average(yhat[np.arange(len(y)), y] ** 2, weights=sample_weight))
 
 
 def readers():
@@ -134,6 +134,17 @@ def test_weights_too(make):
     mine.fit(make(X, y, WEIGHT), epochs=2, validation_data=make(X[:301], y[:301], WEIGHT[:301]))
     assert outcome(mine) == outcome(wanted)
     assert mine.evaluate(make(X, y, WEIGHT)) == wanted.evaluate(X, y, WEIGHT)
+
+
+@pytest.mark.parametrize("make, shuffle", [(Rows, True), (Rows, False), (SOURCES["columns"], True), (generator, False)])
+def test_many_small_windows_have_the_same_bits(make, shuffle, monkeypatch):
+    """Sources of rows, and rows that are not shuffled, are read 48 at a time, into two buffers in turn."""
+    monkeypatch.setattr(_reading, "READ_BYTES", 4 * N_IN * 50)
+    wanted, more = trainer(shuffle=shuffle), {"epochs": 3, "metrics": ["top_2", own_metric]}
+    wanted.fit(X, y, validation_data=(X[:301], y[:301]), sample_weight=WEIGHT + 1, **more)
+    mine = trainer(shuffle=shuffle)
+    mine.fit(make(X, y, WEIGHT + 1), validation_data=make(X[:301], y[:301]), **more)
+    assert outcome(mine) == outcome(wanted)
 
 
 def custom_loss():
