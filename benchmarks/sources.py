@@ -155,9 +155,9 @@ def main():
         except ImportError:
             pass
         else:
-            for workers in (0, 1, 2):
-                contenders[f"PyTorch, {workers} workers, minibatches"] = OfTorch(hidden, path, workers, most=4000)
-            contenders["PyTorch, 0 workers, rows"] = OfTorch(hidden, path, 0, by_rows=True, most=400)
+            for workers, most in ((0, 4000), (2, 400)):
+                contenders[f"PyTorch, {workers} workers, minibatches"] = OfTorch(hidden, path, workers, most=most)
+            contenders["PyTorch, 0 workers, rows"] = OfTorch(hidden, path, 0, by_rows=True, most=100)
         print(f"{name}, {rows:,} rows, minibatches of {BATCH}", flush=True)
         found = compare(contenders, rows, turns)
         for contender, rate in found.items():
