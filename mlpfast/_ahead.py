@@ -91,3 +91,13 @@ def each_ahead(begin):
             yield item
     finally:
         ahead.close(patient)
+
+
+def in_a_thread(function):
+    """function(ahead), which is not None, computed by another thread, so that signals are handled meanwhile."""
+
+    def once(ahead):
+        yield function(ahead)
+
+    (result,) = each_ahead(once)
+    return result

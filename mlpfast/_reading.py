@@ -63,6 +63,19 @@ def starts_of_blocks(source):
     return np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64))])
 
 
+def rows_in(source, name):
+    """The number of rows, checked; None if it is unknown."""
+    n, starts = source.n, starts_of_blocks(source)
+    if n is None and hasattr(source, "read"):
+        raise ValueError(f"n of {name} must be a number for a source with `read`, got None")
+    if starts is not None and n is not None and starts[-1] != n:
+        raise ValueError(f"block_rows of {name} must add up to n, {n}, got {int(starts[-1])}")
+    n = int(starts[-1]) if n is None and starts is not None else n
+    if n is not None and n < 1:
+        raise ValueError(f"{name} must have at least one row, got a source with {n}")
+    return n
+
+
 def rows_at_once(source):
     return max(1, READ_BYTES // (4 * source.n_features))
 

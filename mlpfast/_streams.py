@@ -1,11 +1,12 @@
 """Sources (mlpfast.data) as the core reads data: their blocks, checked against a network and a loss."""
 
+import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _core, _reading
-from ._ahead import each_ahead
+from ._ahead import each_ahead, in_a_thread
 from ._arrays import inputs
 from ._core import Data
 from ._examples import examples
@@ -18,7 +19,10 @@ FIELDS = ("X", "labels", "targets", "weights", "entries", "y")
 
 def is_source(value):
     """Whether it follows the protocol of mlpfast.data."""
-    if type(value) is np.ndarray or not hasattr(value, "n_features"):
+    if type(value) is np.ndarray:
+        return False
+    # Not hasattr(value, ...): a property may have to read the first rows.
+    if not (hasattr(type(value), "n_features") or "n_features" in getattr(value, "__dict__", ())):
         return False
     return hasattr(value, "read") or hasattr(value, "blocks")
 
@@ -110,20 +114,19 @@ class Stream:
             raise ValueError(f"{loss.name!r} joins rows of all data, which a source does not have at once: give arrays")
         if source.n_features != network.n_in:
             raise ValueError(f"{name} must have {network.n_in} features, got a source with {source.n_features}")
-        if source.n is not None and source.n < 1:
-            raise ValueError(f"{name} must have at least one row, got a source with {source.n}")
+        self.n = _reading.rows_in(source, name)
         self.source, self.network, self.loss, self.name, self.keep_y = source, network, loss, name, keep_y
-        self.n, self.mean_weight, self.leaves_out = source.n, 0.0, False
+        self.mean_weight, self.leaves_out = 0.0, False
         self.class_weight = None if isinstance(class_weight, str) else class_weight
         self.always_weighted = _may_be_missing(loss)
         self.head: Any = None
-        self.head = self._first_rows()
+        self.head = in_a_thread(self._first_rows)
         if class_weight is not None and has_labels(self.head.truth, loss):
             raise ValueError("class_weight of several labels in a row needs all rows at once: give arrays")
         if isinstance(class_weight, str):
             self.class_weight = self._balanced(class_weight)
         if self.class_weight is not None:
-            self.head = self._first_rows()
+            self.head = in_a_thread(self._first_rows)
 
     def __len__(self):
         return self.n or 0
@@ -168,21 +171,14 @@ class Stream:
         if self.head.one_hot and not is_one_hot(data.targets):
             raise ValueError("y must be one-hot in all rows, as in the first, got other rows")
 
-    def _first_rows(self):
-        self.head = None
-        blocks, parts, rows = _reading.read_all(self.source), [], 0
-        for block in blocks:
-            data = self.checked(block)
-            if self.head is None:
-                self.head = data
-            parts.append((block.rows, data))
-            rows += len(data)
-            if rows >= HEAD_ROWS:
-                break
-        blocks.close()
-        if not parts:
+    def _first_rows(self, ahead):
+        self.head, pieces = None, self._pieces(ahead)
+        first = next(pieces, None)
+        if first is None:
             raise ValueError(f"{self.name} must have at least one row, got a source without any")
-        buffer, rows = next(in_turn(parts, [Buffer(self.head, min(rows, HEAD_ROWS))]))
+        self.head = first[1]  # for the kinds of its arrays alone
+        buffer, rows = next(in_turn(itertools.chain([first], pieces), [Buffer(self.head, HEAD_ROWS)]))
+        pieces.close()
         return buffer.data(rows, self.network.input_scale)
 
     def finished(self, buffer, rows):

@@ -309,6 +309,8 @@ class Trainer(Closed):
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
         metrics = known_metrics.checked(metrics)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        if is_source(X):
+            self._refuse_bad_settings()  # before passes over the rows
         data, validation = training_and_validation(
             self, X, y, weights, validation_data, validation_split, stratify, known_metrics.need_y(metrics)
         )
@@ -330,6 +332,10 @@ class Trainer(Closed):
             run.finish()
             self._check_parameters()  # after callbacks, which may have restored earlier ones
         return run.history
+
+    def _refuse_bad_settings(self):
+        with self._hold:
+            self._settings()
 
     def _begin_or_resume(self, run, path):
         from . import _checkpoints  # here, since it imports this module

@@ -10,7 +10,7 @@ import reference
 from processes import run_python
 
 import mlpfast
-from mlpfast import SGD, Adam, Network, Trainer, _reading, callbacks, data, losses, metrics, schedules
+from mlpfast import SGD, Adam, Network, Trainer, _reading, _streams, callbacks, data, losses, metrics, schedules
 
 N, N_IN, K = 1203, 5, 3
 rng = np.random.default_rng(0)
@@ -145,6 +145,27 @@ def test_many_small_windows_have_the_same_bits(make, shuffle, monkeypatch):
     mine = trainer(shuffle=shuffle)
     mine.fit(make(X, y, WEIGHT + 1), validation_data=make(X[:301], y[:301]), **more)
     assert outcome(mine) == outcome(wanted)
+
+
+def test_a_source_may_use_its_memory_again():
+    def blocks():
+        memory = np.empty((100, N_IN), np.float32), np.empty(100, np.int64), np.empty(100)
+        for first in range(0, N, 100):
+            parts = [a[first : first + 100] for a in (X, y, WEIGHT)]
+            for a, part in zip(memory, parts, strict=True):
+                a[: len(part)] = part
+            yield tuple(a[: len(part)] for a, part in zip(memory, parts, strict=True))
+            for a in memory:
+                a[:] = -1
+
+    wanted, mine = trainer(), trainer()
+    wanted.fit(X, y, sample_weight=WEIGHT, epochs=2, class_weight="balanced")
+    mine.fit(data.GeneratorSource(blocks), epochs=2, class_weight="balanced")
+    assert outcome(mine) == outcome(wanted)
+    head = _streams.Stream(data.GeneratorSource(blocks), mine.network, mine.loss).head
+    np.testing.assert_array_equal(head.X, X[:1024])
+    np.testing.assert_array_equal(mine.network.predict(data.GeneratorSource(blocks)), wanted.network.predict(X))
+    np.testing.assert_allclose(data.standardize(data.GeneratorSource(blocks))[0], X.mean(axis=0, dtype=float))
 
 
 def custom_loss():
@@ -377,6 +398,30 @@ def test_datasets_and_loaders_of_pytorch():
         trainer().fit(whole)
 
 
+def test_without_a_thread_the_caller_reads(monkeypatch):
+    wanted, mine = trainer(), trainer()
+    wanted.fit(Blocks((X, y), 100, 330), epochs=2, validation_data=Rows(X, y))
+
+    def refuse(thread):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    mine.fit(Blocks((X, y), 100, 330), epochs=2, validation_data=Rows(X, y))
+    assert outcome(mine) == outcome(wanted)
+
+
+def test_a_callback_may_end_the_training_while_the_source_is_read_ahead():
+    calls = []
+    source = Blocks((X, y), 100, 330)
+    mine = trainer()
+    mine.fit(source, epochs=9, callbacks=[lambda trainer, epoch, logs: calls.append(epoch) or epoch == 1])
+    assert mine.epoch == 2 and not readers()
+    mine.fit(source, epochs=1)
+    wanted = trainer()
+    wanted.fit(source, epochs=3)
+    assert outcome(mine)[0] == outcome(wanted)[0]
+
+
 # ---- Weights, passes and statistics ----
 
 
@@ -524,6 +569,7 @@ REFUSED = {
     "n": (lambda: data.GeneratorSource(lambda: iter([(X, y)]), n=N + 1), f"blocks must yield {N + 1} rows, as n says"),
     "rows read": (lambda: Short(X, y), "row 0 of Short: a block must have 1203 rows, got 1202"),
     "block_rows": (lambda: Claims(600, 700), "row 600 of Claims: a block must have 700 rows, got 603"),
+    "an attribute": (lambda: data.GeneratorSource(lambda: N.rows, n_features=N_IN), "AttributeError: 'int' object"),
     "blocks": (lambda: Claims(600, 603, 5), "blocks must yield 3 blocks, as block_rows says, got 2"),
 }
 
@@ -606,6 +652,16 @@ def test_what_is_no_source_is_told_of_them():
         trainer("cox_ph", widths=(N_IN, 4, 1)).fit(Rows(X, np.ones((N, 2))))
     with pytest.raises(ValueError, match="at least one row, got a source without any"):
         trainer().fit(data.GeneratorSource(lambda: iter([]), n_features=N_IN))
+    wrong = Blocks((X, y), 100)
+    wrong.block_rows[0] = 99
+    with pytest.raises(ValueError, match="block_rows of X must add up to n, 1203, got 1202"):
+        trainer().fit(wrong)
+    wrong = Rows(X, y)
+    wrong.n = None
+    with pytest.raises(ValueError, match="n of X must be a number for a source with `read`, got None"):
+        trainer().fit(wrong)
+    with pytest.raises(ValueError, match="lr must be"):  # before anything is read
+        trainer(optimizer=SGD(-1.0)).fit(data.GeneratorSource(lambda: 1 / 0, n_features=N_IN))
     with pytest.raises(ValueError, match=r"X must have shape \(n, n_features\)"):
         data.ArraySource(X[0])
     with pytest.raises(ValueError, match="class_weight of several labels"):

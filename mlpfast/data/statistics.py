@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from .._ahead import in_a_thread
 from .._fpmode import in_default_mode
 from .._reading import read_all, where
 
@@ -19,9 +20,15 @@ def standardize(source):
     equal numbers. uint8 is taken as it is: with input_scale s give (s * mean, s * scale). ValueError for NaN and
     infinity.
     """
+    return in_a_thread(lambda ahead: _mean_and_scale(source, ahead))
+
+
+def _mean_and_scale(source, ahead):
     n, mean, squares = 0, np.zeros(source.n_features), np.zeros(source.n_features)
     least, most = np.full(len(mean), np.inf), np.full(len(mean), -np.inf)
     for block in read_all(source):
+        if ahead.stopped:
+            break
         X = np.asarray(block.X, np.float64)
         if X.ndim != 2 or X.shape[1] != len(mean):
             raise ValueError(f"{where(source, int(block.rows[0]))}: X must have shape (n, {len(mean)}), got {X.shape}")
