@@ -14,6 +14,14 @@ class SourceError(ValueError):
     """A source could not be read, or what it gave does not fit: says where. __cause__ is the exception behind it."""
 
 
+class InBlock(ValueError):
+    """What is wrong with a row of a block that is being made: the row's number in it, from 0."""
+
+    def __init__(self, row, message):
+        super().__init__(message)
+        self.row = row
+
+
 class Block(NamedTuple):
     """rows: their numbers in the source, a range or int64 (n,). y and weight: None if there are none."""
 
@@ -51,7 +59,8 @@ def naming(source, row):
     except (SourceError, MemoryError):
         raise
     except Exception as error:
-        kind = "" if type(error) in (ValueError, TypeError) else f"{type(error).__name__}: "
+        row += error.row if isinstance(error, InBlock) else 0
+        kind = "" if type(error) in (ValueError, TypeError, InBlock) else f"{type(error).__name__}: "
         raise SourceError(f"{where(source, row)}: {kind}{error}") from error
 
 

@@ -5,6 +5,8 @@ import numbers
 
 import numpy as np
 
+from .._reading import InBlock
+
 # Types whose numbers float32 holds.
 NARROW = {"uint8", "int8", "int16", "uint16", "float16", "float32", "bool"}
 
@@ -96,15 +98,11 @@ class Columns:
             column = self._numbered(column, name)
         if column.null_count:
             if self.nulls == "error" or not may_fill:
-                at = int(np.argmax(column.is_null().to_numpy(zero_copy_only=False)
-                                   if not hasattr(column, "chunks") else column.is_null().to_numpy()))
-                raise ValueError(
-                    f"column {name!r} holds a null, {at} rows further on; nulls=\"nan\" makes NaN of them, and "
-                    "nulls=0.0 that number" if may_fill else f"column {name!r} holds a null, {at} rows further on"
-                )
+                hint = '; nulls="nan" makes NaN of them, and nulls=0.0 that number' if may_fill else ""
+                raise InBlock(_first(column.is_null()), f"column {name!r} holds a null{hint}")
             wide = column.cast("float32" if dtype == np.float32 else "float64", safe=False)
             column = compute.fill_null(wide, self.fill)
-        array = column.to_numpy() if hasattr(column, "chunks") else column.to_numpy(zero_copy_only=False)
+        array = _numpy(column)
         return array if dtype is None or array.dtype == dtype else array.astype(dtype)
 
     def _numbered(self, column, name):
@@ -118,9 +116,20 @@ class Columns:
         found = compute.index_in(column, value_set=values.cast(column.type))
         unknown = compute.and_(compute.is_null(found), compute.is_valid(column))
         if compute.any(unknown).as_py():
-            value = column.filter(unknown)[0].as_py()
-            raise ValueError(f"column {name!r} holds {value!r}, which is not among its categories")
+            at = _first(unknown)
+            value = column[at].as_py()
+            raise InBlock(at, f"column {name!r} holds {value!r}, which is not among its categories")
         return found
+
+
+def _numpy(column):
+    """Of a pyarrow Array or ChunkedArray."""
+    return column.to_numpy() if hasattr(column, "chunks") else column.to_numpy(zero_copy_only=False)
+
+
+def _first(true):
+    """The position of the first True of a boolean column."""
+    return int(np.argmax(_numpy(true)))
 
 
 def _nulls(nulls):
