@@ -7,7 +7,7 @@ import numpy as np
 
 from ._fpmode import CallersTurn
 
-READ_BYTES = 2**23  # of X, that are read at once where rows can be had singly
+READ_BYTES = 2**22  # of X, that are read at once where rows can be had singly
 
 
 class SourceError(ValueError):
@@ -122,6 +122,8 @@ def read_blocks(source, order=None):
             if item is None:
                 _check_all_came(source, numbers, count, row)
                 return
+            if numbers is not None and wanted is None:
+                raise ValueError(f"blocks must yield {len(numbers)} blocks, as block_rows says, got more")
             parts = parts_of(item, wanted)
         if len(parts[0]):
             yield Block(range(row, row + len(parts[0])), *parts)

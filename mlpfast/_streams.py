@@ -140,16 +140,37 @@ class Stream:
         return hasattr(self.source, "read")
 
     def checked(self, block):
-        """A Data of a block of the source. Rows of weight 0 are still there."""
-        with _reading.naming(self.source, int(block.rows[0])):
-            if block.y is None:
-                raise ValueError("y must be there for training and evaluation, got None: what is the source's target?")
-            data = examples(block.X, block.y, self.network, self.loss, sample_weight=block.weight,
-                            class_weight=self.class_weight, all_zero=True, keep_y=self.keep_y)
-            data = self._with_weights(data)
-            if self.head is not None:
-                self._check_kind(data)
+        """A Data of a block of the source, with rows of weight 0. A SourceError names the first row that is wrong."""
+        try:
+            return self._checked(block)
+        except (ValueError, TypeError) as error:
+            block, error = self._first_wrong(block, error)
+            with _reading.naming(self.source, int(block.rows[0])):
+                raise error
+
+    def _checked(self, block):
+        if block.y is None:
+            raise ValueError("y must be there for training and evaluation, got None: what is the source's target?")
+        data = examples(block.X, block.y, self.network, self.loss, sample_weight=block.weight,
+                        class_weight=self.class_weight, all_zero=True, keep_y=self.keep_y)
+        data = self._with_weights(data)
+        if self.head is not None:
+            self._check_kind(data)
         return data
+
+    def _first_wrong(self, block, error):
+        """The smallest part of a wrong block, by halves, that is wrong too, and its error."""
+        found = True
+        while found and len(block.rows) > 1:
+            found, half = False, len(block.rows) // 2
+            for some in (slice(0, half), slice(half, None)):
+                part = _reading.Block(*(None if array is None else array[some] for array in block))
+                try:
+                    self._checked(part)
+                except (ValueError, TypeError) as own:
+                    block, error, found = part, own, True
+                    break
+        return block, error
 
     def _with_weights(self, data):
         """The same, with weights of 1 where a loss that leaves out what is missing has found nothing to leave out."""

@@ -551,9 +551,9 @@ def changed(array, row, value):
 
 REFUSED = {
     "a class": (lambda: Blocks((X, changed(y, 710, 3)), 100),
-                "row 700 of Blocks: y must hold class numbers from 0 to 2"),
-    "a weight": (lambda: generator(X, y, changed(WEIGHT, 800, -1.0), sizes=(100,)),
-                 "row 800: sample_weight must hold finite"),
+                "row 710 of Blocks: y must hold class numbers from 0 to 2"),
+    "a weight": (lambda: generator(X, y, changed(WEIGHT, 811, -1.0), sizes=(100,)),
+                 "row 811: sample_weight must hold finite"),
     "the width": (lambda: data.GeneratorSource(lambda: iter([(X, y), (X[:, :4], y)])),
                   r"row 1203: X must have shape \(n, 5\)"),
     "the dtype": (lambda: data.GeneratorSource(lambda: iter([(X, y), (X.astype(float), y)])),
@@ -570,6 +570,8 @@ REFUSED = {
     "rows read": (lambda: Short(X, y), "row 0 of Short: a block must have 1203 rows, got 1202"),
     "block_rows": (lambda: Claims(600, 700), "row 600 of Claims: a block must have 700 rows, got 603"),
     "an attribute": (lambda: data.GeneratorSource(lambda: N.rows, n_features=N_IN), "AttributeError: 'int' object"),
+    "one of its rows": (lambda: Rows(X, changed(y, 402, -1)), "row 402 of Rows: y must hold class numbers"),
+    "more blocks": (lambda: Claims(600), "row 600 of Claims: blocks must yield 1 blocks, as block_rows says, got more"),
     "blocks": (lambda: Claims(600, 603, 5), "blocks must yield 3 blocks, as block_rows says, got 2"),
 }
 
