@@ -227,6 +227,11 @@ typedef struct {
 mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
                         void *workspace, int threads, mlp_poll poll, void *context);
 
+// The same for some of the rows: adds to result, which is zeros before the first of them. Calls for one part after the
+// other have the bits of one call. With an error result is partly added to.
+mlp_status mlp_evaluate_part(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+                             void *workspace, int threads, mlp_poll poll, void *context);
+
 // ---- Training ----
 
 typedef struct {
@@ -295,10 +300,13 @@ typedef struct {
     // Rows of dropout probabilities, (count, n_layers + 1): of X, then of the outputs of each layer; and of l2, (count,
     // n_layers), in place of the sum of those of settings and layer. Or NULL for those of settings and layers.
     const double *dropout, *l2;
+    int goes_on;  // the epoch has begun in calls with other data, and result is of the epoch so far although first is 0
 } mlp_epoch_part;
 
 // Some minibatches of an epoch. Calls for one part after the other have the bits of one call; settings and layers may
-// change in between. result is of the epoch so far: with first > 0 it must hold what the call before has returned.
+// change in between. result is of the epoch so far: with first > 0 or goes_on it must hold what the call before has
+// returned. data may be other data in each call, which has some of the epoch's minibatches: first counts from their
+// first one.
 mlp_status mlp_train_epoch_part(mlp_trainer *trainer, mlp_result *result, const mlp_data *data, const int64_t *order,
                                 int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
                                 mlp_poll poll, void *context);

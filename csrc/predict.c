@@ -147,7 +147,7 @@ static void add_up(mlp_result *result, const job *j) {
         result->exact += j->row_correct[i] == 1 ? weight : 0;
         result->weight_sum += weight;
     }
-    result->rows = j->end;
+    result->rows += j->end - j->begin;
 }
 
 // Helpers never run functions of the caller's: these may need the GIL, which a thread that forks holds while it waits
@@ -210,16 +210,21 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     return run_all(&j, NULL, workspace, threads);
 }
 
-mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
-                        void *workspace, int threads, mlp_poll poll, void *context) {
-    *result = (mlp_result){0};
+mlp_status mlp_evaluate_part(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+                             void *workspace, int threads, mlp_poll poll, void *context) {
     mlp_status status = mlp_check_data(net, data);
     int joins = loss.kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss.kind) && mlp_loss_has(loss.kind, MLP_JOINS));
     if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
     if (status || data->n == 0) return status;
     job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
              .examples = {.net = net, .data = data, .n = data->n}};
-    status = run_all(&j, result, workspace, threads);
+    return run_all(&j, result, workspace, threads);
+}
+
+mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+                        void *workspace, int threads, mlp_poll poll, void *context) {
+    *result = (mlp_result){0};
+    mlp_status status = mlp_evaluate_part(net, result, data, loss, workspace, threads, poll, context);
     if (status) *result = (mlp_result){0};
     return status;
 }

@@ -385,7 +385,7 @@ static void count(mlp_trainer *t, int64_t done) {
 mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
                                 int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
                                 mlp_poll poll, void *context) {
-    if (part->first == 0) *result = (mlp_result){0};
+    if (part->first == 0 && !part->goes_on) *result = (mlp_result){0};
     mlp_status status = mlp_check_data(t->net, data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);

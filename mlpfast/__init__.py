@@ -49,14 +49,14 @@ from ._checkpoints import load_trainer  # noqa: E402  isort: skip
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
-    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics",
+    "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "data", "datasets", "diagnostics",
     "estimators", "exchange", "get_num_threads", "graph", "initializers", "load_network", "load_trainer", "losses",
     "metrics",
     "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]
 
 # Imported on first use: a third of the import time.
-_LATER = ("datasets", "diagnostics", "estimators", "exchange", "graph", "plots")
+_LATER = ("data", "datasets", "diagnostics", "estimators", "exchange", "graph", "plots")
 
 
 def __getattr__(name):

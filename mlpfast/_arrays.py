@@ -36,7 +36,8 @@ def number_array(name, value):
     if array.ndim == 0 and name.split()[-1] in ("X", "y"):
         got = "None" if value is None else f"a {type(value).__name__} object"
         whole = "" if isinstance(value, (str, bytes, dict)) else (
-            ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time"
+            ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time; what yields minibatches "
+            "is a source, mlpfast.data.GeneratorSource(lambda: ...)"
         )
         raise TypeError(f"{name} must be an array of numbers, got {got}{whole}")
     raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
@@ -215,6 +216,10 @@ class Origin(NamedTuple):
     name: str
     X: object
 
+    def at(self, row, column):
+        """Where a number of X is, for messages."""
+        return f"{self.name}[{row}, {column}]{_label(self.X, column)}"
+
 
 def not_finite(data, network, rows=None):
     """The first number of X that is not finite in the network's dtype, described for a message by its place in the
@@ -240,7 +245,7 @@ def _described(origin, row, column, number, network):
         scaled = f" times input_scale {network.input_scale:g}" if number.dtype == np.uint8 else ""
         scaled += "" if network.input_transform is None else " after input_transform"
         why = f"{scaled}, too large for {network.dtype}"
-    return f"{origin.name}[{row}, {column}]{_label(origin.X, column)} is {number}{why}"
+    return f"{origin.at(row, column)} is {number}{why}"
 
 
 def _label(X, column):

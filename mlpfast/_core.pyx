@@ -701,10 +701,11 @@ cdef class Network:
         self.predict(out, data, threads)
         return out
 
-    def evaluate(self, Data data, loss, int threads, yhat=None):
+    def evaluate(self, Data data, loss, int threads, yhat=None, so_far=(0.0, 0.0, 0.0, 0.0)):
         """Sums over all rows: (losses, weights, weight times the share of right labels, weights of those all right).
 
-        yhat: `outputs`, if they are there. A loss that may join rows, as a Custom one may, sees all of them at once.
+        yhat: `outputs`, if they are there. so_far: the sums of rows before these, with the bits of one call for both.
+        A loss that may join rows, as a Custom one may, sees all of them at once, and no so_far.
         """
         if loss.traits.is_custom or loss.traits.joins:
             return sums_of_all(loss, self.outputs(data, threads) if yhat is None else yhat, data)
@@ -715,9 +716,11 @@ cdef class Network:
         cdef poll_state state = polled(caught, NULL)
         cdef LossSpec spec = loss_spec(loss, self.output, self.n_out)
         cdef mlp_result result
+        memset(&result, 0, sizeof(result))
+        result.loss_sum, result.weight_sum, result.correct, result.exact = so_far
         cdef mlp_status status
         with nogil:
-            status = mlp_evaluate(self.c, &result, &data.c, spec.c, space.memory, threads, ask, &state)
+            status = mlp_evaluate_part(self.c, &result, &data.c, spec.c, space.memory, threads, ask, &state)
         self.put_back(space)
         raise_status(status, caught)
         return result.loss_sum, result.weight_sum, result.correct, result.exact
@@ -996,8 +999,8 @@ cdef class Trainer:
         """Train on minibatches [first, first + count) of that order (int64 row numbers, at most n, or None), or as many
         of them as there are -> (status name, result of the epoch so far).
 
-        so_far: the result of the call before, with first > 0. rates, momenta, dropout, l2: as in mlp_epoch_part (float64),
-        or None for those of the settings and layers.
+        so_far: the result of the call before, also of one with other data; None if the epoch begins. rates, momenta,
+        dropout, l2: as in mlp_epoch_part (float64), or None for those of the settings and layers.
         """
         data.check(self.network)
         if order is not None and order.dtype != np.int64:
@@ -1009,13 +1012,13 @@ cdef class Trainer:
                 raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
         cdef mlp_epoch_part part = mlp_epoch_part(
             first, count, batch_size, <const double *>address_or_null(rates), <const double *>address_or_null(momenta),
-            <const double *>address_or_null(dropout), <const double *>address_or_null(l2))
+            <const double *>address_or_null(dropout), <const double *>address_or_null(l2), so_far is not None)
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
         cdef mlp_result result
         cdef mlp_status status
-        if first:
+        if so_far is not None:
             result = so_far
         self.network.begin_training()
         with nogil:

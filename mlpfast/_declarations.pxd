@@ -148,8 +148,8 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
     mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
                                   mlp_poll, void *) nogil
-    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
-                            void *) nogil
+    mlp_status mlp_evaluate_part(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
+                                 void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
     void mlp_trainer_destroy(mlp_trainer *) nogil
     mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
@@ -167,6 +167,7 @@ cdef extern from "mlpfast.h":
         const double *momenta
         const double *dropout
         const double *l2
+        int goes_on
     mlp_status mlp_train_epoch_part(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
                                     const mlp_epoch_part *, const mlp_settings *, int, mlp_poll, void *) nogil
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,

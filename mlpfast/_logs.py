@@ -7,6 +7,8 @@ import numpy as np
 from . import metrics as known_metrics
 from ._arrays import not_finite
 from ._config import checked_threads
+from ._core import Data
+from ._totals import Kept, Totals, blocks_of
 from .schedules import is_schedule
 
 
@@ -18,7 +20,7 @@ class Logs:
 
     def __init__(self, trainer, metrics, data, validation=None):
         self.trainer, self.data, self.validation = trainer, data, validation
-        given = [part for part in (data, validation) if part is not None]
+        given = [representative(part) for part in (data, validation) if part is not None]
         network, loss = trainer.network, trainer.loss
         n_out = network.n_out
         self.counts = known_metrics.counted(metrics, given, loss) if loss.traits.counts else []
@@ -26,11 +28,11 @@ class Logs:
             name: f for name, f in metrics.items() if not (name in self.counts and known_metrics.is_ours(f))
         }
         chosen = known_metrics.for_outputs(others, given, network, loss)
-        self.on_data = chosen if validation is None else known_metrics.computable(chosen, data)
+        self.on_data = chosen if validation is None else known_metrics.computable(chosen, given[0])
         self.on_validation = chosen
-        known_metrics.check_fit(self.on_data, data, n_out)
+        known_metrics.check_fit(self.on_data, given[0], n_out)
         if validation is not None:
-            known_metrics.check_fit(chosen, validation, n_out)
+            known_metrics.check_fit(chosen, given[1], n_out)
 
     def names(self):
         own = ["loss", *self.counts]
@@ -44,7 +46,7 @@ class Logs:
         if objective is not None:
             logs["objective"] = objective
         if self.on_data:
-            logs.update(known_metrics.values(self.on_data, self.data, self._outputs(self.data)))
+            logs.update(self._measured(self.data, self.on_data))
         if objective is None and is_penalised(trainer):
             logs["objective"] = logs["loss"] + penalty(trainer)
         if self.validation is not None:
@@ -56,14 +58,60 @@ class Logs:
         """The numbers of data with the present parameters."""
         return self._evaluated(self.data, self.on_data)
 
+    def _measured(self, data, metrics):
+        """The metrics on data."""
+        if not metrics:
+            return {}
+        return self._in_one_pass(data, metrics, None)[1] if is_stream(data) else self._of_arrays(data, metrics)
+
+    def _of_arrays(self, data, metrics, yhat=None):
+        """yhat: the outputs, if they are there."""
+        named, own = known_metrics.named_and_own(metrics)
+        if own and yhat is None:
+            yhat = self._outputs(data)
+        totals, at = Totals(named), 0
+        for part in blocks_of(data, self.trainer.network) if named else ():
+            totals.count(part, self._outputs(part) if yhat is None else yhat[at : at + len(part)])
+            at += len(part)
+        found = {**totals.values(), **known_metrics.values(own, data, yhat)}
+        return {name: found[name] for name in metrics}
+
     def _evaluated(self, data, metrics, epoch=None):
         """epoch: of a validation."""
         trainer = self.trainer
-        yhat = self._outputs(data) if metrics else None
-        means = self.means(trainer.network._core.evaluate(data, trainer.loss, checked_threads(trainer.threads), yhat))
+        loss = trainer.loss
+        if is_stream(data):
+            sums, found = self._in_one_pass(data, metrics, loss, epoch)
+            return {**self.means(sums), **found}
+        yhat = self._outputs(data) if metrics and (loss.traits.is_custom or loss.traits.joins) else None
+        means = self.means(trainer.network._core.evaluate(data, loss, checked_threads(trainer.threads), yhat))
         if trainer.check_finite and not math.isfinite(means["loss"]):
             _check_evaluated(means["loss"], data, trainer.network, epoch)
-        return {**means, **known_metrics.values(metrics, data, yhat)}
+        return {**means, **(self._of_arrays(data, metrics, yhat) if metrics else {})}
+
+    def _in_one_pass(self, stream, metrics, loss, epoch=None):
+        """(the sums of the loss, or None; the metrics) of a Stream."""
+        trainer, sums = self.trainer, (0.0, 0.0, 0.0, 0.0)
+        core, threads = trainer.network._core, checked_threads(trainer.threads)
+        named, own = known_metrics.named_and_own(metrics)
+        custom = loss is not None and loss.traits.is_custom
+        totals, kept = Totals(named), Kept(stream.n) if own or custom else None
+        for data in stream.in_order():
+            yhat = self._outputs(data) if metrics or custom else None
+            if loss is not None and not custom:
+                sums = core.evaluate(data, loss, threads, so_far=sums)
+                if trainer.check_finite and not math.isfinite(sums[0]):
+                    _check_evaluated(self.means(sums)["loss"], data, trainer.network, epoch)
+            totals.add(data, yhat)
+            if kept is not None:
+                kept.add(data, yhat)
+        found = totals.values()
+        if kept is not None:
+            data, yhat = kept.all()
+            found.update(known_metrics.values(own, data, yhat))
+            if custom:
+                sums = core.evaluate(data, loss, threads, yhat)
+        return sums, {name: found[name] for name in metrics}
 
     def _outputs(self, data):
         return self.trainer.network._core.outputs(data, checked_threads(self.trainer.threads))
@@ -74,6 +122,15 @@ class Logs:
         weight_sum = weight_sum or 1.0
         means = {"loss": loss_sum / weight_sum, "accuracy": correct / weight_sum, "exact_match": exact / weight_sum}
         return {name: means[name] for name in ("loss", *self.counts)}
+
+
+def is_stream(data):
+    return not isinstance(data, Data)
+
+
+def representative(data):
+    """A Data that has the kinds of y and weights of data: of a Stream its first rows."""
+    return data.head if is_stream(data) else data
 
 
 def _check_evaluated(loss, data, network, epoch):

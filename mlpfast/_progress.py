@@ -6,12 +6,14 @@ from ._pace import Pace
 
 LAST = ("objective", "lr", "momentum")  # shown after all others
 LINE_SECONDS = 10  # between two lines within an epoch
+FORM = "{desc}|{bar}|{elapsed}<{remaining}{postfix}"  # short, so that numbers fit into 80 columns
+WITHOUT_END = "{desc} {elapsed}{postfix}"
 
 
 class Progress:
     """A tqdm bar, or without tqdm a line per epoch and one every LINE_SECONDS; nothing if not wanted.
 
-    rows: of an epoch. batch_rows: of a minibatch.
+    rows: of an epoch; None if unknown, until one is done. batch_rows: of a minibatch.
     """
 
     def __init__(self, wanted, epochs, rows, batch_rows):
@@ -27,16 +29,15 @@ class Progress:
                 from tqdm.auto import tqdm
             except ImportError:
                 return self
-            # Short, so that numbers fit into 80 columns.
-            form = "{desc}|{bar}|{elapsed}<{remaining}{postfix}"
-            self.bar = tqdm(total=self.epochs * self.rows, desc=f"0/{self.epochs}", bar_format=form, smoothing=0)
+            total, form = self.rows and self.epochs * self.rows, FORM if self.rows else WITHOUT_END
+            self.bar = tqdm(total=total, desc=f"0/{self.epochs}", bar_format=form, smoothing=0)
         return self
 
     def go_on(self, epochs):
         """So many epochs were done in an earlier process."""
         if not (self.wanted and epochs):
             return
-        self.done, self.begun = epochs, epochs * self.rows
+        self.done, self.begun = epochs, epochs * (self.rows or 0)
         self.set_rows(self.begun)
         if self.bar is not None:
             self.bar.initial = self.bar.n = self.begun
@@ -53,17 +54,26 @@ class Progress:
         if not self.wanted:
             return
         now, rows = self.pace.look(), batches * self.batch_rows
-        if rows >= self.rows:  # `show` follows
+        if self.rows is not None and rows >= self.rows:  # `show` follows
             return
-        step = self.set_rows(self.done * self.rows + rows)
+        step = self.set_rows(self.done * (self.rows or 0) + rows)
         if self.bar is not None:
             before = {name: value for name, value in self.logs.items() if name not in logs}
-            numbers = [self.rate(now), *texts(logs, "="), *texts(before, "=")]
+            numbers = [self.rate(rows, now), *texts(logs, "="), *texts(before, "=")]
             self.bar.set_postfix_str(self.that_fit(numbers), refresh=False)
             self.bar.update(step)
         elif now - self.line >= LINE_SECONDS:
             self.line = now
-            self.print(self.done + 1, f"{100 * rows // self.rows}%", self.time(), self.rate(now), *texts(logs, " "))
+            so_far = [f"{100 * rows // self.rows}%", self.time()] if self.rows else [f"{short(rows)} rows"]
+            self.print(self.done + 1, *so_far, self.rate(rows, now), *texts(logs, " "))
+
+    def counted(self, rows):
+        """The epoch has so many rows, if that was unknown."""
+        if self.wanted:
+            self.rows, self.begun = rows, self.done * rows
+            if self.bar is not None:
+                self.bar.total, self.bar.bar_format = self.epochs * rows, FORM
+                self.bar.initial = self.begun
 
     def show(self, logs):
         """Show that another epoch is done, with its numbers."""
@@ -77,7 +87,7 @@ class Progress:
             self.bar.set_postfix_str(self.that_fit(texts(logs, "=")), refresh=False)
             self.bar.update(step)
         else:
-            self.print(self.done, self.time(), self.rate(self.line), *texts(logs, " "))
+            self.print(self.done, self.time(), self.rate(self.rows, self.line), *texts(logs, " "))
 
     def set_rows(self, rows):
         """-> how many more these are."""
@@ -96,9 +106,9 @@ class Progress:
                 numbers = numbers[:-1]
         return ", ".join(numbers)
 
-    def rate(self, now):
-        """The rows per second in this epoch so far."""
-        rows, seconds = self.rows_done - (self.rows_done - 1) // self.rows * self.rows, now - self.epoch_start
+    def rate(self, rows, now):
+        """The rows per second in this epoch so far, of which so many are done."""
+        seconds = now - self.epoch_start
         return f"{short(rows / max(seconds, 1e-9))} rows/s"
 
     def time(self):

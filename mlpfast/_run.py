@@ -23,12 +23,16 @@ class Fit:
         self.epochs, self.ended, self.done, self.result = 0, False, 0, None
 
 
-def shapes(data, validation, accumulate):
-    """The data of a Fit."""
-    return {
+def shapes(rows, validation, accumulate):
+    """The data of a Fit. rows: TrainingRows, or WindowsOfSource. Of a source of unknown length there are 0."""
+    data = rows.data
+    found = {
         "rows": len(data), "validation_rows": 0 if validation is None else len(validation), "accumulate": accumulate,
         "weighted": data.weights is not None,
     }
+    if rows.window_rows is not None:
+        found["window_rows"] = rows.window_rows
+    return found
 
 
 class Run:
@@ -89,6 +93,8 @@ class Run:
     def end(self, sums, **logs):
         """After an epoch; arguments as Loop.epoch returns them -> whether to stop."""
         trainer, fit = self.trainer, self.fit
+        if self.bar.rows is None and fit.result is not None:
+            self.bar.counted(fit.result["rows"])
         trainer._epoch += 1  # checked by fit; the setter takes longer
         fit.epochs, fit.done, fit.result = fit.epochs + 1, 0, None
         logs = self.numbers.of_epoch(sums, **logs)

@@ -6,7 +6,9 @@ from . import _core
 from ._arrays import number_array
 from ._core import Data
 from ._examples import examples, selected
+from ._reading import Subset
 from ._scalars import flag, real_number
+from ._streams import Stream, in_place, is_source
 from ._targets import classes
 from ._weights import weights
 
@@ -17,6 +19,11 @@ def training_and_validation(trainer, X, y, weights, validation_data, validation_
     """(Data to train on, Data to validate with or None), from arguments of fit. weights: its sample_weight and
     class_weight."""
     network, loss = trainer.network, trainer.loss
+    if is_source(X):
+        if not in_place(X):
+            return _of_source(trainer, X, y, weights, validation_data, validation_split, stratify, keep_y)
+        refuse_besides(y, weights["sample_weight"])
+        X, y, weights = X.X, X.y, {**weights, "sample_weight": X.sample_weight}
     if weights["sample_weight"] is not None:  # converted once: it may be read again below
         weights = {**weights, "sample_weight": number_array("sample_weight", weights["sample_weight"])}
     data = examples(X, y, network, loss, **weights, keep_y=keep_y)
@@ -33,6 +40,10 @@ def training_and_validation(trainer, X, y, weights, validation_data, validation_
 def _validation(validation_data, network, loss, keep_y) -> Data | None:
     if validation_data is None:
         return None
+    if is_source(validation_data):
+        if not in_place(validation_data):
+            return Stream(validation_data, network, loss, "validation_data", keep_y=keep_y)
+        validation_data = (validation_data.X, validation_data.y, validation_data.sample_weight)
     try:
         X, y, *weight = validation_data
         (weight,) = weight or (None,)
@@ -42,6 +53,38 @@ def _validation(validation_data, network, loss, keep_y) -> Data | None:
         raise ValueError(f"validation_data must be (X, y) or (X, y, sample_weight), got a {got}") from None
     names = "validation_data X", "validation_data y", "validation_data sample_weight"
     return examples(X, y, network, loss, sample_weight=weight, names=names, keep_y=keep_y)
+
+
+def _of_source(trainer, source, y, weights, validation_data, validation_split, stratify, keep_y):
+    """The same of a source that is not read in place: Streams."""
+    network, loss = trainer.network, trainer.loss
+    refuse_besides(y, weights["sample_weight"])
+    of_class = {"class_weight": weights["class_weight"], "keep_y": keep_y}
+    if validation_split is None:
+        if flag("stratify", stratify):
+            raise ValueError("stratify=True needs validation_split, got None")
+        return Stream(source, network, loss, **of_class), _validation(validation_data, network, loss, keep_y)
+    if validation_data is not None:
+        raise ValueError("validation_split needs validation_data=None, got both")
+    share = real_number("validation_split", validation_split, above=0, below=1)
+    if not hasattr(source, "read"):
+        raise ValueError(
+            f"validation_split holds out single rows, which {type(source).__name__} cannot read: give "
+            "validation_data, a source or arrays of its own"
+        )
+    groups = np.zeros(source.n, np.int64)
+    if flag("stratify", stratify):
+        groups = _groups(Stream(source, network, loss).truth(), network, loss)
+    held_out = _drawn(groups, share, trainer.seed)
+    training, validation = (Subset(source, np.flatnonzero(chosen)) for chosen in (~held_out, held_out))
+    return Stream(training, network, loss, **of_class), Stream(validation, network, loss, "validation", keep_y=keep_y)
+
+
+def refuse_besides(y, sample_weight):
+    """ValueError for what a source has itself."""
+    for name, given in (("y", y), ("sample_weight", sample_weight)):
+        if given is not None:
+            raise ValueError(f"{name} must be None with a source, which has its own, got a {type(given).__name__}")
 
 
 def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class_weight):

@@ -24,7 +24,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
         total = _given(sample_weight, y, loss, n, name)
     if measured is not None:
         total = total.reshape(n, -1) * measured
-    if class_weight is not None and _has_labels(y, loss):
+    if class_weight is not None and has_labels(y, loss):
         total = total.reshape(n, -1)
         total = total * _label_weights(class_weight, y, total)
         name = "sample_weight times class_weight"
@@ -87,7 +87,7 @@ def _check_weights(name, values):
         raise ValueError(f"{name} must hold finite numbers >= 0, got {values[bad][0]!s} at {_position(bad)}")
 
 
-def _has_labels(y, loss):
+def has_labels(y, loss):
     """Whether each entry of y is a label of its own: several columns of two classes, not one-hot."""
     return y.ndim == 2 and y.shape[1] > 1 and loss.traits.counts and loss.traits.by_entry and not is_one_hot(y)
 
@@ -134,12 +134,7 @@ def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=No
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
-        counts = np.bincount(labels, weights=sample_weight, minlength=n_classes)
-        present = counts > 0
-        if not present.any():
-            return np.zeros(n_classes)
-        # King and Zeng (2001), as in scikit-learn
-        return counts.sum() / (present.sum() * np.where(present, counts, np.inf))
+        return balanced(np.bincount(labels, weights=sample_weight, minlength=n_classes))
     if isinstance(class_weight, dict):
         each = np.ones(n_classes)
         for label, weight in class_weight.items():
@@ -153,3 +148,11 @@ def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=No
         raise ValueError(f"class_weight must have shape ({n_classes},), got {each.shape}")
     _check_weights("class_weight", each)
     return each
+
+
+def balanced(counts):
+    """The weights of classes (K,) of so many rows: King and Zeng (2001), as in scikit-learn."""
+    present = counts > 0
+    if not present.any():
+        return np.zeros(len(counts))
+    return counts.sum() / (present.sum() * np.where(present, counts, np.inf))

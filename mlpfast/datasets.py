@@ -13,7 +13,7 @@ from ._scalars import flag
 
 __all__ = ["load_digits", "load_idx", "load_idx_pair", "load_mnist"]
 
-_DATA = Path(__file__).parent / "data"
+_DATA = Path(__file__).parent / "digits"
 
 _DIGITS_N_TRAIN = 1437  # 80 %, the same rows as train_test_split(test_size=0.2, shuffle=False)
 
@@ -28,7 +28,7 @@ def load_digits(*, split=False):
     """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set.
 
     Rows and their order are those of ``sklearn.datasets.load_digits``, with values divided by 16, from 0 to 1. The data
-    is CC BY 4.0, see data/README.md.
+    is CC BY 4.0, see digits/README.md.
 
     Parameters
     ----------

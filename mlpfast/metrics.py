@@ -32,12 +32,13 @@ sample_weight, like scikit-learn's, is called with the weights (n,); with weight
 
 import inspect
 import numbers
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._attributes import Closed
 from ._core import Y_DISTRIBUTIONS, Y_PROBABILITIES
-from ._fpmode import CallersTurn, in_default_mode
+from ._fpmode import CallersTurn, SilentErrors, in_default_mode
 from ._monitor import is_ours as is_own_name
 from ._nearest import did_you_mean
 from ._scalars import whole_number
@@ -143,19 +144,89 @@ def r2(y, yhat, sample_weight=None):
 
     For a column with constant y it is 1 if predicted exactly, else 0; columns without weight do not count.
     """
+    return _r2_of(_r2_sums(y, yhat, sample_weight))
+
+
+class _Columns(NamedTuple):
+    """Sums over rows, for each column (K,): of weights w and w (yhat - y)^2, the mean of y, the sum of w (y - mean)^2,
+    and the least and the greatest y with weight."""
+
+    weight: Any
+    missed: Any
+    mean: Any
+    total: Any
+    least: Any
+    most: Any
+    by_entry: bool  # whether columns without weight do not count
+
+
+def _r2_sums(y, yhat, sample_weight):
     y, yhat = _numbers("r2", y, yhat)
     w = np.ones(len(y)) if sample_weight is None else np.asarray(sample_weight, np.float64)
-    w = w if w.ndim == 2 else w[:, None]
-    if _of_entries(sample_weight):
-        present = (w > 0).any(axis=0)
-        w, y, yhat = w[:, present], y[:, present], yhat[:, present]
+    w, by_entry = w if w.ndim == 2 else w[:, None], _of_entries(sample_weight)
+    if by_entry:
         y, yhat = np.where(w > 0, y, 0), np.where(w > 0, yhat, 0)
-    missed = (w * np.square(yhat - y)).sum(axis=0)
-    total = (w * np.square(y - (w * y).sum(axis=0) / w.sum(axis=0))).sum(axis=0)
-    # Compared exactly, since `total` may be a rounding error.
+    weight = w.sum(axis=0)
+    with SilentErrors():
+        mean = (w * y).sum(axis=0) / weight
+        total = (w * np.square(y - mean)).sum(axis=0)
     least, most = np.where(w > 0, y, np.inf).min(axis=0), np.where(w > 0, y, -np.inf).max(axis=0)
-    constant = least == most
-    return float(np.where(constant, missed == 0, 1 - missed / np.where(constant, 1, total)).mean())
+    return _Columns(weight, (w * np.square(yhat - y)).sum(axis=0), mean, total, least, most, by_entry)
+
+
+def _r2_joined(a, b):
+    """Chan, Golub and LeVeque (1983)."""
+    weight = a.weight + b.weight
+    with SilentErrors():
+        away, share = np.where(a.weight > 0, b.mean - a.mean, 0), np.where(weight > 0, b.weight / weight, 0)
+        mean = np.where(b.weight > 0, np.where(a.weight > 0, a.mean + away * share, b.mean), a.mean)
+        totals = [np.where(part.weight > 0, part.total, 0) for part in (a, b)]
+        between = np.where(b.weight > 0, np.square(away) * a.weight * share, 0)
+    return _Columns(weight, a.missed + b.missed, mean, sum(totals) + between, np.minimum(a.least, b.least),
+                    np.maximum(a.most, b.most), a.by_entry)
+
+
+def _r2_of(sums):
+    if sums.by_entry:
+        there = sums.weight > 0
+        sums = _Columns(*[True if part is True else part[there] for part in sums])
+    # Compared exactly, since `total` may be a rounding error.
+    constant = sums.least == sums.most
+    share = 1 - sums.missed / np.where(constant, 1, sums.total)
+    return float(np.where(constant, sums.missed == 0, share).mean())
+
+
+# ---- Many rows, some at a time: sums of some rows, which are joined in their order ----
+
+
+def sums(metric, y, yhat, sample_weight):
+    """Of a named metric: of r2 its _Columns; of all others, which are means, (mean, sum of the weights)."""
+    own = metric.metric if isinstance(metric, OfPart) else metric
+    if own is r2:
+        if isinstance(metric, OfPart):
+            y, yhat, sample_weight = metric.arguments(y, yhat, sample_weight)
+        return _r2_sums(y, yhat, sample_weight)
+    value = metric(y, yhat) if sample_weight is None else metric(y, yhat, sample_weight=sample_weight)
+    if isinstance(metric, OfPart):
+        sample_weight = metric.arguments(y, yhat, sample_weight)[2]
+    return value, float(len(yhat)) if sample_weight is None else float(np.sum(sample_weight, dtype=np.float64))
+
+
+def joined(before, after):
+    """The sums of all rows of both; before may be None."""
+    if before is None:
+        return after
+    if isinstance(after, _Columns):
+        return _r2_joined(before, after)
+    (value, weight), (other, more) = before, after
+    if not (weight and more):
+        return before if weight else after
+    return (value * weight + other * more) / (weight + more), weight + more
+
+
+def result(sums):
+    """The metric of these sums."""
+    return _r2_of(sums) if isinstance(sums, _Columns) else float(sums[0])
 
 
 BY_NAME = {"accuracy": accuracy, "mae": mae, "mse": mse, "r2": r2, "exact_match": exact_match}
@@ -199,13 +270,17 @@ class OfPart:
         return y[:, 0] if self.by_class else y
 
     def __call__(self, y, yhat, sample_weight=None):
+        return self.metric(*self.arguments(y, yhat, sample_weight))
+
+    def arguments(self, y, yhat, sample_weight):
+        """The part's own."""
         yhat = yhat[:, self.part.outputs]
         if self.logits:  # 0 is the middle between the classes
             yhat = np.where(np.isnan(yhat), np.nan, yhat > 0)
         if _of_entries(sample_weight):
             sample_weight = sample_weight[:, self.part.columns]
             sample_weight = sample_weight[:, 0] if self.by_class else sample_weight
-        return self.metric(self.y_of(y), yhat, sample_weight)
+        return self.y_of(y), yhat, sample_weight
 
 
 def _goes_with(name, loss):
@@ -272,18 +347,19 @@ def check_fit(metrics, data, n_out):
         _check_call(name, function, data)
 
 
-def values(metrics, data, yhat):
-    """{name: number} of checked metrics."""
-    results = {}
-    for name, function in metrics.items():
-        weights = {} if data.weights is None else {"sample_weight": data.weights}
-        if is_ours(function):
-            own = weights if data.entries is None else {"sample_weight": data.entries}
-            result = function(data.truth, yhat, **own)
-        else:  # copies, since it may keep or change its arguments
-            weights = {name: array.copy() for name, array in weights.items()}
-            with CallersTurn():
-                result = function(data.y.copy(), yhat.copy(), **weights)
+def named_and_own(metrics):
+    """({name: function} of the library's, {name: function} of the caller's, which need all rows together)"""
+    named = {name: function for name, function in metrics.items() if is_ours(function)}
+    return named, {name: function for name, function in metrics.items() if name not in named}
+
+
+def values(own, data, yhat):
+    """{name: number} of functions of the caller's; the last one gets yhat itself."""
+    results, last = {}, list(own)[-1:]
+    for name, function in own.items():
+        weights = {} if data.weights is None else {"sample_weight": data.weights.copy()}
+        with CallersTurn():  # copies, since it may keep or change its arguments
+            result = function(data.y.copy(), yhat if [name] == last else yhat.copy(), **weights)
         if not isinstance(result, numbers.Real) and not (isinstance(result, np.ndarray) and result.shape == ()):
             raise TypeError(f"metrics: {name!r} must return a number, got {result!r}")
         results[name] = float(result)

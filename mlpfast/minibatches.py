@@ -1,6 +1,8 @@
 """Training by minibatches: a whole epoch, or a step, is one call of the core (csrc/train.c); an epoch is several where
 callbacks are to be called in between."""
 
+from typing import Any, NamedTuple
+
 import numpy as np
 
 from . import _core, schedules
@@ -9,19 +11,42 @@ from ._config import checked_threads
 from ._loop import Loop
 from ._parameters import arrays_like
 from ._scalars import flag, one_of, within
+from ._weights import checked_mean_weight
 
 WEIGHTINGS = ("data", "minibatch")
 
 
-class TrainingRows:
-    """The rows of data that minibatches are made of, and their order. Tells data its mean weight.
+def rows_of(trainer, data, accumulate, mean_weight):
+    """TrainingRows of a Data, WindowsOfSource of a Stream."""
+    if isinstance(data, _core.Data):
+        return TrainingRows(trainer, data, accumulate, mean_weight)
+    from ._windows import WindowsOfSource  # imports this module
 
-    accumulate: a step takes the rows of so many minibatches, which go through the network one by one.
+    return WindowsOfSource(trainer, data, accumulate, mean_weight)
+
+
+class Window(NamedTuple):
+    """Data with minibatches [first, end) of an epoch, which are made of its rows in that order (int64, or None)."""
+
+    data: Any
+    order: Any
+    first: int
+    end: int
+
+
+class TrainingRows:
+    """The rows of data that minibatches are made of, and their order. Tells data its mean weight. (Of a source it is
+    _windows.WindowsOfSource.)
+
+    accumulate: a step takes the rows of so many minibatches, which go through the network one by one. mean_weight: as
+    for fit.
     """
 
-    def __init__(self, trainer, data, accumulate=1):
+    window_rows = None  # of a source: how many rows the order depends on
+
+    def __init__(self, trainer, data, accumulate=1, mean_weight=None):
         self.data, self.accumulate = data, accumulate
-        self.chosen = _rows_with_weight(trainer, data)  # None: all
+        self.chosen = _rows_with_weight(trainer, data, mean_weight)  # None: all
         shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
         n = len(data) if self.chosen is None else len(self.chosen)
         self.order = np.empty(n, np.int64) if shuffled else None  # one array for all epochs
@@ -29,30 +54,41 @@ class TrainingRows:
         self.batch_rows = min((trainer.batch_size or n) * accumulate, n)  # of a step
         self.batches = -(-n // self.batch_rows)
         self.chunk_rows = trainer.batch_size if accumulate > 1 else None  # at most, if not None
+        rows = self.chosen if self.order is None else self.order
+        self._whole = (Window(data, rows, 0, self.batches),)
 
-    def of_epoch(self, seed, epoch):
-        """Their numbers (int64) in the order of that epoch; None for all rows as they stand."""
-        if self.order is None:
-            return self.chosen
-        _core.shuffle(self.order, seed, epoch, self.chosen)
-        return self.order
+    def windows(self, seed, epoch, done, run):
+        """The Windows of that epoch: a single one. done: minibatches."""
+        if self.order is not None:
+            _core.shuffle(self.order, seed, epoch, self.chosen)
+        return self._whole
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        pass
 
     def l2_of(self, first, count):
         """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers, or
         None."""
         return None
 
-    def train(self, core, order, first, count, settings, threads, *rest):
-        """Train on these minibatches of the order, as _core.Trainer.epoch does. rest: its further arguments."""
-        return core.epoch(self.data, order, settings, threads, self.batch_rows, first, count, *rest)
+
+def check_mean_weight(trainer, mean_weight):
+    """The `mean_weight` of fit as the core takes it: 0 for None."""
+    if mean_weight is not None and trainer.weighting != "data":
+        raise ValueError(f"mean_weight goes with weighting='data', got {mean_weight!r} with {trainer.weighting!r}")
+    return checked_mean_weight(mean_weight)
 
 
-def _rows_with_weight(trainer, data):
+def _rows_with_weight(trainer, data, mean_weight):
     by_data = one_of("weighting", trainer.weighting, WEIGHTINGS) == "data"
+    data.mean_weight = check_mean_weight(trainer, mean_weight)
     if not by_data or data.weights is None or trainer.batch_size is None:
         return None
     rows = np.flatnonzero(data.weights)
-    data.mean_weight = data.weight_sum / len(rows)
+    data.mean_weight = data.mean_weight or data.weight_sum / len(rows)
     return rows if len(rows) < len(data) else None
 
 
@@ -61,29 +97,29 @@ class MinibatchLoop(Loop):
 
     def epoch(self, trainer, rows, run):
         settings = trainer._settings(self)
-        order = rows.of_epoch(settings["seed"], trainer.epoch)
         (done, result), sums = run.take_up(), None
         if result is not None:
             sums = _sums(result)
             trainer._scheduled.tables(trainer.epoch, range(trainer.steps - 1, trainer.steps))
             trainer._scheduled.done(1)
-        while done < rows.batches:
-            if done:
-                settings = trainer._settings(self)  # a callback may have changed them
-            first, done = done, run.next_stop(done, rows.batches)
-            steps = trainer._core.steps
-            try:
-                failure, result = _some_minibatches(trainer, settings, rows, order, first, done - first, result)
-            except BaseException:
-                if trainer._core.steps != steps:  # a signal has come within the core, or just behind
-                    run.is_at(trainer._core.counted)
-                raise
-            run.is_at(result)
-            if failure is not None:
-                raise_failure(trainer, failure, result, rows.data, _rows_of(result["minibatches"], rows, order))
-            sums = _sums(result)
-            if run.batch_end(done, sums):
-                return None
+        for window in rows.windows(settings["seed"], trainer.epoch, done, run):
+            while done < window.end:
+                if done:
+                    settings = trainer._settings(self)  # a callback may have changed them
+                first, done = done, run.next_stop(done, window.end)
+                steps = trainer._core.steps
+                try:
+                    failure, result = _some_minibatches(trainer, settings, rows, window, first, done - first, result)
+                except BaseException:
+                    if trainer._core.steps != steps:  # a signal has come within the core, or just behind
+                        run.is_at(trainer._core.counted)
+                    raise
+                run.is_at(result)
+                if failure is not None:
+                    raise_failure(trainer, failure, result, window.data, _rows_of(result["minibatches"], rows, window))
+                sums = _sums(result)
+                if run.batch_end(done, sums):
+                    return None
         return sums, {}
 
     def step(self, trainer, data):
@@ -111,9 +147,9 @@ def mean_loss(result):
     return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
 
-def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
-    """Train on minibatches [first, first + count) -> (status name, result of the epoch so far), as the core gives
-    them. so_far: the result of the call before."""
+def _some_minibatches(trainer, settings, rows, window, first, count, so_far):
+    """Train on minibatches [first, first + count) of the epoch, which are in that window -> (status name, result of the
+    epoch so far), as the core gives them. so_far: the result of the call before."""
     optimizer, rates, momenta = trainer._used, None, None
     lr = optimizer.lr
     if getattr(lr, "per", "epoch") == "step":
@@ -131,19 +167,20 @@ def _some_minibatches(trainer, settings, rows, order, first, count, so_far):
     if rows.chunk_rows:
         settings = {**settings, "chunk_rows": min(settings["chunk_rows"], rows.chunk_rows)}
     try:
-        return rows.train(
-            trainer._core, order, first, count, settings, checked_threads(trainer.threads), so_far, rates, momenta,
-            dropout, l2 if own is None else own,
+        return trainer._core.epoch(
+            window.data, window.order, settings, checked_threads(trainer.threads), rows.batch_rows,
+            first - window.first, count, so_far, rates, momenta, dropout, l2 if own is None else own,
         )
     finally:
         if dropout is not None:
             scheduled.done(trainer.steps - steps)  # fewer than count after an error or a signal
 
 
-def _rows_of(minibatch, rows, order):
-    """The numbers of that minibatch's rows, ascending."""
-    size = rows.batch_rows
-    positions = np.arange(minibatch * size, min((minibatch + 1) * size, rows.n))
+def _rows_of(minibatch, rows, window):
+    """The numbers of that minibatch's rows in the window's data, ascending."""
+    order, size = window.order, rows.batch_rows
+    first, n = (minibatch - window.first) * size, len(window.data) if order is None else len(order)
+    positions = np.arange(first, min(first + size, n))
     return positions if order is None else np.sort(order[positions])
 
 

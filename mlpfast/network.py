@@ -10,9 +10,10 @@ from ._arrays import converted, inputs, number_array, output_array
 from ._attributes import Closed, not_here
 from ._config import checked_threads
 from ._core import Data
-from ._fpmode import in_default_mode, in_default_mode_alone
+from ._fpmode import CallersTurn, in_default_mode, in_default_mode_alone
 from ._parameters import mean_and_scale
 from ._scalars import flag, float_dtype, real_number, whole_number, within
+from ._streams import in_place, inputs_in_order, is_source
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -182,10 +183,13 @@ class Network(Closed):
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
         C-contiguous X of float32, float64 or uint8 is read in place; other numbers are converted first.
+        X may be a source (mlpfast.data), which is read some rows at a time; its y is not needed.
         squeeze: True returns (n,), only for networks of one output, so that y - yhat of a y (n,) is not broadcast to
             (n, n).
         out: an array to write the result into and return: C-contiguous, of the network's dtype and the result's shape,
-            (n, n_out) or with squeeze (n,).
+            (n, n_out) or with squeeze (n,), such as numpy.lib.format.open_memmap makes of a file. Or a function
+            out(first_row, yhat), which is called with the predictions of some rows after the other; then it returns
+            None.
         threads: number of threads, at most that of processors; None: chosen by the amount of work. The result has the
             same bits for any threads and any split of rows into calls.
         dropout: True draws `samples` predictions with dropout as in training, and returns their mean and standard
@@ -212,6 +216,12 @@ class Network(Closed):
 
     @in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):
+        if is_source(X) and in_place(X) and not callable(out):
+            X = X.X
+        elif is_source(X) or callable(out):
+            from .data import ArraySource
+
+            return self._predict_in_order(X if is_source(X) else ArraySource(X), out, threads, squeeze)
         given, X = X, inputs(X, self)
         shape = self._result_shape(len(X), squeeze)
         if out is None:
@@ -221,6 +231,34 @@ class Network(Closed):
             out = output_array(out, shape, self.dtype, others)
         self._core.predict(out, Data(X, self.input_scale), checked_threads(threads))
         return out
+
+    @in_default_mode
+    def _predict_in_order(self, source, out, threads, squeeze):
+        """Some rows after the other: out is an array of the length of the source, a function, or None."""
+        threads, done, blocks = checked_threads(threads), 0, []
+        shape = self._result_shape(source.n, squeeze)
+        if isinstance(out, np.ndarray):
+            if source.n is None:
+                raise ValueError("out must be a function for a source of unknown length, got an array")
+            out = output_array(out, shape, self.dtype, [("the parameters", p) for p in self.parameters])
+        elif out is not None and not callable(out):
+            raise TypeError(f"out must be an array or a function (first_row, yhat), got {type(out).__name__}")
+        for X in inputs_in_order(source, self):
+            yhat = np.empty((len(X), *shape[1:]), self.dtype)
+            self._core.predict(yhat, Data(X, self.input_scale), threads)
+            if callable(out):
+                with CallersTurn():
+                    out(done, yhat)
+            elif out is None:
+                blocks.append(yhat)
+            else:
+                if done + len(yhat) > len(out):
+                    raise ValueError(f"the source must have {len(out)} rows, as n says, got more")
+                out[done : done + len(yhat)] = yhat
+            done += len(yhat)
+        if callable(out):
+            return None
+        return np.concatenate(blocks or [np.empty((0, *shape[1:]), self.dtype)]) if out is None else out
 
     def _present_input_dropout(self):
         """input_dropout, or the value of its schedule in the last minibatch."""
@@ -233,6 +271,8 @@ class Network(Closed):
         samples, seed = whole_number("samples", samples, least=1), seed_or_fresh(seed)
         if out is not None:
             raise ValueError("out must be None with dropout=True")
+        if is_source(X):
+            raise ValueError("X must be an array with dropout=True, got a source")
         p = self._present_input_dropout()
         if not p and not any(layer.dropout for layer in self.layers):
             raise ValueError("dropout=True needs a layer with dropout, or input_dropout; the network has neither")

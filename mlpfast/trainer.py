@@ -19,11 +19,12 @@ from ._parameters import state_arrays
 from ._progress import Progress
 from ._run import Fit, Run, shapes
 from ._scalars import flag, one_of, real_number, whole_number, within
-from ._split import training_and_validation
+from ._split import refuse_besides, training_and_validation
+from ._streams import Stream, in_place, is_source, refuse_dataset
 from ._weights import checked_mean_weight
 from .callbacks import Checkpoint, all_of, check_monitored, methods_of
 from .history import History
-from .minibatches import WEIGHTINGS, TrainingRows, mean_loss, raise_failure
+from .minibatches import WEIGHTINGS, mean_loss, raise_failure, rows_of
 from .network import UNFUSED, Network, seed_or_fresh
 
 ALL_ROWS = 2**62
@@ -268,9 +269,11 @@ class Trainer(Closed):
         progress=False,
         accumulate=1,
         resume=None,
+        mean_weight=None,
     ):
         """Train for that many epochs -> History, one entry per epoch.
 
+        X may be a source (mlpfast.data) in place of X, y and sample_weight, and so may validation_data.
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
             and so are tables of pandas and polars with numeric columns.
@@ -303,32 +306,38 @@ class Trainer(Closed):
             same bits as if it had not stopped: epochs are those of the whole fit, of which a finished one trains none,
             and the History is that of all of them. If it does not exist, training begins. A file of other layers,
             settings, seeds, callbacks or shapes of the data is a ValueError that says what differs.
+        mean_weight: with weighting="data", that of the rows that have weight; None computes it, of a source with
+            weights in a pass over all rows before the training.
 
         Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
         and FloatingPointError for numbers that are not finite (see check_finite).
         """
         _refuse_sklearn(sys._getframe())
+        if y is None:
+            refuse_dataset(X)
         accumulate = self._checked_accumulate(accumulate)
         epochs = self.optimizer.usual_epochs if epochs is None else whole_number("epochs", epochs, least=1)
         whole_number("epoch after fit", self.epoch + epochs, least=1, most=COUNTS["epoch"][1])
         metrics = known_metrics.checked(metrics)
         weights = {"sample_weight": sample_weight, "class_weight": class_weight}
+        if is_source(X):
+            self._refuse_bad_settings()  # before passes over the rows
         data, validation = training_and_validation(
             self, X, y, weights, validation_data, validation_split, stratify, known_metrics.need_y(metrics)
         )
-        rows = TrainingRows(self, data, accumulate)
+        rows = rows_of(self, data, accumulate, mean_weight)
         given = all_of(callbacks, stop_at)
         return self._fit_on(rows, validation, epochs, metrics, given, flag("progress", progress), resume)
 
     @in_default_mode
     def _fit_on(self, rows, validation, epochs, metrics, given, progress=False, resume=None):
-        """fit with checked arguments. rows: a TrainingRows. given: the callbacks."""
+        """fit with checked arguments. rows: TrainingRows or WindowsOfSource. given: the callbacks."""
         numbers = Logs(self, metrics, rows.data, validation)
         callbacks = [methods_of(callback) for callback in given]
         bar = Progress(progress, epochs, rows.n, rows.batch_rows)
-        run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(rows.data, validation, rows.accumulate)))
-        with self._hold, bar:
+        run = Run(self, callbacks, numbers, bar, epochs, Fit(given, shapes(rows, validation, rows.accumulate)))
+        with self._hold, rows, bar:
             self._settings()  # a bad setting is refused before anything starts
             names = check_monitored(given, numbers.names())
             for schedule in self._all_schedules():
@@ -340,6 +349,10 @@ class Trainer(Closed):
             run.finish()
             self._check_parameters()  # after callbacks, which may have restored earlier ones
         return run.history
+
+    def _refuse_bad_settings(self):
+        with self._hold:
+            self._settings()
 
     def _begin_or_resume(self, run, path):
         from . import _checkpoints  # here, since it imports this module
@@ -434,7 +447,7 @@ class Trainer(Closed):
         self.optimizer.loop.apply(self, gradients)
 
     @in_default_mode
-    def evaluate(self, X, y, sample_weight=None, metrics=()):
+    def evaluate(self, X, y=None, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
         metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.
 
@@ -442,9 +455,16 @@ class Trainer(Closed):
         with all labels right. A Custom loss is called once, with all rows: the value of one that combines rows is that
         of all of them, and not a mean over minibatches. A loss that is not finite is returned, but if X holds NaN or
         infinity FloatingPointError is raised (see check_finite).
+        X may be a source (mlpfast.data), which has its y and weights, and is read once, some rows at a time; for
+        metrics that are functions, and for a Custom loss, all predictions and y are kept.
         """
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
+        if is_source(X):
+            refuse_besides(y, sample_weight)
+            if not in_place(X):
+                return Logs(self, metrics, Stream(X, self.network, self.loss, keep_y=keep_y)).evaluated()
+            X, y, sample_weight = X.X, X.y, X.sample_weight
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, keep_y=keep_y)
         return Logs(self, metrics, data).evaluated()
 

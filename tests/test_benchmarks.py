@@ -349,3 +349,17 @@ def test_the_tables_of_first_weights_are_standardised():
             assert {*y} == {*range(y.max() + 1)}
         else:
             assert y.ndim == 1 and abs(y.mean()) < 1e-3 and abs(y.std() - 1) < 1e-3
+
+
+def test_the_benchmark_of_sources_runs(tmp_path):
+    pytest.importorskip("pyarrow")
+    from benchmarks import sources
+
+    path = str(tmp_path / "rows.parquet")
+    sources.write(path, 3000)
+    ours = {"Parquet": sources.OfMlpfast([4], sources.data.ParquetSource(path, target="y"))}
+    assert sources.compare(ours, 1)["Parquet"] > 0 and ours["Parquet"].rows == 6000
+    pytest.importorskip("torch")
+    for by_rows in (False, True):
+        theirs = sources.OfTorch([4], path, 0, by_rows, most=3)
+        assert 0 < theirs.epoch() < 1 and theirs.rows == 3 * sources.BATCH

@@ -33,4 +33,4 @@ def test_no_file_is_left_out(folder):
 def test_the_licence_names_the_data():
     said = metadata.metadata("mlpfast")
     assert said["License-Expression"] == "BSD-3-Clause AND CC-BY-4.0"
-    assert said.get_all("License-File") == ["LICENSE", "mlpfast/data/README.md"]
+    assert said.get_all("License-File") == ["LICENSE", "mlpfast/digits/README.md"]

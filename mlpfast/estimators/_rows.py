@@ -7,7 +7,7 @@ from .._arrays import number_array
 from .._examples import examples
 from .._targets import forms_of
 from .._weights import weights as checked_weights
-from ..minibatches import TrainingRows
+from ..minibatches import TrainingRows, Window
 
 BLOCK_BYTES = 2**22  # of dense rows at once, of sparse X
 
@@ -24,13 +24,17 @@ class Rows(TrainingRows):
         self.n_layers = len(trainer.network.layers)
         self.weighting = trainer.weighting
 
-    def of_epoch(self, seed, epoch):
+    def order_of_epoch(self):
+        """The numbers of the rows in the order of the next epoch; None for all as they stand."""
         if self.random_state is None:
             return self.chosen
         mixed = self.random_state.permutation(self.n)
         before = self.chosen if self.present is None else self.present
         self.present = mixed if before is None else before[mixed]
         return self.present
+
+    def windows(self, seed, epoch, done, run):
+        return (Window(self.data, self.order_of_epoch(), 0, self.batches),)
 
     def l2_of(self, first, count):
         if self.table is None or self.row_weights() is not None:  # else every epoch has the same
@@ -97,21 +101,12 @@ class SparseRows(Rows):
     def targets(self):
         return self.y
 
-    def train(self, core, order, first, count, settings, threads, so_far, rates, momenta, dropout, l2):
-        end, at, result = min(first + count, self.batches), first, so_far
-        step = max(1, BLOCK_BYTES // (self.batch_rows * self.X.shape[1] * 8))  # minibatches
-        while at < end:
-            these = slice(at, min(at + step, end))
-            rows = slice(these.start * self.batch_rows, these.stop * self.batch_rows)
-            block = self._dense(rows if order is None else order[rows])
-            own = [None if each is None else each[these.start - first : these.stop - first]
-                   for each in (rates, momenta, dropout, l2)]
-            failure, part = core.epoch(block, None, settings, threads, self.batch_rows, 0, these.stop - at, None, *own)
-            result = part if result is None else {name: result[name] + part[name] for name in part}
-            if failure is not None:
-                return failure, result
-            at = these.stop
-        return None, result
+    def windows(self, seed, epoch, done, run):
+        order, step = self.order_of_epoch(), max(1, BLOCK_BYTES // (self.batch_rows * self.X.shape[1] * 8))
+        for first in range(0, self.batches, step):
+            end = min(first + step, self.batches)
+            rows = slice(first * self.batch_rows, end * self.batch_rows)
+            yield Window(self._dense(rows if order is None else order[rows]), None, first, end)
 
     def _dense(self, rows):
         weight = None if self.weights is None else self.weights[rows]

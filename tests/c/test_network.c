@@ -242,6 +242,32 @@ static void check_evaluate(const setting *s, const mlp_network *net, const mlp_d
     }
 }
 
+// Rows [first, first + rows) of the data.
+static mlp_data some_rows(const setting *s, const mlp_data *data, mlp_dtype dtype, int64_t first, int64_t rows) {
+    mlp_data some = *data;
+    size_t real = dtype == MLP_FLOAT32 ? sizeof(float) : sizeof(double);
+    size_t of_x = data->x_type == MLP_UINT8 ? 1 : real;
+    some.n = rows;
+    some.X = (const char *)data->X + (size_t)(first * s->width[0]) * of_x;
+    if (data->labels) some.labels = data->labels + first;
+    if (data->targets) some.targets = (const char *)data->targets + (size_t)(first * outputs_of(s)) * real;
+    if (data->weights) some.weights = (const char *)data->weights + (size_t)first * real;
+    return some;
+}
+
+// Calls for one part after the other have the sums of one call.
+static void check_evaluate_in_parts(const setting *s, const mlp_network *net, const mlp_data *data, mlp_dtype dtype,
+                                    const mlp_result *whole) {
+    mlp_result r = {0};
+    int64_t each = s->n / 3 + 1;
+    for (int64_t first = 0; first < s->n; first += each) {
+        mlp_data some = some_rows(s, data, dtype, first, s->n - first < each ? s->n - first : each);
+        CHECK(mlp_evaluate_part(net, &r, &some, s->loss, workspace_for(net, s->n, 2), 2, NULL, NULL) == MLP_OK);
+    }
+    CHECK(r.rows == s->n && same(r.loss_sum, whole->loss_sum) && same(r.correct, whole->correct));
+    CHECK(same(r.exact, whole->exact) && same(r.weight_sum, whole->weight_sum));
+}
+
 static void test_serving(const setting *s, mlp_dtype dtype) {
     mlp_result first = {0};
     const char *isa;
@@ -252,6 +278,7 @@ static void test_serving(const setting *s, mlp_dtype dtype) {
         snapshot before = take_snapshot(s, net, NULL, dtype);
         check_predict(s, net, &d.data, mlp_kernels_for(dtype));
         check_evaluate(s, net, &d.data, &first);
+        check_evaluate_in_parts(s, net, &d.data, dtype, &first);
         snapshot after = take_snapshot(s, net, NULL, dtype);
         CHECK(same_snapshot(&before, &after));
         free(before.values);

@@ -69,7 +69,8 @@ typedef struct {
     mlp_result result;    // of the last epoch
 } outcome;
 
-// An epoch, by calls for `each` minibatches; 0: by one call. What is beyond a part's minibatches may be wrong.
+// An epoch, by calls for `each` minibatches, in turn of all data and of what is left of it; 0: by one call. What is
+// beyond a part's minibatches may be wrong.
 static void train_epoch(const setting *s, mlp_trainer *trainer, mlp_result *result, const mlp_data *data,
                         int64_t *order, int threads, int each) {
     if (!each) {
@@ -80,8 +81,11 @@ static void train_epoch(const setting *s, mlp_trainer *trainer, mlp_result *resu
     for (mlp_epoch_part part = {.count = each}; part.first * s->batch < s->n; part.first += each) {
         int64_t next = (part.first + each) * s->batch, kept = next < s->n ? order[next] : 0;
         if (next < s->n) order[next] = -1;
-        CHECK(mlp_train_epoch_part(trainer, result, data, order, s->n, &part, &s->settings, threads, NULL, NULL) ==
-              MLP_OK);
+        mlp_epoch_part own = part;
+        int64_t done = 0;
+        if (part.first / each % 2) done = part.first * s->batch, own.first = 0, own.goes_on = 1;
+        CHECK(mlp_train_epoch_part(trainer, result, data, order + done, s->n - done, &own, &s->settings, threads, NULL,
+                                   NULL) == MLP_OK);
         if (next < s->n) order[next] = kept;
     }
 }

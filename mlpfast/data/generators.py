@@ -1,0 +1,105 @@
+"""Sources of what functions and datasets of the caller's give."""
+
+import numpy as np
+
+from .._attributes import Closed
+from .._reading import parts_of
+from .._scalars import whole_number
+
+__all__ = ["BatchSource", "GeneratorSource"]
+
+
+class GeneratorSource(Closed):
+    """Whatever an iterator yields: (X, y) or (X, y, weight) of any numbers of rows, which are cut and joined to
+    minibatches.
+
+    make_iterator: called anew for each epoch, for a look at the first rows before the training, and for each pass that
+        must be made; it returns an iterator, or anything that can be iterated, as a generator function does, or
+        `lambda: data_loader` with PyTorch's DataLoader. It may be called before the epoch before has ended.
+    n: the number of rows, if known: then a progress bar can say how much is left, and another number is an error.
+    n_features: the columns of X; None looks at the first rows.
+    shuffle_rows: how many rows are shuffled together, where the Trainer shuffles; None: what fits in 256 MB. 1 leaves
+        the order to the iterator.
+    """
+
+    def __init__(self, make_iterator, n=None, *, n_features=None, shuffle_rows=None):
+        if not callable(make_iterator):
+            raise TypeError(
+                "make_iterator must be a function, which is called anew for each epoch and returns an iterator, got "
+                f"{type(make_iterator).__name__}: of a DataLoader or a list it is `lambda: it`"
+            )
+        self.make_iterator = make_iterator
+        self.n = None if n is None else whole_number("n", n, least=1)
+        self.shuffle_rows = None if shuffle_rows is None else whole_number("shuffle_rows", shuffle_rows, least=1)
+        self._last = None  # what it has returned
+        self._n_features = None if n_features is None else whole_number("n_features", n_features, least=1)
+
+    @property
+    def n_features(self):
+        if self._n_features is None:
+            for item in self.blocks(None):
+                self._n_features = np.shape(parts_of(item)[0])[-1]
+                break
+            else:
+                raise ValueError("make_iterator must return an iterator with rows, got none")
+        return self._n_features
+
+    def blocks(self, order):
+        given = self.make_iterator()
+        items = iter(given)
+        if items is given and items is self._last:
+            raise ValueError("make_iterator must return a new iterator each time, got the same one again")
+        self._last = items
+        return items
+
+    def where(self, row):
+        return f"{_name(self.make_iterator)}, row {row}"
+
+    def __repr__(self):
+        return f"<GeneratorSource of {_name(self.make_iterator)}, {'?' if self.n is None else self.n} rows>"
+
+
+class BatchSource(Closed):
+    """Anything with __len__ and __getitem__, whose items are (x, y) or (x, y, weight) of one row, such as PyTorch's
+    TensorDataset and Subset. An x of several dimensions, an image, is taken line by line.
+
+    An object with __getitems__, as PyTorch has it, is asked for several rows at once; and one that says
+    `by_array=True` for an int64 array of rows, as arrays and TensorDataset understand it.
+    """
+
+    def __init__(self, dataset, *, by_array=None):
+        if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
+            raise TypeError(f"dataset must have __len__ and __getitem__, got {type(dataset).__name__}")
+        self.dataset, self.n = dataset, len(dataset)
+        if self.n == 0:
+            raise ValueError("dataset must have at least one row, got none")
+        # A TensorDataset gives the rows of an array of numbers at once.
+        self.by_array = hasattr(dataset, "tensors") if by_array is None else bool(by_array)
+        self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
+
+    def read(self, rows):
+        if self.by_array:
+            X, *others = map(np.asarray, self.dataset[rows])
+        else:
+            wanted = rows.tolist()
+            several = getattr(self.dataset, "__getitems__", None)
+            items = [self.dataset[row] for row in wanted] if several is None else several(wanted)
+            X, *others = (np.stack([np.asarray(part) for part in column])
+                          for column in zip(*map(parts_of_row, items), strict=True))
+        return X.reshape(len(rows), -1), *others
+
+    def where(self, row):
+        return f"{_name(self.dataset)}[{row}]"
+
+    def __repr__(self):
+        return f"<BatchSource of {_name(self.dataset)}, {self.n} rows, {self.n_features} features>"
+
+
+def parts_of_row(item):
+    if not isinstance(item, (tuple, list)) or not 1 <= len(item) <= 3:
+        raise TypeError(f"an item of the dataset must be (x, y) or (x, y, weight), got {type(item).__name__}")
+    return item
+
+
+def _name(thing):
+    return getattr(thing, "__qualname__", None) or type(thing).__name__

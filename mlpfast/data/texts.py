@@ -1,0 +1,60 @@
+"""Text files of other programs, through the libraries that read them."""
+
+import numpy as np
+
+from .arrays import ArraySource
+from .generators import GeneratorSource
+
+__all__ = ["arff", "libsvm"]
+
+BYTES_AT_ONCE = 2**24
+
+
+def libsvm(path, n_features, *, shuffle_rows=None):
+    """A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
+
+    n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0. y is the numbers at the
+    beginning of its lines. ImportError without scikit-learn.
+    """
+    try:
+        from sklearn.datasets import load_svmlight_file
+    except ImportError as error:
+        raise ImportError(f"libsvm needs scikit-learn: pip install scikit-learn ({error})") from error
+
+    def blocks():
+        with open(path, "rb") as file:
+            size, offset = file.seek(0, 2), 0
+        while offset < size:
+            X, y = load_svmlight_file(path, n_features=n_features, dtype="float32", zero_based=False, offset=offset,
+                                      length=BYTES_AT_ONCE)
+            offset += BYTES_AT_ONCE
+            yield X.toarray(), y
+
+    blocks.__qualname__ = str(path)
+    return GeneratorSource(blocks, n_features=n_features, shuffle_rows=shuffle_rows)
+
+
+def arff(path, target, features=None):
+    """An ArraySource of an ARFF file, which SciPy reads as a whole: y is the attribute `target`, X the others, or those
+    that are named. Nominal attributes become class numbers, in the order of their declaration. ImportError without
+    SciPy, ValueError for an attribute that is not there.
+    """
+    try:
+        from scipy.io.arff import loadarff
+    except ImportError as error:
+        raise ImportError(f"arff needs SciPy: pip install scipy ({error})") from error
+    data, meta = loadarff(path)
+    names = meta.names()
+    features = [name for name in names if name != target] if features is None else list(features)
+    for name in [target, *features]:
+        if name not in names:
+            raise ValueError(f"{path}: there is no attribute {name!r}; there are {', '.join(names)}")
+
+    def numbers(name):
+        kind, values = meta[name]
+        if kind != "nominal":
+            return data[name]
+        numbered = {value.encode(): number for number, value in enumerate(values)}
+        return np.array([numbered[value] for value in data[name]], np.int64)
+
+    return ArraySource(np.stack([numbers(name) for name in features], axis=1), numbers(target))
