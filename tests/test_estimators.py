@@ -712,3 +712,11 @@ def test_validation_data_may_be_sparse():
     dense = MLPClassifier(**SMALL).fit(X, labels, validation_data=(X, labels))
     thin = MLPClassifier(**SMALL).fit(X, labels, validation_data=(sparse.csr_matrix(X), labels))
     assert thin.history_["val_loss"] == dense.history_["val_loss"]
+
+
+def test_optimizers_of_all_rows_divide_alpha_by_the_weights():
+    weights = np.where(labels == 0, 5.0, 2.0)
+    settings = {**SMALL, "max_iter": 300, "alpha": 1.0, "activation": "tanh"}
+    one = MLPClassifier(**settings, solver="lbfgs").fit(X, labels, weights)
+    other = MLPClassifier(**settings, optimizer=mlpfast.LBFGS(tolerance=1e-6)).fit(X, labels, weights)
+    np.testing.assert_allclose(other.loss_, one.loss_, rtol=1e-2)  # at nearby minima

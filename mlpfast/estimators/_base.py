@@ -340,7 +340,7 @@ class BaseMLP(BaseEstimator):
             raise ValueError("n_jobs == 0 has no meaning")
         return max(1, min(processors, self.n_jobs if self.n_jobs > 0 else processors + 1 + self.n_jobs))
 
-    def _trainer_for(self, network, n, incremental):
+    def _trainer_for(self, network, n, total, incremental):
         """(Trainer, Solver). partial_fit goes on with the solver of earlier calls and the state of its optimizer."""
         before, saved = (self.__dict__.get(name) if incremental else None for name in ("_trainer", "_saved_state"))
         solver = solver_of(self) if before is None else self._optimizer
@@ -359,7 +359,7 @@ class BaseMLP(BaseEstimator):
                 if solver.optimizer.lr != saved["lr"]:
                     solver.optimizer.lr = saved["lr"]
         if not solver.is_stochastic:
-            trainer.l2 = self.alpha / n
+            trainer.l2 = self.alpha / total
         self._trainer, self._optimizer, self._trained_with, self._saved_state = trainer, solver, made_of, None
         return trainer, solver
 
@@ -367,7 +367,8 @@ class BaseMLP(BaseEstimator):
         training, held_out = self._split(X, y, weight, validation_data)
         X, y, weight, chosen = training
         n = X.shape[0] if chosen is None else len(chosen)
-        trainer, solver = self._trainer_for(network, n, incremental)
+        total = n if weight is None else float((weight if chosen is None else weight[chosen]).sum())
+        trainer, solver = self._trainer_for(network, n, total, incremental)
         self._begin_curves()
         if issparse(X) and (self.metrics or not solver.is_stochastic):  # which need all rows at once
             X = X.toarray()
@@ -429,6 +430,8 @@ class BaseMLP(BaseEstimator):
 
     def _outputs(self, X):
         """The network's outputs for X, checked."""
+        if "coefs_" not in self.__dict__:  # check_is_fitted takes ten times as long as a prediction
+            check_is_fitted(self)
         network = self._present_network()
         if type(X) is np.ndarray and X.ndim == 2 and not hasattr(self, "feature_names_in_") and self._is_plain(X):
             return network.predict(X, threads=self._threads())

@@ -8,7 +8,7 @@ from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .. import losses
 from .._scalars import real_number
@@ -257,7 +257,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def predict(self, X):
         """The predicted classes (n,), or of several labels in a row 0 and 1 (n, n_classes), for X (n, n_features)."""
-        check_is_fitted(self)
         outputs = self._outputs(X)
         if self._kind.startswith("multilabel"):
             labels = (outputs > self._threshold()).astype(int)
@@ -271,7 +270,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(_has_probabilities)
     def predict_proba(self, X):
         """Probabilities (n, n_classes) of classes_, for X (n, n_features)."""
-        check_is_fitted(self)
         outputs = self._outputs(X)
         if outputs.shape[1] > 1:
             return outputs
@@ -290,7 +288,6 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def decision_function(self, X):
         """With loss="hinge": the outputs (n, n_classes), of two classes (n,), for X (n, n_features). Positive ones are
         for a class, of two for the second."""
-        check_is_fitted(self)
         outputs = self._outputs(X)
         return outputs if outputs.shape[1] > 1 else outputs[:, 0]
 

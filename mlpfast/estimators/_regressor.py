@@ -5,7 +5,7 @@ from scipy.sparse import issparse
 from scipy.special import xlogy
 from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
-from sklearn.utils.validation import check_is_fitted, column_or_1d
+from sklearn.utils.validation import column_or_1d
 
 from .. import losses
 from ._base import BaseMLP, available_for_stochastic
@@ -159,7 +159,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def predict(self, X):
         """The predictions (n,), or of several outputs (n, n_outputs), for X (n, n_features)."""
-        check_is_fitted(self)
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
