@@ -117,9 +117,11 @@ def is_fresh(made, needs, command, wanted):
     return all(os.path.exists(file) and os.path.getmtime(file) < os.path.getmtime(made) for file in files)
 
 
+VERSION = ".".join(re.findall(r"^#define MLP_VERSION_\w+ (\d+)$", Path("csrc/mlpfast.h").read_text(), re.M))
 INCLUDE = ["csrc", numpy.get_include(), sysconfig.get_path("include")]
 
 setup(
+    version=VERSION,
     ext_modules=[
         Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE)
         for source in sorted(glob.glob("mlpfast/*.pyx"))

@@ -71,6 +71,8 @@ mlp_status mlp_select_isa(const char *name) {
     return MLP_BAD_ARGUMENT;
 }
 
+int mlp_version(void) { return MLP_VERSION; }
+
 const char *mlp_isa(void) { return mlp_kernels_for(MLP_FLOAT32)->isa; }
 
 const mlp_kernels *mlp_kernels_for(mlp_dtype dtype) {

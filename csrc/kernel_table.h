@@ -8,6 +8,7 @@
 #define MLP_KERNEL_TABLE_H
 
 #include "mlpfast.h"
+#include "traits.h"
 
 typedef struct {
     int64_t i0, i1, j0, j1;
@@ -184,6 +185,10 @@ typedef struct {
     // Measures the peak rate of a core by fused multiply-adds; returns the number of floating-point operations.
     double (*multiply_adds)(int64_t steps);
 } mlp_kernels;
+
+// The peak rate in floating-point operations per second: fused multiply-adds on `threads` threads together, the best of
+// many short rounds in about that many seconds. The benchmarks give speeds as fractions of it. 0 for a bad argument.
+double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds);
 
 // The table of the chosen instruction set.
 const mlp_kernels *mlp_kernels_for(mlp_dtype dtype);

@@ -60,6 +60,13 @@ static inline const void *mlp_at(const mlp_network *net, const void *block, cons
     return (const char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
 
+#define MLP_MOST_LAYERS 10000
+
+// mlp_network_create in two halves: *out has n_layers layers, whose specs are set before the second, which checks them and
+// makes the rest. After an error of the second: mlp_network_destroy.
+mlp_status mlp_network_begin(mlp_network **out, mlp_dtype dtype, int n_layers);
+mlp_status mlp_network_finish(mlp_network *net);
+
 void *mlp_aligned_block(size_t bytes);  // zeros, aligned to a cache line; NULL if out of memory
 void mlp_free_block(void *block);       // one of those, or NULL
 

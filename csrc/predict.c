@@ -4,6 +4,7 @@
 // rows are split.
 #include <stdatomic.h>
 
+#include "sized.h"
 #include "step.h"
 
 // Offsets of a thread's buffers: the pointer arrays of its mlp_workspace, the kernels' scratch, gathered inputs, and
@@ -186,6 +187,8 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
 
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context) {
+    mlp_data own;
+    data = mlp_as_known(data, &own, sizeof own);
     mlp_status status = mlp_check_data(net, data);
     if (status || data->n == 0) return status;
     job j = {.pass = {.net = net, .poll = poll, .context = context}, .out = out,
@@ -196,6 +199,8 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
 mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout,
                               uint64_t seed, int64_t sample, void *workspace, int threads, mlp_poll poll,
                               void *context) {
+    mlp_data own;
+    data = mlp_as_known(data, &own, sizeof own);
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;
@@ -206,16 +211,20 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     return run_all(&j, NULL, workspace, threads);
 }
 
-mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
+mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, const mlp_loss *loss,
                         void *workspace, int threads, mlp_poll poll, void *context) {
-    *result = (mlp_result){0};
+    mlp_result sums = {0};
+    mlp_data own_data;
+    mlp_loss own_loss;
+    data = mlp_as_known(data, &own_data, sizeof own_data), loss = mlp_as_known(loss, &own_loss, sizeof own_loss);
+    if (!loss || !mlp_give(result, &sums, sizeof sums)) return MLP_BAD_ARGUMENT;
     mlp_status status = mlp_check_data(net, data);
-    int joins = loss.kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss.kind) && mlp_loss_has(loss.kind, MLP_JOINS));
-    if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
+    int joins = loss->kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss->kind) && mlp_loss_has(loss->kind, MLP_JOINS));
+    if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, *loss);
     if (status || data->n == 0) return status;
-    job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
+    job j = {.pass = {.net = net, .loss = loss, .poll = poll, .context = context},
              .examples = {.net = net, .data = data, .n = data->n}};
-    status = run_all(&j, result, workspace, threads);
-    if (status) *result = (mlp_result){0};
+    status = run_all(&j, &sums, workspace, threads);
+    if (!status) mlp_give(result, &sums, sizeof sums);
     return status;
 }

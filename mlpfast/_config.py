@@ -8,7 +8,7 @@ import numpy as np
 from . import _core
 from ._scalars import whole_number
 
-__version__ = "0.1.0"
+__version__ = f"{_core.VERSION // 10**6}.{_core.VERSION // 1000 % 1000}.{_core.VERSION % 1000}"  # of csrc/mlpfast.h
 
 MOST_THREADS = 256  # as in csrc/threads.h
 

@@ -1,7 +1,7 @@
 """What the binding's modules use of the C core, as its headers in csrc/ have it."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-cdef extern from "vocabulary.h":
+cdef extern from "traits.h":
     ctypedef enum mlp_activation:
         MLP_IDENTITY, MLP_SOFTMAX, MLP_CUSTOM_ACTIVATION, MLP_ACTIVATIONS
     unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
@@ -46,6 +46,7 @@ cdef extern from "mlpfast.h":
         int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
         void *self
     ctypedef struct mlp_data:
+        size_t size
         const void *X
         mlp_dtype x_type
         double x_scale
@@ -84,12 +85,14 @@ cdef extern from "mlpfast.h":
         mlp_loss_kind kind
         double parameter, label_smoothing
     ctypedef struct mlp_loss:
+        size_t size
         mlp_loss_kind kind
         double parameter, label_smoothing
         mlp_custom_loss custom
         const mlp_loss_block *blocks
         int64_t n_blocks
     ctypedef struct mlp_layer_spec:
+        size_t size
         int64_t n_in, n_out
         mlp_activation activation
         double alpha
@@ -103,11 +106,12 @@ cdef extern from "mlpfast.h":
         pass
     ctypedef struct mlp_trainer:
         pass
-    ctypedef struct mlp_result:
+    ctypedef struct mlp_result:  # without its size: Python has it as a dict, which files hold
         double loss_sum, weight_sum, correct, exact
         int64_t rows, minibatches
         double bad_loss
     ctypedef struct mlp_settings:
+        size_t size
         mlp_optimizer optimizer
         double lr, momentum
         int nesterov
@@ -124,8 +128,14 @@ cdef extern from "mlpfast.h":
     const char *mlp_threading()
     int mlp_processors()
     int mlp_max_threads()
-    void mlp_allow_oversubscription(int)
-    double mlp_peak_flops(mlp_dtype, int, double) nogil
+    mlp_data mlp_data_init()
+    mlp_loss mlp_loss_init()
+    mlp_result mlp_result_init()
+    mlp_settings mlp_settings_init()
+    mlp_epoch_part mlp_epoch_part_init()
+    mlp_gradient_options mlp_gradient_options_init()
+    int mlp_version()
+    mlp_status mlp_self_check() nogil
     mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
     void mlp_network_destroy(mlp_network *) nogil
     void *mlp_network_weights(const mlp_network *, int)
@@ -146,9 +156,9 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
     mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
                                   mlp_poll, void *) nogil
-    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
+    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, const mlp_loss *, void *, int, mlp_poll,
                             void *) nogil
-    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
+    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, const mlp_loss *, int64_t) nogil
     void mlp_trainer_destroy(mlp_trainer *) nogil
     mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
     int mlp_trainer_states(const mlp_trainer *)
@@ -160,6 +170,7 @@ cdef extern from "mlpfast.h":
     void mlp_trainer_set_steps(mlp_trainer *, int64_t)
     void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
     ctypedef struct mlp_epoch_part:
+        size_t size
         int64_t first, count, batch_size
         const double *rates
         const double *momenta
@@ -170,6 +181,7 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
                               void *) nogil
     ctypedef struct mlp_gradient_options:
+        size_t size
         double scale
         int64_t first_row
         int undisturbed, unpenalised, frozen_too
@@ -180,6 +192,7 @@ cdef extern from "mlpfast.h":
     void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
 
 cdef extern from "crew.h":
+    void mlp_allow_oversubscription(int)
     int mlp_crew_size(int, double)
     int mlp_crew_limit()
 
@@ -192,6 +205,7 @@ cdef extern from "system.h":
 
 cdef extern from *:
     """
+    static inline mlp_result sized(mlp_result result) { result.size = sizeof result; return result; }
     #ifdef Py_GIL_DISABLED
     #define FREE_THREADED 1
     #else
@@ -199,6 +213,7 @@ cdef extern from *:
     #endif
     """
     const bint FREE_THREADED
+    mlp_result sized(mlp_result)
 
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
@@ -257,3 +272,4 @@ cdef extern from "kernel_table.h":
         int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
                     int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
+    double mlp_peak_flops(mlp_dtype, int, double) nogil

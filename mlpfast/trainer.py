@@ -526,7 +526,7 @@ class Trainer(Closed):
         seed = whole_number("seed", self.seed, least=0, most=2**64 - 1)
         settings["chunk_rows"] = whole_number("chunk_rows", self.chunk_rows, least=1)
         settings["check_finite"] = flag("check_finite", self.check_finite)
-        return {**settings, "seed": seed}, bool(scheduled)
+        return {"size": _core.SIZE_OF_SETTINGS, **settings, "seed": seed}, bool(scheduled)
 
     def _check_parameters(self):
         """FloatingPointError for NaN or infinity after the last update, which no loss has been computed from."""

@@ -1,6 +1,7 @@
 // The crew: every part is done once, the floating-point mode, and crews in forked children.
 #include "check.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/wait.h>

@@ -103,10 +103,11 @@ static const mlp_optimizer with_formula[4] = {MLP_SGD, MLP_ADAM, MLP_RMSPROP, ML
 
 // Optimizers in turn; for integers SGD only, which keeps them exact.
 static rule rule_number(int number, int integers) {
-    rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {.lr = 0.25, .momentum = 0.5, .clip_value = 2}};
+    rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {SETTINGS, .lr = 0.25, .momentum = 0.5,
+                                                                  .clip_value = 2}};
     if (!integers) {
         r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02,
-                   .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
+                   .settings = {SETTINGS, .lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
                                 .epsilon = 1e-3, .weight_decay = 0.5, .shrink = 0.5, .grow = 1.2,
                                 .least_step = 1e-3, .most_step = 2}};
         r.settings.optimizer = with_formula[number / 16 % 4];

@@ -15,20 +15,21 @@ static mlp_status try_layers(mlp_dtype dtype, const mlp_layer_spec *layers, int 
 }
 
 static mlp_status try_layer(int64_t n_in, int64_t n_out, mlp_activation g) {
-    mlp_layer_spec layer = {.n_in = n_in, .n_out = n_out, .activation = g};
+    mlp_layer_spec layer = {LAYER, .n_in = n_in, .n_out = n_out, .activation = g};
     return try_layers(MLP_FLOAT32, &layer, 1);
 }
 
 static mlp_status try_alpha(mlp_activation g, double alpha) {
-    mlp_layer_spec layer = {.n_in = 3, .n_out = 4, .activation = g, .alpha = alpha};
+    mlp_layer_spec layer = {LAYER, .n_in = 3, .n_out = 4, .activation = g, .alpha = alpha};
     return try_layers(MLP_FLOAT64, &layer, 1);
 }
 
 static void test_bad_layers(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create");
-    mlp_layer_spec mismatch[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 5, .n_out = 2, .has_bias = 1}};
-    mlp_layer_spec good[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 4, .n_out = 2}};
+    mlp_layer_spec mismatch[] = {{LAYER, .n_in = 3, .n_out = 4, .has_bias = 1}, {LAYER, .n_in = 5, .n_out = 2,
+                                                                                 .has_bias = 1}};
+    mlp_layer_spec good[] = {{LAYER, .n_in = 3, .n_out = 4, .has_bias = 1}, {LAYER, .n_in = 4, .n_out = 2}};
     CHECK(try_layers(MLP_FLOAT32, good, 2) == MLP_OK && try_layers(MLP_FLOAT64, good, 2) == MLP_OK);
     CHECK(try_layers(MLP_FLOAT32, good, 0) == MLP_BAD_ARGUMENT);
     CHECK(try_layers(MLP_FLOAT32, good, -1) == MLP_BAD_ARGUMENT);
@@ -43,7 +44,7 @@ static void test_bad_layers(void) {
                                   {.l2 = -1}, {.l2 = NAN}};
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
         mlp_layer_spec layer = bad[i];
-        layer.n_in = 3, layer.n_out = 4;
+        layer.size = sizeof layer, layer.n_in = 3, layer.n_out = 4;
         CHECK(try_layers(MLP_FLOAT32, &layer, 1) == MLP_BAD_ARGUMENT);
     }
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
@@ -63,7 +64,7 @@ static void test_too_large(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create, sizes that do not fit");
     mlp_layer_spec wide[8];
-    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){.n_in = most, .n_out = most, .has_bias = 1};
+    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){LAYER, .n_in = most, .n_out = most, .has_bias = 1};
     for (int n = 1; n <= 8; n++) {
         CHECK(try_layers(MLP_FLOAT32, wide, n) == MLP_TOO_LARGE && try_layers(MLP_FLOAT64, wide, n) == MLP_TOO_LARGE);
     }
@@ -72,9 +73,9 @@ static void test_too_large(void) {
 }
 
 static void test_new_network(void) {
-    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
-                               {.n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
-                               {.n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .shared = 1}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
+                               {LAYER, .n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
+                               {LAYER, .n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .shared = 1}};
     mlp_network *net;
     doing("a new network");
     if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 3) == MLP_OK)) return;
@@ -85,8 +86,9 @@ static void test_new_network(void) {
     CHECK(each[0] == 0.25 && each[1] == 0.25 && one[0] == -0.5);
     CHECK((const char *)(one + 1) <= (const char *)mlp_network_weights(net, 0) + mlp_network_bytes(net));
     mlp_trainer *trainer = NULL;
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_SQUARED_ERROR}, 0) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_LOSSES}, 4) == MLP_BAD_ARGUMENT && trainer == NULL);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_SQUARED_ERROR}, 0) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_LOSSES},
+                             4) == MLP_BAD_ARGUMENT && trainer == NULL);
     mlp_network_destroy(net);
     mlp_network_destroy(NULL);
     mlp_trainer_destroy(NULL);
@@ -94,8 +96,8 @@ static void test_new_network(void) {
 
 static void test_first_not_finite(mlp_dtype dtype) {
     const double bad[] = {NAN, INFINITY, -INFINITY};
-    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 21, .has_bias = 1},
-                               {.n_in = 21, .n_out = 5, .activation = MLP_PRELU, .alpha = 0.5}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 3, .n_out = 21, .has_bias = 1},
+                               {LAYER, .n_in = 21, .n_out = 5, .activation = MLP_PRELU, .alpha = 0.5}};
     mlp_network *net = NULL;
     doing("parameters that are not finite");
     CHECK(mlp_network_create(&net, dtype, layers, 2) == MLP_OK);
@@ -142,22 +144,23 @@ static void test_isa_names(void) {
 
 static const setting served[] = {
     {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
-     .weighted = 1, .loss = {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
+     .weighted = 1, .loss = {LOSS, .kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {LOSS,
+                                                                                 .kind = MLP_BINARY_CROSS_ENTROPY},
      .n = 40},
     {.name = "20-33-9-4", .n_layers = 3, .width = {20, 33, 9, 4}, .g = {MLP_SOFTMAX, MLP_TANH, MLP_SOFTMAX},
-     .loss = {.kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
+     .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
     {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
+     .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
     {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4},
      .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0, -0.5, 0.1}, .shared = 4,
-     .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
+     .loss = {LOSS, .kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
     {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1,
-     .weighted = 1, .loss = {.kind = MLP_HINGE}, .n = 101},
+     .weighted = 1, .loss = {LOSS, .kind = MLP_HINGE}, .n = 101},
     {.name = "30-40-3", .n_layers = 2, .width = {30, 40, 3}, .g = {MLP_ELU, MLP_SOFTPLUS}, .alpha = {1.5},
-     .loss = {.kind = MLP_POISSON}, .n = 101},
+     .loss = {LOSS, .kind = MLP_POISSON}, .n = 101},
     {.name = "30-40-1", .n_layers = 2, .width = {30, 40, 1}, .g = {MLP_LEAKY_RELU, MLP_SIGN}, .alpha = {0.01},
-     .loss = {.kind = MLP_PERCEPTRON}, .n = 101},
+     .loss = {LOSS, .kind = MLP_PERCEPTRON}, .n = 101},
 };
 #define SERVED ((int)(sizeof served / sizeof *served))
 
@@ -194,10 +197,10 @@ static void check_predict(const setting *s, const mlp_network *net, const mlp_da
 
 static void check_evaluate(const setting *s, const mlp_network *net, const mlp_data *data, mlp_result *first) {
     for (int t = 0; t < 4; t++) {
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         doing("evaluate %s %s with %d threads", s->name, mlp_isa(), team_sizes[t]);
         void *workspace = workspace_for(net, s->n, team_sizes[t]);
-        CHECK(mlp_evaluate(net, &r, data, s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
+        CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
         if (first->rows == 0) *first = r;
         CHECK(r.rows == s->n && same(r.loss_sum, first->loss_sum) && same(r.correct, first->correct));
         CHECK(same(r.exact, first->exact) && r.exact <= r.correct && r.correct <= r.weight_sum);
@@ -207,7 +210,7 @@ static void check_evaluate(const setting *s, const mlp_network *net, const mlp_d
 }
 
 static void test_serving(const setting *s, mlp_dtype dtype) {
-    mlp_result first = {0};
+    mlp_result first = mlp_result_init();
     const char *isa;
     for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
         mlp_select_isa(isa);
@@ -236,12 +239,12 @@ static void test_interrupted_serving(void) {
     void *out = allocate((size_t)(s.n * outputs_of(&s)) * sizeof(float));
     for (int t = 0; t < 4; t++) {
         int calls = 0, threads = team_sizes[t];
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         doing("interrupted prediction with %d threads", threads);
         void *workspace = workspace_for(net, s.n, threads);
         CHECK(mlp_predict(net, out, &d.data, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
         CHECK(calls == 1);
-        CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
+        CHECK(mlp_evaluate(net, &r, &d.data, &s.loss, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
     }
     free(out);
     mlp_network_destroy(net);
@@ -262,7 +265,7 @@ static void test_refused_calls(void) {
     for (int i = 0; i < 9; i++) bad[i] = d.data;
     bad[0].n = -1, bad[1].X = NULL, bad[2].y_bytes = -1, bad[3].x_type = (mlp_dtype)9, bad[4].mean_weight = -1;
     bad[5].mean_weight = NAN, bad[6].x_rows = bad[7].x_rows = rows, bad[6].n_x = bad[7].n_x = s.n;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     for (int i = 0; i < 9; i++) {
         doing("data that are refused, %d", i);
         rows[39] = i == 6 ? -1 : s.n;
@@ -270,7 +273,7 @@ static void test_refused_calls(void) {
         mlp_status wanted = i == 8 ? MLP_TOO_LARGE : MLP_BAD_ARGUMENT;
         CHECK(mlp_predict(net, out, &bad[i], workspace, 2, NULL, NULL) == wanted);
         CHECK(mlp_predict_sample(net, out, &bad[i], 0.5, 1, 0, workspace, 2, NULL, NULL) == wanted);
-        CHECK(mlp_evaluate(net, &r, &bad[i], s.loss, workspace, 2, NULL, NULL) == wanted);
+        CHECK(mlp_evaluate(net, &r, &bad[i], &s.loss, workspace, 2, NULL, NULL) == wanted);
     }
     doing("other arguments that are refused");
     const double no_probability[] = {-0.1, 1, NAN};
@@ -278,14 +281,15 @@ static void test_refused_calls(void) {
         CHECK(mlp_predict_sample(net, out, &d.data, no_probability[i], 1, 0, workspace, 2, NULL, NULL) ==
               MLP_BAD_ARGUMENT);
     }
-    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = MLP_LOSSES}, workspace, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = (mlp_loss_kind)-1}, workspace, 2, NULL, NULL) ==
+    CHECK(mlp_evaluate(net, &r, &d.data, &(mlp_loss){LOSS, .kind = MLP_LOSSES}, workspace, 2, NULL,
+                       NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_evaluate(net, &r, &d.data, &(mlp_loss){LOSS, .kind = (mlp_loss_kind)-1}, workspace, 2, NULL, NULL) ==
           MLP_BAD_ARGUMENT);
     doing("no rows");
-    mlp_data none = {.x_type = MLP_FLOAT32};
+    mlp_data none = {DATA, .x_type = MLP_FLOAT32};
     CHECK(mlp_predict(net, out, &none, NULL, 2, NULL, NULL) == MLP_OK);
     CHECK(mlp_predict_sample(net, out, &none, 0.5, 1, 0, NULL, 2, NULL, NULL) == MLP_OK);
-    CHECK(mlp_evaluate(net, &r, &none, s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
+    CHECK(mlp_evaluate(net, &r, &none, &s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
     CHECK(memcmp(out, before, bytes) == 0);
     CHECK(mlp_predict_workspace(net, -1, 1) == 0);
     CHECK(mlp_peak_flops(MLP_UINT8, 1, 0) == 0 && mlp_peak_flops(MLP_FLOAT32, 0, 0) == 0);
@@ -299,8 +303,8 @@ static void test_refused_calls(void) {
 // ---- The gradient of a whole network: a step with lr 1 subtracts it ----
 
 static double objective(const setting *s, const mlp_network *net, const mlp_data *data) {
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == MLP_OK);
+    mlp_result r = mlp_result_init();
+    CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == MLP_OK);
     double penalty = 0;
     for (int l = 0; l < s->n_layers; l++) {
         const double *W = mlp_network_weights(net, l);
@@ -334,8 +338,8 @@ static void check_gradient(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
     mlp_network *net = make_network(s, MLP_FLOAT64), *stepped = make_network(s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(s, stepped);
-    mlp_result r, before;
-    mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
+    mlp_result r = mlp_result_init(), before = r;
+    mlp_evaluate(net, &before, &d.data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && same(r.exact, before.exact));
     CHECK(r.rows == s->n);
@@ -370,10 +374,10 @@ static void check_refused(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
     mlp_network *net = make_network(s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT64);
     void *workspace = workspace_for(net, s->n, 1);
-    CHECK(mlp_evaluate(net, &r, &d.data, s->loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_evaluate(net, &r, &d.data, &s->loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
     CHECK(same_snapshot(&before, &after));
@@ -387,15 +391,15 @@ static void check_refused(const setting *s) {
 // A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
 static void test_custom_loss(void) {
     setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
-                 .settings = {.lr = 0.1, .check_finite = 1}};
+                 .loss = {LOSS, .kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
+                 .settings = {SETTINGS, .lr = 0.1, .check_finite = 1}};
     doing("a custom loss without labels or targets");
     dataset d = make_data(&s, MLP_FLOAT64);
     d.data.targets = NULL;
     mlp_network *net = make_network(&s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(&s, net);
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    mlp_result r = mlp_result_init();
+    CHECK(mlp_evaluate(net, &r, &d.data, &s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
     CHECK(same(r.correct, 0) && same(r.exact, 0));
     mlp_trainer_destroy(trainer);
@@ -418,7 +422,7 @@ static void set_unit(setting *s, int layer, int unit) {
 // Every hidden activation, with all pairs of output and loss; pairs that do not fit are refused.
 static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
-                 .settings = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
+                 .settings = {SETTINGS, .lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int combination = 0; combination < n * UNITS * UNITS; combination++) {
@@ -437,7 +441,7 @@ static void test_gradients(int quick) {
 
 static void test_gradients_by_label(void) {
     setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1,
-                 .n = 7, .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
+                 .n = 7, .batch = 7, .settings = {SETTINGS, .lr = 1, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int i = 0; i < n; i++) {
@@ -447,7 +451,7 @@ static void test_gradients_by_label(void) {
         if (mlp_loss_has(s.loss.kind, MLP_BY_CLASS)) check_gradient(&s);
         else check_refused(&s);
     }
-    s.loss = (mlp_loss){.kind = MLP_HINGE}, s.g[1] = MLP_SIGN;
+    s.loss = (mlp_loss){LOSS, .kind = MLP_HINGE}, s.g[1] = MLP_SIGN;
     check_refused(&s);
 }
 
@@ -464,11 +468,11 @@ static void test_bad_losses(void) {
         {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
         {.kind = MLP_CUSTOM_LOSS},  // without a function
     };
-    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
-    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .n_blocks = 1};
+    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {SETTINGS, .lr = 1}};
+    s.loss = (mlp_loss){LOSS, .kind = MLP_PER_OUTPUT, .n_blocks = 1};
     check_refused(&s);
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
-        s.loss = bad[i];
+        s.loss = bad[i], s.loss.size = sizeof s.loss;
         doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);
         check_refused(&s);
     }
@@ -479,8 +483,8 @@ static void test_bad_parts(void) {
     const mlp_loss_block numbers = {.of = {.first = 0, .count = 2}, .factor = 1, .kind = MLP_SQUARED_ERROR};
     mlp_loss_block good[] = {numbers, numbers}, bad[2];
     good[1].of.first = 2, good[1].of.count = 1, good[1].y_first = 2;
-    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
-    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
+    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {SETTINGS, .lr = 1}};
+    s.loss = (mlp_loss){LOSS, .kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
     check_gradient(&s);
     s.loss.blocks = bad;
     for (int wrong = 0; wrong < 15; wrong++) {
@@ -517,20 +521,20 @@ static void test_bad_parts(void) {
 // Two parts, a number and one of two classes. y: of the second row's class, which may be anything without weight.
 static void test_class_of_a_part(double y, double weight, mlp_status wanted) {
     doing("the class %g with the weight %g", y, weight);
-    static const mlp_layer_spec layer = {.n_in = 1, .n_out = 3, .trainable = 1};
+    static const mlp_layer_spec layer = {LAYER, .n_in = 1, .n_out = 3, .trainable = 1};
     static const mlp_loss_block parts[] = {
         {.of = {.count = 1}, .factor = 1, .kind = MLP_SQUARED_ERROR},
         {.of = {.first = 1, .count = 2}, .y_first = 1, .factor = 1, .kind = MLP_CROSS_ENTROPY}};
-    const mlp_loss loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2};
+    const mlp_loss loss = {LOSS, .kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2};
     const double X[] = {1, 2}, targets[] = {-7.5, 1, 9, y}, weights[] = {1, 1}, entries[] = {1, 1, 1, weight};
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = targets, .target_cols = 2, .weights = weights,
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT64, .targets = targets, .target_cols = 2, .weights = weights,
                      .entry_weights = entries, .n = 2};
-    mlp_settings settings = {.lr = 0.1, .check_finite = 1};
+    mlp_settings settings = {SETTINGS, .lr = 0.1, .check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
-    CHECK(mlp_trainer_create(&trainer, net, loss, 2) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_OK);
     CHECK(mlp_train_step(trainer, &r, &data, &settings, 1, NULL, NULL) == wanted);
     CHECK(wanted || isfinite(((double *)mlp_network_weights(net, 0))[2]));
     mlp_trainer_destroy(trainer);
@@ -549,7 +553,8 @@ static void test_classes_of_parts(void) {
 static void test_bad_output_blocks(void) {
     const mlp_output_block good = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
     mlp_output_block bad = good;
-    mlp_layer_spec layers[] = {{.n_in = 2, .n_out = 3}, {.n_in = 3, .n_out = 3, .blocks = &good, .n_blocks = 1}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 2, .n_out = 3}, {LAYER, .n_in = 3, .n_out = 3, .blocks = &good,
+                                                                .n_blocks = 1}};
     doing("activations of parts of the outputs");
     CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_OK);
     layers[1].activation = MLP_TANH;
@@ -571,11 +576,12 @@ static void test_bad_output_blocks(void) {
 
 static void test_workspace_of_another_moment(void) {
     doing("a workspace from when oversubscription was not allowed");
-    static const mlp_layer_spec layers[] = {{.n_in = 40, .n_out = 100, .activation = MLP_RELU, .has_bias = 1},
-                                            {.n_in = 100, .n_out = 30, .activation = MLP_SOFTMAX, .has_bias = 1}};
+    static const mlp_layer_spec layers[] = {{LAYER, .n_in = 40, .n_out = 100, .activation = MLP_RELU, .has_bias = 1},
+                                            {LAYER, .n_in = 100, .n_out = 30, .activation = MLP_SOFTMAX,
+                                             .has_bias = 1}};
     static float X[600 * 40], out[600 * 30];
     mlp_network *net = NULL;
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = 600};
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT32, .n = 600};
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
     for (int threads = -9; threads <= 9; threads++) {
         mlp_allow_oversubscription(0);
@@ -586,6 +592,92 @@ static void test_workspace_of_another_moment(void) {
         CHECK(mlp_predict(net, out, &data, space, threads, NULL, NULL) == MLP_OK);
         CHECK(guarded_intact(&memory, bytes, AT_END));
     }
+    mlp_network_destroy(net);
+}
+
+// ---- Structs of other sizes: of programs compiled with an earlier or a later header ----
+
+static mlp_network *grown_network(void) {
+    struct {
+        mlp_layer_spec known;
+        int64_t more;
+    } later[2] = {{.known = {.n_in = 2, .n_out = 3, .has_bias = 1}}, {.known = {.n_in = 3, .n_out = 1}}};
+    mlp_network *net = NULL;
+    later[0].known.size = later[1].known.size = sizeof *later;
+    later[1].more = 1;
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_BAD_ARGUMENT && !net);
+    later[1].more = 0, later[1].known.size = sizeof(mlp_layer_spec);
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_BAD_ARGUMENT && !net);
+    later[1].known.size = sizeof *later;
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_OK);
+    return net;
+}
+
+static void test_structs_of_other_sizes(void) {
+    doing("structs of other sizes");
+    mlp_network *net = grown_network();
+    float X[4] = {1, 2, 3, 4}, y[2] = {1, 1}, out[2];
+    struct {
+        mlp_data known;
+        char more[8];
+    } data = {.known = {.X = X, .targets = y, .n = 2}};
+    struct {
+        mlp_result known;
+        double more;
+    } result = {.known = {DATA}, .more = 7};
+    mlp_loss loss = {LOSS, .kind = MLP_SQUARED_ERROR};
+    void *workspace = allocate(mlp_predict_workspace(net, 2, 1));
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);  // no size
+    data.known.size = sizeof data;
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_OK);
+    data.more[7] = 1;
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    data.more[7] = 0, data.known.n_x = -1, data.known.size = offsetof(mlp_data, n_x);  // what is behind is not there
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_OK);
+
+    result.known.size = sizeof result;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_OK);
+    CHECK(result.known.loss_sum == 2 && result.more == 7 && result.known.size == sizeof result);
+    result.known = (mlp_result){.size = offsetof(mlp_result, rows), .rows = 5};
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_OK);
+    CHECK(result.known.weight_sum == 2 && result.known.rows == 5);
+    result.known.size = 0;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    loss.size = 0, result.known.size = sizeof result;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+
+    mlp_trainer *trainer = NULL;
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_BAD_ARGUMENT && !trainer);
+    loss.size = sizeof loss;
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_OK);
+    mlp_settings settings = {.lr = 1};
+    CHECK(mlp_train_step(trainer, &result.known, &data.known, &settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_apply(trainer, NULL, &settings, 1) == MLP_BAD_ARGUMENT);
+    settings.size = offsetof(mlp_settings, momentum), settings.momentum = 0.5;
+    CHECK(mlp_trainer_prepare(trainer, &settings) == MLP_OK && mlp_trainer_states(trainer) == 0);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    free(workspace);
+}
+
+static void test_layers_that_are_not_there(void) {
+    doing("layers that are not there");
+    mlp_network *net = grown_network();
+    mlp_layer_spec spec = mlp_layer_spec_init();
+    const int wrong[] = {-1, 2, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        int l = wrong[i];
+        CHECK(!mlp_network_weights(net, l) && !mlp_network_bias(net, l) && !mlp_network_slopes(net, l));
+        CHECK(!mlp_network_mask(net, l) && mlp_network_stride(net, l) == 0);
+        mlp_network_set_trainable(net, l, 1);
+        CHECK(mlp_network_set_l2(net, l, 1) == MLP_BAD_ARGUMENT && mlp_network_set_dropout(net, l,
+                                                                                           0) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_set_lr_factors(net, l, 1, 1) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_layer(net, l, &spec) == MLP_BAD_ARGUMENT);
+    }
+    CHECK(mlp_network_layer(net, 1, &spec) == MLP_OK && spec.n_in == 3 && spec.size == sizeof spec);
+    CHECK(mlp_network_n_layers(net) == 2 && mlp_network_n_in(net) == 2 && mlp_network_n_out(net) == 1);
+    CHECK(mlp_network_dtype(net) == MLP_FLOAT32);
     mlp_network_destroy(net);
 }
 
@@ -614,5 +706,7 @@ int main(int argc, char **argv) {
     test_classes_of_parts();
     test_bad_output_blocks();
     guarded_destroy(&memory);
+    test_structs_of_other_sizes();
+    test_layers_that_are_not_there();
     return check_end("test_network");
 }
