@@ -23,8 +23,8 @@
 // Stability: a program that was compiled with this header runs with every later library of the same MLP_VERSION_MAJOR,
 // from 1.0 on; before, of the same MLP_VERSION_MINOR. Numbers of enums keep their meaning. Structs with a `size` grow
 // behind it: make them with their _init function, which sets the size and zeros, or set size to sizeof the struct and
-// all other fields, at least to 0. A field that a library does not know yet must be 0, or MLP_BAD_ARGUMENT says so. Other
-// structs never change.
+// all other fields, at least to 0. A field that a library does not know yet must be 0, or MLP_BAD_ARGUMENT says so.
+// Other structs never change.
 #ifndef MLPFAST_H
 #define MLPFAST_H
 

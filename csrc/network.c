@@ -242,18 +242,26 @@ void mlp_network_destroy(mlp_network *net) {
     free(net);
 }
 
-mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale) {
-    size_t n = (size_t)net->layers[0].spec.n_in;
-    for (size_t j = 0; j < n; j++) {
+mlp_status mlp_network_take_transform(mlp_network *net, double *mean_and_scale) {
+    int64_t n = mlp_network_n_in(net);
+    const double *mean = mean_and_scale, *scale = mean + n;
+    for (int64_t j = 0; j < n; j++) {
         if (!(fabs(mean[j]) <= DBL_MAX && scale[j] >= DBL_MIN && scale[j] <= DBL_MAX)) return MLP_BAD_ARGUMENT;
     }
+    free(net->input_mean);
+    net->input_mean = mean_and_scale, net->input_scale = mean_and_scale + n;
+    return MLP_OK;
+}
+
+mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale) {
+    size_t n = (size_t)mlp_network_n_in(net);
     double *block = malloc(2 * n * sizeof *block);  // n is at most 2^31
     if (!block) return MLP_NO_MEMORY;
-    free(net->input_mean);
-    net->input_mean = block, net->input_scale = block + n;
-    memcpy(net->input_mean, mean, n * sizeof *mean);
-    memcpy(net->input_scale, scale, n * sizeof *scale);
-    return MLP_OK;
+    memcpy(block, mean, n * sizeof *mean);
+    memcpy(block + n, scale, n * sizeof *scale);
+    mlp_status status = mlp_network_take_transform(net, block);
+    if (status) free(block);
+    return status;
 }
 
 mlp_dtype mlp_network_dtype(const mlp_network *net) { return net->dtype; }
@@ -274,7 +282,9 @@ void *mlp_network_weights(const mlp_network *net, int layer) {
 void *mlp_network_mask(const mlp_network *net, int layer) {
     return has_layer(net, layer) ? net->layers[layer].mask : NULL;
 }
-void *mlp_network_bias(const mlp_network *net, int layer) { return has_layer(net, layer) ? net->layers[layer].b : NULL; }
+void *mlp_network_bias(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].b : NULL;
+}
 int64_t mlp_network_stride(const mlp_network *net, int layer) {
     return has_layer(net, layer) ? net->layers[layer].stride : 0;
 }

@@ -27,7 +27,8 @@ static inline int mlp_give(void *given, const void *own, size_t size) {
     size_t there;
     memcpy(&there, given, sizeof there);
     if (there < sizeof there) return 0;
-    memcpy((char *)given + sizeof there, (const char *)own + sizeof there, (there < size ? there : size) - sizeof there);
+    size_t n = there < size ? there : size;
+    memcpy((char *)given + sizeof n, (const char *)own + sizeof n, n - sizeof n);
     return 1;
 }
 

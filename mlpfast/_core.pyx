@@ -1104,6 +1104,35 @@ def plain_gradient_settings(double l1=0, double l2=0):
     return settings
 
 
+def through_c(const unsigned char[::1] data, cnp.ndarray X=None):
+    """For tests: (what mlp_network_load says is wrong, None, None), or (None, the file that mlp_network_save makes of the
+    network, its predictions for X)."""
+    cdef mlp_file file = mlp_file_init()
+    cdef mlp_network *net = NULL
+    cdef size_t n = 0
+    cdef mlp_data rows
+    cdef Workspace space = Workspace()
+    cdef mlp_status status = mlp_network_load(&net, &data[0] if data.shape[0] else NULL, data.shape[0], &file)
+    if status != MLP_OK:
+        return f"status {<int>status}: {file.problem.decode() if file.problem != NULL else None}", None, None
+    try:
+        mlp_network_save(net, NULL, 0, &n, &file)
+        again = np.empty(n, np.uint8)
+        if mlp_network_save(net, address(again), n, &n, &file) != MLP_OK:
+            raise ValueError("mlp_network_save has refused what was loaded")
+        if X is None:
+            return None, again.tobytes(), None
+        rows = rows_alone(X, file.input_scale)
+        if not is_plain(X, mlp_network_n_in(net)) or not type_of(X, &rows.x_type):
+            raise ValueError("X must be rows of the network")
+        out = np.empty((len(X), mlp_network_n_out(net)), np.float32 if mlp_network_dtype(net) == MLP_FLOAT32 else np.float64)
+        space.ensure(mlp_predict_workspace(net, rows.n, 1))
+        raise_status(mlp_predict(net, address(out), &rows, space.memory, 1, NULL, NULL), None)
+        return None, again.tobytes(), out
+    finally:
+        mlp_network_destroy(net)
+
+
 cdef status_name(mlp_status status):
     if status == MLP_INPUT_NOT_FINITE:
         return "input"

@@ -147,6 +147,16 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_network_set_l2(mlp_network *, int, double)
     mlp_status mlp_network_set_lr_factors(mlp_network *, int, double, double)
     int64_t mlp_network_stride(const mlp_network *, int)
+    int64_t mlp_network_n_in(const mlp_network *)
+    int64_t mlp_network_n_out(const mlp_network *)
+    mlp_dtype mlp_network_dtype(const mlp_network *)
+    ctypedef struct mlp_file:
+        double input_scale
+        const char *problem
+        size_t at
+    mlp_file mlp_file_init()
+    mlp_status mlp_network_load(mlp_network **, const void *, size_t, mlp_file *)
+    mlp_status mlp_network_save(const mlp_network *, void *, size_t, size_t *, const mlp_file *)
     int MLP_ORDER_VERSION
     mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
     int mlp_network_first_not_finite(const mlp_network *) nogil
