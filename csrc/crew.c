@@ -9,6 +9,8 @@
 // somebody else, they are left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for
 // work that takes several times as long as waking them. A call during which the process forks goes on in both
 // processes.
+#include "build.h"
+
 #define _GNU_SOURCE
 #include "crew.h"
 

@@ -1,4 +1,5 @@
 // Reading files of networks from memory: what mlpfast/files.py refuses is refused here.
+#include "build.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

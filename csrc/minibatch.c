@@ -2,6 +2,7 @@
 //
 // Contiguous rows of the network's dtype are read in place, unless inputs are transformed. All others are gathered,
 // once.
+#include "build.h"
 #include "minibatch.h"
 
 #include <string.h>

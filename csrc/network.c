@@ -1,4 +1,6 @@
 // Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is allocated.
+#include "build.h"
+
 #ifdef __linux__
 #define _DEFAULT_SOURCE  // for madvise
 #include <sys/mman.h>
@@ -204,6 +206,8 @@ mlp_status mlp_network_finish(mlp_network *net) {
         mlp_reserve(&net->bytes, layer->spec.n_out, layer->spec.has_bias != 0, size);
         mlp_reserve(&net->bytes, slopes_of(&layer->spec), 1, size);
         if (layer->spec.n_out > net->widest_out) net->widest_out = layer->spec.n_out;
+        int by_rows = layer->spec.activation == MLP_SOFTMAX || layer->spec.n_blocks;
+        if (by_rows && layer->spec.n_out > net->widest_softmax) net->widest_softmax = layer->spec.n_out;
     }
     net->widest = mlp_network_n_in(net) > net->widest_out ? mlp_network_n_in(net) : net->widest_out;
     if (net->bytes == SIZE_MAX) return MLP_TOO_LARGE;

@@ -21,6 +21,7 @@ struct mlp_network {
     mlp_dtype dtype;
     int n_layers;
     int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
+    int64_t widest_softmax;      // the largest n_out of a layer that may have one, or 0
     void *masks;         // one block, or NULL
     mlp_output_block *blocks;  // those of the last layer, to which its spec points; or NULL
     void *parameters;    // one block with all W, b and slopes, each starting on a cache line

@@ -2,6 +2,7 @@
 //
 // Rows are independent, so each part takes chunks of rows through all layers, and the result does not depend on how the
 // rows are split.
+#include "build.h"
 #include <stdatomic.h>
 
 #include "sized.h"
@@ -38,7 +39,8 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     thread_buffers b = {0};
     b.pointers = mlp_reserve(&b.bytes, 3 * net->n_layers, 1, sizeof(void *));
     int64_t most = net->widest > chunk ? net->widest : chunk;
-    b.scratch = mlp_reserve(&b.bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
+    size_t scratch = k->forward_scratch_bytes(chunk, most, net->widest_softmax, mlp_network_n_out(net));
+    b.scratch = mlp_reserve(&b.bytes, 1, 1, scratch);
     b.input = mlp_reserve(&b.bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     for (int i = 0; i < 2; i++) b.layer[i] = mlp_reserve(&b.bytes, chunk, net->widest_out, k->real_size);
     return b;
@@ -54,6 +56,7 @@ static int most_threads(const mlp_network *net, int64_t n, int threads, double *
         *flops += 2.0 * (double)n * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
     }
     int64_t most = n / FEWEST_ROWS + 1;
+    if (most == 1) return 1;  // without a look at the processors, which the first time reads files
     int bound = mlp_crew_bound(threads, *flops);
     return bound < most ? bound : (int)most;
 }
@@ -114,8 +117,10 @@ static void run_chunk(job *j, mlp_step *s, mlp_workspace *space, int64_t first, 
     mlp_step_gather(s);
     mlp_step_forward(s);
     if (j->out) return;
+#if !defined(MLP_NO_TRAINING)
     space->row_loss = j->row_loss + first - j->begin, space->row_correct = j->row_correct + first - j->begin;
     mlp_step_loss(s);
+#endif
 }
 
 static void run(void *context, mlp_part part) {
@@ -161,7 +166,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     const mlp_network *net = j->pass.net;
     int64_t n = j->examples.n;
     double flops;
-    int most = most_threads(net, n, threads, &flops), parts = mlp_crew_size(threads, flops);
+    int most = most_threads(net, n, threads, &flops), parts = most == 1 ? 1 : mlp_crew_size(threads, flops);
     size_t buffers;
     j->chunk = chunk_rows(net, n, most);
     j->at = buffers_of(net, j->chunk);
@@ -196,6 +201,7 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     return run_all(&j, NULL, workspace, threads);
 }
 
+#if !defined(MLP_NO_TRAINING)
 mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout,
                               uint64_t seed, int64_t sample, void *workspace, int threads, mlp_poll poll,
                               void *context) {
@@ -228,3 +234,4 @@ mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_da
     if (!status) mlp_give(result, &sums, sizeof sums);
     return status;
 }
+#endif

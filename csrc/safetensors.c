@@ -1,4 +1,5 @@
 // Reading the header of a safetensors file: a strict reader of the JSON that it is, and an index of its names.
+#include "build.h"
 #include "safetensors.h"
 
 #include <stdlib.h>

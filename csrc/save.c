@@ -1,4 +1,5 @@
 // Writing files of networks into memory: the bytes that mlpfast/files.py writes.
+#include "build.h"
 #include "file.h"
 #include "fpmode.h"
 #include "sized.h"

@@ -1,3 +1,5 @@
+#include "build.h"
+
 #define _GNU_SOURCE
 #include "slot.h"
 

@@ -1,6 +1,8 @@
 // OpenMP has no threads outside a parallel region, and the end of a region waits for all of them, often without
 // sleeping. So a thread of ours opens a single region in which the helpers work as long as they live, and sleeps
 // meanwhile.
+#include "build.h"
+
 #define _GNU_SOURCE
 #include "threads.h"
 

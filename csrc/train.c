@@ -7,6 +7,8 @@
 // The calling thread goes through the epoch; helpers compute parts of its phases (crew.h). A minibatch of more than one
 // chunk (chunks.h) is processed chunk by chunk: for a small network each part takes whole chunks, for a large one each
 // phase of each chunk is cut into parts. No phase allocates.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include <string.h>
 
 #include "sized.h"
@@ -509,3 +511,4 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     count(t, 1);
     return MLP_OK;
 }
+#endif

@@ -1,4 +1,6 @@
 // The trainer's memory: workspaces, the optimizer's state, the gradient.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "trainer.h"
 
 #include <stdlib.h>
@@ -212,3 +214,4 @@ void mlp_trainer_set_updates(mlp_trainer *t, int layer, int64_t updates) {
 }
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
+#endif

@@ -1,4 +1,5 @@
 // The tables of activations, losses and optimizers, from the rows in vocabulary.h.
+#include "build.h"
 #include "traits.h"
 
 #define ACTIVATION(number, NAME, id, bits, ...) [number] = {.name = #id, .traits = bits, __VA_ARGS__},
