@@ -11,7 +11,9 @@
 // processes.
 #include "build.h"
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "crew.h"
 
 #include <pthread.h>

@@ -2,7 +2,9 @@
 #include "build.h"
 
 #ifdef __linux__
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE  // for madvise
+#endif
 #include <sys/mman.h>
 #endif
 

@@ -7,7 +7,9 @@
 // unreadable groups count as unlimited, and its own group is then mounted as the root.
 #include "build.h"
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "processors.h"
 
 #include <math.h>

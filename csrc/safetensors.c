@@ -23,7 +23,7 @@ static size_t utf8_length(const unsigned char *p, size_t left) {
     return n;
 }
 
-static int hex_digit(unsigned char c) {
+static int hex_value(unsigned char c) {
     if (c >= '0' && c <= '9') return c - '0';
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
@@ -32,8 +32,8 @@ static int hex_digit(unsigned char c) {
 static int32_t hex4(const unsigned char *p) {
     int32_t x = 0;
     for (int i = 0; i < 4; i++) {
-        if (hex_digit(p[i]) < 0) return -1;
-        x = x * 16 + hex_digit(p[i]);
+        if (hex_value(p[i]) < 0) return -1;
+        x = x * 16 + hex_value(p[i]);
     }
     return x;
 }
@@ -101,7 +101,7 @@ static void skip_space(cursor *c) {
 }
 
 // A letter, and space on both sides of it.
-static int take(cursor *c, char letter) {
+static int take_letter(cursor *c, char letter) {
     skip_space(c);
     if (!is_next(c, letter)) return fails(c, "its header is not JSON");
     c->at++;
@@ -116,7 +116,7 @@ static int goes_on(cursor *c, char end) {
         c->at++;
         return 0;
     }
-    return take(c, ',');
+    return take_letter(c, ',');
 }
 
 static int escape_at(const cursor *c) {
@@ -164,7 +164,7 @@ static int take_size(cursor *c, uint64_t *size) {
 // [sizes]: the first `most` of them, and in *n how many there are.
 static int take_sizes(cursor *c, uint64_t *sizes, int most, int *n) {
     *n = 0;
-    if (!take(c, '[')) return 0;
+    if (!take_letter(c, '[')) return 0;
     if (is_next(c, ']')) return c->at++, 1;
     do {
         uint64_t size;
@@ -220,10 +220,10 @@ static int has_its_bytes(const entry_of_tensor *t) {
 static int take_tensor(cursor *c, entry_of_tensor *t) {
     int has_shape = 0;
     *t = (entry_of_tensor){.n_offsets = -1};
-    if (!take(c, '{')) return 0;
+    if (!take_letter(c, '{')) return 0;
     do {
         uint32_t name, text;
-        if (!take_text(c, &name) || !take(c, ':')) return 0;
+        if (!take_text(c, &name) || !take_letter(c, ':')) return 0;
         if (compare_letters(c->text, name, "dtype", 0) == 0 && !t->dtype) {
             if (!take_text(c, &text)) return 0;
             t->dtype = dtype_at(c->text, text);
@@ -269,11 +269,11 @@ static void list(mlp_entry *entries, size_t *n, uint32_t name, uint32_t value) {
 }
 
 static int take_metadata(cursor *c, listing *to) {
-    if (!take(c, '{')) return 0;
+    if (!take_letter(c, '{')) return 0;
     if (is_next(c, '}')) return c->at++, 1;
     do {
         uint32_t name, value;
-        if (!take_text(c, &name) || !take(c, ':') || !take_text(c, &value)) return 0;
+        if (!take_text(c, &name) || !take_letter(c, ':') || !take_text(c, &value)) return 0;
         list(to->texts, &to->n_texts, name, value);
     } while (goes_on(c, '}'));
     return !c->problem;
@@ -282,11 +282,11 @@ static int take_metadata(cursor *c, listing *to) {
 static int take_header(cursor *c, listing *to) {
     int has_metadata = 0;
     if (!is_next(c, '{')) return fails(c, "its header must be a JSON object");
-    take(c, '{');
+    take_letter(c, '{');
     if (is_next(c, '}')) return fails(c, "has no tensors");
     do {
         uint32_t name;
-        if (!take_text(c, &name) || !take(c, ':')) return 0;
+        if (!take_text(c, &name) || !take_letter(c, ':')) return 0;
         uint32_t value = (uint32_t)c->at;
         if (compare_letters(c->text, name, "__metadata__", 0) == 0) {
             if (has_metadata++) return fails(c, "its header has an entry twice");

@@ -3,7 +3,9 @@
 // meanwhile.
 #include "build.h"
 
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "threads.h"
 
 #include <pthread.h>
