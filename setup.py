@@ -33,6 +33,7 @@ OPENMP, PTHREADS = CORE["OPENMP"].split(), CORE["PTHREADS"].split()
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
 VERSION = ".".join(re.findall(r"^#define MLP_VERSION_\w+ (\d+)$", Path("csrc/mlpfast.h").read_text(), re.M))
+LIBRARY_FOLDERS = "mlpfast/include", "mlpfast/lib"
 
 C11_PROGRAM = "#include <math.h>\n_Static_assert(sizeof(float) == 4, \"\");\nint main(void) { return 0; }\n"
 KERNELS_PROGRAM = """
@@ -46,6 +47,11 @@ OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads(
 
 class BuildModules(build_ext):
     """Compiles csrc/ and what Cython makes of the binding, all files in parallel. Only csrc/ may see -Werror."""
+
+    def run(self):
+        super().run()
+        for folder in LIBRARY_FOLDERS if self.inplace else ():  # as setuptools copies the modules
+            shutil.copytree(Path(self.build_lib, folder), folder, dirs_exist_ok=True)
 
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
@@ -75,8 +81,7 @@ class BuildModules(build_ext):
                 extra_postargs=[*threads, "-lm"],
             )
 
-        package = Path("mlpfast" if self.inplace else f"{self.build_lib}/mlpfast")
-        self.install_library(package, [objects[source] for source in CORE_SOURCES], threads)
+        self.install_library(Path(self.build_lib, "mlpfast"), [objects[source] for source in CORE_SOURCES], threads)
         self.warn(threads)
 
     def install_library(self, package, objects, threads):
