@@ -177,6 +177,11 @@ def compiler():
     return mlp_compiler().decode()
 
 
+def self_check():
+    """Whether the kernels in use compute what they should."""
+    return mlp_self_check() == MLP_OK
+
+
 def threading():
     return mlp_threading().decode()
 
