@@ -57,8 +57,8 @@ from ._checkpoints import load_trainer  # noqa: E402  isort: skip
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
     "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "datasets", "diagnostics",
-    "exchange", "get_include", "get_library_dir", "get_num_threads", "graph", "initializers", "load_network", "load_trainer", "losses", "metrics",
-    "optimizers", "plots", "schedules", "set_num_threads", "show_config",
+    "exchange", "get_include", "get_library_dir", "get_num_threads", "graph", "initializers", "load_network",
+    "load_trainer", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads", "show_config",
 ]
 
 _LATER = ("datasets", "diagnostics", "exchange", "graph", "plots")  # imported on first use: a third of the import time

@@ -370,8 +370,8 @@ cdef class Data:
 
 cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
     """X without y or weights; its type is still to be set."""
-    return mlp_data(sizeof(mlp_data), address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0, NULL, 0, 0,
-                    NULL)
+    return mlp_data(sizeof(mlp_data), address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0,
+                    NULL, 0, NULL, 0, 0, NULL)
 
 
 # ---- Interrupts ----
@@ -1017,8 +1017,9 @@ cdef class Trainer:
             if each is not None and (each.dtype != np.float64 or each.shape != shape):
                 raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
         cdef mlp_epoch_part part = mlp_epoch_part(
-            sizeof(mlp_epoch_part), first, count, batch_size, <const double *>address_or_null(rates), <const double *>address_or_null(momenta),
-            <const double *>address_or_null(dropout), <const double *>address_or_null(l2))
+            sizeof(mlp_epoch_part), first, count, batch_size, <const double *>address_or_null(rates),
+            <const double *>address_or_null(momenta), <const double *>address_or_null(dropout),
+            <const double *>address_or_null(l2))
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)

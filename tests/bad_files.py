@@ -1,5 +1,5 @@
-"""Files that are refused, by Python's load_network and by mlp_network_load of the C core: one list for the tests of both,
-and for the fuzzer to begin with.
+"""Files that are refused, by Python's load_network and by mlp_network_load of the C core: one list for the tests of
+both, and for the fuzzer to begin with.
 
     python tests/bad_files.py FOLDER        writes them, and good ones, into a folder
 """
@@ -156,7 +156,8 @@ PARTS = [
     ({"": "(2)", "0": "(2)", "0.0": "0:2", "0.1": "relu"}, "must have 2 entries"),
     ({"": "(1)", "0": "(3)", "0.0": "0:2", "0.1": "relu", "0.2": "relu"}, "must be a list such as"),
     ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "custom"}, "unknown activation|without its alpha"),
-    ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "prelu", "0.1.alpha": "0x1p-1", "0.1.shared": "true"}, "learned slopes"),
+    ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "prelu", "0.1.alpha": "0x1p-1", "0.1.shared": "true"},
+     "learned slopes"),
     ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "elu"}, "without its alpha"),
     ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "elu", "0.1.alpha": "-0x1p+0"}, "alpha must be >= 0"),
     ({"": "(1)", "0": "(2)", "0.0": "0:2", "0.1": "swish"}, "unknown activation"),
@@ -224,7 +225,8 @@ def of_bytes():
         "has the entry 'shape' twice")
     escaped = text.replace('"layers.0.b"', '"layers.0.\\u0057"').encode()
     yield "a tensor twice, in other letters", joined(escaped, data), "has the entry 'layers.0.W' twice"
-    yield "a setting twice", joined(text.replace('"version"', '"format"').encode(), data), "has the entry 'format' twice"
+    setting = text.replace('"version"', '"format"').encode()
+    yield "a setting twice", joined(setting, data), "has the entry 'format' twice"
     yield "metadata twice", joined(text[:-1].encode() + b',"__metadata__":{}}', data), "entry '__metadata__' twice"
     yield "a longer name", renamed(layers_1_b="layers.1.b\0"), "unknown tensor"
     yield "another name", renamed(layers_1_b="layers.1.B"), "unknown tensor 'layers.1.B'"

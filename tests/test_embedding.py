@@ -1,5 +1,5 @@
-"""The library for C, C++ and Cython that the package carries: the examples of examples/c, cpp, cython and cmake are built
-against it and run. The library itself is tested in tests/c."""
+"""The library for C, C++ and Cython that the package carries: the examples of examples/c, cpp, cython and cmake are
+built against it and run. The library itself is tested in tests/c."""
 
 import os
 import re
@@ -116,8 +116,9 @@ def test_one_translation_unit(tmp_path, saved):
     for flag in ("-DMLP_NO_AVX2", "-UMLP_NO_AVX2"):
         if flag == "-UMLP_NO_AVX2" and not {"avx2", "neon"} & set(_core.isa_available()):
             pytest.skip("needs AVX2 or NEON")
-        output(needs("gcc"), "-O1", flag, "-I", SOURCE / "csrc", EXAMPLES / "c/predict.c", SOURCE / "csrc/mlpfast_all.c",
-               "-lm", "-pthread", "-o", tmp_path / "predict")
+        sources = EXAMPLES / "c/predict.c", SOURCE / "csrc/mlpfast_all.c"
+        output(needs("gcc"), "-O1", flag, "-I", SOURCE / "csrc", *sources, "-lm", "-pthread",
+               "-o", tmp_path / "predict")
         check_prediction(tmp_path / "predict", saved)
 
 

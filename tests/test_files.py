@@ -18,7 +18,7 @@ from processes import run_python
 
 import mlpfast
 from mlpfast import Layer, Network, Trainer, _core, activations, files, load_network, losses, schedules
-from mlpfast._safetensors import DTYPES, MOST_HEADER, File, pieces, write
+from mlpfast._safetensors import DTYPES, File, pieces, write
 from mlpfast._texts import put, text, value_of
 
 sys.path.insert(0, str(Path(__file__).with_name("stress")))
