@@ -11,6 +11,7 @@ import glob
 import json
 import os
 import re
+import shutil
 import subprocess
 import sysconfig
 import tempfile
@@ -32,12 +33,26 @@ BINDING_FLAGS = ["-std=c11", "-O1", "-fvisibility=hidden", "-g0", "-DNPY_NO_DEPR
 OPENMP, PTHREADS = CORE["OPENMP"].split(), CORE["PTHREADS"].split()
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
+VERSION = ".".join(re.findall(r"^#define MLP_VERSION_\w+ (\d+)$", Path("csrc/mlpfast.h").read_text(), re.M))
+LIBRARY_FOLDERS = "mlpfast/include", "mlpfast/lib"
+
 C11_PROGRAM = "#include <math.h>\n_Static_assert(sizeof(float) == 4, \"\");\nint main(void) { return 0; }\n"
+KERNELS_PROGRAM = """
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#error "plain C alone"
+#endif
+int main(void) { return 0; }
+"""
 OPENMP_PROGRAM = "#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n"
 
 
 class BuildModules(build_ext):
     """Compiles csrc/ and what Cython makes of the binding, all files in parallel. Only csrc/ may see -Werror."""
+
+    def run(self):
+        super().run()
+        for folder in LIBRARY_FOLDERS if self.inplace else ():  # as setuptools copies the modules
+            shutil.copytree(Path(self.build_lib, folder), folder, dirs_exist_ok=True)
 
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
@@ -66,6 +81,34 @@ class BuildModules(build_ext):
                 self.get_ext_fullpath(module.name),
                 extra_postargs=[*threads, "-lm"],
             )
+
+        self.install_library(Path(self.build_lib, "mlpfast"), [objects[source] for source in CORE_SOURCES], threads)
+        self.warn(threads)
+
+    def install_library(self, package, objects, threads):
+        """The core for C programs: header, static library, and how to link it, as CMakeLists.txt installs them."""
+        values = {"VERSION": VERSION, "INCLUDE": "include", "LIB": "lib", "LIBRARY": "libmlpfast.a",
+                  "UP": "../../..", "UP_FROM_PC": "../..",
+                  "LINKS": " ".join(["-lm", *(flag for flag in threads if not flag.startswith("-D")), "-pthread"])}
+        folders = {"mlpfast.pc": "lib/pkgconfig", "mlpfast-config.cmake": "lib/cmake/mlpfast",
+                   "mlpfast-config-version.cmake": "lib/cmake/mlpfast"}
+        for name, folder in folders.items():
+            text = re.sub(r"@(\w+)@", lambda match: values[match[1]], Path(f"csrc/install/{name}.in").read_text())
+            package.joinpath(folder).mkdir(parents=True, exist_ok=True)
+            package.joinpath(folder, name).write_text(text)
+        package.joinpath("include/mlpfast").mkdir(parents=True, exist_ok=True)
+        for header in ("mlpfast.h", "vocabulary.h"):
+            shutil.copyfile(f"csrc/{header}", package.joinpath("include/mlpfast", header))
+        package.joinpath("lib/libmlpfast.a").unlink(missing_ok=True)
+        self.compiler.create_static_lib(objects, "mlpfast", output_dir=str(package / "lib"))
+
+    def warn(self, threads):
+        """About what makes it slow."""
+        if not threads:
+            print("mlpfast is built without threads.", flush=True)
+        if not self.can_link(KERNELS_PROGRAM, []):
+            print("mlpfast is built with kernels in plain C alone, which are several times slower: there are others "
+                  "for x86-64 and AArch64.", flush=True)
 
     def compiled(self, source, flags, include_dirs, folder, version):
         """The object file of a C file."""
@@ -134,6 +177,7 @@ class BuildPython(build_py):
 INCLUDE = ["csrc", numpy.get_include(), sysconfig.get_path("include")]
 
 setup(
+    version=VERSION,
     ext_modules=[
         Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE)
         for source in sorted(glob.glob("mlpfast/*.pyx"))

@@ -63,7 +63,7 @@ C_TESTS = -C tests/c BUILD='$(WORK)/$@' WERROR=1
 
 c-gcc: readme-test
 	$(prelude)
-	$(MAKE) $(C_TESTS) test-quick golden CC=gcc
+	$(MAKE) $(C_TESTS) test-quick golden interface CC=gcc
 	[[ $$(uname -m) != x86_64 ]] || $(MAKE) $(C_TESTS) baseline CC=gcc
 	passed
 
@@ -75,7 +75,7 @@ c-pthreads: readme-test
 c-clang: readme-test
 	$(prelude)
 	have clang || skip "no clang"
-	$(MAKE) $(C_TESTS) test-quick golden CC=clang THREADS="1 3"
+	$(MAKE) $(C_TESTS) test-quick golden interface CC=clang THREADS="1 3"
 	passed
 
 c-sanitized: readme-test
@@ -121,7 +121,7 @@ benchmarks: readme-test
 EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,suite-$(isa)-$(threads)))
 
 release: check $(EVERY_SUITE) valgrind old-processors neon-emulated one-c-file coverage sanitized-python wheel-gcc \
-    wheel-clang serial free-threaded limits stress
+    wheel-clang serial free-threaded limits plain-gcc plain-clang small-library fuzz stress
 
 $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
@@ -226,6 +226,37 @@ free-threaded: readme-test
 	export PYTHON_GIL=0  # some other extension might bring it back
 	cd '$(WORK)/empty'
 	pytest -q -m "not mnist" -p no:cacheprovider $(ARRAY_TESTS:%='$(SOURCE)/tests/test_%.py') '$(SOURCE)'/tests/test_{fork,stress}.py
+	passed
+
+# Whatever the flags, the bits are the same: what makes them so is in the sources.
+plain-gcc plain-clang: plain-%: readme-test
+	$(prelude)
+	have $* || skip "no $*"
+	$(MAKE) $(C_TESTS) golden run-test_embedding CC=$* WERROR=0 CORE_FLAGS=-O2 THREADS=2
+	passed
+
+# One instruction set, float32 and predictions, without threads.
+small-library: readme-test
+	$(prelude)
+	have cmake || skip "no cmake"
+	[[ $$(uname -m) == x86_64 ]] || skip "measured on x86-64"
+	cmake -S . -B '$(WORK)/small' -DCMAKE_BUILD_TYPE=MinSizeRel -DMLP_ISAS=avx2 -DMLP_FLOAT64=OFF -DMLP_TRAINING=OFF \
+	    -DMLP_THREADS=NONE -DCMAKE_C_COMPILER=gcc -DCMAKE_INSTALL_PREFIX='$(WORK)/small/installed'
+	cmake --build '$(WORK)/small' --target install
+	library='$(WORK)/small/installed/lib'
+	gcc -O2 examples/c/predict.c $$(PKG_CONFIG_PATH="$$library/pkgconfig" pkg-config --cflags --libs mlpfast) -s -o '$(WORK)/small/predict'
+	size "$$library/libmlpfast.a" | awk '{bytes += $$1 + $$2} END {print "library: " bytes " bytes"; exit bytes >= 120000}'
+	stat -c 'a program with it, stripped: %s bytes' '$(WORK)/small/predict'
+	passed
+
+# The reader of files in C, on files that are refused and good ones at first.
+fuzz: readme-test
+	$(prelude)
+	echo 'int LLVMFuzzerTestOneInput(void) { return 0; }' >'$(WORK)/probe_fuzz.c'
+	have clang && clang -fsanitize=fuzzer -o '$(WORK)/probe_fuzz' '$(WORK)/probe_fuzz.c' || skip "no clang with libFuzzer"
+	venv '$(WORK)/venv'
+	python tests/bad_files.py '$(WORK)/corpus'
+	$(MAKE) $(C_TESTS) fuzz CC=clang WERROR=0 SECONDS=60 CORPUS='$(WORK)/corpus'
 	passed
 
 # Wheel and import: the best of several, since a busy machine is not mlpfast's fault.

@@ -1,6 +1,7 @@
 # How the core is compiled: read by setup.py (lines NAME = value) and by tests/c/Makefile.
 
-CORE_SOURCES = *.c isa/*.c
+# All but mlpfast_all.c, which includes others.
+CORE_SOURCES = [!m]*.c minibatch.c isa/*.c
 
 # -ffp-contract=off: fused multiply-adds are written out, the compiler may neither make nor split any.
 CORE_FLAGS = -std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden

@@ -9,6 +9,8 @@
 //   w_j e^{eta_j} sum over times t <= t_j of v sum_l (1 - (l/d if j in D)) / (S_R - l/d S_D)   - (w_j if j in a D)
 // All in double, in the order of the times, which one thread goes through: once down for S_R, once up for the sum. Both
 // are relative to e^m, m the largest eta at risk, so that nothing overflows.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "loss.h"
 
 #include <math.h>
@@ -176,3 +178,4 @@ int mlp_joined_loss(void *delta, double *row_loss, const void *out, mlp_dtype dt
     for (int64_t i = 0; i < n; i++) finite &= isfinite(row_loss[p[i].row]) != 0;
     return finite;
 }
+#endif

@@ -9,7 +9,11 @@
 // somebody else, they are left out for some milliseconds, doubling while it goes on. Helpers that sleep are woken for
 // work that takes several times as long as waking them. A call during which the process forks goes on in both
 // processes.
+#include "build.h"
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "crew.h"
 
 #include <pthread.h>

@@ -48,7 +48,10 @@ int mlp_crew_size(int asked, double flops_per_phase);
 int mlp_crew_limit(void);
 // What is left of so many parts where that many other callers are at work: they divide the processors.
 int mlp_crew_share(int parts, int others);
-// Whether mlp_allow_oversubscription has been called: phases are cut into all parts, whoever is there.
+// For tests. With a nonzero argument, calls may use more threads than there are processors, also for little work, and
+// their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only
+// wait for each other.
+void mlp_allow_oversubscription(int allowed);
 int mlp_crew_oversubscribes(void);
 
 // Part `number` of 0..n-1 cut into `of` parts: [*begin, *end), contiguous, in whole units but for the last.

@@ -1,4 +1,5 @@
 // How many parts a call's phases are worth cutting into.
+#include "build.h"
 #include <stdatomic.h>
 
 #include "crew.h"

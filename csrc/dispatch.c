@@ -1,54 +1,85 @@
 // Selects the kernel table by CPU features.
+#include "build.h"
 #include "kernel_table.h"
 
 #include <string.h>
 
-extern const mlp_kernels mlp_kernels_generic_f32, mlp_kernels_generic_f64;
-#if defined(__x86_64__)
-extern const mlp_kernels mlp_kernels_avx2_f32, mlp_kernels_avx2_f64;
-extern const mlp_kernels mlp_kernels_avx512_f32, mlp_kernels_avx512_f64;
-extern const mlp_kernels mlp_kernels_generic_fma_f32, mlp_kernels_generic_fma_f64;
-#elif defined(__aarch64__)
-extern const mlp_kernels mlp_kernels_neon_f32, mlp_kernels_neon_f64;
+#if defined(MLP_NO_FLOAT64)
+#define F64(table) NULL
+#else
+#define F64(table) &table
+extern const mlp_kernels mlp_kernels_generic_f64, mlp_kernels_avx2_f64, mlp_kernels_avx512_f64, mlp_kernels_neon_f64;
+extern const mlp_kernels mlp_kernels_generic_fma_f64;
 #endif
+extern const mlp_kernels mlp_kernels_generic_f32, mlp_kernels_avx2_f32, mlp_kernels_avx512_f32, mlp_kernels_neon_f32;
+extern const mlp_kernels mlp_kernels_generic_fma_f32;
 
 typedef struct {
     int (*runs_here)(void);
     const mlp_kernels *f32, *f64;
 } candidate;
 
-// __builtin_cpu_supports checks CPUID, and by XGETBV that the operating system saves the registers.
-#if !defined(__x86_64__)
-static int always(void) { return 1; }
-#else
-static int has_fma(void) {
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("fma") != 0;
+#if defined(MLP_HAS_AVX2) || defined(MLP_HAS_AVX512) || defined(MLP_HAS_GENERIC_FMA)
+// Leaf 1: ECX bit 12 FMA, 26 XSAVE, 27 OSXSAVE, 28 AVX. Leaf 7, 0: EBX bit 5 AVX2, 16 AVX512F, 17 AVX512DQ, 31 AVX512VL.
+// XCR0, which registers the system saves: bits 1 SSE, 2 AVX, 5 to 7 AVX-512. Intel's Software Developer's Manual, volume 1,
+// chapters 14 and 15. Compilers have __builtin_cpu_supports for this, and some not the library that it needs.
+typedef struct {
+    unsigned eax, ebx, ecx, edx;
+} cpuid_words;
+
+static cpuid_words cpuid(unsigned leaf) {
+    cpuid_words w;
+    __asm__ volatile("cpuid" : "=a"(w.eax), "=b"(w.ebx), "=c"(w.ecx), "=d"(w.edx) : "a"(leaf), "c"(0));
+    return w;
 }
+
+static unsigned saved_registers(void) {
+    unsigned low, high;
+    __asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return low;
+}
+
+static int has(unsigned of_leaf_1, unsigned of_leaf_7, unsigned registers) {
+    of_leaf_1 |= 1u << 26 | 1u << 27;
+    if ((cpuid(1).ecx & of_leaf_1) != of_leaf_1) return 0;
+    if (of_leaf_7 && (cpuid(0).eax < 7 || (cpuid(7).ebx & of_leaf_7) != of_leaf_7)) return 0;
+    return (saved_registers() & registers) == registers;
+}
+
+static int has_fma(void) { return has(1u << 12 | 1u << 28, 0, 0x6); }
+#endif
+#if defined(MLP_HAS_AVX2) || defined(MLP_HAS_AVX512)
+static int has_avx2(void) { return has_fma() && has(0, 1u << 5, 0); }
+#endif
+#if defined(MLP_HAS_AVX512)
+static int has_avx512(void) { return has_avx2() && has(0, 1u << 16 | 1u << 17 | 1u << 31, 0xE6); }
+#endif
+#if defined(MLP_HAS_GENERIC_FMA)
 static int has_no_fma(void) { return !has_fma(); }
-static int has_avx2(void) { return has_fma() && __builtin_cpu_supports("avx2"); }
-static int has_avx512(void) {
-    return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
-           __builtin_cpu_supports("avx512vl");
-}
+#elif defined(MLP_HAS_NEON) || defined(MLP_HAS_GENERIC)
+static int always(void) { return 1; }
 #endif
 
 static const candidate candidates[] = {  // best first
-#if defined(__x86_64__)
-    {has_avx512, &mlp_kernels_avx512_f32, &mlp_kernels_avx512_f64},
-    {has_avx2, &mlp_kernels_avx2_f32, &mlp_kernels_avx2_f64},
-    {has_fma, &mlp_kernels_generic_fma_f32, &mlp_kernels_generic_fma_f64},  // both of plain C are called "generic"
-    {has_no_fma, &mlp_kernels_generic_f32, &mlp_kernels_generic_f64},
-#else
-#if defined(__aarch64__)
-    {always, &mlp_kernels_neon_f32, &mlp_kernels_neon_f64},  // NEON is part of AArch64
+#if defined(MLP_HAS_AVX512)
+    {has_avx512, &mlp_kernels_avx512_f32, F64(mlp_kernels_avx512_f64)},
 #endif
-    {always, &mlp_kernels_generic_f32, &mlp_kernels_generic_f64},
+#if defined(MLP_HAS_AVX2)
+    {has_avx2, &mlp_kernels_avx2_f32, F64(mlp_kernels_avx2_f64)},
+#endif
+#if defined(MLP_HAS_NEON)
+    {always, &mlp_kernels_neon_f32, F64(mlp_kernels_neon_f64)},  // NEON is part of AArch64
+#endif
+#if defined(MLP_HAS_GENERIC_FMA)
+    {has_fma, &mlp_kernels_generic_fma_f32, F64(mlp_kernels_generic_fma_f64)},  // both of plain C are called "generic"
+    {has_no_fma, &mlp_kernels_generic_f32, F64(mlp_kernels_generic_f64)},
+#elif defined(MLP_HAS_GENERIC)
+    {always, &mlp_kernels_generic_f32, F64(mlp_kernels_generic_f64)},
 #endif
 };
 #define CANDIDATES ((int)(sizeof candidates / sizeof *candidates))
 
-static const candidate *chosen;
+static const candidate *_Atomic chosen;  // set once, or by mlp_select_isa; two threads choose the same
 
 static const candidate *available(int i) {
     for (int c = 0; i >= 0 && c < CANDIDATES; c++) {
@@ -78,11 +109,17 @@ mlp_status mlp_select_isa(const char *name) {
     return MLP_BAD_ARGUMENT;
 }
 
-const char *mlp_isa(void) { return mlp_kernels_for(MLP_FLOAT32)->isa; }
+int mlp_version(void) { return MLP_VERSION; }
+
+const char *mlp_isa(void) {
+    const mlp_kernels *kernels = mlp_kernels_for(MLP_FLOAT32);
+    return kernels ? kernels->isa : "none";
+}
 
 const mlp_kernels *mlp_kernels_for(mlp_dtype dtype) {
-    if (!chosen) mlp_select_isa(NULL);
-    return dtype == MLP_FLOAT32 ? chosen->f32 : chosen->f64;
+    const candidate *c = chosen;
+    if (!c) mlp_select_isa(NULL), c = chosen;
+    return !c ? NULL : dtype == MLP_FLOAT32 ? c->f32 : c->f64;
 }
 
 #define QUOTE(x) #x

@@ -1,6 +1,7 @@
 // A helper has a place, a part of a slot, and looks there for the next phase. When it has found nothing for
 // MLP_SPIN_SECONDS it gives the place up and sleeps, until a caller gives it another. Before a fork helpers leave, and
 // parent and child make a crew anew when they next want one.
+#include "build.h"
 #include "helpers.h"
 
 #include <limits.h>

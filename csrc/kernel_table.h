@@ -8,6 +8,7 @@
 #define MLP_KERNEL_TABLE_H
 
 #include "mlpfast.h"
+#include "traits.h"
 
 typedef struct {
     int64_t i0, i1, j0, j1;
@@ -88,6 +89,9 @@ typedef struct {
     // is above `most`; also suffices for softmax and losses of rows of at most `widest` elements. Monotonic in both
     // arguments. Products are fastest if the memory begins on a cache line.
     size_t (*scratch_bytes)(int64_t most, int64_t widest);
+    // The same for the forward products of that many rows alone, with softmax of rows of at most `softmax` elements, and
+    // for a loss of so many outputs.
+    size_t (*forward_scratch_bytes)(int64_t rows, int64_t most, int64_t softmax, int64_t outputs);
 
     // out (rows, n) = rows of X (.., n) converted from x_type, uint8 multiplied by scale; row i is X[index[i]], or X[i]
     // if index is NULL. Returns 0 if a value is NaN or infinite, else 1. With out NULL it only checks.
@@ -186,7 +190,11 @@ typedef struct {
     double (*multiply_adds)(int64_t steps);
 } mlp_kernels;
 
-// The table of the chosen instruction set.
+// The peak rate in floating-point operations per second: fused multiply-adds on `threads` threads together, the best of
+// many short rounds in about that many seconds. The benchmarks give speeds as fractions of it. 0 for a bad argument.
+double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds);
+
+// The table of the chosen instruction set, or NULL if this build has none for this machine or dtype.
 const mlp_kernels *mlp_kernels_for(mlp_dtype dtype);
 // The table of the i-th instruction set this machine can run (as mlp_isa_available), NULL past the last.
 const mlp_kernels *mlp_kernels_available(int i, mlp_dtype dtype);

@@ -1,4 +1,5 @@
 // Whether a loss goes with a network and with y, and what it makes of the output's activation.
+#include "build.h"
 #include "loss.h"
 
 #include "minibatch.h"

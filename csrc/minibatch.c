@@ -2,11 +2,13 @@
 //
 // Contiguous rows of the network's dtype are read in place, unless inputs are transformed. All others are gathered,
 // once.
+#include "build.h"
 #include "minibatch.h"
 
 #include <string.h>
 
 mlp_status mlp_check_data(const mlp_network *net, const mlp_data *data) {
+    if (!data) return MLP_BAD_ARGUMENT;  // a struct of no known size
     if (data->n < 0 || data->y_bytes < 0 || data->target_cols < 0 || (data->n > 0 && !data->X)) return MLP_BAD_ARGUMENT;
     if (!(data->mean_weight >= 0)) return MLP_BAD_ARGUMENT;
     if ((unsigned)data->x_type > MLP_UINT8) return MLP_BAD_ARGUMENT;

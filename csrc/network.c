@@ -1,6 +1,10 @@
 // Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is allocated.
+#include "build.h"
+
 #ifdef __linux__
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE  // for madvise
+#endif
 #include <sys/mman.h>
 #endif
 
@@ -12,8 +16,8 @@
 #include <string.h>
 
 #include "fpmode.h"
+#include "sized.h"
 
-#define MOST_LAYERS 10000
 #define MOST_UNITS INT32_MAX
 
 #define HUGE_PAGE ((size_t)1 << 21)
@@ -97,27 +101,26 @@ static int activations_fit(const mlp_layer_spec *s) {
 
 static int has_dropout(const mlp_layer_spec *layer) { return layer->dropout > 0 || layer->may_drop; }
 
-static mlp_status check_layers(const mlp_layer_spec *layers, int n_layers) {
-    if (n_layers < 1 || n_layers > MOST_LAYERS) return MLP_BAD_ARGUMENT;
-    for (int l = 0; l < n_layers; l++) {
-        const mlp_layer_spec *s = &layers[l];
+static mlp_status check_layers(const mlp_network *net) {
+    for (int l = 0; l < net->n_layers; l++) {
+        const mlp_layer_spec *s = &net->layers[l].spec;
         if (s->n_in < 1 || s->n_out < 1 || s->n_in > MOST_UNITS || s->n_out > MOST_UNITS) return MLP_BAD_ARGUMENT;
         if (!mlp_is_activation(s->activation)) return MLP_BAD_ARGUMENT;
         if (!(s->alpha >= mlp_activation_rows[s->activation].least_alpha)) return MLP_BAD_ARGUMENT;
         int is_custom = s->activation == MLP_CUSTOM_ACTIVATION;
         if (is_custom && !(s->custom.forward && s->custom.backward)) return MLP_BAD_ARGUMENT;
         if (!(s->dropout >= 0 && s->dropout < 1 && s->l1 >= 0 && s->l2 >= 0)) return MLP_BAD_ARGUMENT;
-        if (l == n_layers - 1 && has_dropout(s)) return MLP_BAD_ARGUMENT;
-        if (l > 0 && s->n_in != layers[l - 1].n_out) return MLP_BAD_ARGUMENT;
-        if (s->n_blocks && (l < n_layers - 1 || !activations_fit(s))) return MLP_BAD_ARGUMENT;
+        if (l == net->n_layers - 1 && has_dropout(s)) return MLP_BAD_ARGUMENT;
+        if (l > 0 && s->n_in != net->layers[l - 1].spec.n_out) return MLP_BAD_ARGUMENT;
+        if (s->n_blocks && (l < net->n_layers - 1 || !activations_fit(s))) return MLP_BAD_ARGUMENT;
     }
     return MLP_OK;
 }
 
-// Copies the blocks of the last layer.
+// Copies the blocks of the last layer, unless they are the network's own.
 static mlp_status copy_blocks(mlp_network *net) {
     mlp_layer_spec *spec = &net->layers[net->n_layers - 1].spec;
-    if (!spec->n_blocks) return MLP_OK;
+    if (!spec->n_blocks || net->blocks) return MLP_OK;
     net->blocks = malloc((size_t)spec->n_blocks * sizeof *spec->blocks);
     if (!net->blocks) return MLP_NO_MEMORY;
     memcpy(net->blocks, spec->blocks, (size_t)spec->n_blocks * sizeof *spec->blocks);
@@ -156,55 +159,74 @@ static void set_slopes(mlp_layer *layer, mlp_dtype dtype, int64_t n) {
     mlp_fpmode_leave(before);
 }
 
-mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
+mlp_status mlp_network_begin(mlp_network **out, mlp_dtype dtype, int n_layers) {
     if (dtype != MLP_FLOAT32 && dtype != MLP_FLOAT64) return MLP_BAD_ARGUMENT;
-    mlp_status status = check_layers(layers, n_layers);
-    if (status) return status;
-
+    if (n_layers < 1 || n_layers > MLP_MOST_LAYERS) return MLP_BAD_ARGUMENT;
     const mlp_kernels *kernels = mlp_kernels_for(dtype);
-    size_t bytes = 0;
-    for (int l = 0; l < n_layers; l++) {
-        mlp_reserve(&bytes, layers[l].n_in, row_stride(layers[l].n_out, kernels->real_size), kernels->real_size);
-        mlp_reserve(&bytes, layers[l].n_out, layers[l].has_bias != 0, kernels->real_size);
-        mlp_reserve(&bytes, slopes_of(&layers[l]), 1, kernels->real_size);
-    }
-    if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    if (!kernels) return MLP_NOT_BUILT;
     mlp_network *net = calloc(1, sizeof *net + (size_t)n_layers * sizeof *net->layers);
     if (!net) return MLP_NO_MEMORY;
-    *net = (mlp_network){.kernels = kernels, .dtype = dtype, .n_layers = n_layers, .bytes = bytes};
-    net->parameters = mlp_aligned_block(bytes);
-    if (!net->parameters) {
-        free(net);
-        return MLP_NO_MEMORY;
-    }
-    size_t used = 0;
-    for (int l = 0; l < n_layers; l++) {
-        mlp_layer *layer = &net->layers[l];
-        layer->spec = layers[l];
-        layer->drops = has_dropout(&layers[l]);
-        layer->lr_factor = layer->bias_lr_factor = 1;
-        layer->stride = row_stride(layers[l].n_out, kernels->real_size);
-        layer->W = (char *)net->parameters + mlp_reserve(&used, layers[l].n_in, layer->stride, kernels->real_size);
-        if (layers[l].has_bias) {
-            layer->b = (char *)net->parameters + mlp_reserve(&used, layers[l].n_out, 1, kernels->real_size);
-        }
-        int64_t slopes = slopes_of(&layers[l]);
-        if (slopes) layer->slopes = (char *)net->parameters + mlp_reserve(&used, slopes, 1, kernels->real_size);
-        layer->unit = (mlp_unit){layer->spec.activation, layer->spec.alpha, layer->slopes,
-                                 layer->slopes && layer->spec.shared};
-        set_slopes(layer, dtype, slopes);
-        if (layers[l].n_out > net->widest_out) net->widest_out = layers[l].n_out;
-    }
-    mlp_poison_padding(net, net->parameters);
-    status = make_masks(net);
-    if (!status) status = copy_blocks(net);
-    if (status) {
-        mlp_network_destroy(net);
-        return status;
-    }
-    net->widest = layers[0].n_in > net->widest_out ? layers[0].n_in : net->widest_out;
+    *net = (mlp_network){.kernels = kernels, .dtype = dtype, .n_layers = n_layers};
+    for (int l = 0; l < n_layers; l++) net->layers[l].lr_factor = net->layers[l].bias_lr_factor = 1;
     *out = net;
     return MLP_OK;
+}
+
+static void place_parameters(mlp_network *net) {
+    size_t used = 0, size = net->kernels->real_size;
+    for (int l = 0; l < net->n_layers; l++) {
+        mlp_layer *layer = &net->layers[l];
+        const mlp_layer_spec *spec = &layer->spec;
+        layer->W = (char *)net->parameters + mlp_reserve(&used, spec->n_in, layer->stride, size);
+        if (spec->has_bias) layer->b = (char *)net->parameters + mlp_reserve(&used, spec->n_out, 1, size);
+        int64_t slopes = slopes_of(spec);
+        if (slopes) layer->slopes = (char *)net->parameters + mlp_reserve(&used, slopes, 1, size);
+        layer->unit = (mlp_unit){spec->activation, spec->alpha, layer->slopes, layer->slopes && spec->shared};
+        set_slopes(layer, net->dtype, slopes);
+    }
+}
+
+mlp_status mlp_network_finish(mlp_network *net) {
+    mlp_status status = check_layers(net);
+    if (status) return status;
+    size_t size = net->kernels->real_size;
+    for (int l = 0; l < net->n_layers; l++) {
+        mlp_layer *layer = &net->layers[l];
+        layer->drops = has_dropout(&layer->spec);
+        layer->stride = row_stride(layer->spec.n_out, size);
+        mlp_reserve(&net->bytes, layer->spec.n_in, layer->stride, size);
+        mlp_reserve(&net->bytes, layer->spec.n_out, layer->spec.has_bias != 0, size);
+        mlp_reserve(&net->bytes, slopes_of(&layer->spec), 1, size);
+        if (layer->spec.n_out > net->widest_out) net->widest_out = layer->spec.n_out;
+        int by_rows = layer->spec.activation == MLP_SOFTMAX || layer->spec.n_blocks;
+        if (by_rows && layer->spec.n_out > net->widest_softmax) net->widest_softmax = layer->spec.n_out;
+    }
+    net->widest = mlp_network_n_in(net) > net->widest_out ? mlp_network_n_in(net) : net->widest_out;
+    if (net->bytes == SIZE_MAX) return MLP_TOO_LARGE;
+    net->parameters = mlp_aligned_block(net->bytes);
+    if (!net->parameters) return MLP_NO_MEMORY;
+    place_parameters(net);
+    mlp_poison_padding(net, net->parameters);
+    status = make_masks(net);
+    return status ? status : copy_blocks(net);
+}
+
+mlp_status mlp_network_create(mlp_network **out, mlp_dtype dtype, const mlp_layer_spec *layers, int n_layers) {
+    mlp_network *net = NULL;
+    mlp_status status = mlp_network_begin(&net, dtype, n_layers);
+    if (status) return status;
+    size_t size = layers->size;
+    for (int l = 0; !status && l < n_layers; l++) {
+        const mlp_layer_spec *given = (const void *)((const char *)layers + (size_t)l * size);
+        mlp_layer_spec own;
+        const mlp_layer_spec *known = given->size == size ? mlp_as_known(given, &own, sizeof own) : NULL;
+        if (known) net->layers[l].spec = *known;
+        else status = MLP_BAD_ARGUMENT;
+    }
+    if (!status) status = mlp_network_finish(net);
+    if (status) mlp_network_destroy(net);
+    else *out = net;
+    return status;
 }
 
 void mlp_network_destroy(mlp_network *net) {
@@ -216,45 +238,76 @@ void mlp_network_destroy(mlp_network *net) {
     free(net);
 }
 
-mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale) {
-    size_t n = (size_t)net->layers[0].spec.n_in;
-    for (size_t j = 0; j < n; j++) {
+mlp_status mlp_network_take_transform(mlp_network *net, double *mean_and_scale) {
+    int64_t n = mlp_network_n_in(net);
+    const double *mean = mean_and_scale, *scale = mean + n;
+    for (int64_t j = 0; j < n; j++) {
         if (!(fabs(mean[j]) <= DBL_MAX && scale[j] >= DBL_MIN && scale[j] <= DBL_MAX)) return MLP_BAD_ARGUMENT;
     }
-    double *block = malloc(2 * n * sizeof *block);  // n is at most 2^31
-    if (!block) return MLP_NO_MEMORY;
     free(net->input_mean);
-    net->input_mean = block, net->input_scale = block + n;
-    memcpy(net->input_mean, mean, n * sizeof *mean);
-    memcpy(net->input_scale, scale, n * sizeof *scale);
+    net->input_mean = mean_and_scale, net->input_scale = mean_and_scale + n;
     return MLP_OK;
 }
 
-void *mlp_network_weights(const mlp_network *net, int layer) { return net->layers[layer].W; }
-void *mlp_network_mask(const mlp_network *net, int layer) { return net->layers[layer].mask; }
-void *mlp_network_bias(const mlp_network *net, int layer) { return net->layers[layer].b; }
-int64_t mlp_network_stride(const mlp_network *net, int layer) { return net->layers[layer].stride; }
-void *mlp_network_slopes(const mlp_network *net, int layer) { return net->layers[layer].slopes; }
+mlp_status mlp_network_transform_inputs(mlp_network *net, const double *mean, const double *scale) {
+    size_t n = (size_t)mlp_network_n_in(net);
+    double *block = malloc(2 * n * sizeof *block);  // n is at most 2^31
+    if (!block) return MLP_NO_MEMORY;
+    memcpy(block, mean, n * sizeof *mean);
+    memcpy(block + n, scale, n * sizeof *scale);
+    mlp_status status = mlp_network_take_transform(net, block);
+    if (status) free(block);
+    return status;
+}
+
+mlp_dtype mlp_network_dtype(const mlp_network *net) { return net->dtype; }
+int mlp_network_n_layers(const mlp_network *net) { return net->n_layers; }
+int64_t mlp_network_n_in(const mlp_network *net) { return net->layers[0].spec.n_in; }
+int64_t mlp_network_n_out(const mlp_network *net) { return net->layers[net->n_layers - 1].spec.n_out; }
+
+static int has_layer(const mlp_network *net, int layer) { return layer >= 0 && layer < net->n_layers; }
+
+mlp_status mlp_network_layer(const mlp_network *net, int layer, mlp_layer_spec *out) {
+    if (!has_layer(net, layer)) return MLP_BAD_ARGUMENT;
+    return mlp_give(out, &net->layers[layer].spec, sizeof *out) ? MLP_OK : MLP_BAD_ARGUMENT;
+}
+
+void *mlp_network_weights(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].W : NULL;
+}
+void *mlp_network_mask(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].mask : NULL;
+}
+void *mlp_network_bias(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].b : NULL;
+}
+int64_t mlp_network_stride(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].stride : 0;
+}
+void *mlp_network_slopes(const mlp_network *net, int layer) {
+    return has_layer(net, layer) ? net->layers[layer].slopes : NULL;
+}
 size_t mlp_network_bytes(const mlp_network *net) { return net->bytes; }
 
 void mlp_network_set_trainable(mlp_network *net, int layer, int trainable) {
-    net->layers[layer].spec.trainable = trainable != 0;
+    if (has_layer(net, layer)) net->layers[layer].spec.trainable = trainable != 0;
 }
 
 mlp_status mlp_network_set_dropout(mlp_network *net, int layer, double dropout) {
-    if (!(dropout >= 0 && dropout < 1) || (dropout > 0 && !net->layers[layer].drops)) return MLP_BAD_ARGUMENT;
+    if (!has_layer(net, layer) || !(dropout >= 0 && dropout < 1)) return MLP_BAD_ARGUMENT;
+    if (dropout > 0 && !net->layers[layer].drops) return MLP_BAD_ARGUMENT;
     net->layers[layer].spec.dropout = dropout;
     return MLP_OK;
 }
 
 mlp_status mlp_network_set_l2(mlp_network *net, int layer, double l2) {
-    if (!(l2 >= 0)) return MLP_BAD_ARGUMENT;
+    if (!has_layer(net, layer) || !(l2 >= 0)) return MLP_BAD_ARGUMENT;
     net->layers[layer].spec.l2 = l2;
     return MLP_OK;
 }
 
 mlp_status mlp_network_set_lr_factors(mlp_network *net, int layer, double of_layer, double of_bias) {
-    if (!(of_layer >= 0 && of_bias >= 0)) return MLP_BAD_ARGUMENT;
+    if (!has_layer(net, layer) || !(of_layer >= 0 && of_bias >= 0)) return MLP_BAD_ARGUMENT;
     net->layers[layer].lr_factor = of_layer, net->layers[layer].bias_lr_factor = of_bias;
     return MLP_OK;
 }

@@ -12,6 +12,7 @@ typedef struct {
     void *b;         // (n_out) or NULL
     int drops;       // it has memory for dropout in training
     double lr_factor, bias_lr_factor;  // of the learning rate, and for b another one on top of it
+    unsigned char init, bias_init;     // how Python drew the first weights, for files: initializers in file.c
     void *slopes;    // learned slopes of a prelu: (n_out), or (1) if shared; NULL for other activations
     mlp_unit unit;   // its activation as kernels take it, which is copied faster than made
 } mlp_layer;
@@ -21,6 +22,7 @@ struct mlp_network {
     mlp_dtype dtype;
     int n_layers;
     int64_t widest, widest_out;  // the largest n_in or n_out, the largest n_out
+    int64_t widest_softmax;      // the largest n_out of a layer that may have one, or 0
     void *masks;         // one block, or NULL
     mlp_output_block *blocks;  // those of the last layer, to which its spec points; or NULL
     void *parameters;    // one block with all W, b and slopes, each starting on a cache line
@@ -72,6 +74,17 @@ static inline void *mlp_in_block(const mlp_network *net, void *block, const void
 static inline const void *mlp_at(const mlp_network *net, const void *block, const void *parameter) {
     return (const char *)block + ((const char *)parameter - (const char *)net->parameters);
 }
+
+#define MLP_MOST_LAYERS 10000
+
+// mlp_network_create in two halves: *out has n_layers layers, whose specs are set before the second, which checks them
+// and makes the rest. After an error of the second: mlp_network_destroy.
+mlp_status mlp_network_begin(mlp_network **out, mlp_dtype dtype, int n_layers);
+mlp_status mlp_network_finish(mlp_network *net);
+
+// mlp_network_transform_inputs by a block from malloc, mean and scale one after the other, which MLP_OK makes the
+// network's.
+mlp_status mlp_network_take_transform(mlp_network *net, double *mean_and_scale);
 
 void *mlp_aligned_block(size_t bytes);  // zeros, aligned to a cache line; NULL if out of memory
 void mlp_free_block(void *block);       // one of those, or NULL

@@ -1,4 +1,6 @@
 // The peak rate of this machine: fused multiply-adds in the chosen instruction set.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "kernel_table.h"
 #include "crew.h"
 #include "system.h"
@@ -28,3 +30,4 @@ double mlp_peak_flops(mlp_dtype dtype, int threads, double seconds) {
     mlp_call_end(&call);
     return best;
 }
+#endif

@@ -2,10 +2,12 @@
 //
 // Rows are independent, so each part takes chunks of rows through all layers, and the result does not depend on how the
 // rows are split.
+#include "build.h"
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
 
+#include "sized.h"
 #include "step.h"
 
 // Offsets of a thread's buffers: the pointer arrays of its mlp_workspace, the kernels' scratch, gathered inputs, and
@@ -39,7 +41,8 @@ static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {
     const mlp_kernels *k = net->kernels;
     int64_t most = net->widest > chunk ? net->widest : chunk;
     size_t bytes = 0, pointers = mlp_reserve(&bytes, 3 * net->n_layers, 1, sizeof(void *));
-    size_t scratch = mlp_reserve(&bytes, 1, 1, k->scratch_bytes(most, net->widest_out));
+    size_t of_kernels = k->forward_scratch_bytes(chunk, most, net->widest_softmax, mlp_network_n_out(net));
+    size_t scratch = mlp_reserve(&bytes, 1, 1, of_kernels);
     size_t input = mlp_reserve(&bytes, chunk, net->layers[0].spec.n_in, k->real_size);
     size_t even = mlp_reserve(&bytes, chunk, net->widest_out, k->real_size);
     size_t odd = mlp_reserve(&bytes, chunk, net->widest_out, k->real_size);
@@ -56,6 +59,7 @@ static int most_threads(const mlp_network *net, int64_t n, int threads, double *
         *flops += 2.0 * (double)n * (double)net->layers[l].spec.n_in * (double)net->layers[l].spec.n_out;
     }
     int64_t most = n / FEWEST_ROWS + 1;
+    if (most == 1) return 1;  // without a look at the processors, which the first time reads files
     int bound = mlp_crew_bound(threads, *flops);
     return bound < most ? bound : (int)most;
 }
@@ -116,8 +120,10 @@ static void run_chunk(job *j, mlp_step *s, mlp_workspace *space, int64_t first, 
     mlp_step_gather(s);
     mlp_step_forward(s);
     if (j->out) return;
+#if !defined(MLP_NO_TRAINING)
     space->row_loss = j->row_loss + first - j->begin, space->row_correct = j->row_correct + first - j->begin;
     mlp_step_loss(s);
+#endif
 }
 
 static void run(void *context, mlp_part part) {
@@ -164,7 +170,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     const mlp_network *net = j->pass.net;
     int64_t n = j->examples.n;
     double flops;
-    int most = most_threads(net, n, threads, &flops), parts = mlp_crew_size(threads, flops);
+    int most = most_threads(net, n, threads, &flops), parts = most == 1 ? 1 : mlp_crew_size(threads, flops);
     size_t buffers;
     j->chunk = chunk_rows(net, n, most);
     j->at = buffers_of(net, j->chunk);
@@ -190,6 +196,8 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
 
 mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, void *workspace, int threads,
                        mlp_poll poll, void *context) {
+    mlp_data own;
+    data = mlp_as_known(data, &own, sizeof own);
     mlp_status status = mlp_check_data(net, data);
     if (status || data->n == 0) return status;
     job j = {.pass = {.net = net, .poll = poll, .context = context}, .out = out,
@@ -197,9 +205,12 @@ mlp_status mlp_predict(const mlp_network *net, void *out, const mlp_data *data, 
     return run_all(&j, NULL, workspace, threads);
 }
 
+#if !defined(MLP_NO_TRAINING)
 mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data *data, double input_dropout,
                               uint64_t seed, int64_t sample, void *workspace, int threads, mlp_poll poll,
                               void *context) {
+    mlp_data own;
+    data = mlp_as_known(data, &own, sizeof own);
     mlp_status status = mlp_check_data(net, data);
     if (!(input_dropout >= 0 && input_dropout < 1)) status = MLP_BAD_ARGUMENT;
     if (status || data->n == 0) return status;
@@ -210,21 +221,39 @@ mlp_status mlp_predict_sample(const mlp_network *net, void *out, const mlp_data 
     return run_all(&j, NULL, workspace, threads);
 }
 
-mlp_status mlp_evaluate_part(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
-                             void *workspace, int threads, mlp_poll poll, void *context) {
+// sums: what is added to.
+static mlp_status evaluate(const mlp_network *net, mlp_result *sums, const mlp_data *data, const mlp_loss *loss,
+                           void *workspace, int threads, mlp_poll poll, void *context) {
+    mlp_data own_data;
+    mlp_loss own_loss;
+    data = mlp_as_known(data, &own_data, sizeof own_data), loss = mlp_as_known(loss, &own_loss, sizeof own_loss);
+    if (!loss) return MLP_BAD_ARGUMENT;
     mlp_status status = mlp_check_data(net, data);
-    int joins = loss.kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss.kind) && mlp_loss_has(loss.kind, MLP_JOINS));
-    if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, loss);
+    int joins = loss->kind == MLP_CUSTOM_LOSS || (mlp_is_loss(loss->kind) && mlp_loss_has(loss->kind, MLP_JOINS));
+    if (!status) status = joins ? MLP_BAD_ARGUMENT : mlp_check_loss(net, data, *loss);
     if (status || data->n == 0) return status;
-    job j = {.pass = {.net = net, .loss = &loss, .poll = poll, .context = context},
+    job j = {.pass = {.net = net, .loss = loss, .poll = poll, .context = context},
              .examples = {.net = net, .data = data, .n = data->n}};
-    return run_all(&j, result, workspace, threads);
+    return run_all(&j, sums, workspace, threads);
 }
 
-mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, mlp_loss loss,
-                        void *workspace, int threads, mlp_poll poll, void *context) {
-    *result = (mlp_result){0};
-    mlp_status status = mlp_evaluate_part(net, result, data, loss, workspace, threads, poll, context);
-    if (status) *result = (mlp_result){0};
+mlp_status mlp_evaluate_part(const mlp_network *net, mlp_result *result, const mlp_data *data, const mlp_loss *loss,
+                             void *workspace, int threads, mlp_poll poll, void *context) {
+    mlp_result own, sums;
+    const mlp_result *before = mlp_as_known(result, &own, sizeof own);
+    if (!before) return MLP_BAD_ARGUMENT;
+    sums = *before;
+    mlp_status status = evaluate(net, &sums, data, loss, workspace, threads, poll, context);
+    mlp_give(result, &sums, sizeof sums);
     return status;
 }
+
+mlp_status mlp_evaluate(const mlp_network *net, mlp_result *result, const mlp_data *data, const mlp_loss *loss,
+                        void *workspace, int threads, mlp_poll poll, void *context) {
+    mlp_result sums = {0};
+    if (!mlp_give(result, &sums, sizeof sums)) return MLP_BAD_ARGUMENT;
+    mlp_status status = evaluate(net, &sums, data, loss, workspace, threads, poll, context);
+    if (!status) mlp_give(result, &sums, sizeof sums);
+    return status;
+}
+#endif

@@ -5,7 +5,11 @@
 // cpu.max of a group holds "quota period" or "max period"; in v1 quota and period are separate files. Every ancestor
 // limits the groups below it. A container may be told the path of its group while only part of the tree is mounted:
 // unreadable groups count as unlimited, and its own group is then mounted as the root.
+#include "build.h"
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "processors.h"
 
 #include <math.h>

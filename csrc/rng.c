@@ -1,4 +1,6 @@
 // The order of the examples and random initial weights, from the counter-based generator of rng.h.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "rng.h"
 
 #include <math.h>
@@ -81,15 +83,29 @@ void mlp_random_uniform(double *out, int64_t first, int64_t count, uint64_t seed
     }
 }
 
+#if defined(MLP_NO_FLOAT64)  // the logarithm alone, of plain C, which has the bits of the others
+#define REAL_BITS 64
+#define UNROLL
+#pragma GCC diagnostic ignored "-Wunused-function"
+#include "simd/generic.h"
+#include "kernels/math.inc.h"
+static double log_of(double x) { return v_log(x); }
+#else
+static double log_of(double x) {
+    double log_x;
+    mlp_kernels_for(MLP_FLOAT64)->log(&log_x, &x, 1);
+    return log_x;
+}
+#endif
+
 // Marsaglia's polar method, with the core's logarithm, so that every machine gives the same bits.
 static double normal_at(uint64_t i, uint64_t seed, uint64_t stream) {
     for (uint64_t attempt = 0;; attempt++) {
         uint64_t pair[2];
         mlp_random_pair(pair, seed, MLP_STREAM_NORMAL + stream, i | attempt << 48);
-        double u = 2 * unit(pair[0]) - 1, v = 2 * unit(pair[1]) - 1, s = u * u + v * v, log_s;
+        double u = 2 * unit(pair[0]) - 1, v = 2 * unit(pair[1]) - 1, s = u * u + v * v;
         if (s >= 1 || s == 0) continue;
-        mlp_kernels_for(MLP_FLOAT64)->log(&log_s, &s, 1);
-        return u * sqrt(-2 * log_s / s);
+        return u * sqrt(-2 * log_of(s) / s);
     }
 }
 
@@ -98,3 +114,4 @@ void mlp_random_normal(double *out, int64_t first, int64_t count, uint64_t seed,
     for (int64_t i = 0; i < count; i++) out[i] = normal_at((uint64_t)(first + i), seed, stream);
     mlp_fpmode_leave(before);
 }
+#endif

@@ -1,4 +1,8 @@
+#include "build.h"
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "slot.h"
 
 #include <time.h>

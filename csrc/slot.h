@@ -8,7 +8,11 @@
 #include "crew.h"
 #include "threads.h"
 
+#if defined(_OPENMP) || defined(MLP_PTHREADS)
 #define MLP_SLOTS 64  // calls at a time with helpers; others work alone
+#else
+#define MLP_SLOTS 1
+#endif
 
 #define MLP_PAUSES 32           // per reading of the clock: 0.3 us on an Intel Xeon with AMX, 2 us on a Skylake server
 #define MLP_SPIN_SECONDS 25e-6  // sleeping and waking take 20 to 60 us on a virtual machine

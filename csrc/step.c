@@ -1,6 +1,7 @@
 // The phases of a step, in order, and the functions that run them.
 //
 // Each phase splits its output into parts (never the sum inside a product). No phase allocates.
+#include "build.h"
 #include "step.h"
 
 #include <math.h>
@@ -155,6 +156,21 @@ static void output_blocks(const mlp_step *s, int last, mlp_part part) {
                                 spec->n_out, mlp_scratch(s, part));
 }
 
+// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend
+// on the number of threads ----
+
+static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
+    mlp_step_settle(s);
+    if (!mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
+}
+
+static int custom_forward(mlp_step *s, int l) {
+    const mlp_layer_spec *spec = spec_of(s, l);
+    return spec->custom.forward(spec->custom.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
+                                spec->n_out);
+}
+
+#if !defined(MLP_NO_TRAINING)
 // Whether the derivative of a loss may overflow where the loss does not: times large weights or factors, or for a
 // normal distribution of small variance.
 static int overflows_alone(mlp_loss loss, const mlp_truth *truth) {
@@ -245,20 +261,6 @@ static void delta_below(const mlp_step *s, int l, mlp_part part) {
     if (drops(s, l - 1)) drop(s, l - 1, below, below, block);
 }
 
-// ---- Custom functions, and losses of rows together: called by the caller for all rows, so that results cannot depend
-// on the number of threads ----
-
-static void call_custom(mlp_step *s, int (*call)(mlp_step *s, int l), int l) {
-    mlp_step_settle(s);
-    if (!mlp_stopped(s->pass) && call(s, l)) mlp_stop(s->pass, MLP_INTERRUPTED);
-}
-
-static int custom_forward(mlp_step *s, int l) {
-    const mlp_layer_spec *spec = spec_of(s, l);
-    return spec->custom.forward(spec->custom.self, s->pass->context, output_of(s, l), s->space->z[l], s->batch.rows,
-                                spec->n_out);
-}
-
 static int custom_backward(mlp_step *s, int l) {
     const mlp_layer_spec *spec = spec_of(s, l);
     int failed = spec->custom.backward(spec->custom.self, s->pass->context, s->space->delta[l], s->space->z[l],
@@ -290,6 +292,7 @@ static int joined_loss(mlp_step *s, int last) {
     check_loss(s, finite, delta, s->batch.rows);
     return 0;
 }
+#endif
 
 // ---- Gather, forward, loss, backward ----
 
@@ -312,6 +315,7 @@ void mlp_step_forward(mlp_step *s) {
     for (int l = 0; l < s->net->n_layers; l++) forward(s, l);
 }
 
+#if !defined(MLP_NO_TRAINING)
 void mlp_step_loss(mlp_step *s) { mlp_step_phase(s, loss_and_delta, s->net->n_layers - 1, 1); }
 
 // Turns delta[l] from d loss / d a of layer l into d loss / d z, as a separate pass. Needed at the output layer, for
@@ -345,3 +349,4 @@ void mlp_step_backward(mlp_step *s) {
         if (mlp_has(unit_of(s, l - 1).kind, MLP_APART)) activation_backward(s, l - 1);
     }
 }
+#endif

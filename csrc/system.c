@@ -1,4 +1,8 @@
+#include "build.h"
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "system.h"
 
 #include <limits.h>

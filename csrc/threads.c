@@ -1,7 +1,11 @@
 // OpenMP has no threads outside a parallel region, and the end of a region waits for all of them, often without
 // sleeping. So a thread of ours opens a single region in which the helpers work as long as they live, and sleeps
 // meanwhile.
+#include "build.h"
+
+#ifndef _GNU_SOURCE
 #define _GNU_SOURCE
+#endif
 #include "threads.h"
 
 #include <pthread.h>

@@ -7,8 +7,11 @@
 // The calling thread goes through the epoch; helpers compute parts of its phases (crew.h). A minibatch of more than one
 // chunk (chunks.h) is processed chunk by chunk: for a small network each part takes whole chunks, for a large one each
 // phase of each chunk is cut into parts. No phase allocates.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include <string.h>
 
+#include "sized.h"
 #include "update.h"
 
 typedef struct {
@@ -261,6 +264,7 @@ static void run_epoch(mlp_epoch *e, int threads) {
 // ---- Before an epoch ----
 
 static mlp_status check_settings(const mlp_settings *s) {
+    if (!s) return MLP_BAD_ARGUMENT;  // a struct of no known size
     if (!(s->input_dropout >= 0 && s->input_dropout < 1 && s->input_noise >= 0)) return MLP_BAD_ARGUMENT;
     if (!(s->clip_value >= 0 && s->clip_norm >= 0 && s->max_norm >= 0 && s->chunk_rows >= 0)) return MLP_BAD_ARGUMENT;
     return mlp_is_optimizer(s->optimizer) ? MLP_OK : MLP_BAD_ARGUMENT;
@@ -382,10 +386,10 @@ static void count(mlp_trainer *t, int64_t done) {
 
 // ---- The public functions ----
 
-mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
-                                int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
-                                mlp_poll poll, void *context) {
-    if (part->first == 0 && !part->goes_on) *result = (mlp_result){0};
+// result: of the epoch so far.
+static mlp_status epoch_part(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                             int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
+                             mlp_poll poll, void *context) {
     mlp_status status = mlp_check_data(t->net, data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
@@ -410,16 +414,36 @@ mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_da
     return status;
 }
 
+mlp_status mlp_train_epoch_part(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
+                                int64_t n_order, const mlp_epoch_part *part, const mlp_settings *settings, int threads,
+                                mlp_poll poll, void *context) {
+    mlp_data own_data;
+    mlp_epoch_part own_part;
+    mlp_settings own_settings;
+    mlp_result none = {0}, own, sums;
+    const mlp_result *before = mlp_as_known(result, &own, sizeof own);
+    data = mlp_as_known(data, &own_data, sizeof own_data), part = mlp_as_known(part, &own_part, sizeof own_part);
+    settings = mlp_as_known(settings, &own_settings, sizeof own_settings);
+    if (!before || !part) return MLP_BAD_ARGUMENT;
+    sums = part->first == 0 && !part->goes_on ? none : *before;
+    mlp_status status = epoch_part(t, &sums, data, order, n_order, part, settings, threads, poll, context);
+    mlp_give(result, &sums, sizeof sums);
+    return status;
+}
+
 mlp_status mlp_train_epoch(mlp_trainer *t, mlp_result *result, const mlp_data *data, const int64_t *order,
                            int64_t n_order, const mlp_settings *settings, const double *rates, const double *momenta,
                            int threads, mlp_poll poll, void *context) {
-    const mlp_epoch_part whole = {.count = INT64_MAX, .rates = rates, .momenta = momenta};
+    const mlp_epoch_part whole = {.size = sizeof whole, .count = INT64_MAX, .rates = rates, .momenta = momenta};
     return mlp_train_epoch_part(t, result, data, order, n_order, &whole, settings, threads, poll, context);
 }
 
 mlp_status mlp_train_step(mlp_trainer *t, mlp_result *result, const mlp_data *data, const mlp_settings *settings,
                           int threads, mlp_poll poll, void *context) {
-    const mlp_epoch_part all = {.batch_size = data->n > 0 ? data->n : 1, .count = 1};
+    mlp_data own;
+    data = mlp_as_known(data, &own, sizeof own);
+    if (!data) return MLP_BAD_ARGUMENT;
+    const mlp_epoch_part all = {.size = sizeof all, .batch_size = data->n > 0 ? data->n : 1, .count = 1};
     return mlp_train_epoch_part(t, result, data, NULL, 0, &all, settings, threads, poll, context);
 }
 
@@ -436,9 +460,15 @@ static void clear_frozen(const mlp_network *net, void *gradient) {
 mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, const mlp_data *data,
                         const mlp_gradient_options *options, const mlp_settings *settings, int threads, mlp_poll poll,
                         void *context) {
-    const mlp_gradient_options usual = {0};
-    if (!options) options = &usual;
-    *result = (mlp_result){0};
+    const mlp_gradient_options usual = {.size = sizeof usual};
+    mlp_gradient_options own_options;
+    mlp_data own_data;
+    mlp_settings own_settings;
+    mlp_result sums = {0};
+    options = mlp_as_known(options ? options : &usual, &own_options, sizeof own_options);
+    data = mlp_as_known(data, &own_data, sizeof own_data);
+    settings = mlp_as_known(settings, &own_settings, sizeof own_settings);
+    if (!options || !mlp_give(result, &sums, sizeof sums)) return MLP_BAD_ARGUMENT;
     mlp_status status = mlp_check_data(t->net, data);
     if (!status) status = mlp_check_loss(t->net, data, t->loss);
     if (!status) status = check_settings(settings);
@@ -446,12 +476,13 @@ mlp_status mlp_gradient(mlp_trainer *t, void *gradient, mlp_result *result, cons
     if (status) return status;
 
     const mlp_epoch_part all = {0};
-    mlp_epoch e = {.trainer = t, .settings = settings, .part = &all, .batch_size = data->n, .result = result,
+    mlp_epoch e = {.trainer = t, .settings = settings, .part = &all, .batch_size = data->n, .result = &sums,
                    .gradient = gradient, .options = *options,
                    .examples = {.net = t->net, .data = data, .n = data->n},
                    .pass = {.frozen_too = options->frozen_too, .drops = !options->undisturbed, .poll = poll,
                             .context = context}};
     status = run(&e, threads);
+    mlp_give(result, &sums, sizeof sums);
     if (!status && !options->frozen_too) clear_frozen(t->net, gradient);
     return status;
 }
@@ -470,6 +501,8 @@ static int is_finite(const mlp_network *net, const void *gradient) {
 #define FLOPS_OF_A_STEP 20  // per parameter: its memory traffic takes as long as that many operations
 
 mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *settings, int threads) {
+    mlp_settings own;
+    settings = mlp_as_known(settings, &own, sizeof own);
     mlp_status status = check_settings(settings);
     if (!status && settings->check_finite && !is_finite(t->net, gradient)) status = MLP_DERIVATIVE_NOT_FINITE;
     if (!status) status = mlp_trainer_ensure(t, (mlp_capacity){.has_squares = settings->clip_norm > 0});
@@ -487,3 +520,4 @@ mlp_status mlp_apply(mlp_trainer *t, const void *gradient, const mlp_settings *s
     count(t, 1);
     return MLP_OK;
 }
+#endif

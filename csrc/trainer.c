@@ -1,8 +1,12 @@
 // The trainer's memory: workspaces, the optimizer's state, the gradient.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "trainer.h"
 
 #include <stdlib.h>
 #include <string.h>
+
+#include "sized.h"
 
 // ---- Workspaces ----
 
@@ -103,7 +107,9 @@ int mlp_states_of(const mlp_settings *settings) {
 }
 
 mlp_status mlp_trainer_prepare(mlp_trainer *t, const mlp_settings *settings) {
-    if (!mlp_is_optimizer(settings->optimizer)) return MLP_BAD_ARGUMENT;
+    mlp_settings own;
+    settings = mlp_as_known(settings, &own, sizeof own);
+    if (!settings || !mlp_is_optimizer(settings->optimizer)) return MLP_BAD_ARGUMENT;
     int needed = mlp_states_of(settings);
     void *fresh[MLP_MOST_STATES] = {0};
     int other = settings->optimizer != t->optimizer;
@@ -168,11 +174,13 @@ mlp_status mlp_trainer_ensure(mlp_trainer *t, mlp_capacity capacity) {
 
 // ---- The trainer ----
 
-mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, mlp_loss loss, int64_t batch_size) {
-    if (batch_size < 1 || !mlp_is_loss(loss.kind)) return MLP_BAD_ARGUMENT;
+mlp_status mlp_trainer_create(mlp_trainer **out, mlp_network *net, const mlp_loss *loss, int64_t batch_size) {
+    mlp_loss own;
+    loss = mlp_as_known(loss, &own, sizeof own);
+    if (!loss || batch_size < 1 || !mlp_is_loss(loss->kind)) return MLP_BAD_ARGUMENT;
     mlp_trainer *t = calloc(1, sizeof *t + (size_t)net->n_layers * sizeof *t->updates);
     if (!t) return MLP_NO_MEMORY;
-    *t = (mlp_trainer){.net = net, .loss = loss, .batch_size = batch_size};
+    *t = (mlp_trainer){.net = net, .loss = *loss, .batch_size = batch_size};
     *out = t;
     return MLP_OK;
 }
@@ -193,12 +201,17 @@ int mlp_trainer_states(const mlp_trainer *t) {
 }
 
 void *mlp_trainer_state(const mlp_trainer *t, int i, const void *parameter) {
-    if (!t->state[i] || !parameter) return NULL;
+    if (i < 0 || i >= MLP_MOST_STATES || !t->state[i] || !parameter) return NULL;
     return mlp_in_block(t->net, t->state[i], parameter);
 }
 
 mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *t) { return t->optimizer; }
-int64_t mlp_trainer_updates(const mlp_trainer *t, int layer) { return t->updates[layer]; }
-void mlp_trainer_set_updates(mlp_trainer *t, int layer, int64_t updates) { t->updates[layer] = updates; }
+int64_t mlp_trainer_updates(const mlp_trainer *t, int layer) {
+    return layer >= 0 && layer < t->net->n_layers ? t->updates[layer] : 0;
+}
+void mlp_trainer_set_updates(mlp_trainer *t, int layer, int64_t updates) {
+    if (layer >= 0 && layer < t->net->n_layers) t->updates[layer] = updates;
+}
 int64_t mlp_trainer_steps(const mlp_trainer *t) { return t->steps; }
 void mlp_trainer_set_steps(mlp_trainer *t, int64_t steps) { t->steps = steps; }
+#endif

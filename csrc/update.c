@@ -1,6 +1,8 @@
 // From delta of a minibatch to updated parameters, in one of two ways with the same bits: fused, where each tile of the
 // gradient goes from registers into the update; or stored, where the gradients of the chunks are added and then
 // applied.
+#include "build.h"
+#if !defined(MLP_NO_TRAINING)
 #include "update.h"
 
 #include <math.h>
@@ -356,3 +358,4 @@ void mlp_apply_gradient(mlp_step *s, mlp_trainer *t, const void *gradient, const
     if (most > 0) factor = clip_factor(s, t->squares, gradient, most);
     run_update(s, &(update_job){.step = s, .trainer = t, .move = move, .gradient = gradient, .factor = factor});
 }
+#endif

@@ -1,5 +1,6 @@
 // The tables of activations, losses and optimizers, from the rows in vocabulary.h.
-#include "vocabulary.h"
+#include "build.h"
+#include "traits.h"
 
 #define ACTIVATION(number, NAME, id, bits, ...) [number] = {.name = #id, .traits = bits, __VA_ARGS__},
 const mlp_activation_row mlp_activation_rows[MLP_ACTIVATIONS] = {MLP_ACTIVATION_ROWS(ACTIVATION)};

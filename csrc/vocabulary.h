@@ -1,14 +1,10 @@
-// The activations, losses and optimizers: a row for each, with its traits. C's enums, switches and checks are generated
-// from the rows, and Python reads them at import.
+// The activations, losses and optimizers: a row for each, with its traits. The enums of the interface, and the core's
+// switches and checks (traits.h), are generated from the rows, and Python reads them at import.
 //
-// A number is never reused, even after its row is removed, since files and compiled programs contain it: a new row
-// takes the next number. The names of a row's functions follow from its name, as described below.
+// A number is never reused, even after its row is removed, since compiled programs contain it: a new row takes the next
+// number. The names of a row's functions follow from its name, as described below. Programs need the enums alone.
 #ifndef MLP_VOCABULARY_H
 #define MLP_VOCABULARY_H
-
-#include <math.h>
-#include <stddef.h>
-#include <stdint.h>
 
 // ---- Activations: formulas in mlpfast/activations.py; name_value and name_derivative in kernels/activation.inc.h ----
 
@@ -53,15 +49,6 @@ typedef enum {
     MLP_ACTIVATIONS,  // larger than every number
 } mlp_activation;
 
-typedef struct {
-    const char *name;  // NULL if no row has this number
-    unsigned traits;
-    double least_alpha;
-} mlp_activation_row;
-extern const mlp_activation_row mlp_activation_rows[MLP_ACTIVATIONS];
-
-static inline int mlp_has(mlp_activation g, unsigned traits) { return (mlp_activation_rows[g].traits & traits) != 0; }
-
 // ---- Losses: formulas in mlpfast/losses.py; functions in kernels/loss.inc.h by the row's form ----
 
 enum {
@@ -74,17 +61,6 @@ enum {
     MLP_OWN_Y = 64,    // y has another number of columns than there are outputs: mlp_y_columns
     MLP_JOINS = 128,   // the loss of a row depends on the other rows of its minibatch
 };
-
-// The values that y may have.
-typedef enum {
-    MLP_Y_NUMBERS,        // any
-    MLP_Y_NOT_NEGATIVE,
-    MLP_Y_DISTRIBUTIONS,  // rows of probabilities that sum to 1
-    MLP_Y_PROBABILITIES,  // from 0 to 1
-    MLP_Y_SIGNS,          // -1 and +1
-} mlp_y;
-
-#define MLP_OUTPUT(NAME) (UINT64_C(1) << MLP_##NAME)
 
 // X(number, NAME, name, form, y, traits, other members of mlp_loss_row)
 // form: TERMS, a sum over the outputs of name_term; ROWS, by name_rows; TERMS_OR_ROWS, name_rows for class numbers;
@@ -119,24 +95,6 @@ typedef enum {
     MLP_LOSSES,
 } mlp_loss_kind;
 
-typedef struct {
-    const char *name;
-    mlp_y y;
-    unsigned traits;
-    uint64_t outputs;     // the output activations that it can be used with; 0: any
-    uint64_t natural;     // the g with delta_L = g(z_L) - y, whose g' is the Hessian (for NaturalGradient); 0: none
-    double above, below;  // its parameter is in (above, below); equal if it has none
-} mlp_loss_row;
-extern const mlp_loss_row mlp_loss_rows[MLP_LOSSES];
-
-static inline int mlp_loss_has(mlp_loss_kind loss, unsigned traits) {
-    return (mlp_loss_rows[loss].traits & traits) != 0;
-}
-static inline int mlp_goes_with(mlp_loss_kind loss, mlp_activation output) {
-    uint64_t outputs = mlp_loss_rows[loss].outputs;
-    return outputs == 0 || (outputs >> output & 1);
-}
-
 // ---- Optimizers: formulas in mlpfast/optimizers.py; name_step in kernels/optimizer.inc.h ----
 
 enum {
@@ -144,9 +102,6 @@ enum {
     MLP_CORRECTS = 2,  // bias correction by 1 - beta^t
     MLP_BARE = 4,      // needs no state if momentum is 0
 };
-
-// The setting besides lr that a schedule may change.
-typedef enum { MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1 } mlp_moved;
 
 // X(number, NAME, name, states per parameter, setting that a schedule may change, traits)
 #define MLP_OPTIMIZER_ROWS(X) \
@@ -161,24 +116,5 @@ typedef enum {
     MLP_OPTIMIZER_ROWS(MLP_ENUMERATOR)
     MLP_OPTIMIZERS,
 } mlp_optimizer;
-
-typedef struct {
-    const char *name;
-    int states;
-    mlp_moved moved;
-    unsigned traits;
-} mlp_optimizer_row;
-extern const mlp_optimizer_row mlp_optimizer_rows[MLP_OPTIMIZERS];
-
-// Whether a row has this number.
-static inline int mlp_is_activation(mlp_activation g) {
-    return (unsigned)g < MLP_ACTIVATIONS && mlp_activation_rows[g].name != NULL;
-}
-static inline int mlp_is_loss(mlp_loss_kind loss) {
-    return (unsigned)loss < MLP_LOSSES && mlp_loss_rows[loss].name != NULL;
-}
-static inline int mlp_is_optimizer(mlp_optimizer o) {
-    return (unsigned)o < MLP_OPTIMIZERS && mlp_optimizer_rows[o].name != NULL;
-}
 
 #endif

@@ -37,7 +37,14 @@ from . import (  # noqa: E402
     optimizers,
     schedules,
 )
-from ._config import __version__, get_num_threads, set_num_threads, show_config  # noqa: E402
+from ._config import (  # noqa: E402
+    __version__,
+    get_include,
+    get_library_dir,
+    get_num_threads,
+    set_num_threads,
+    show_config,
+)
 from .files import load_network  # noqa: E402
 from .history import History  # noqa: E402
 from .layer import Layer  # noqa: E402
@@ -50,9 +57,9 @@ from ._checkpoints import load_trainer  # noqa: E402  isort: skip
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",
     "Trainer", "__version__", "activations", "backprop", "benchmark", "callbacks", "data", "datasets", "diagnostics",
-    "estimators", "exchange", "get_num_threads", "graph", "initializers", "load_network", "load_trainer", "losses",
-    "metrics",
-    "optimizers", "plots", "schedules", "set_num_threads", "show_config",
+    "estimators", "exchange", "get_include", "get_library_dir", "get_num_threads", "graph", "initializers",
+    "load_network", "load_trainer", "losses", "metrics", "optimizers", "plots", "schedules", "set_num_threads",
+    "show_config",
 ]
 
 # Imported on first use: a third of the import time.

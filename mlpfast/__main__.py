@@ -3,11 +3,13 @@
 `python -m mlpfast info` prints the build and run-time configuration as JSON, `python -m mlpfast show FILE` what a file
 of Network.save or Trainer.save holds; `python -m mlpfast convert A B` converts between such files and ONNX, and
 `python -m mlpfast export-c FILE [OUT.c]` writes the network of such a file as one C file.
+`python -m mlpfast config --cflags --libs` prints how to compile a C program that uses the library.
 """
 
 import argparse
 import json
 import os
+import shlex
 import sys
 import time
 import warnings
@@ -15,6 +17,7 @@ import warnings
 import numpy as np
 
 from . import SGD, Network, Trainer, __version__, _core, datasets, exchange, files, show_config
+from ._config import compiler_flags, get_library_dir, slow
 from ._numpy_mlp import NumpyMLP
 from .exchange._files import network_of_file
 
@@ -24,7 +27,7 @@ DEFAULTS = {
 }
 
 # What files a command takes.
-FILES = {"info": [], "show": ["FILE"], "convert": ["FILE", "FILE"], "export-c": ["FILE", "[OUT.c]"]}
+FILES = {"info": [], "config": [], "show": ["FILE"], "convert": ["FILE", "FILE"], "export-c": ["FILE", "[OUT.c]"]}
 DESCRIPTION = "Train a multilayer perceptron on images of digits, and the same in plain NumPy beside it."
 
 
@@ -36,7 +39,8 @@ class Parser(argparse.ArgumentParser):
 def parsed(arguments):
     parser = Parser(prog="python -m mlpfast", description=DESCRIPTION)
     add = parser.add_argument
-    add("command", nargs="?", choices=FILES, help="info: print the configuration as JSON; show FILE: print what it "
+    add("command", nargs="?", choices=FILES, help="info: print the configuration as JSON; config: print the flags of "
+        "a C program that uses the library; show FILE: print what it "
         "holds, one of Network.save or Trainer.save; convert FILE FILE: write the network of the first as the second, "
         "by their endings .safetensors and .onnx; export-c FILE [OUT.c]: write the network as one C file and "
         "its header, beside FILE if there is no OUT.c; they train nothing")
@@ -52,7 +56,13 @@ def parsed(arguments):
     add("--threads", type=int, metavar="N", help="threads of mlpfast, at most the number of cores (by amount of work); "
         "NumPy's BLAS library has its own, see OPENBLAS_NUM_THREADS")
     add("--seed", type=int, metavar="N", default=0, help="of the first weights and of the shuffles (0)")
+    add("--cflags", action="store_true", help="with config: those to compile it")
+    add("--libs", action="store_true", help="with config: those to link it")
+    add("--cmakedir", action="store_true", help="with config: mlpfast_DIR of CMake's find_package")
     options = parser.parse_args(arguments)
+    asked = options.cflags or options.libs or options.cmakedir
+    if asked != (options.command == "config"):
+        parser.error("config and one of --cflags, --libs and --cmakedir go together")
     for name, value in DEFAULTS[options.data].items():
         if getattr(options, name) is None:
             setattr(options, name, value)
@@ -131,6 +141,13 @@ def export_c(file, out=None, *, name):
     print(f"{out} and its header:\n{net.summary()}")
 
 
+def asked_flags(options):
+    """What `config` prints."""
+    cflags, libs = compiler_flags()
+    folder = [os.path.join(get_library_dir(), "cmake", "mlpfast")] if options.cmakedir else []
+    return [*(cflags if options.cflags else []), *(libs if options.libs else []), *folder]
+
+
 def of_files(parser, options):
     """The commands show, convert and export-c."""
     try:
@@ -186,7 +203,13 @@ def main(arguments=None):
     try:
         parser, options = parsed(arguments)
         if options.command == "info":
-            print(json.dumps(show_config(mode="dicts"), indent=2))
+            config = show_config(mode="dicts")
+            print(json.dumps(config, indent=2))
+            for line in slow(config):
+                print(f"{parser.prog}: warning: {line}", file=sys.stderr)
+            return 0
+        if options.command == "config":
+            print(shlex.join(asked_flags(options)))
             return 0
         if options.command is not None:
             return of_files(parser, options)

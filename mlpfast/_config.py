@@ -1,5 +1,6 @@
 """Version, number of threads, and build configuration."""
 
+import os
 import platform
 import sys
 
@@ -8,7 +9,7 @@ import numpy as np
 from . import _core
 from ._scalars import whole_number
 
-__version__ = "0.1.0"
+__version__ = f"{_core.VERSION // 10**6}.{_core.VERSION // 1000 % 1000}.{_core.VERSION % 1000}"  # of csrc/mlpfast.h
 
 MOST_THREADS = 256  # as in csrc/threads.h
 
@@ -36,6 +37,42 @@ def checked_threads(threads):
     if threads is None:
         return -(_most_threads or 0)
     return whole_number("threads", threads, least=1, most=MOST_THREADS)
+
+
+def get_include():
+    """The folder of mlpfast.h, for programs in C, C++ and Cython."""
+    return _installed("include", "mlpfast")
+
+
+def get_library_dir():
+    """The folder of the static library libmlpfast.a, with pkgconfig/mlpfast.pc and cmake/mlpfast in it."""
+    return _installed("lib")
+
+
+def _installed(*names):
+    folder = os.path.join(os.path.dirname(__file__), *names)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"mlpfast was installed without its C library: there is no folder {folder!r}")
+    return folder
+
+
+def compiler_flags():
+    """([flags to compile a C program], [flags to link it]); those of the system's libraries are in mlpfast.pc."""
+    folder = get_library_dir()
+    with open(os.path.join(folder, "pkgconfig", "mlpfast.pc"), encoding="utf-8") as file:
+        (libs,) = [line.removeprefix("Libs: ").split() for line in file if line.startswith("Libs: ")]
+    return [f"-I{get_include()}"], [f"-L{folder}", *libs[1:]]
+
+
+def slow(config):
+    """What makes this build slow, a line for each."""
+    lines = []
+    if config["isa_available"] == ["generic"]:
+        lines.append("kernels in plain C alone, which are several times slower: this machine, or this build, has no "
+                     "others")
+    if config["threading"] == "none":
+        lines.append("no threads: mlpfast was built without OpenMP and pthreads")
+    return lines
 
 
 def show_config(mode="stdout"):

@@ -13,7 +13,6 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from libc.string cimport memset
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import collections
@@ -76,6 +75,8 @@ cdef optimizer_traits(int number):
 
 
 ORDER_VERSION = MLP_ORDER_VERSION
+VERSION = mlp_version()
+SIZE_OF_SETTINGS = sizeof(mlp_settings)
 ACTIVATIONS = {mlp_activation_rows[i].name.decode(): activation_traits(i) for i in range(MLP_ACTIVATIONS)
                if mlp_activation_rows[i].name != NULL}
 LOSSES = {mlp_loss_rows[i].name.decode(): loss_traits(i) for i in range(MLP_LOSSES) if mlp_loss_rows[i].name != NULL}
@@ -110,6 +111,7 @@ cdef LossSpec loss_spec(loss, output, int64_t n_out, Custom custom=None):
     if (kind == MLP_CUSTOM_LOSS) != (custom is not None):
         raise ValueError("loss must keep its name")
     spec.custom = custom
+    spec.c = mlp_loss_init()
     spec.c.kind, spec.c.parameter, spec.c.label_smoothing = kind, loss.parameter, loss.label_smoothing
     spec.c.custom = mlp_custom_loss(custom_loss, kind == MLP_CUSTOM_LOSS and not loss.through_output, <void *>custom)
     parts = loss.parts_of(output, n_out)
@@ -173,6 +175,11 @@ def isa():
 
 def compiler():
     return mlp_compiler().decode()
+
+
+def self_check():
+    """Whether the kernels in use compute what they should."""
+    return mlp_self_check() == MLP_OK
 
 
 def threading():
@@ -275,6 +282,7 @@ cdef class Data:
         self.x_rows = x_rows
         self.X, self.y, self.labels, self.targets, self.weights = X, y, labels, targets, weights
         self.entries = entries
+        self.c = mlp_data_init()
         self.c.entry_weights = address_or_null(entries)
         self.c.target_cols = 0 if targets is None else targets.shape[1]
         self.c.X = address(X)
@@ -362,8 +370,8 @@ cdef class Data:
 
 cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
     """X without y or weights; its type is still to be set."""
-    return mlp_data(address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0, NULL, 0, NULL, 0, 0,
-                    NULL)
+    return mlp_data(sizeof(mlp_data), address(X), MLP_FLOAT32, scale, NULL, NULL, 0, NULL, cnp.PyArray_DIM(X, 0), 0,
+                    NULL, 0, NULL, 0, 0, NULL)
 
 
 # ---- Interrupts ----
@@ -453,6 +461,7 @@ cdef class Network:
         try:
             for l, layer in enumerate(layers):
                 activation = layer["activation"]
+                specs[l].size = sizeof(mlp_layer_spec)
                 specs[l].n_in, specs[l].n_out = layer["n_in"], layer["n_out"]
                 self.flops += 2.0 * specs[l].n_in * specs[l].n_out
                 specs[l].activation = activation_kind(activation)
@@ -715,12 +724,11 @@ cdef class Network:
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)
         cdef LossSpec spec = loss_spec(loss, self.output, self.n_out)
-        cdef mlp_result result
-        memset(&result, 0, sizeof(result))
+        cdef mlp_result result = mlp_result_init()
         result.loss_sum, result.weight_sum, result.correct, result.exact = so_far
         cdef mlp_status status
         with nogil:
-            status = mlp_evaluate_part(self.c, &result, &data.c, spec.c, space.memory, threads, ask, &state)
+            status = mlp_evaluate_part(self.c, &result, &data.c, &spec.c, space.memory, threads, ask, &state)
         self.put_back(space)
         raise_status(status, caught)
         return result.loss_sum, result.weight_sum, result.correct, result.exact
@@ -843,7 +851,7 @@ cdef class Trainer:
         self.by_label = loss.traits.by_class and network.n_out > 1
         self.batch_size = batch_size
         self.spec = loss_spec(loss, network.output, network.n_out, custom_loss_of(loss, network.dtype))
-        raise_status(mlp_trainer_create(&self.c, network.c, self.spec.c, batch_size), None)
+        raise_status(mlp_trainer_create(&self.c, network.c, &self.spec.c, batch_size), None)
 
     def __dealloc__(self):
         mlp_trainer_destroy(self.c)
@@ -981,7 +989,7 @@ cdef class Trainer:
     cdef object run_step(self, const mlp_data *data, int threads):
         cdef list caught = []
         cdef poll_state state = polled(caught, NULL)
-        cdef mlp_result result
+        cdef mlp_result result = mlp_result_init()
         cdef mlp_status status
         cdef mlp_settings settings = self.settings
         with nogil:  # in the caller's mode: threads that are born here keep it
@@ -1011,15 +1019,16 @@ cdef class Trainer:
             if each is not None and (each.dtype != np.float64 or each.shape != shape):
                 raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
         cdef mlp_epoch_part part = mlp_epoch_part(
-            first, count, batch_size, <const double *>address_or_null(rates), <const double *>address_or_null(momenta),
-            <const double *>address_or_null(dropout), <const double *>address_or_null(l2), so_far is not None)
+            sizeof(mlp_epoch_part), first, count, batch_size, <const double *>address_or_null(rates),
+            <const double *>address_or_null(momenta), <const double *>address_or_null(dropout),
+            <const double *>address_or_null(l2), so_far is not None)
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef const int64_t *indices = <const int64_t *>address_or_null(order)
-        cdef mlp_result result
+        cdef mlp_result result = mlp_result_init()
         cdef mlp_status status
         if so_far is not None:
-            result = so_far
+            result = sized(so_far)
         self.network.begin_training()
         with nogil:
             status = mlp_train_epoch_part(self.c, &result, &data.c, indices, n_order, &part, &settings, threads, ask,
@@ -1034,7 +1043,7 @@ cdef class Trainer:
         data.check(self.network)
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
-        cdef mlp_result result
+        cdef mlp_result result = mlp_result_init()
         cdef mlp_status status
         self.network.begin_training()
         with nogil:
@@ -1056,7 +1065,7 @@ cdef class Trainer:
         cdef list caught = []
         cdef poll_state state = polled(caught, <void *>data)
         cdef void *block = self.block()
-        cdef mlp_result result
+        cdef mlp_result result = mlp_result_init()
         cdef mlp_status status
         with nogil:
             status = mlp_gradient(self.c, block, &result, &data.c, &options, &settings, threads, ask, &state)
@@ -1093,15 +1102,43 @@ cdef class Trainer:
 def gradient_options(double scale=0, int64_t first_row=0, bint undisturbed=False, bint unpenalised=False,
                      bint frozen_too=False):
     """mlp_gradient_options, which Python holds as a dict."""
-    return mlp_gradient_options(scale, first_row, undisturbed, unpenalised, frozen_too)
+    return mlp_gradient_options(sizeof(mlp_gradient_options), scale, first_row, undisturbed, unpenalised, frozen_too)
 
 
 def plain_gradient_settings(double l1=0, double l2=0):
     """The settings that Trainer.gradient looks at, without check_finite."""
-    cdef mlp_settings settings
-    memset(&settings, 0, sizeof(settings))
+    cdef mlp_settings settings = mlp_settings_init()
     settings.l1, settings.l2 = l1, l2
     return settings
+
+
+def through_c(const unsigned char[::1] data, cnp.ndarray X=None):
+    """For tests: (what mlp_network_load says is wrong, None, None), or (None, the file that mlp_network_save makes of the
+    network, its predictions for X)."""
+    cdef mlp_file file = mlp_file_init()
+    cdef mlp_network *net = NULL
+    cdef size_t n = 0
+    cdef mlp_data rows
+    cdef Workspace space = Workspace()
+    cdef mlp_status status = mlp_network_load(&net, &data[0] if data.shape[0] else NULL, data.shape[0], &file)
+    if status != MLP_OK:
+        return f"status {<int>status}: {file.problem.decode() if file.problem != NULL else None}", None, None
+    try:
+        mlp_network_save(net, NULL, 0, &n, &file)
+        again = np.empty(n, np.uint8)
+        if mlp_network_save(net, address(again), n, &n, &file) != MLP_OK:
+            raise ValueError("mlp_network_save has refused what was loaded")
+        if X is None:
+            return None, again.tobytes(), None
+        rows = rows_alone(X, file.input_scale)
+        if not is_plain(X, mlp_network_n_in(net)) or not type_of(X, &rows.x_type):
+            raise ValueError("X must be rows of the network")
+        out = np.empty((len(X), mlp_network_n_out(net)), np.float32 if mlp_network_dtype(net) == MLP_FLOAT32 else np.float64)
+        space.ensure(mlp_predict_workspace(net, rows.n, 1))
+        raise_status(mlp_predict(net, address(out), &rows, space.memory, 1, NULL, NULL), None)
+        return None, again.tobytes(), out
+    finally:
+        mlp_network_destroy(net)
 
 
 cdef status_name(mlp_status status):

@@ -1,9 +1,9 @@
 """What the binding's modules use of the C core, as its headers in csrc/ have it."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
-cdef extern from "vocabulary.h":
-    ctypedef enum mlp_activation:
-        MLP_IDENTITY, MLP_SOFTMAX, MLP_CUSTOM_ACTIVATION, MLP_ACTIVATIONS
+from mlpfast.mlpfast cimport *
+
+cdef extern from "traits.h":
     unsigned MLP_IN_Z, MLP_APART, MLP_HAS_ALPHA, MLP_LEARNS_ALPHA, MLP_RECTIFIER, MLP_SATURATES
     unsigned MLP_STOPS, MLP_SHARE
     ctypedef struct mlp_activation_row:
@@ -11,8 +11,6 @@ cdef extern from "vocabulary.h":
         unsigned traits
         double least_alpha
     const mlp_activation_row *mlp_activation_rows
-    ctypedef enum mlp_loss_kind:
-        MLP_CUSTOM_LOSS, MLP_LOSSES
     unsigned MLP_OF_Z, MLP_BY_CLASS, MLP_ONE_HOT, MLP_COUNTS, MLP_SMOOTHS, MLP_BY_ENTRY, MLP_OWN_Y, MLP_JOINS
     ctypedef enum mlp_y:
         MLP_Y_NUMBERS, MLP_Y_NOT_NEGATIVE, MLP_Y_DISTRIBUTIONS, MLP_Y_PROBABILITIES, MLP_Y_SIGNS
@@ -25,8 +23,6 @@ cdef extern from "vocabulary.h":
     const mlp_loss_row *mlp_loss_rows
     ctypedef enum mlp_moved:
         MLP_MOVES_NOTHING, MLP_MOVES_MOMENTUM, MLP_MOVES_BETA1
-    ctypedef enum mlp_optimizer:
-        MLP_OPTIMIZERS
     ctypedef struct mlp_optimizer_row:
         const char *name
         int states
@@ -35,154 +31,8 @@ cdef extern from "vocabulary.h":
     unsigned MLP_BARE
     const mlp_optimizer_row *mlp_optimizer_rows
 
-cdef extern from "mlpfast.h":
-    ctypedef enum mlp_status:
-        MLP_OK, MLP_NO_MEMORY, MLP_BAD_ARGUMENT, MLP_TOO_LARGE, MLP_INTERRUPTED
-        MLP_INPUT_NOT_FINITE, MLP_LOSS_NOT_FINITE, MLP_DERIVATIVE_NOT_FINITE
-    ctypedef enum mlp_dtype:
-        MLP_FLOAT32, MLP_FLOAT64, MLP_UINT8
-    ctypedef struct mlp_custom_activation:
-        int (*forward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
-        int (*backward)(void *, void *, void *, const void *, int64_t, int64_t) noexcept nogil
-        void *self
-    ctypedef struct mlp_data:
-        const void *X
-        mlp_dtype x_type
-        double x_scale
-        const int32_t *labels
-        const void *targets
-        int one_hot
-        const void *weights
-        int64_t n
-        double mean_weight
-        const void *y
-        int64_t y_bytes
-        const int64_t *x_rows
-        int64_t n_x
-        int64_t target_cols
-        const void *entry_weights
-    ctypedef struct mlp_truth:
-        const int32_t *labels
-        const void *targets
-        const void *y
-        const void *weights
-        int one_hot
-        const void *entry_weights
-        int64_t target_cols
-    ctypedef struct mlp_custom_loss:
-        int (*rows)(void *, void *, void *, double *, const void *, const mlp_truth *, int64_t, int64_t) noexcept nogil
-        int of_z
-        void *self
-    ctypedef struct mlp_output_block:
-        int64_t first, count
-        mlp_activation activation
-        double alpha
-    ctypedef struct mlp_loss_block:
-        mlp_output_block of
-        int64_t y_first
-        double factor
-        mlp_loss_kind kind
-        double parameter, label_smoothing
-    ctypedef struct mlp_loss:
-        mlp_loss_kind kind
-        double parameter, label_smoothing
-        mlp_custom_loss custom
-        const mlp_loss_block *blocks
-        int64_t n_blocks
-    ctypedef struct mlp_layer_spec:
-        int64_t n_in, n_out
-        mlp_activation activation
-        double alpha
-        int shared, has_bias, trainable
-        double dropout, l1, l2
-        int may_drop, has_mask
-        mlp_custom_activation custom
-        const mlp_output_block *blocks
-        int64_t n_blocks
-    ctypedef struct mlp_network:
-        pass
-    ctypedef struct mlp_trainer:
-        pass
-    ctypedef struct mlp_result:
-        double loss_sum, weight_sum, correct, exact
-        int64_t rows, minibatches
-        double bad_loss, row_loss_sum, row_l2_sum
-    ctypedef struct mlp_settings:
-        mlp_optimizer optimizer
-        double lr, momentum
-        int nesterov
-        double beta1, beta2, epsilon
-        int epsilon_hat
-        double shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
-        int64_t chunk_rows
-        uint64_t seed
-        int check_finite, sum_l2
-    ctypedef int (*mlp_poll)(void *) noexcept nogil
-
-    mlp_status mlp_select_isa(const char *)
-    const char *mlp_isa()
-    const char *mlp_isa_available(int)
-    const char *mlp_compiler()
-    const char *mlp_threading()
-    int mlp_processors()
-    int mlp_max_threads()
-    void mlp_allow_oversubscription(int)
-    double mlp_peak_flops(mlp_dtype, int, double) nogil
-    mlp_status mlp_network_create(mlp_network **, mlp_dtype, const mlp_layer_spec *, int) nogil
-    void mlp_network_destroy(mlp_network *) nogil
-    void *mlp_network_weights(const mlp_network *, int)
-    void *mlp_network_bias(const mlp_network *, int)
-    void *mlp_network_slopes(const mlp_network *, int)
-    void *mlp_network_mask(const mlp_network *, int)
-    void mlp_network_set_trainable(mlp_network *, int, int)
-    mlp_status mlp_network_set_dropout(mlp_network *, int, double)
-    mlp_status mlp_network_set_l2(mlp_network *, int, double)
-    mlp_status mlp_network_set_lr_factors(mlp_network *, int, double, double)
-    int64_t mlp_network_stride(const mlp_network *, int)
-    int MLP_ORDER_VERSION
-    mlp_status mlp_network_transform_inputs(mlp_network *, const double *, const double *)
-    int mlp_network_first_not_finite(const mlp_network *) nogil
-    size_t mlp_network_bytes(const mlp_network *)
-    void *mlp_network_in_block(const mlp_network *, void *, const void *)
-    size_t mlp_predict_workspace(const mlp_network *, int64_t, int) nogil
-    mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
-    mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
-                                  mlp_poll, void *) nogil
-    mlp_status mlp_evaluate_part(const mlp_network *, mlp_result *, const mlp_data *, mlp_loss, void *, int, mlp_poll,
-                                 void *) nogil
-    mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, mlp_loss, int64_t) nogil
-    void mlp_trainer_destroy(mlp_trainer *) nogil
-    mlp_status mlp_trainer_prepare(mlp_trainer *, const mlp_settings *) nogil
-    int mlp_trainer_states(const mlp_trainer *)
-    mlp_optimizer mlp_trainer_optimizer(const mlp_trainer *)
-    void *mlp_trainer_state(const mlp_trainer *, int, const void *)
-    int64_t mlp_trainer_updates(const mlp_trainer *, int)
-    void mlp_trainer_set_updates(mlp_trainer *, int, int64_t)
-    int64_t mlp_trainer_steps(const mlp_trainer *)
-    void mlp_trainer_set_steps(mlp_trainer *, int64_t)
-    void mlp_order(int64_t *, int64_t, int64_t, int64_t, uint64_t, uint64_t) nogil
-    ctypedef struct mlp_epoch_part:
-        int64_t first, count, batch_size
-        const double *rates
-        const double *momenta
-        const double *dropout
-        const double *l2
-        int goes_on
-    mlp_status mlp_train_epoch_part(mlp_trainer *, mlp_result *, const mlp_data *, const int64_t *, int64_t,
-                                    const mlp_epoch_part *, const mlp_settings *, int, mlp_poll, void *) nogil
-    mlp_status mlp_train_step(mlp_trainer *, mlp_result *, const mlp_data *, const mlp_settings *, int, mlp_poll,
-                              void *) nogil
-    ctypedef struct mlp_gradient_options:
-        double scale
-        int64_t first_row
-        int undisturbed, unpenalised, frozen_too
-    mlp_status mlp_gradient(mlp_trainer *, void *, mlp_result *, const mlp_data *, const mlp_gradient_options *,
-                            const mlp_settings *, int, mlp_poll, void *) nogil
-    mlp_status mlp_apply(mlp_trainer *, const void *, const mlp_settings *, int) nogil
-    void mlp_random_uniform(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
-    void mlp_random_normal(double *, int64_t, int64_t, uint64_t, uint64_t) nogil
-
 cdef extern from "crew.h":
+    void mlp_allow_oversubscription(int)
     int mlp_crew_size(int, double)
     int mlp_crew_limit()
 
@@ -195,6 +45,7 @@ cdef extern from "system.h":
 
 cdef extern from *:
     """
+    static inline mlp_result sized(mlp_result result) { result.size = sizeof result; return result; }
     #ifdef Py_GIL_DISABLED
     #define FREE_THREADED 1
     #else
@@ -202,6 +53,7 @@ cdef extern from *:
     #endif
     """
     const bint FREE_THREADED
+    mlp_result sized(mlp_result)
 
 cdef extern from "fpmode.h":
     ctypedef struct mlp_fpmode:
@@ -261,3 +113,4 @@ cdef extern from "kernel_table.h":
         int (*loss)(void *, double *, double *, const void *, mlp_loss, mlp_activation, const mlp_truth *, int64_t,
                     int64_t, void *) noexcept
     const mlp_kernels *mlp_kernels_for(mlp_dtype)
+    double mlp_peak_flops(mlp_dtype, int, double) nogil

@@ -16,6 +16,7 @@ import numpy as np
 
 from . import _scheduled, activations
 from ._safetensors import File, save
+from ._scalars import FLOATS
 from ._texts import Tree, by_name, described, from_caller, made, put
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
@@ -215,19 +216,30 @@ class opened:
 def network_of(file, texts, custom):
     """The network that the texts describe, with zeros as parameters. Sizes are those of tensors, which the file's
     length bears out."""
-    settings = texts.take("network").take_all(custom)
-    below = texts.take("layers")
-    layers = [_layer(file, l, below.take(str(l)), custom) for l in range(len(below.below))]
+    settings = _without_text(texts.take("network")).take_all(custom)
+    below = _without_text(texts.take("layers"))
+    layers = [_layer(file, l, _without_text(below.take(str(l))), custom) for l in range(len(below.below))]
     below.nothing_left()
     if not layers:
         raise ValueError("has no layers")
     for what, names in (("missing", SETTINGS.keys() - settings), ("unknown", settings.keys() - SETTINGS)):
         if names:
             raise ValueError(f"the setting 'network.{min(names)}' is {what}")
+    if settings["dtype"] not in FLOATS:  # not any name of NumPy's
+        raise ValueError(f"network: dtype must be one of {', '.join(FLOATS)}, got {settings['dtype']!r:.40}")
+    if settings["seed"] is None:
+        raise ValueError("network: seed must be a number, got None")
     if any(name in file.tensors for name in TRANSFORM):
         shape = (layers[0].n_in,)
         settings["input_transform"] = [read(file, name, np.float64, shape) for name in TRANSFORM]
     return made("network", lambda **given: Network._bare(layers, **given), settings)
+
+
+def _without_text(tree):
+    """A tree that is no setting itself."""
+    if tree.text is not None:
+        raise ValueError(f"unknown setting {tree.key!r}: this file may be of a later version of mlpfast")
+    return tree
 
 
 def _layer(file, l, texts, custom):
@@ -243,7 +255,10 @@ def _layer(file, l, texts, custom):
         missing = [own for own in kind.parameters if own not in settings]
         if missing:
             raise ValueError(f"the setting '{where}.{missing[0]}' is missing")
-        unit = made(where, kind, {own: settings.pop(own) for own in kind.parameters})
+        given = {own: settings.pop(own) for own in kind.parameters}
+        if name == "per_output":
+            _check_parts(where, given["parts"])
+        unit = made(where, kind, given)
     elif name in activations.NAMES:
         unit = name
     else:
@@ -259,6 +274,14 @@ def _layer(file, l, texts, custom):
     n_in, n_out = shape
     settings["bias"] = f"{where}.b" in file.tensors
     return made(where, lambda **given: Layer(n_in, n_out, unit, **given), settings)
+
+
+def _check_parts(where, parts):
+    """ValueError for activations that a file writes in another way: under another name, or without their alpha."""
+    for part in parts if isinstance(parts, tuple) else ():
+        unit = part[1] if isinstance(part, tuple) and len(part) == 2 else None
+        if isinstance(unit, str) and (unit not in activations.NAMES or unit in activations.WITH_PARAMETERS):
+            raise ValueError(f"unknown activation {unit!r:.80} of a part of {where}, or one without its alpha")
 
 
 def read(file, name, dtype, shape):

@@ -565,7 +565,7 @@ class Trainer(Closed):
         settings["chunk_rows"] = whole_number("chunk_rows", self.chunk_rows, least=1)
         settings["check_finite"] = flag("check_finite", self.check_finite)
         settings["sum_l2"] = self._sum_l2
-        return {**settings, "seed": seed}, bool(scheduled)
+        return {"size": _core.SIZE_OF_SETTINGS, **settings, "seed": seed}, bool(scheduled)
 
     def _check_parameters(self):
         """FloatingPointError for NaN or infinity after the last update, which no loss has been computed from."""

@@ -10,10 +10,11 @@ import warnings
 
 import numpy as np
 import pytest
+from bad_files import bytes_of
 from processes import run_python
 
 import mlpfast
-from mlpfast import losses, schedules
+from mlpfast import _core, losses, schedules
 
 sklearn = pytest.importorskip("sklearn", minversion="1.7", reason="the extra sklearn has it")
 
@@ -319,6 +320,8 @@ def test_scaled_targets_give_predictions_in_their_unit(tmp_path):
     again = estimators.load(tmp_path / "model")
     assert (again.predict(X) == model.predict(X)).all()
     assert (mlpfast.load_network(tmp_path / "model").predict(X) == model.predict(X)).all()
+    problem, network, by_c = _core.through_c((tmp_path / "model").read_bytes(), X)  # by mlp_network_load of C
+    assert problem is None and network == bytes_of(model.network_) and (by_c == model.predict(X)).all()
     with pytest.raises(ValueError, match="target_scaling must be False for loss 'poisson'"):
         MLPRegressor(loss="poisson", target_scaling=True).fit(X, np.abs(y))
 

@@ -17,12 +17,14 @@ import pytest
 from processes import run_python
 
 import mlpfast
-from mlpfast import Layer, Network, Trainer, activations, files, load_network, losses, schedules
-from mlpfast._safetensors import DTYPES, MOST_HEADER, File, pieces, write
+from mlpfast import Layer, Network, Trainer, _core, activations, files, load_network, losses, schedules
+from mlpfast._safetensors import DTYPES, File, pieces, write
 from mlpfast._texts import put, text, value_of
 
 sys.path.insert(0, str(Path(__file__).with_name("stress")))
+import bad_files
 import damaged
+from bad_files import joined
 
 SINE = activations.Custom(np.sin, np.cos, name="sine")
 
@@ -315,140 +317,60 @@ def test_every_dtype_of_numpy_both_ways(tmp_path, dtype):
 
 # ---- Files that are refused
 
-NET = Network([3, 4, 2], activation=activations.ELU(0.5), output="softmax", seed=0)
+NET = bad_files.NET
 
 
 @pytest.fixture
-def parts(tmp_path):
+def parts():
     """(header as a dict, data) of a good file."""
-    data = file_of(NET, tmp_path / "good")
-    n = int.from_bytes(data[:8], "little")
-    return json.loads(data[8 : 8 + n]), data[8 + n :]
-
-
-def joined(header, data):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return len(text).to_bytes(8, "little") + text + data
+    return bad_files.parts()
 
 
 def refused(tmp_path, data, message):
+    """By Python, and by the C core, which reads the same bytes."""
     path = tmp_path / "bad.safetensors"
     path.write_bytes(data)
     with pytest.raises(ValueError, match=message) as error:
         load_network(path)
     assert str(error.value).startswith(repr(str(path)))
+    assert _core.through_c(data)[0] is not None
 
 
-@pytest.mark.parametrize("name, change, message", [
-    ("layers.0.W", {"shape": [3, 5]}, "'layers.0.W' of shape .3, 5. and dtype F32 does not have 48 bytes"),
-    ("layers.0.W", {"shape": [2**40, 2**40]}, "does not have 48 bytes"),
-    ("layers.0.W", {"shape": [2**63, 2]}, "does not have 48 bytes"),
-    ("layers.0.W", {"shape": [10**30, 2]}, "a number of 31 digits"),
-    ("layers.0.W", {"shape": [-3, -4]}, "sizes >= 0"),
-    ("layers.0.W", {"shape": [3.0, 4]}, "whole numbers only, got 3.0"),
-    ("layers.0.W", {"shape": [True, 12]}, "sizes >= 0"),
-    ("layers.0.W", {"shape": [12]}, "must have a matrix layers.0.W"),
-    ("layers.0.W", {"shape": [1] * 40 + [12]}, "at most 32 dimensions"),
-    ("layers.0.W", {"shape": "12"}, "sizes >= 0"),
-    ("layers.0.W", {"shape": [4, 3]}, r"takes 4 inputs|'layers.0.b' must have"),
-    ("layers.0.W", {"dtype": "I32"}, "'layers.0.W' must have dtype float32 .*has int32"),
-    ("layers.0.W", {"dtype": "BF16"}, "has the dtype 'BF16', must have one of"),
-    ("layers.0.W", {"dtype": []}, "has the dtype"),
-    ("layers.0.W", {"data_offsets": [4, 52]}, "leaves a hole of 4 bytes|overlaps"),
-    ("layers.0.W", {"data_offsets": [48, 0]}, "the second not smaller"),
-    ("layers.0.W", {"data_offsets": [0]}, "two offsets"),
-    ("layers.0.W", {"more": 1}, "and nothing else"),
-    ("layers.1.b", {"shape": [4], "data_offsets": [96, 112]}, "is truncated"),
-    ("layers.0.b", {"data_offsets": [44, 60]}, "overlaps"),
-    ("layers.0.b", {"data_offsets": [2**70, 2**70 + 16]}, "a number of 22 digits"),
-])
-def test_tensors_that_do_not_fit_the_file_are_refused(tmp_path, parts, name, change, message):
-    header, data = parts
-    header[name].update(change)
-    refused(tmp_path, joined(header, data), message)
-
-
-@pytest.mark.parametrize("name, value, message", [
-    ("format", "pt", "no file of mlpfast"),
-    ("version", "2", "version '2' of the format, this mlpfast reads 1"),
-    ("holds", "a cake", "must hold a network, a trainer or an estimator"),
-    ("layers.0.activation", "wobble", "unknown activation 'wobble' of layers.0"),
-    ("layers.0.activation", "0x1p+0", "unknown activation 1.0"),
-    ("layers.0.activation", "0:3", "unknown activation slice"),
-    ("layers.0.activation", "custom", "called None"),
-    ("layers.0.alpha", "-0x1p+0", "alpha must be >= 0"),
-    ("layers.0.alpha", "nan", "alpha must be"),
-    ("layers.0.alpha", "0x1p+2000", "too large for float64"),
-    ("layers.0.alpha", "0x1.0p-1", "must be a number|not how a file writes"),
-    ("layers.0.alpha", "none", "alpha must be a number"),
-    ("layers.0.alpha", None, "'layers.0.alpha' is missing"),
-    ("layers.0.dropout", "0x1p+0", "dropout must be < 1"),
-    ("layers.0.bias", "false", "unknown setting 'layers.0.bias'"),
-    ("layers.0.wings", "2", "unknown setting 'layers.0.wings'"),
-    ("layers.0.activation", "per_output", "'layers.0.parts' is missing"),
-    ("layers.0.lr_factor", "-0x1p+0", "lr_factor must be >= 0"),
-    ("layers.0.l2", "Cosine", "l2 must be a number"),
-    ("layers.0.l2", "0:3", "l2 must be a number"),
-    ("layers.2.activation", "relu", "must have a matrix layers.2.W, has none"),
-    ("layers.7.activation", "relu", "'layers.2.activation' is missing|unknown activation None|missing"),
-    ("network.dtype", "float16", "dtype must be one of"),
-    ("network.dtype", "float64", "'layers.0.W' must have dtype float64"),
-    ("network.seed", "-1", "seed must be >= 0"),
-    ("network.seed", None, "'network.seed' is missing"),
-    ("network.seed", "(2)", "network.seed must have 2 entries"),
-    ("network.wings", "2", "'network.wings' is unknown"),
-    ("wings", "2", "unknown setting 'wings'"),
-    (".".join("a" * 500), "2", "unknown setting 'a.a.a"),
-    ("network.seed", 5, "__metadata__ must hold texts only"),
-])
-def test_settings_that_make_no_network_are_refused(tmp_path, parts, name, value, message):
-    header, data = parts
-    header["__metadata__"][name] = value
-    if value is None:
-        del header["__metadata__"][name]
-    refused(tmp_path, joined(header, data), message)
-
-
-def test_bytes_that_are_no_file_are_refused(tmp_path, parts):
-    header, data = parts
-    good = joined(header, data)
-    refused(tmp_path, b"", "at least 8 bytes, has 0")
-    refused(tmp_path, good[:7], "at least 8 bytes, has 7")
-    refused(tmp_path, good[:100], "truncated: the header ends at byte")
-    refused(tmp_path, good[:-1], "truncated: its tensors have 104 bytes, of which 103 are there")
-    refused(tmp_path, good + b"\0", "longer than its header says: 1 bytes after the last tensor")
-    refused(tmp_path, (MOST_HEADER + 1).to_bytes(8, "little") + good[8:], "at most 1048576 bytes, is said to have")
-    refused(tmp_path, b"\xff" * 8 + good[8:], "at most 1048576 bytes, is said to have 18446744073709551615")
-    refused(tmp_path, joined(b" " + json.dumps(header).encode(), data), "must be a JSON object, begins with ' '")
-    refused(tmp_path, joined(b"\xff\xfe", b""), "not text in UTF-8")
-    refused(tmp_path, joined(b"{", b""), "is not JSON")
-    refused(tmp_path, joined(b"{}", b""), "no file of mlpfast")
-    twice = json.dumps(header).replace('"layers.0.b"', '"layers.0.W"').encode()
-    refused(tmp_path, joined(twice, data), "has the entry 'layers.0.W' twice")
-    twice = json.dumps(header).replace('"shape": [3, 4]', '"shape": [3, 4], "shape": [4, 3]').encode()
-    refused(tmp_path, joined(twice, data), "has the entry 'shape' twice")
-    header["extra"] = {"dtype": "F32", "shape": [0], "data_offsets": [104, 104]}
-    refused(tmp_path, joined(header, data), "unknown tensor 'extra'")
-    del header["extra"], header["layers.1.b"]
-    header["layers.1.B"] = {"dtype": "F32", "shape": [2], "data_offsets": [96, 104]}
-    refused(tmp_path, joined(header, data), "unknown tensor 'layers.1.B'")
-
-
-@pytest.mark.parametrize("nested", [b"[" * 10_000, b'{"a":' * 10_000, b'{"a\\"": ' + b"[" * 10_000, b'{"":' * 5 + b"1"])
-def test_nested_brackets_are_refused_whatever_the_recursion_limit(tmp_path, nested):
+@pytest.mark.parametrize("files", [bad_files.of_bytes, bad_files.of_tensors, bad_files.of_settings, bad_files.of_parts,
+                                   bad_files.of_masks])
+def test_bad_files_are_refused(tmp_path, files):
     limit = sys.getrecursionlimit()
-    sys.setrecursionlimit(10**6)
+    sys.setrecursionlimit(10**6)  # nested brackets are refused whatever it is
     try:
-        refused(tmp_path, joined(b'{"a":' + nested, b""), "nested more than 3 deep|is not JSON")
+        for name, data, message in files():
+            print(name)  # seen if it fails
+            refused(tmp_path, data, message)
     finally:
         sys.setrecursionlimit(limit)
 
 
-def test_a_large_file_asks_for_no_memory_before_it_is_checked(tmp_path, parts):
-    """Sizes that the file does not have would fail here with a MemoryError."""
-    header, data = parts
-    header["layers.0.W"]["shape"], header["layers.0.W"]["data_offsets"] = [3, 2**50], [0, 12 * 2**50]
-    refused(tmp_path, joined(header, data), "'layers.0.b' overlaps|truncated")
+@pytest.mark.parametrize("number, net", list(enumerate(bad_files.good())))
+def test_the_c_core_reads_and_writes_the_same_files(number, net):
+    data = bad_files.bytes_of(net)
+    X = np.random.default_rng(number).normal(size=(5, net.n_in)).astype(net.dtype)
+    problem, again, out = _core.through_c(data, X)
+    assert problem is None and again == data
+    assert out.tobytes() == net.predict(X).tobytes()
+    X = np.random.default_rng(number).integers(0, 256, (5, net.n_in)).astype(np.uint8)  # input_scale is in the file
+    assert _core.through_c(data, X)[2].tobytes() == net.predict(X).tobytes()
+
+
+def test_the_c_core_reads_the_network_of_a_trainer(tmp_path):
+    net = Network([3, 4, 2], seed=0)
+    trainer = Trainer(net, "squared_error", mlpfast.Adam(schedules.Cosine(0.1, 5)), seed=0)
+    trainer.fit(np.ones((4, 3)), np.ones((4, 2)), epochs=2)
+    trainer.save(tmp_path / "trainer")
+    assert _core.through_c((tmp_path / "trainer").read_bytes())[:2] == (None, bad_files.bytes_of(net))
+
+
+def test_the_c_core_has_no_functions_of_python():
+    for layer in (Layer(3, 2, SINE), Layer(3, 2, l2=schedules.Cosine(0.3, 9))):
+        assert _core.through_c(bad_files.bytes_of(Network([layer])))[0].startswith("status 11: ")
 
 
 def test_many_names_take_time_in_proportion(tmp_path, parts):

@@ -1,4 +1,6 @@
 // The kernels for AVX2 with FMA, float32.
+#include "../build.h"
+
 #define ISA avx2
 #define REAL_BITS 32
 
@@ -6,9 +8,9 @@
 #define MR 6
 #define NR_VECS 2
 
-#if defined(__x86_64__)
+#if defined(MLP_HAS_AVX2)
 #include "../simd/avx2.h"
 #include "../kernels/table.inc.h"
 #else
-typedef int mlp_not_on_this_machine;
+typedef int mlp_not_built;
 #endif

@@ -1,4 +1,6 @@
 // The kernels for AVX-512, float32.
+#include "../build.h"
+
 #define ISA avx512
 #define REAL_BITS 32
 
@@ -6,9 +8,9 @@
 #define MR 14
 #define NR_VECS 2
 
-#if defined(__x86_64__)
+#if defined(MLP_HAS_AVX512)
 #include "../simd/avx512.h"
 #include "../kernels/table.inc.h"
 #else
-typedef int mlp_not_on_this_machine;
+typedef int mlp_not_built;
 #endif

@@ -1,4 +1,6 @@
 // The kernels for plain C, float32.
+#include "../build.h"
+
 #define ISA generic
 #define REAL_BITS 32
 
@@ -6,5 +8,9 @@
 #define MR 4
 #define NR_VECS 2
 
+#if defined(MLP_HAS_GENERIC)
 #include "../simd/generic.h"
 #include "../kernels/table.inc.h"
+#else
+typedef int mlp_not_built;
+#endif

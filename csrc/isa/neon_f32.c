@@ -1,4 +1,6 @@
 // The kernels for AArch64 NEON, float32.
+#include "../build.h"
+
 #define ISA neon
 #define REAL_BITS 32
 
@@ -6,9 +8,9 @@
 #define MR 12
 #define NR_VECS 2
 
-#if defined(__aarch64__)
+#if defined(MLP_HAS_NEON)
 #include "../simd/neon.h"
 #include "../kernels/table.inc.h"
 #else
-typedef int mlp_not_on_this_machine;
+typedef int mlp_not_built;
 #endif

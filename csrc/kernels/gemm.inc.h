@@ -199,6 +199,10 @@ typedef struct {
     real *panel, *sums, *a;
 } block_scratch;
 
+typedef struct {
+    int64_t panel, sums, a;
+} scratch_sizes;
+
 SIMD int64_t least(int64_t x, int64_t y) { return x < y ? x : y; }
 
 SIMD int64_t most_tiles(int64_t k) { return BLOCK_A / (MR * (k + 1)); }  // k: of a block
@@ -206,16 +210,31 @@ _Static_assert(BLOCK_A / (MR * (MLP_KC + 1)) >= LEAST_TILES, "a panel of b is pa
 
 // Sizes of the parts of the scratch, in reals, for products with no dimension above `most`; monotonic in `most`.
 SIMD int64_t scratch_panel(int64_t most) { return least(most, MLP_KC) * NR; }
-SIMD int64_t scratch_sums(int64_t most) {
-    return most <= MLP_KC ? 0 : most_tiles(MLP_KC / 2) * MR * BLOCK_COLS;
-}
 SIMD int64_t scratch_a(int64_t most) {
     return least((least(most, BLOCK_A) + MR) * (least(most, BLOCK_A) + LINE_REALS), BLOCK_A + BLOCK_A / 2);
 }
 
-static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
-    int64_t of_product = scratch_panel(most) + scratch_sums(most) + scratch_a(most), of_rows = 4 * widest * VL;
+// What a product of that many rows needs, one part after the other.
+SIMD scratch_sizes sizes_of(int64_t rows, int64_t most, int transposed) {
+    int64_t tiles = (rows + MR - 1) / MR;
+    return (scratch_sizes){
+        .panel = transposed || tiles >= LEAST_TILES ? scratch_panel(most) : 0,
+        .sums = most <= MLP_KC ? 0 : least(tiles, most_tiles(MLP_KC / 2)) * MR * BLOCK_COLS,
+        .a = tiles > 1 ? scratch_a(most) : 0,
+    };
+}
+
+SIMD size_t bytes_of(scratch_sizes product, int64_t of_rows) {
+    int64_t of_product = product.panel + product.sums + product.a;
     return (size_t)(of_product > of_rows ? of_product : of_rows) * sizeof(real);
+}
+
+static SIMD_TARGET size_t scratch_bytes(int64_t most, int64_t widest) {
+    return bytes_of(sizes_of(most, most, 1), 4 * widest * VL);
+}
+
+static SIMD_TARGET size_t forward_scratch_bytes(int64_t rows, int64_t most, int64_t softmax, int64_t outputs) {
+    return bytes_of(sizes_of(rows, most, 0), (softmax > 4 * outputs ? softmax : 4 * outputs) * VL);
 }
 
 // Rows a multiple of 4096 bytes apart map to the same set of the L1 cache and evict each other.
@@ -365,9 +384,10 @@ static SIMD_TARGET void product(const operands *whole, mlp_block block, void *sc
     if (rows <= 0) return;
     int64_t most = k > rows ? k : rows;
     if (block.j1 - block.j0 > most) most = block.j1 - block.j0;
+    scratch_sizes sizes = sizes_of(rows, most, whole->b_col != 1);
     block_scratch space = {.panel = scratch};
-    space.sums = space.panel + scratch_panel(most);
-    space.a = space.sums + scratch_sums(most);
+    space.sums = space.panel + sizes.panel;
+    space.a = space.sums + sizes.sums;
 
     row_tiles all = {block.i0, rows, (rows + MR - 1) / MR};
     int64_t each = all.tiles;

@@ -15,6 +15,10 @@
 #define UNROLL _Pragma("GCC unroll 64")
 #endif
 
+#if defined(MLP_NO_TRAINING)  // much is then not in the table below, nor in the library
+#pragma GCC diagnostic ignored "-Wunused-function"
+#endif
+
 #include "math.inc.h"
 #include "columns.inc.h"
 #include "activation.inc.h"
@@ -61,9 +65,11 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .mr = MR,
     .nr = NR,
     .scratch_bytes = scratch_bytes,
+    .forward_scratch_bytes = forward_scratch_bytes,
     .gather = gather,
     .transform = transform,
     .dense_forward = dense_forward,
+#if !defined(MLP_NO_TRAINING)
     .delta_below = delta_below,
     .update_weights = update_weights,
     .update_bias = update_bias,
@@ -74,25 +80,34 @@ const mlp_kernels TABLE(ISA, REAL_BITS) = {
     .add = add,
     .sum_squares = sum_squares,
     .limit_columns = limit_columns,
+#endif
     .activation_forward = activation_forward,
+#if !defined(MLP_NO_TRAINING)
     .activation_backward = activation_backward,
     .slope_gradient = slope_gradient,
     .sum_slopes = sum_slopes,
+#endif
     .softmax_forward = softmax_forward,
-    .softmax_backward = softmax_backward,
     .activate_blocks = activate_blocks,
+#if !defined(MLP_NO_TRAINING)
+    .softmax_backward = softmax_backward,
     .skip_entries = skip_entries,
     .loss = loss_and_delta,
     .dropout = dropout,
     .add_noise = add_noise,
     .order = order,
+#endif
     .exp = map_exp,
     .log = map_log,
     .tanh = map_tanh,
     .sigmoid = map_sigmoid,
+#if !defined(MLP_NO_TRAINING)
     .log1p_unit = map_log1p,
     .expm1_down = map_expm1,
+#endif
     .normal_cdf = map_normal_cdf,
     .normal_pdf = map_normal_pdf,
+#if !defined(MLP_NO_TRAINING)
     .multiply_adds = multiply_adds,
+#endif
 };

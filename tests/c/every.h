@@ -4,6 +4,7 @@
 #define MLP_TEST_EVERY_H
 
 #include "kernel_table.h"
+#include "sizes.h"
 
 // The i-th activation other than custom, cyclically.
 static inline mlp_activation nth_activation(int i) {
@@ -25,7 +26,7 @@ static inline int list_losses(mlp_loss *losses) {
         const mlp_loss_row *row = &mlp_loss_rows[kind];
         if (!mlp_is_loss((mlp_loss_kind)kind) || kind == MLP_CUSTOM_LOSS) continue;
         if (row->traits & MLP_OWN_Y) continue;  // with tests of their own
-        mlp_loss loss = {.kind = (mlp_loss_kind)kind};
+        mlp_loss loss = {LOSS, .kind = (mlp_loss_kind)kind};
         int bounded = row->below < HUGE_VAL;
         if (row->above < row->below) {
             loss.parameter = bounded ? 0.2 * row->above + 0.8 * row->below : row->above + 0.5;

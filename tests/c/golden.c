@@ -7,7 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crew.h"
 #include "mlpfast.h"
+#include "sizes.h"
 
 #define ROWS 301
 #define BATCH 50
@@ -28,16 +30,17 @@ typedef struct {
 
 static const golden all[] = {
     {.name = "relu-sgd-dropout", .n_layers = 2, .width = {37, 61, 13}, .hidden = MLP_RELU, .output = MLP_SOFTMAX,
-     .loss = MLP_CROSS_ENTROPY, .dropout = 0.25, .settings = {.lr = 0.1, .input_dropout = 0.1}},
+     .loss = MLP_CROSS_ENTROPY, .dropout = 0.25, .settings = {SETTINGS, .lr = 0.1, .input_dropout = 0.1}},
     {.name = "tanh-adam", .n_layers = 3, .width = {29, 67, 33, 5}, .hidden = MLP_TANH, .output = MLP_IDENTITY,
      .loss = MLP_HALF_SQUARED_ERROR,
-     .settings = {.optimizer = MLP_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
+     .settings = {SETTINGS, .optimizer = MLP_ADAM, .lr = 0.01, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8}},
     {.name = "gelu-rmsprop-l1-noise", .n_layers = 3, .width = {37, 70, 41, 7}, .hidden = MLP_GELU,
      .output = MLP_SIGMOID, .loss = MLP_BINARY_CROSS_ENTROPY,
-     .settings = {.optimizer = MLP_RMSPROP, .lr = 0.01, .beta2 = 0.99, .epsilon = 1e-8, .l1 = 1e-4,
+     .settings = {SETTINGS, .optimizer = MLP_RMSPROP, .lr = 0.01, .beta2 = 0.99, .epsilon = 1e-8, .l1 = 1e-4,
                   .input_noise = 0.1}},
     {.name = "sigmoid-nesterov", .n_layers = 2, .width = {21, 131, 11}, .hidden = MLP_SIGMOID, .output = MLP_SOFTMAX,
-     .loss = MLP_CROSS_ENTROPY, .weighted = 1, .settings = {.lr = 0.5, .momentum = 0.9, .nesterov = 1, .l2 = 1e-3}},
+     .loss = MLP_CROSS_ENTROPY, .weighted = 1, .settings = {SETTINGS, .lr = 0.5, .momentum = 0.9, .nesterov = 1,
+                                                            .l2 = 1e-3}},
 };
 
 static void fail(const char *what) {
@@ -87,7 +90,7 @@ static int32_t *draw_labels(int64_t classes) {
 
 static mlp_data draw_data(const golden *g, mlp_dtype dtype) {
     int64_t n_out = g->width[g->n_layers];
-    mlp_data data = {.X = draw(ROWS * g->width[0], STREAM_X, 1, 0, dtype), .x_type = dtype, .n = ROWS};
+    mlp_data data = {DATA, .X = draw(ROWS * g->width[0], STREAM_X, 1, 0, dtype), .x_type = dtype, .n = ROWS};
     if (g->loss == MLP_CROSS_ENTROPY) data.labels = draw_labels(n_out);
     else data.targets = draw(ROWS * n_out, STREAM_TARGETS, g->loss == MLP_HALF_SQUARED_ERROR, 0, dtype);
     if (!g->weighted) return data;
@@ -101,7 +104,8 @@ static mlp_network *make_network(const golden *g, mlp_dtype dtype) {
     mlp_layer_spec layers[MOST_LAYERS];
     for (int l = 0; l < g->n_layers; l++) {
         int last = l == g->n_layers - 1;
-        layers[l] = (mlp_layer_spec){.n_in = g->width[l], .n_out = g->width[l + 1], .has_bias = 1, .trainable = 1,
+        layers[l] = (mlp_layer_spec){LAYER, .n_in = g->width[l], .n_out = g->width[l + 1], .has_bias = 1,
+                                     .trainable = 1,
                                      .activation = last ? g->output : g->hidden, .dropout = last ? 0 : g->dropout};
     }
     mlp_network *net = NULL;
@@ -123,10 +127,10 @@ static void train(const golden *g, mlp_network *net, const mlp_data *data, int t
     mlp_trainer *trainer = NULL;
     mlp_settings settings = g->settings;
     settings.seed = SEED, settings.check_finite = 1;
-    if (mlp_trainer_create(&trainer, net, (mlp_loss){.kind = g->loss}, BATCH)) fail("mlp_trainer_create");
+    if (mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = g->loss}, BATCH)) fail("mlp_trainer_create");
     for (uint64_t epoch = 0; epoch < EPOCHS; epoch++) {
         int64_t order[ROWS];
-        mlp_result result;
+        mlp_result result = mlp_result_init();
         mlp_order(order, 0, ROWS, ROWS, SEED, epoch);
         if (mlp_train_epoch(trainer, &result, data, order, ROWS, &settings, NULL, NULL, threads, NULL, NULL)) {
             fail("mlp_train_epoch");

@@ -3,6 +3,7 @@
 #define MLP_TEST_SETTING_H
 
 #include "check.h"
+#include "crew.h"
 #include "every.h"
 #include "reals.h"
 
@@ -93,8 +94,9 @@ static inline dataset make_data(const setting *s, mlp_dtype dtype) {
         for (int64_t i = 0; i < s->n; i++) put(k, d.weights, i, 2 * random_unit());
     }
     if (s->by_entry) make_entries(s, k, &d);
-    d.data = (mlp_data){.X = d.X, .x_type = s->pixels ? MLP_UINT8 : dtype, .x_scale = 1.0 / 255, .labels = d.labels,
-                        .targets = d.targets, .weights = d.weights, .entry_weights = d.entries, .n = s->n};
+    d.data = (mlp_data){DATA, .X = d.X, .x_type = s->pixels ? MLP_UINT8 : dtype, .x_scale = 1.0 / 255,
+                        .labels = d.labels, .targets = d.targets, .weights = d.weights, .entry_weights = d.entries,
+                        .n = s->n};
     return d;
 }
 
@@ -153,7 +155,7 @@ static inline int custom_relu_backward(void *self, void *call, void *delta, cons
 static inline int custom_half_squares(void *self, void *call, void *delta, double *row_loss, const void *a,
                                    const mlp_truth *truth, int64_t rows, int64_t n) {
     const mlp_kernels *k = self;
-    mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
+    mlp_loss loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR};
     void *scratch = allocate(k->scratch_bytes(1, n)), *correct = allocate((size_t)rows * sizeof(double));
     k->loss(delta, row_loss, correct, a, loss, MLP_IDENTITY, truth, rows, n, scratch);
     free(scratch);
@@ -162,7 +164,8 @@ static inline int custom_half_squares(void *self, void *call, void *delta, doubl
 }
 
 static inline mlp_layer_spec layer_spec(const setting *s, int l, mlp_dtype dtype) {
-    return (mlp_layer_spec){.n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l], .alpha = s->alpha[l],
+    return (mlp_layer_spec){LAYER, .n_in = s->width[l], .n_out = s->width[l + 1], .activation = s->g[l],
+                            .alpha = s->alpha[l],
                             .shared = s->shared >> l & 1, .has_bias = !(s->without_bias >> l & 1),
                             .trainable = !(s->frozen >> l & 1), .has_mask = s->masked >> l & 1,
                             .custom = {custom_relu, custom_relu_backward, (void *)mlp_kernels_for(dtype)}};
@@ -179,7 +182,7 @@ static inline mlp_network *make_network(const setting *s, mlp_dtype dtype) {
 
 static inline mlp_trainer *make_trainer(const setting *s, mlp_network *net) {
     mlp_trainer *trainer = NULL;
-    if (!CHECK(mlp_trainer_create(&trainer, net, s->loss, s->batch) == MLP_OK)) exit(3);
+    if (!CHECK(mlp_trainer_create(&trainer, net, &s->loss, s->batch) == MLP_OK)) exit(3);
     return trainer;
 }
 

@@ -2,6 +2,7 @@
 // cache. Blocking must not change a bit: elements chosen at random are compared with their definition.
 #include "check.h"
 #include "reals.h"
+#include "sizes.h"
 
 #define MOST 2700  // for any dimension: k = 2700 is split into three KC blocks
 
@@ -46,7 +47,7 @@ static double element(const problem *p, int64_t i, int64_t j) {
 
 static void call(const problem *p) {
     const mlp_kernels *k = p->k;
-    mlp_settings plain = {.lr = 1};
+    mlp_settings plain = {SETTINGS, .lr = 1};
     mlp_update rule = {.scale = 1, .settings = &plain, .lr = 1}, gradient = {.scale = 1};
     mlp_parameter W = {.values = array[OUT]};
     mlp_unit none = {.kind = MLP_IDENTITY};

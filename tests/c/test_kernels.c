@@ -103,10 +103,11 @@ static const mlp_optimizer with_formula[4] = {MLP_SGD, MLP_ADAM, MLP_RMSPROP, ML
 
 // Optimizers in turn; for integers SGD only, which keeps them exact.
 static rule rule_number(int number, int integers) {
-    rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {.lr = 0.25, .momentum = 0.5, .clip_value = 2}};
+    rule r = {.scale = 0.5, .l1 = 0.25, .l2 = 0.125, .settings = {SETTINGS, .lr = 0.25, .momentum = 0.5,
+                                                                  .clip_value = 2}};
     if (!integers) {
         r = (rule){.scale = 1.0 / 7, .l1 = 0.003, .l2 = 0.02,
-                   .settings = {.lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
+                   .settings = {SETTINGS, .lr = 0.1, .momentum = 0.9, .clip_value = 0.05, .beta1 = 0.9, .beta2 = 0.99,
                                 .epsilon = 1e-3, .weight_decay = 0.5, .shrink = 0.5, .grow = 1.2,
                                 .least_step = 1e-3, .most_step = 2}};
         r.settings.optimizer = with_formula[number / 16 % 4];
@@ -528,8 +529,8 @@ static double step_from(const mlp_kernels *k, double W, double gradient, const m
 }
 
 static void test_settings(const mlp_kernels *k) {
-    mlp_settings rmsprop = {.optimizer = MLP_RMSPROP, .beta2 = 0.75}, rprop = {.optimizer = MLP_RPROP, .shrink = 0.5,
-                            .grow = 1.2, .least_step = 1e-6, .most_step = 50};
+    mlp_settings rmsprop = {SETTINGS, .optimizer = MLP_RMSPROP, .beta2 = 0.75};
+    mlp_settings rprop = {SETTINGS, .optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50};
     double most = k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
     doing("%s %s: squares that would overflow", k->isa, dtype_name(k));
     for (int i = 0; i < 2; i++) {  // lr g / sqrt(0.25 g^2), whatever limit is above all squares that fit

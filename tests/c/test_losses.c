@@ -453,7 +453,7 @@ static void test_parts(const mlp_kernels *k, const mlp_kernels *first, int quick
             {.of = {.first = 2, .count = n - 4, .activation = n % 2 ? MLP_GELU : MLP_SOFTMAX}, .y_first = 1,
              .factor = 2, .kind = MLP_HUBER, .parameter = 0.3},
         };
-        problem p = {.k = k, .loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 3}, .n = n};
+        problem p = {.k = k, .loss = {LOSS, .kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 3}, .n = n};
         for (int options = 0; options < 3; options++) {
             p.weighted = options > 0, p.by_entry = options > 1;
             for (p.rows = 1; p.rows <= MOST_ROWS; p.rows += 4) {

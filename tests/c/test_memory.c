@@ -64,7 +64,7 @@ static mlp_status create_network(life *of) {
     return mlp_network_create(&of->net, of->dtype, layers, of->s->n_layers);
 }
 static mlp_status create_trainer(life *of) {
-    return mlp_trainer_create(&of->trainer, of->net, of->s->loss, of->s->batch);
+    return mlp_trainer_create(&of->trainer, of->net, &of->s->loss, of->s->batch);
 }
 static mlp_status transform_inputs(life *of) {
     double mean[100] = {0}, scale[100];
@@ -73,18 +73,18 @@ static mlp_status transform_inputs(life *of) {
 }
 static mlp_status prepare(life *of) { return mlp_trainer_prepare(of->trainer, &of->settings); }
 static mlp_status epoch(life *of) {
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     mlp_data data = of->d.data;
     data.n = EPOCH_ROWS;
     return mlp_train_epoch(of->trainer, &r, &data, NULL, 0, &of->settings, NULL, NULL, of->threads, NULL, NULL);
 }
 static mlp_status step(life *of) {  // more rows than an epoch's minibatches have, so that the workspace grows
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     return mlp_train_step(of->trainer, &r, &of->d.data, &of->settings, of->threads, NULL, NULL);
 }
 
 static mlp_status gradient_and_apply(life *of) {
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     mlp_status status = mlp_gradient(of->trainer, of->gradient, &r, &of->d.data, NULL, &of->settings, of->threads, NULL,
                                      NULL);
     return status ? status : mlp_apply(of->trainer, of->gradient, &of->settings, of->threads);
@@ -126,10 +126,10 @@ static long survive(life *of, mlp_status (*call)(life *), int failing) {
 static void check_serving(life *of) {
     size_t bytes = mlp_predict_workspace(of->net, of->s->n, of->threads);
     void *workspace = allocate(bytes), *out = allocate((size_t)(of->s->n * outputs_of(of->s)) * sizeof(double));
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     arm(1);
     CHECK(mlp_predict(of->net, out, &of->d.data, workspace, of->threads, NULL, NULL) == MLP_OK);
-    CHECK(mlp_evaluate(of->net, &r, &of->d.data, of->s->loss, workspace, of->threads, NULL, NULL) == MLP_OK);
+    CHECK(mlp_evaluate(of->net, &r, &of->d.data, &of->s->loss, workspace, of->threads, NULL, NULL) == MLP_OK);
     CHECK(asked == 0);
     arm(0);
     free(workspace);
@@ -193,14 +193,14 @@ static void test_sizes(const setting *s) {
     const int64_t too_many[] = {INT64_MAX, INT64_MAX / 2, INT64_C(1) << 61, INT64_C(1) << 59};
     for (int i = 0; i < 4; i++) {  // must be refused before data is read, since the arrays are shorter than n
         mlp_data data = of.d.data;
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         data.n = too_many[i];
         CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_TOO_LARGE);
         // Prediction processes rows in chunks: its workspace does not grow with n.
         CHECK(mlp_predict_workspace(of.net, too_many[i], 1) == mlp_predict_workspace(of.net, INT64_C(1) << 40, 1));
     }
     mlp_data data = of.d.data;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     data.n = INT64_C(1) << 46;  // fits size_t, but exceeds any machine's memory
     CHECK(mlp_train_step(of.trainer, &r, &data, &of.settings, 1, NULL, NULL) == MLP_NO_MEMORY);
     data.n = -1;
@@ -219,19 +219,19 @@ static void test_sizes(const setting *s) {
 }
 
 int main(int argc, char **argv) {
-    const mlp_settings sgd = {.lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
+    const mlp_settings sgd = {SETTINGS, .lr = 0.1, .momentum = 0.9, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8,
                               .check_finite = 1};
     static const mlp_loss_block parts[] = {
         {.of = {.count = 3, .activation = MLP_SIGMOID}, .factor = 1, .kind = MLP_BINARY_CROSS_ENTROPY},
         {.of = {.first = 3, .count = 2}, .y_first = 3, .factor = 0.5, .kind = MLP_SQUARED_ERROR}};
     const setting lives[] = {
         {.name = "9-20-5", .n_layers = 2, .width = {9, 20, 5}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
-         .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 8, .settings = sgd},
+         .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 8, .settings = sgd},
         {.name = "9-33-17-5", .n_layers = 3, .width = {9, 33, 17, 5}, .g = {MLP_PRELU, MLP_GELU, MLP_IDENTITY},
-         .alpha = {0.25}, .masked = 3, .weighted = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 40, .batch = 8,
+         .alpha = {0.25}, .masked = 3, .weighted = 1, .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .n = 40, .batch = 8,
          .settings = sgd},
         {.name = "9-20-5, parts, inputs transformed", .n_layers = 2, .width = {9, 20, 5}, .g = {MLP_TANH, MLP_IDENTITY},
-         .loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2}, .n = 40, .batch = 8,
+         .loss = {LOSS, .kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2}, .n = 40, .batch = 8,
          .settings = sgd},
     };
     check_begin(argc, argv, 300);

@@ -16,20 +16,21 @@ static mlp_status try_layers(mlp_dtype dtype, const mlp_layer_spec *layers, int 
 }
 
 static mlp_status try_layer(int64_t n_in, int64_t n_out, mlp_activation g) {
-    mlp_layer_spec layer = {.n_in = n_in, .n_out = n_out, .activation = g};
+    mlp_layer_spec layer = {LAYER, .n_in = n_in, .n_out = n_out, .activation = g};
     return try_layers(MLP_FLOAT32, &layer, 1);
 }
 
 static mlp_status try_alpha(mlp_activation g, double alpha) {
-    mlp_layer_spec layer = {.n_in = 3, .n_out = 4, .activation = g, .alpha = alpha};
+    mlp_layer_spec layer = {LAYER, .n_in = 3, .n_out = 4, .activation = g, .alpha = alpha};
     return try_layers(MLP_FLOAT64, &layer, 1);
 }
 
 static void test_bad_layers(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create");
-    mlp_layer_spec mismatch[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 5, .n_out = 2, .has_bias = 1}};
-    mlp_layer_spec good[] = {{.n_in = 3, .n_out = 4, .has_bias = 1}, {.n_in = 4, .n_out = 2}};
+    mlp_layer_spec mismatch[] = {{LAYER, .n_in = 3, .n_out = 4, .has_bias = 1}, {LAYER, .n_in = 5, .n_out = 2,
+                                                                                 .has_bias = 1}};
+    mlp_layer_spec good[] = {{LAYER, .n_in = 3, .n_out = 4, .has_bias = 1}, {LAYER, .n_in = 4, .n_out = 2}};
     CHECK(try_layers(MLP_FLOAT32, good, 2) == MLP_OK && try_layers(MLP_FLOAT64, good, 2) == MLP_OK);
     CHECK(try_layers(MLP_FLOAT32, good, 0) == MLP_BAD_ARGUMENT);
     CHECK(try_layers(MLP_FLOAT32, good, -1) == MLP_BAD_ARGUMENT);
@@ -44,11 +45,11 @@ static void test_bad_layers(void) {
                                   {.l2 = -1}, {.l2 = NAN}};
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
         mlp_layer_spec layer = bad[i];
-        layer.n_in = 3, layer.n_out = 4;
+        layer.size = sizeof layer, layer.n_in = 3, layer.n_out = 4;
         CHECK(try_layers(MLP_FLOAT32, &layer, 1) == MLP_BAD_ARGUMENT);
     }
     CHECK(try_layer(1, 1, MLP_CUSTOM_ACTIVATION) == MLP_BAD_ARGUMENT);  // without functions
-    mlp_layer_spec one_way = {.n_in = 3, .n_out = 4, .activation = MLP_CUSTOM_ACTIVATION};
+    mlp_layer_spec one_way = {LAYER, .n_in = 3, .n_out = 4, .activation = MLP_CUSTOM_ACTIVATION};
     one_way.custom.forward = custom_relu;
     CHECK(try_layers(MLP_FLOAT32, &one_way, 1) == MLP_BAD_ARGUMENT);
     CHECK(try_layer(1, 1, MLP_ACTIVATIONS) == MLP_BAD_ARGUMENT &&
@@ -67,7 +68,7 @@ static void test_too_large(void) {
     const int64_t most = INT32_MAX;
     doing("mlp_network_create, sizes that do not fit");
     mlp_layer_spec wide[8];
-    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){.n_in = most, .n_out = most, .has_bias = 1};
+    for (int l = 0; l < 8; l++) wide[l] = (mlp_layer_spec){LAYER, .n_in = most, .n_out = most, .has_bias = 1};
     for (int n = 1; n <= 8; n++) {
         CHECK(try_layers(MLP_FLOAT32, wide, n) == MLP_TOO_LARGE && try_layers(MLP_FLOAT64, wide, n) == MLP_TOO_LARGE);
     }
@@ -81,9 +82,9 @@ static void test_too_large(void) {
 }
 
 static void test_new_network(void) {
-    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
-                               {.n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
-                               {.n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .shared = 1}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 3, .n_out = 5, .has_bias = 1, .activation = MLP_RELU, .alpha = 7},
+                               {LAYER, .n_in = 5, .n_out = 2, .activation = MLP_PRELU, .alpha = 0.25},
+                               {LAYER, .n_in = 2, .n_out = 6, .activation = MLP_PRELU, .alpha = -0.5, .shared = 1}};
     mlp_network *net;
     doing("a new network");
     if (!CHECK(mlp_network_create(&net, MLP_FLOAT64, layers, 3) == MLP_OK)) return;
@@ -94,8 +95,9 @@ static void test_new_network(void) {
     CHECK(each[0] == 0.25 && each[1] == 0.25 && one[0] == -0.5);
     CHECK((const char *)(one + 1) <= (const char *)mlp_network_weights(net, 0) + mlp_network_bytes(net));
     mlp_trainer *trainer = NULL;
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_SQUARED_ERROR}, 0) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_LOSSES}, 4) == MLP_BAD_ARGUMENT && trainer == NULL);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_SQUARED_ERROR}, 0) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_LOSSES},
+                             4) == MLP_BAD_ARGUMENT && trainer == NULL);
     mlp_network_destroy(net);
     mlp_network_destroy(NULL);
     mlp_trainer_destroy(NULL);
@@ -103,8 +105,8 @@ static void test_new_network(void) {
 
 static void test_first_not_finite(mlp_dtype dtype) {
     const double bad[] = {NAN, INFINITY, -INFINITY};
-    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 21, .has_bias = 1},
-                               {.n_in = 21, .n_out = 5, .activation = MLP_PRELU, .alpha = 0.5}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 3, .n_out = 21, .has_bias = 1},
+                               {LAYER, .n_in = 21, .n_out = 5, .activation = MLP_PRELU, .alpha = 0.5}};
     mlp_network *net = NULL;
     doing("parameters that are not finite");
     CHECK(mlp_network_create(&net, dtype, layers, 2) == MLP_OK);
@@ -127,8 +129,8 @@ static void test_first_not_finite(mlp_dtype dtype) {
 
 static void test_settings_of_layers(void) {
     static const double no_probability[] = {-0.1, 1, NAN}, negative[] = {-1, NAN, -INFINITY};
-    mlp_layer_spec layers[] = {{.n_in = 3, .n_out = 4}, {.n_in = 4, .n_out = 4, .dropout = 0.5},
-                               {.n_in = 4, .n_out = 4, .may_drop = 1}, {.n_in = 4, .n_out = 2}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 3, .n_out = 4}, {LAYER, .n_in = 4, .n_out = 4, .dropout = 0.5},
+                               {LAYER, .n_in = 4, .n_out = 4, .may_drop = 1}, {LAYER, .n_in = 4, .n_out = 2}};
     mlp_network *net = NULL;
     doing("settings of layers between calls");
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 4) == MLP_OK);
@@ -178,22 +180,23 @@ static void test_isa_names(void) {
 
 static const setting served[] = {
     {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX}, .by_label = 1,
-     .weighted = 1, .loss = {.kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
+     .weighted = 1, .loss = {LOSS, .kind = MLP_CROSS_ENTROPY, .label_smoothing = 0.1}, .n = 261},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {LOSS,
+                                                                                 .kind = MLP_BINARY_CROSS_ENTROPY},
      .n = 40},
     {.name = "20-33-9-4", .n_layers = 3, .width = {20, 33, 9, 4}, .g = {MLP_SOFTMAX, MLP_TANH, MLP_SOFTMAX},
-     .loss = {.kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
+     .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .without_bias = 2, .n = 130},
     {.name = "64-300-10", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_TANH, MLP_IDENTITY}, .pixels = 1,
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
+     .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .n = 250},
     {.name = "20-70-33-9-4", .n_layers = 4, .width = {20, 70, 33, 9, 4},
      .g = {MLP_PRELU, MLP_GELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0, -0.5, 0.1}, .shared = 4,
-     .loss = {.kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
+     .loss = {LOSS, .kind = MLP_HUBER, .parameter = 0.5}, .n = 130},
     {.name = "30-40-7", .n_layers = 2, .width = {30, 40, 7}, .g = {MLP_MISH, MLP_IDENTITY}, .by_label = 1,
-     .weighted = 1, .loss = {.kind = MLP_HINGE}, .n = 101},
+     .weighted = 1, .loss = {LOSS, .kind = MLP_HINGE}, .n = 101},
     {.name = "30-40-3", .n_layers = 2, .width = {30, 40, 3}, .g = {MLP_ELU, MLP_SOFTPLUS}, .alpha = {1.5},
-     .loss = {.kind = MLP_POISSON}, .n = 101},
+     .loss = {LOSS, .kind = MLP_POISSON}, .n = 101},
     {.name = "30-40-1", .n_layers = 2, .width = {30, 40, 1}, .g = {MLP_LEAKY_RELU, MLP_SIGN}, .alpha = {0.01},
-     .loss = {.kind = MLP_PERCEPTRON}, .n = 101},
+     .loss = {LOSS, .kind = MLP_PERCEPTRON}, .n = 101},
 };
 #define SERVED ((int)(sizeof served / sizeof *served))
 
@@ -230,10 +233,10 @@ static void check_predict(const setting *s, const mlp_network *net, const mlp_da
 
 static void check_evaluate(const setting *s, const mlp_network *net, const mlp_data *data, mlp_result *first) {
     for (int t = 0; t < 4; t++) {
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         doing("evaluate %s %s with %d threads", s->name, mlp_isa(), team_sizes[t]);
         void *workspace = workspace_for(net, s->n, team_sizes[t]);
-        CHECK(mlp_evaluate(net, &r, data, s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
+        CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace, team_sizes[t], NULL, NULL) == MLP_OK);
         if (first->rows == 0) *first = r;
         CHECK(r.rows == s->n && same(r.loss_sum, first->loss_sum) && same(r.correct, first->correct));
         CHECK(same(r.exact, first->exact) && r.exact <= r.correct && r.correct <= r.weight_sum);
@@ -258,18 +261,18 @@ static mlp_data some_rows(const setting *s, const mlp_data *data, mlp_dtype dtyp
 // Calls for one part after the other have the sums of one call.
 static void check_evaluate_in_parts(const setting *s, const mlp_network *net, const mlp_data *data, mlp_dtype dtype,
                                     const mlp_result *whole) {
-    mlp_result r = {0};
+    mlp_result r = mlp_result_init();
     int64_t each = s->n / 3 + 1;
     for (int64_t first = 0; first < s->n; first += each) {
         mlp_data some = some_rows(s, data, dtype, first, s->n - first < each ? s->n - first : each);
-        CHECK(mlp_evaluate_part(net, &r, &some, s->loss, workspace_for(net, s->n, 2), 2, NULL, NULL) == MLP_OK);
+        CHECK(mlp_evaluate_part(net, &r, &some, &s->loss, workspace_for(net, s->n, 2), 2, NULL, NULL) == MLP_OK);
     }
     CHECK(r.rows == s->n && same(r.loss_sum, whole->loss_sum) && same(r.correct, whole->correct));
     CHECK(same(r.exact, whole->exact) && same(r.weight_sum, whole->weight_sum));
 }
 
 static void test_serving(const setting *s, mlp_dtype dtype) {
-    mlp_result first = {0};
+    mlp_result first = mlp_result_init();
     const char *isa;
     for (int i = 0; (isa = mlp_isa_available(i)) != NULL; i++) {
         mlp_select_isa(isa);
@@ -325,11 +328,11 @@ static void test_transformed_inputs(mlp_dtype dtype) {
 // Ones go through two identities, with dropout of X and of the first: what is left is divided by both probabilities.
 static void test_samples(void) {
     enum { ROWS = 400, WIDTH = 24 };
-    static const mlp_layer_spec layers[] = {{.n_in = WIDTH, .n_out = WIDTH, .dropout = 0.25, .trainable = 1},
-                                            {.n_in = WIDTH, .n_out = WIDTH}};
+    static const mlp_layer_spec layers[] = {{LAYER, .n_in = WIDTH, .n_out = WIDTH, .dropout = 0.25, .trainable = 1},
+                                            {LAYER, .n_in = WIDTH, .n_out = WIDTH}};
     static float X[ROWS * WIDTH], out[ROWS * WIDTH], first[ROWS * WIDTH];
     mlp_network *net = NULL;
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = ROWS};
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT32, .n = ROWS};
     doing("samples of predictions with dropout");
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
     for (int l = 0; l < 2; l++) {
@@ -367,12 +370,12 @@ static void test_interrupted_serving(void) {
     void *out = allocate((size_t)(s.n * outputs_of(&s)) * sizeof(float));
     for (int t = 0; t < 4; t++) {
         int calls = 0, threads = team_sizes[t];
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         doing("interrupted prediction with %d threads", threads);
         void *workspace = workspace_for(net, s.n, threads);
         CHECK(mlp_predict(net, out, &d.data, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
         CHECK(calls == 1);
-        CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
+        CHECK(mlp_evaluate(net, &r, &d.data, &s.loss, workspace, threads, stop_at_once, &calls) == MLP_INTERRUPTED);
     }
     free(out);
     mlp_network_destroy(net);
@@ -393,7 +396,7 @@ static void test_refused_calls(void) {
     for (int i = 0; i < 9; i++) bad[i] = d.data;
     bad[0].n = -1, bad[1].X = NULL, bad[2].y_bytes = -1, bad[3].x_type = (mlp_dtype)9, bad[4].mean_weight = -1;
     bad[5].mean_weight = NAN, bad[6].x_rows = bad[7].x_rows = rows, bad[6].n_x = bad[7].n_x = s.n;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     for (int i = 0; i < 9; i++) {
         doing("data that are refused, %d", i);
         rows[39] = i == 6 ? -1 : s.n;
@@ -401,7 +404,7 @@ static void test_refused_calls(void) {
         mlp_status wanted = i == 8 ? MLP_TOO_LARGE : MLP_BAD_ARGUMENT;
         CHECK(mlp_predict(net, out, &bad[i], workspace, 2, NULL, NULL) == wanted);
         CHECK(mlp_predict_sample(net, out, &bad[i], 0.5, 1, 0, workspace, 2, NULL, NULL) == wanted);
-        CHECK(mlp_evaluate(net, &r, &bad[i], s.loss, workspace, 2, NULL, NULL) == wanted);
+        CHECK(mlp_evaluate(net, &r, &bad[i], &s.loss, workspace, 2, NULL, NULL) == wanted);
     }
     doing("other arguments that are refused");
     const double no_probability[] = {-0.1, 1, NAN};
@@ -409,14 +412,15 @@ static void test_refused_calls(void) {
         CHECK(mlp_predict_sample(net, out, &d.data, no_probability[i], 1, 0, workspace, 2, NULL, NULL) ==
               MLP_BAD_ARGUMENT);
     }
-    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = MLP_LOSSES}, workspace, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
-    CHECK(mlp_evaluate(net, &r, &d.data, (mlp_loss){.kind = (mlp_loss_kind)-1}, workspace, 2, NULL, NULL) ==
+    CHECK(mlp_evaluate(net, &r, &d.data, &(mlp_loss){LOSS, .kind = MLP_LOSSES}, workspace, 2, NULL,
+                       NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_evaluate(net, &r, &d.data, &(mlp_loss){LOSS, .kind = (mlp_loss_kind)-1}, workspace, 2, NULL, NULL) ==
           MLP_BAD_ARGUMENT);
     doing("no rows");
-    mlp_data none = {.x_type = MLP_FLOAT32};
+    mlp_data none = {DATA, .x_type = MLP_FLOAT32};
     CHECK(mlp_predict(net, out, &none, NULL, 2, NULL, NULL) == MLP_OK);
     CHECK(mlp_predict_sample(net, out, &none, 0.5, 1, 0, NULL, 2, NULL, NULL) == MLP_OK);
-    CHECK(mlp_evaluate(net, &r, &none, s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
+    CHECK(mlp_evaluate(net, &r, &none, &s.loss, NULL, 2, NULL, NULL) == MLP_OK && r.rows == 0 && r.loss_sum == 0);
     CHECK(memcmp(out, before, bytes) == 0);
     CHECK(mlp_predict_workspace(net, -1, 1) == 0 && mlp_predict_workspace(net, 0, 1) > 0);
     CHECK(mlp_peak_flops(MLP_UINT8, 1, 0) == 0 && mlp_peak_flops(MLP_FLOAT32, 0, 0) == 0);
@@ -430,8 +434,8 @@ static void test_refused_calls(void) {
 // ---- The gradient of a whole network: a step with lr 1 subtracts it ----
 
 static double objective(const setting *s, const mlp_network *net, const mlp_data *data) {
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == MLP_OK);
+    mlp_result r = mlp_result_init();
+    CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == MLP_OK);
     double penalty = 0;
     for (int l = 0; l < s->n_layers; l++) {
         const double *W = mlp_network_weights(net, l);
@@ -465,8 +469,8 @@ static void check_gradient(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT64);
     mlp_network *net = make_network(s, MLP_FLOAT64), *stepped = make_network(s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(s, stepped);
-    mlp_result r, before;
-    mlp_evaluate(net, &before, &d.data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
+    mlp_result r = mlp_result_init(), before = r;
+    mlp_evaluate(net, &before, &d.data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s->settings, 1, NULL, NULL) == MLP_OK);
     CHECK(same(r.loss_sum, before.loss_sum) && same(r.correct, before.correct) && same(r.exact, before.exact));
     CHECK(r.rows == s->n);
@@ -500,9 +504,9 @@ static int rows_of_custom(void *self, void *call, void *delta, double *row_loss,
 static void check_refused_data(const setting *s, const mlp_data *data, mlp_status wanted) {
     mlp_network *net = make_network(s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT64);
-    CHECK(mlp_evaluate(net, &r, data, s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == wanted);
+    CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == wanted);
     CHECK(mlp_train_step(trainer, &r, data, &s->settings, 1, NULL, NULL) == wanted);
     CHECK(mlp_gradient(trainer, NULL, &r, data, NULL, &s->settings, 1, NULL, NULL) == wanted);
     snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
@@ -522,15 +526,15 @@ static void check_refused(const setting *s) {
 // A custom loss needs no labels or targets. It may depend on several rows together, so mlp_evaluate refuses it.
 static void test_custom_loss(void) {
     setting s = {.name = "3-4", .n_layers = 1, .width = {3, 4}, .n = 7, .batch = 7,
-                 .loss = {.kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
-                 .settings = {.lr = 0.1, .check_finite = 1}};
+                 .loss = {LOSS, .kind = MLP_CUSTOM_LOSS, .custom = {.rows = rows_of_custom}},
+                 .settings = {SETTINGS, .lr = 0.1, .check_finite = 1}};
     doing("a custom loss without labels or targets");
     dataset d = make_data(&s, MLP_FLOAT64);
     d.data.targets = NULL;
     mlp_network *net = make_network(&s, MLP_FLOAT64);
     mlp_trainer *trainer = make_trainer(&s, net);
-    mlp_result r;
-    CHECK(mlp_evaluate(net, &r, &d.data, s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    mlp_result r = mlp_result_init();
+    CHECK(mlp_evaluate(net, &r, &d.data, &s.loss, workspace_for(net, s.n, 1), 1, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_train_step(trainer, &r, &d.data, &s.settings, 1, NULL, NULL) == MLP_OK && r.rows == 7);
     CHECK(same(r.correct, 0) && same(r.exact, 0));
     mlp_trainer_destroy(trainer);
@@ -553,7 +557,7 @@ static void set_unit(setting *s, int layer, int unit) {
 // Every hidden activation, with all pairs of output and loss; pairs that do not fit are refused.
 static void test_gradients(int quick) {
     setting s = {.name = "3-6-5-4", .n_layers = 3, .width = {3, 6, 5, 4}, .weighted = 1, .n = 7, .batch = 7,
-                 .settings = {.lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
+                 .settings = {SETTINGS, .lr = 1, .l1 = 0.01, .l2 = 0.02, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int combination = 0; combination < n * UNITS * UNITS; combination++) {
@@ -572,7 +576,7 @@ static void test_gradients(int quick) {
 
 static void test_gradients_by_label(void) {
     setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_TANH, MLP_IDENTITY}, .by_label = 1,
-                 .n = 7, .batch = 7, .settings = {.lr = 1, .check_finite = 1}};
+                 .n = 7, .batch = 7, .settings = {SETTINGS, .lr = 1, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int i = 0; i < n; i++) {
@@ -582,14 +586,14 @@ static void test_gradients_by_label(void) {
         if (mlp_loss_has(s.loss.kind, MLP_BY_CLASS)) check_gradient(&s);
         else check_refused(&s);
     }
-    s.loss = (mlp_loss){.kind = MLP_HINGE}, s.g[1] = MLP_SIGN;
+    s.loss = (mlp_loss){LOSS, .kind = MLP_HINGE}, s.g[1] = MLP_SIGN;
     check_refused(&s);
 }
 
 // The entries of y with weight 0 are NaN.
 static void test_gradients_by_entry(void) {
     setting s = {.name = "3-6-4", .n_layers = 2, .width = {3, 6, 4}, .g = {MLP_PRELU}, .alpha = {0.2}, .by_entry = 1,
-                 .n = 9, .batch = 9, .settings = {.lr = 1, .l2 = 0.02, .check_finite = 1}};
+                 .n = 9, .batch = 9, .settings = {SETTINGS, .lr = 1, .l2 = 0.02, .check_finite = 1}};
     mlp_loss losses[MOST_LOSSES];
     int n = list_losses(losses);
     for (int i = 0; i < n * UNITS; i++) {
@@ -604,17 +608,18 @@ static void test_gradients_by_entry(void) {
 
 // An entry without weight may have an infinite output: 0 times its z, or its derivative, must not make NaN.
 static void test_infinite_output_without_weight(mlp_activation g, double z) {
-    const mlp_layer_spec layer = {.n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1, .trainable = 1};
+    const mlp_layer_spec layer = {LAYER, .n_in = 1, .n_out = 2, .activation = g, .alpha = 0.2, .has_bias = 1,
+                                  .trainable = 1};
     const double X[] = {1}, y[] = {7, 5}, weights[] = {0.5}, entries[] = {1, 0};
-    const mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights, .entry_weights = entries,
-                           .n = 1};
-    const mlp_settings settings = {.check_finite = 1};
+    const mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT64, .targets = y, .weights = weights,
+                           .entry_weights = entries, .n = 1};
+    const mlp_settings settings = {SETTINGS, .check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     doing("an infinite output without weight, activation %d", (int)g);
     CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, 1) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_HALF_SQUARED_ERROR}, 1) == MLP_OK);
     double *b = mlp_network_bias(net, 0), *gradient = allocate(mlp_network_bytes(net));
     b[0] = 1, b[1] = z;
     CHECK(mlp_gradient(trainer, gradient, &r, &data, NULL, &settings, 1, NULL, NULL) == MLP_OK);
@@ -632,7 +637,7 @@ static void test_infinite_output_without_weight(mlp_activation g, double z) {
 
 static void test_bad_data_for_a_loss(void) {
     setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .by_entry = 1, .n = 5, .batch = 5,
-                 .loss = {.kind = MLP_SQUARED_ERROR}, .settings = {.lr = 1}};
+                 .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .settings = {SETTINGS, .lr = 1}};
     const int32_t labels[5] = {0};
     dataset d = make_data(&s, MLP_FLOAT64);
     mlp_data bad = d.data;
@@ -669,14 +674,14 @@ static void test_bad_data_for_a_loss(void) {
 // Activations of parts of the outputs, which only PER_OUTPUT goes with.
 static void test_loss_beside_output_blocks(void) {
     const mlp_output_block block = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
-    const mlp_layer_spec layer = {.n_in = 3, .n_out = 3, .blocks = &block, .n_blocks = 1, .trainable = 1};
+    const mlp_layer_spec layer = {LAYER, .n_in = 3, .n_out = 3, .blocks = &block, .n_blocks = 1, .trainable = 1};
     const double X[3] = {1, 2, 3}, y[3] = {0};
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = y, .n = 1};
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT64, .targets = y, .n = 1};
     mlp_network *net = NULL;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     doing("a loss that does not know of parts of the outputs");
     CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
-    CHECK(mlp_evaluate(net, &r, &data, (mlp_loss){.kind = MLP_SQUARED_ERROR}, workspace_for(net, 1, 1), 1, NULL,
+    CHECK(mlp_evaluate(net, &r, &data, &(mlp_loss){LOSS, .kind = MLP_SQUARED_ERROR}, workspace_for(net, 1, 1), 1, NULL,
                        NULL) == MLP_BAD_ARGUMENT);
     mlp_network_destroy(net);
 }
@@ -694,11 +699,11 @@ static void test_bad_losses(void) {
         {.kind = MLP_BINARY_CROSS_ENTROPY, .label_smoothing = NAN}, {.kind = MLP_POISSON, .label_smoothing = 0.1},
         {.kind = MLP_CUSTOM_LOSS},  // without a function
     };
-    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {.lr = 1}};
-    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .n_blocks = 1};
+    setting s = {.name = "3-2", .n_layers = 1, .width = {3, 2}, .n = 5, .batch = 5, .settings = {SETTINGS, .lr = 1}};
+    s.loss = (mlp_loss){LOSS, .kind = MLP_PER_OUTPUT, .n_blocks = 1};
     check_refused(&s);
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
-        s.loss = bad[i];
+        s.loss = bad[i], s.loss.size = sizeof s.loss;
         doing("loss %d with %g and label smoothing %g", (int)s.loss.kind, s.loss.parameter, s.loss.label_smoothing);
         check_refused(&s);
     }
@@ -709,8 +714,8 @@ static void test_bad_parts(void) {
     const mlp_loss_block numbers = {.of = {.first = 0, .count = 2}, .factor = 1, .kind = MLP_SQUARED_ERROR};
     mlp_loss_block good[] = {numbers, numbers}, bad[2];
     good[1].of.first = 2, good[1].of.count = 1, good[1].y_first = 2;
-    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {.lr = 1}};
-    s.loss = (mlp_loss){.kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
+    setting s = {.name = "3-3", .n_layers = 1, .width = {3, 3}, .n = 5, .batch = 5, .settings = {SETTINGS, .lr = 1}};
+    s.loss = (mlp_loss){LOSS, .kind = MLP_PER_OUTPUT, .blocks = good, .n_blocks = 2};
     check_gradient(&s);
     dataset d = make_data(&s, MLP_FLOAT64);
     s.loss.blocks = bad;
@@ -758,20 +763,20 @@ static void test_bad_parts(void) {
 // Two parts, a number and one of two classes. y: of the second row's class, which may be anything without weight.
 static void test_class_of_a_part(double y, double weight, mlp_status wanted) {
     doing("the class %g with the weight %g", y, weight);
-    static const mlp_layer_spec layer = {.n_in = 1, .n_out = 3, .trainable = 1};
+    static const mlp_layer_spec layer = {LAYER, .n_in = 1, .n_out = 3, .trainable = 1};
     static const mlp_loss_block parts[] = {
         {.of = {.count = 1}, .factor = 1, .kind = MLP_SQUARED_ERROR},
         {.of = {.first = 1, .count = 2}, .y_first = 1, .factor = 1, .kind = MLP_CROSS_ENTROPY}};
-    const mlp_loss loss = {.kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2};
+    const mlp_loss loss = {LOSS, .kind = MLP_PER_OUTPUT, .blocks = parts, .n_blocks = 2};
     const double X[] = {1, 2}, targets[] = {-7.5, 1, 9, y}, weights[] = {1, 1}, entries[] = {1, 1, 1, weight};
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT64, .targets = targets, .target_cols = 2, .weights = weights,
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT64, .targets = targets, .target_cols = 2, .weights = weights,
                      .entry_weights = entries, .n = 2};
-    mlp_settings settings = {.lr = 0.1, .check_finite = 1};
+    mlp_settings settings = {SETTINGS, .lr = 0.1, .check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     CHECK(mlp_network_create(&net, MLP_FLOAT64, &layer, 1) == MLP_OK);
-    CHECK(mlp_trainer_create(&trainer, net, loss, 2) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_OK);
     CHECK(mlp_train_step(trainer, &r, &data, &settings, 1, NULL, NULL) == wanted);
     CHECK(wanted || isfinite(((double *)mlp_network_weights(net, 0))[2]));
     mlp_trainer_destroy(trainer);
@@ -790,7 +795,8 @@ static void test_classes_of_parts(void) {
 static void test_bad_output_blocks(void) {
     const mlp_output_block good = {.first = 1, .count = 2, .activation = MLP_ELU, .alpha = 1};
     mlp_output_block bad = good;
-    mlp_layer_spec layers[] = {{.n_in = 2, .n_out = 3}, {.n_in = 3, .n_out = 3, .blocks = &good, .n_blocks = 1}};
+    mlp_layer_spec layers[] = {{LAYER, .n_in = 2, .n_out = 3}, {LAYER, .n_in = 3, .n_out = 3, .blocks = &good,
+                                                                .n_blocks = 1}};
     doing("activations of parts of the outputs");
     CHECK(try_layers(MLP_FLOAT32, layers, 2) == MLP_OK);
     layers[1].activation = MLP_TANH;
@@ -821,11 +827,12 @@ static void test_bad_output_blocks(void) {
 
 static void test_workspace_of_another_moment(void) {
     doing("a workspace from when oversubscription was not allowed");
-    static const mlp_layer_spec layers[] = {{.n_in = 40, .n_out = 100, .activation = MLP_RELU, .has_bias = 1},
-                                            {.n_in = 100, .n_out = 30, .activation = MLP_SOFTMAX, .has_bias = 1}};
+    static const mlp_layer_spec layers[] = {{LAYER, .n_in = 40, .n_out = 100, .activation = MLP_RELU, .has_bias = 1},
+                                            {LAYER, .n_in = 100, .n_out = 30, .activation = MLP_SOFTMAX,
+                                             .has_bias = 1}};
     static float X[600 * 40], out[600 * 30];
     mlp_network *net = NULL;
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .n = 600};
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT32, .n = 600};
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
     for (int threads = -9; threads <= 9; threads++) {
         mlp_allow_oversubscription(0);
@@ -839,6 +846,92 @@ static void test_workspace_of_another_moment(void) {
         CHECK(guarded_intact(&memory, bytes, AT_END));
     }
     mlp_allow_oversubscription(1);
+    mlp_network_destroy(net);
+}
+
+// ---- Structs of other sizes: of programs compiled with an earlier or a later header ----
+
+static mlp_network *grown_network(void) {
+    struct {
+        mlp_layer_spec known;
+        int64_t more;
+    } later[2] = {{.known = {.n_in = 2, .n_out = 3, .has_bias = 1}}, {.known = {.n_in = 3, .n_out = 1}}};
+    mlp_network *net = NULL;
+    later[0].known.size = later[1].known.size = sizeof *later;
+    later[1].more = 1;
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_BAD_ARGUMENT && !net);
+    later[1].more = 0, later[1].known.size = sizeof(mlp_layer_spec);
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_BAD_ARGUMENT && !net);
+    later[1].known.size = sizeof *later;
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, &later[0].known, 2) == MLP_OK);
+    return net;
+}
+
+static void test_structs_of_other_sizes(void) {
+    doing("structs of other sizes");
+    mlp_network *net = grown_network();
+    float X[4] = {1, 2, 3, 4}, y[2] = {1, 1}, out[2];
+    struct {
+        mlp_data known;
+        char more[8];
+    } data = {.known = {.X = X, .targets = y, .n = 2}};
+    struct {
+        mlp_result known;
+        double more;
+    } result = {.known = {DATA}, .more = 7};
+    mlp_loss loss = {LOSS, .kind = MLP_SQUARED_ERROR};
+    void *workspace = allocate(mlp_predict_workspace(net, 2, 1));
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);  // no size
+    data.known.size = sizeof data;
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_OK);
+    data.more[7] = 1;
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    data.more[7] = 0, data.known.n_x = -1, data.known.size = offsetof(mlp_data, n_x);  // what is behind is not there
+    CHECK(mlp_predict(net, out, &data.known, workspace, 1, NULL, NULL) == MLP_OK);
+
+    result.known.size = sizeof result;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_OK);
+    CHECK(result.known.loss_sum == 2 && result.more == 7 && result.known.size == sizeof result);
+    result.known = (mlp_result){.size = offsetof(mlp_result, rows), .rows = 5};
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_OK);
+    CHECK(result.known.weight_sum == 2 && result.known.rows == 5);
+    result.known.size = 0;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    loss.size = 0, result.known.size = sizeof result;
+    CHECK(mlp_evaluate(net, &result.known, &data.known, &loss, workspace, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+
+    mlp_trainer *trainer = NULL;
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_BAD_ARGUMENT && !trainer);
+    loss.size = sizeof loss;
+    CHECK(mlp_trainer_create(&trainer, net, &loss, 2) == MLP_OK);
+    mlp_settings settings = {.lr = 1};
+    CHECK(mlp_train_step(trainer, &result.known, &data.known, &settings, 1, NULL, NULL) == MLP_BAD_ARGUMENT);
+    CHECK(mlp_apply(trainer, NULL, &settings, 1) == MLP_BAD_ARGUMENT);
+    settings.size = offsetof(mlp_settings, momentum), settings.momentum = 0.5;
+    CHECK(mlp_trainer_prepare(trainer, &settings) == MLP_OK && mlp_trainer_states(trainer) == 0);
+    mlp_trainer_destroy(trainer);
+    mlp_network_destroy(net);
+    free(workspace);
+}
+
+static void test_layers_that_are_not_there(void) {
+    doing("layers that are not there");
+    mlp_network *net = grown_network();
+    mlp_layer_spec spec = mlp_layer_spec_init();
+    const int wrong[] = {-1, 2, INT32_MAX, INT32_MIN};
+    for (int i = 0; i < 4; i++) {
+        int l = wrong[i];
+        CHECK(!mlp_network_weights(net, l) && !mlp_network_bias(net, l) && !mlp_network_slopes(net, l));
+        CHECK(!mlp_network_mask(net, l) && mlp_network_stride(net, l) == 0);
+        mlp_network_set_trainable(net, l, 1);
+        CHECK(mlp_network_set_l2(net, l, 1) == MLP_BAD_ARGUMENT && mlp_network_set_dropout(net, l,
+                                                                                           0) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_set_lr_factors(net, l, 1, 1) == MLP_BAD_ARGUMENT);
+        CHECK(mlp_network_layer(net, l, &spec) == MLP_BAD_ARGUMENT);
+    }
+    CHECK(mlp_network_layer(net, 1, &spec) == MLP_OK && spec.n_in == 3 && spec.size == sizeof spec);
+    CHECK(mlp_network_n_layers(net) == 2 && mlp_network_n_in(net) == 2 && mlp_network_n_out(net) == 1);
+    CHECK(mlp_network_dtype(net) == MLP_FLOAT32);
     mlp_network_destroy(net);
 }
 
@@ -876,5 +969,7 @@ int main(int argc, char **argv) {
     test_classes_of_parts();
     test_bad_output_blocks();
     guarded_destroy(&memory);
+    test_structs_of_other_sizes();
+    test_layers_that_are_not_there();
     return check_end("test_network");
 }

@@ -5,60 +5,64 @@
 static const int team_sizes[] = {1, 2, 3, 7};
 #define TEAMS (strcmp(mlp_threading(), "none") ? 4 : 1)  // a build without threads computes everything on one
 
-#define PLAIN {.lr = 0.05, .check_finite = 1}
-#define ALL_TERMS {.lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
+#define PLAIN {SETTINGS, .lr = 0.05, .check_finite = 1}
+#define ALL_TERMS {SETTINGS, .lr = 0.02, .momentum = 0.9, .nesterov = 1, .l1 = 1e-4, .l2 = 1e-3, .check_finite = 1}
 
 static const setting trained[] = {
     {.name = "37-61-13", .n_layers = 2, .width = {37, 61, 13}, .g = {MLP_RELU, MLP_SOFTMAX},
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .by_label = 1, .weighted = 1, .n = 173, .batch = 50,
+     .settings = ALL_TERMS},
     {.name = "100-128-64-10", .n_layers = 3, .width = {100, 128, 64, 10}, .g = {MLP_TANH, MLP_RELU, MLP_IDENTITY},
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .settings = PLAIN},
-    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {.kind = MLP_BINARY_CROSS_ENTROPY},
-     .n = 33, .batch = 8, .settings = {.lr = 0.1, .momentum = 0.5}},
+     .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = 150, .batch = 64, .settings = PLAIN},
+    {.name = "5-3", .n_layers = 1, .width = {5, 3}, .g = {MLP_SIGMOID}, .loss = {LOSS,
+                                                                                 .kind = MLP_BINARY_CROSS_ENTROPY},
+     .n = 33, .batch = 8, .settings = {SETTINGS, .lr = 0.1, .momentum = 0.5}},
     {.name = "9-20-160, wide output", .n_layers = 2, .width = {9, 20, 160}, .g = {MLP_RELU, MLP_IDENTITY},
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 70, .batch = 30, .settings = PLAIN},
+     .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .n = 70, .batch = 30, .settings = PLAIN},
     {.name = "8-20-6, softmax within", .n_layers = 2, .width = {8, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .weighted = 1, .n = 64, .batch = 16, .settings = ALL_TERMS},
     {.name = "64-300-10, pixels", .n_layers = 2, .width = {64, 300, 10}, .g = {MLP_SIGMOID, MLP_SOFTMAX},
-     .loss = {.kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .pixels = 1, .n = 130, .batch = 1000, .settings = ALL_TERMS},
     {.name = "20-70-40-30-3, frozen and without bias", .n_layers = 4, .width = {20, 70, 40, 30, 3}, .frozen = 5,
      .g = {MLP_RELU, MLP_TANH, MLP_SOFTMAX, MLP_SOFTMAX}, .without_bias = 6, .by_label = 1,
-     .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-70-160-9-4, slopes", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .without_bias = 2, .weighted = 1,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
-     .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_HUBER, .parameter = 0.3}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-70-160-9-4, one slope each", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .shared = 15,
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1},
-     .loss = {.kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_LOG_COSH}, .n = 97, .batch = 32, .settings = ALL_TERMS},
     {.name = "20-70-160-9-4, one slope each, shortened", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .shared = 15,
-     .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1}, .loss = {.kind = MLP_LOG_COSH},
-     .n = 97, .batch = 32, .settings = {.lr = 0.02, .clip_norm = 0.05, .check_finite = 1}},
+     .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, -0.5, 1}, .loss = {LOSS,
+                                                                                                .kind = MLP_LOG_COSH},
+     .n = 97, .batch = 32, .settings = {SETTINGS, .lr = 0.02, .clip_norm = 0.05, .check_finite = 1}},
     {.name = "20-160-40-5, frozen slopes", .n_layers = 3, .width = {20, 160, 40, 5},
      .g = {MLP_PRELU, MLP_PRELU, MLP_PRELU}, .alpha = {0.25, 0.1, 0.2}, .shared = 4, .frozen = 2,
-     .loss = {.kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97, .batch = 32, .settings = PLAIN},
+     .loss = {LOSS, .kind = MLP_QUANTILE, .parameter = 0.3}, .n = 97, .batch = 32, .settings = PLAIN},
     // With one or two threads, members take whole chunks; with more, they share each phase.
     {.name = "9-18-3, chunks", .n_layers = 2, .width = {9, 18, 3}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1,
-     .weighted = 1, .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 5000, .batch = 4100,
-     .settings = {.lr = 0.1, .momentum = 0.9, .l2 = 1e-3, .input_dropout = 0.2, .input_noise = 0.1, .max_norm = 1}},
+     .weighted = 1, .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = 5000, .batch = 4100,
+     .settings = {SETTINGS, .lr = 0.1, .momentum = 0.9, .l2 = 1e-3, .input_dropout = 0.2, .input_noise = 0.1,
+                  .max_norm = 1}},
     {.name = "9-20-7-2, runs, frozen and masked", .n_layers = 3, .width = {9, 20, 7, 2}, .frozen = 2, .masked = 5,
      .g = {MLP_PRELU, MLP_SOFTMAX, MLP_PRELU}, .alpha = {0.25, 0, 0.1}, .without_bias = 4,
-     .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 4097, .batch = 5000, .settings = ALL_TERMS},
+     .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .n = 4097, .batch = 5000, .settings = ALL_TERMS},
 };
 #define TRAINED ((int)(sizeof trained / sizeof *trained))
 
 // The rest of what a step may have, for the same bits alone.
 static const setting others[] = {
     {.name = "9-20-6, entry weights", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_SOFTMAX, MLP_SIGMOID},
-     .by_entry = 1, .loss = {.kind = MLP_SQUARED_ERROR}, .n = 64, .batch = 20, .settings = ALL_TERMS},
+     .by_entry = 1, .loss = {LOSS, .kind = MLP_SQUARED_ERROR}, .n = 64, .batch = 20, .settings = ALL_TERMS},
     {.name = "9-20-6, entry weights and softmax", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_PRELU, MLP_SOFTMAX},
-     .alpha = {0.25}, .by_entry = 1, .loss = {.kind = MLP_HUBER, .parameter = 0.3}, .n = 64, .batch = 20,
+     .alpha = {0.25}, .by_entry = 1, .loss = {LOSS, .kind = MLP_HUBER, .parameter = 0.3}, .n = 64, .batch = 20,
      .settings = ALL_TERMS},
     {.name = "9-20-160, entry weights and slopes", .n_layers = 2, .width = {9, 20, 160}, .g = {MLP_PRELU, MLP_PRELU},
-     .alpha = {0.25, 0.1}, .shared = 1, .by_entry = 1, .loss = {.kind = MLP_LOG_COSH}, .n = 64, .batch = 20,
+     .alpha = {0.25, 0.1}, .shared = 1, .by_entry = 1, .loss = {LOSS, .kind = MLP_LOG_COSH}, .n = 64, .batch = 20,
      .settings = ALL_TERMS},
     {.name = "5-3-1, chunks longer than a block of a sum", .n_layers = 2, .width = {5, 3, 1},
-     .g = {MLP_TANH, MLP_PRELU}, .alpha = {0, 0.5}, .shared = 2, .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 2500,
-     .batch = 2300, .settings = {.lr = 0.1, .chunk_rows = 2100, .check_finite = 1}},
+     .g = {MLP_TANH, MLP_PRELU}, .alpha = {0, 0.5}, .shared = 2, .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR},
+     .n = 2500, .batch = 2300, .settings = {SETTINGS, .lr = 0.1, .chunk_rows = 2100, .check_finite = 1}},
 };
 #define OTHERS ((int)(sizeof others / sizeof *others))
 
@@ -78,7 +82,7 @@ static void train_epoch(const setting *s, mlp_trainer *trainer, mlp_result *resu
               MLP_OK);
         return;
     }
-    for (mlp_epoch_part part = {.count = each}; part.first * s->batch < s->n; part.first += each) {
+    for (mlp_epoch_part part = {PART, .count = each}; part.first * s->batch < s->n; part.first += each) {
         int64_t next = (part.first + each) * s->batch, kept = next < s->n ? order[next] : 0;
         if (next < s->n) order[next] = -1;
         mlp_epoch_part own = part;
@@ -95,7 +99,7 @@ static outcome train(const setting *s, mlp_dtype dtype, int threads, uint64_t ep
     mlp_network *net = make_network(s, dtype);
     mlp_trainer *trainer = make_trainer(s, net);
     int64_t *order = allocate((size_t)s->n * sizeof *order);
-    outcome o;
+    outcome o = {.result = mlp_result_init()};
     for (uint64_t e = 0; e < epochs; e++) {
         mlp_order(order, 0, s->n, s->n, 5, e);
         train_epoch(s, trainer, &o.result, &d.data, order, threads, each);
@@ -139,10 +143,11 @@ static void check_same_bits(const setting *s, mlp_dtype dtype) {
 #define STEPS 3
 
 static const mlp_settings optimizers[] = {
-    {.optimizer = MLP_SGD}, {.optimizer = MLP_SGD, .momentum = 0.9},
-    {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
-    {.optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {.optimizer = MLP_ADAGRAD, .epsilon = 1e-8},
-    {.optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50},
+    {SETTINGS, .optimizer = MLP_SGD}, {SETTINGS, .optimizer = MLP_SGD, .momentum = 0.9},
+    {SETTINGS, .optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1},
+    {SETTINGS, .optimizer = MLP_RMSPROP, .beta2 = 0.9, .epsilon = 1e-8}, {SETTINGS, .optimizer = MLP_ADAGRAD,
+                                                                          .epsilon = 1e-8},
+    {SETTINGS, .optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50},
 };
 #define OPTIMIZERS ((int)(sizeof optimizers / sizeof *optimizers))
 
@@ -169,7 +174,7 @@ static snapshot trained_by_steps(const setting *s, const dataset *d, const mlp_s
     mlp_network *net = make_network(s, dtype);
     mlp_trainer *trainer = make_trainer(s, net);
     void *gradient = allocate(mlp_network_bytes(net));
-    mlp_result whole, r;
+    mlp_result whole = mlp_result_init(), r = whole;
     for (int i = 0; i < STEPS; i++) {
         if (!in_two) {
             CHECK(mlp_train_step(trainer, &whole, &d->data, settings, threads, NULL, NULL) == MLP_OK);
@@ -217,7 +222,7 @@ static void test_refused_gradients(void) {
     size_t bytes = mlp_network_bytes(net);
     float *gradient = allocate(bytes);
     snapshot before = take_snapshot(s, net, NULL, MLP_FLOAT32);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     doing("gradients that are refused");
     gradient[0] = NAN;
     CHECK(mlp_apply(trainer, gradient, &settings, 2) == MLP_DERIVATIVE_NOT_FINITE);
@@ -228,7 +233,7 @@ static void test_refused_gradients(void) {
     CHECK(mlp_apply(trainer, gradient, &odd, 2) == MLP_BAD_ARGUMENT);
     CHECK(mlp_trainer_prepare(trainer, &odd) == MLP_BAD_ARGUMENT && mlp_trainer_states(trainer) == 0);
     odd = settings, odd.chunk_rows = -1;
-    mlp_gradient_options negative = {.first_row = -1}, no_scale = {.scale = NAN};
+    mlp_gradient_options negative = {OPTIONS, .first_row = -1}, no_scale = {OPTIONS, .scale = NAN};
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, NULL, &odd, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, &negative, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
     CHECK(mlp_gradient(trainer, gradient, &r, &d.data, &no_scale, &settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
@@ -266,7 +271,7 @@ static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ord
     other.X = scattered, other.x_rows = x_rows, other.n_x = 2 * s->n;
     const mlp_data *both[] = {&d.data, &other};
     snapshot found[2];
-    mlp_result result[2], evaluated[2];
+    mlp_result result[2] = {mlp_result_init(), mlp_result_init()}, evaluated[2] = {result[0], result[0]};
     void *workspace = NULL, *out[2];
     doing("rows of X by index: %s, %d threads%s", s->name, threads, ordered ? ", in an order" : "");
     for (int i = 0; i < 2; i++) {
@@ -275,7 +280,7 @@ static void check_x_rows(const setting *s, mlp_dtype dtype, int threads, int ord
         CHECK(mlp_train_epoch(trainer, &result[i], both[i], ordered ? order : NULL, s->n, &s->settings, NULL, NULL,
                               threads, NULL, NULL) == MLP_OK);
         if (!workspace) workspace = allocate(mlp_predict_workspace(net, s->n, threads));
-        CHECK(mlp_evaluate(net, &evaluated[i], both[i], s->loss, workspace, threads, NULL, NULL) == MLP_OK);
+        CHECK(mlp_evaluate(net, &evaluated[i], both[i], &s->loss, workspace, threads, NULL, NULL) == MLP_OK);
         out[i] = allocate((size_t)(s->n * outputs_of(s)) * k->real_size);
         CHECK(mlp_predict(net, out[i], both[i], workspace, threads, NULL, NULL) == MLP_OK);
         found[i] = take_snapshot(s, net, trainer, dtype);
@@ -299,7 +304,7 @@ static void test_x_rows(void) {
 static void test_gradient_and_apply(int quick) {
     for (int i = 0; i < TRAINED; i++) {
         setting s = trained[i], custom = trained[i], in_chunks = trained[i];
-        custom.g[0] = MLP_CUSTOM_ACTIVATION, custom.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS};
+        custom.g[0] = MLP_CUSTOM_ACTIVATION, custom.loss = (mlp_loss){LOSS, .kind = MLP_CUSTOM_LOSS};
         in_chunks.settings.chunk_rows = 7;
         for (int j = 0; j < OPTIMIZERS * 4; j++) {
             mlp_dtype dtype = (i + j) % 2 ? MLP_FLOAT32 : MLP_FLOAT64;
@@ -338,7 +343,7 @@ static outcome train_as_scheduled(const setting *s, mlp_dtype dtype, int threads
     dataset d = make_data(s, dtype);
     mlp_network *net = make_network(s, dtype);
     mlp_trainer *trainer = make_trainer(s, net);
-    outcome o;
+    outcome o = {.result = mlp_result_init()};
     for (int e = 0; e < 2; e++) {
         if (by_hand) {
             step_by_hand(s, trainer, &o.result, &d, dtype);
@@ -380,9 +385,9 @@ static void test_momenta(void) {
         {.optimizer = MLP_ADAM, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .weight_decay = 0.1},
     };
     setting s = {.n_layers = 2, .width = {20, 160, 5}, .g = {MLP_TANH, MLP_SOFTMAX}, .by_label = 1,
-                 .loss = {.kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24};
+                 .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24};
     for (int i = 0; i < (int)(sizeof settings / sizeof *settings); i++) {
-        s.settings = settings[i];
+        s.settings = settings[i], s.settings.size = sizeof s.settings;
         check_momenta(&s, MLP_FLOAT32);
         check_momenta(&s, MLP_FLOAT64);
     }
@@ -390,12 +395,13 @@ static void test_momenta(void) {
 
 // SGD without velocities refuses a schedule of momenta, and must not access velocities.
 static void test_momenta_without_velocities(void) {
-    setting s = {.n_layers = 1, .width = {3, 2}, .g = {MLP_SOFTMAX}, .by_label = 1, .loss = {.kind = MLP_CROSS_ENTROPY},
-                 .n = MINIBATCHES, .batch = 1, .settings = {.lr = 0.1}};
+    setting s = {.n_layers = 1, .width = {3, 2}, .g = {MLP_SOFTMAX}, .by_label = 1,
+                 .loss = {LOSS, .kind = MLP_CROSS_ENTROPY},
+                 .n = MINIBATCHES, .batch = 1, .settings = {SETTINGS, .lr = 0.1}};
     dataset d = make_data(&s, MLP_FLOAT32);
     mlp_network *net = make_network(&s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(&s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     doing("momenta without velocities");
     snapshot before = take_snapshot(&s, net, trainer, MLP_FLOAT32);
     CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s.settings, NULL, momenta, 1, NULL, NULL) ==
@@ -413,10 +419,11 @@ static void test_momenta_without_velocities(void) {
 
 // A network that may have dropout, with other rows for each minibatch.
 static const mlp_layer_spec dropping[] = {
-    {.n_in = 20, .n_out = 33, .activation = MLP_RELU, .has_bias = 1, .trainable = 1, .may_drop = 1},
-    {.n_in = 33, .n_out = 17, .activation = MLP_CUSTOM_ACTIVATION, .has_bias = 1, .trainable = 1, .dropout = 0.5},
-    {.n_in = 17, .n_out = 9, .activation = MLP_TANH, .has_bias = 1, .trainable = 1, .l2 = 0.3},
-    {.n_in = 9, .n_out = 5, .activation = MLP_SOFTMAX, .has_bias = 1, .trainable = 1}};
+    {LAYER, .n_in = 20, .n_out = 33, .activation = MLP_RELU, .has_bias = 1, .trainable = 1, .may_drop = 1},
+    {LAYER, .n_in = 33, .n_out = 17, .activation = MLP_CUSTOM_ACTIVATION, .has_bias = 1, .trainable = 1,
+     .dropout = 0.5},
+    {LAYER, .n_in = 17, .n_out = 9, .activation = MLP_TANH, .has_bias = 1, .trainable = 1, .l2 = 0.3},
+    {LAYER, .n_in = 9, .n_out = 5, .activation = MLP_SOFTMAX, .has_bias = 1, .trainable = 1}};
 #define DROPPING 4
 
 static const double dropout_rows[MINIBATCHES][DROPPING + 1] = {
@@ -425,8 +432,9 @@ static const double l2_rows[MINIBATCHES][DROPPING] = {
     {0.01, 0.02, 0, 0.03}, {0, 0, 0, 0}, {0.1, 0, 0.2, 0}, {0, 0, 0, 0.05}};
 
 static const setting dropping_data = {.n_layers = 4, .width = {20, 33, 17, 9, 5}, .by_label = 1,
-                                      .loss = {.kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24,
-                                      .settings = {.lr = 0.05, .momentum = 0.9, .seed = 5, .check_finite = 1}};
+                                      .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = MINIBATCHES * 24, .batch = 24,
+                                      .settings = {SETTINGS, .lr = 0.05, .momentum = 0.9, .seed = 5,
+                                                   .check_finite = 1}};
 
 static mlp_network *make_dropping(void) {
     mlp_layer_spec layers[DROPPING];
@@ -444,7 +452,7 @@ static void step_with_rows(mlp_network *net, mlp_trainer *trainer, const dataset
     for (int i = 0; i < MINIBATCHES; i++) {
         mlp_settings settings = s->settings;
         mlp_data part = d->data;
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         part.n = s->batch, part.labels = d->labels + i * s->batch;
         part.X = (const float *)d->X + i * s->batch * s->width[0];
         settings.input_dropout = dropout_rows[i][0];
@@ -467,9 +475,9 @@ static void test_dropout_and_l2_of_minibatches(void) {
     for (int t = 0; t < TEAMS; t++) {
         doing("dropout and l2 of each minibatch, %d threads", team_sizes[t]);
         mlp_network *net = make_dropping();
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         trainer = make_trainer(s, net);
-        mlp_epoch_part part = {.count = 1};
+        mlp_epoch_part part = {PART, .count = 1};
         for (; part.first < MINIBATCHES; part.first++) {
             part.dropout = dropout_rows[part.first], part.l2 = l2_rows[part.first];
             if (part.first == 1) part.count = 3;
@@ -500,8 +508,8 @@ static void test_refused_parts(void) {
         int place;
         double value;
     } bad[] = {{0, -0.1}, {5, 1}, {11, NAN}, {3, 0.1}, {19, 0.1}};  // the last two: layers without memory for it
-    mlp_result r;
-    mlp_epoch_part part = {.count = MINIBATCHES, .dropout = dropout};
+    mlp_result r = mlp_result_init();
+    mlp_epoch_part part = {PART, .count = MINIBATCHES, .dropout = dropout};
 #define REFUSED \
     CHECK(mlp_train_epoch_part(trainer, &r, &d.data, NULL, 0, &part, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT)
     for (int i = 0; i < (int)(sizeof bad / sizeof *bad); i++) {
@@ -523,7 +531,8 @@ static void test_refused_parts(void) {
         for (int m = 0; m < MINIBATCHES; m++) momentum[m] = m == 2 ? odd_momentum[i] : 0.9;
         REFUSED;
     }
-    const mlp_epoch_part odd[] = {{.count = -1}, {.count = 1, .first = -1}, {.count = 1, .batch_size = -1}};
+    const mlp_epoch_part odd[] = {{PART, .count = -1}, {PART, .count = 1, .first = -1},
+                                  {PART, .count = 1, .batch_size = -1}};
     for (int i = 0; i < 3; i++) {
         doing("an odd part, %d", i);
         part = odd[i];
@@ -550,7 +559,7 @@ static snapshot trained_by_many_calls(const setting *s, mlp_dtype dtype, int thr
     mlp_trainer *trainer = make_trainer(s, net);
     for (int i = 0; i < (int)(sizeof calls / sizeof *calls); i++) {
         mlp_settings settings = s->settings;
-        mlp_result r;
+        mlp_result r = mlp_result_init();
         settings.chunk_rows = calls[i].chunk_rows;
         CHECK(mlp_train_step(trainer, &r, &d.data, &settings, calls[i].alone ? 1 : threads, NULL, NULL) == MLP_OK);
     }
@@ -563,7 +572,7 @@ static snapshot trained_by_many_calls(const setting *s, mlp_dtype dtype, int thr
 
 static void test_growing_memory(void) {
     setting s = {.name = "9-20-6", .n_layers = 2, .width = {9, 20, 6}, .g = {MLP_PRELU, MLP_SOFTMAX}, .alpha = {0.25},
-                 .by_label = 1, .loss = {.kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 40, .settings = ALL_TERMS};
+                 .by_label = 1, .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .n = 40, .batch = 40, .settings = ALL_TERMS};
     for (int way = 0; way < 2; way++) {
         s.g[0] = way ? MLP_CUSTOM_ACTIVATION : MLP_PRELU;
         snapshot wanted = trained_by_many_calls(&s, MLP_FLOAT32, 1);
@@ -588,7 +597,7 @@ static void test_every_unit_and_loss(void) {
         char name[80];
         setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4}, .g = {g, g, nth_output(loss.kind, i)},
                      .alpha = {0.3, 0.2}, .shared = 2, .loss = loss, .weighted = i % 2, .n = 50,
-                     .batch = 20, .settings = {.lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
+                     .batch = 20, .settings = {SETTINGS, .lr = 1e-4, .momentum = 0.5, .l2 = 1e-3, .check_finite = 1}};
         s.by_label = i < n && mlp_loss_has(loss.kind, MLP_BY_CLASS) && !mlp_has(s.g[2], MLP_STOPS);
         if (g == MLP_EXP) s.g[1] = MLP_TANH;  // e^e^z is out of range
         snprintf(name, sizeof name, "12-160-20-4, activation %d, output %d, loss %d", (int)g, (int)s.g[2],
@@ -604,9 +613,11 @@ static void test_every_optimizer(void) {
         for (int way = 0; way < 4; way++) {
             char name[80];
             setting s = {.name = name, .n_layers = 3, .width = {12, 160, 20, 4},
-                         .g = {MLP_TANH, MLP_PRELU, MLP_SOFTMAX}, .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1,
+                         .g = {MLP_TANH, MLP_PRELU, MLP_SOFTMAX}, .loss = {LOSS, .kind = MLP_CROSS_ENTROPY},
+                         .by_label = 1,
                          .masked = 2, .n = 50, .batch = 20,
-                         .settings = {.optimizer = (mlp_optimizer)i, .lr = 0.01, .momentum = way & 1 ? 0.5 : 0,
+                         .settings = {SETTINGS, .optimizer = (mlp_optimizer)i, .lr = 0.01,
+                                      .momentum = way & 1 ? 0.5 : 0,
                                       .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .weight_decay = 0.1, .l2 = 1e-3,
                                       .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50,
                                       .clip_value = 0.01, .clip_norm = way & 2 ? 0.1 : 0, .check_finite = 1}};
@@ -622,6 +633,7 @@ static void test_every_optimizer(void) {
 static const setting custom = {
     .name = "20-70-160-9-4, custom activations", .n_layers = 4, .width = {20, 70, 160, 9, 4}, .weighted = 1, .n = 128,
     .g = {MLP_CUSTOM_ACTIVATION, MLP_CUSTOM_ACTIVATION, MLP_TANH, MLP_CUSTOM_ACTIVATION}, .batch = 32,
+    .loss = {LOSS},
     .settings = ALL_TERMS,
 };
 
@@ -629,7 +641,7 @@ static void test_custom_functions(mlp_dtype dtype) {
     setting with_loss = custom, known = custom;
     for (int l = 0; l < 4; l++) known.g[l] = l == 2 ? MLP_TANH : MLP_RELU;
     known.loss.kind = MLP_HALF_SQUARED_ERROR;
-    with_loss.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS,
+    with_loss.loss = (mlp_loss){LOSS, .kind = MLP_CUSTOM_LOSS,
                                 .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(dtype)}};
     check_same_bits(&with_loss, dtype);
     outcome a = train(&with_loss, dtype, 1, 3, 0), b = train(&known, dtype, 1, 3, 0);
@@ -646,7 +658,7 @@ static void check_frozen(const setting *s) {
     dataset d = make_data(s, MLP_FLOAT32);
     mlp_network *net = make_network(s, MLP_FLOAT32), *untrained = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s->settings, NULL, NULL, 1, NULL, NULL) == MLP_OK);
     for (int l = 0; l < s->n_layers; l++) {
         size_t bytes = (size_t)(s->width[l] * mlp_network_stride(net, l)) * sizeof(float);
@@ -672,16 +684,16 @@ static void test_frozen(void) {
 static int learns_xor(uint64_t seed) {
     static const float X[] = {0, 0, 0, 1, 1, 0, 1, 1}, y[] = {0, 1, 1, 0};
     static const mlp_layer_spec layers[] = {
-        {.n_in = 2, .n_out = 8, .activation = MLP_TANH, .has_bias = 1, .trainable = 1},
-        {.n_in = 8, .n_out = 1, .activation = MLP_SIGMOID, .has_bias = 1, .trainable = 1}};
-    mlp_data data = {.X = X, .x_type = MLP_FLOAT32, .targets = y, .n = 4};
-    mlp_settings settings = {.lr = 0.3, .momentum = 0.9, .check_finite = 1};
+        {LAYER, .n_in = 2, .n_out = 8, .activation = MLP_TANH, .has_bias = 1, .trainable = 1},
+        {LAYER, .n_in = 8, .n_out = 1, .activation = MLP_SIGMOID, .has_bias = 1, .trainable = 1}};
+    mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT32, .targets = y, .n = 4};
+    mlp_settings settings = {SETTINGS, .lr = 0.3, .momentum = 0.9, .check_finite = 1};
     mlp_network *net = NULL;
     mlp_trainer *trainer = NULL;
     double z[16];
-    mlp_result r = {0};
+    mlp_result r = mlp_result_init();
     CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
-    CHECK(mlp_trainer_create(&trainer, net, (mlp_loss){.kind = MLP_BINARY_CROSS_ENTROPY}, 4) == MLP_OK);
+    CHECK(mlp_trainer_create(&trainer, net, &(mlp_loss){LOSS, .kind = MLP_BINARY_CROSS_ENTROPY}, 4) == MLP_OK);
     for (int l = 0; l < 2; l++) {
         mlp_random_normal(z, 0, l ? 8 : 16, seed, (uint64_t)l);
         for (int i = 0; i < (l ? 8 : 16); i++) ((float *)mlp_network_weights(net, l))[i] = (float)z[i];
@@ -706,7 +718,7 @@ static void test_xor(void) {
 // Two minibatches are more work than there is between two polls (1e6 operations).
 static const setting stoppable = {
     .name = "64-96-10", .n_layers = 2, .width = {64, 96, 10}, .g = {MLP_RELU, MLP_SOFTMAX},
-    .loss = {.kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .settings = ALL_TERMS,
+    .loss = {LOSS, .kind = MLP_CROSS_ENTROPY}, .by_label = 1, .n = 600, .batch = 60, .settings = ALL_TERMS,
 };
 
 typedef struct {
@@ -718,7 +730,7 @@ static stopped train_until_stopped(const setting *s, const mlp_data *data, int t
     alarm(120);  // if members of a team disagreed about stopping, they would wait for each other forever
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
-    stopped o;
+    stopped o = {.out.result = mlp_result_init()};
     o.status = mlp_train_epoch(trainer, &o.out.result, data, NULL, 0, &s->settings, NULL, NULL, threads, poll, context);
     o.out.parameters = take_snapshot(s, net, trainer, MLP_FLOAT32);
     mlp_trainer_destroy(trainer);
@@ -768,7 +780,7 @@ static int stops_at_third(void *calls) { return ++*(int *)calls == 3; }
 // A step of more than 1e9 operations polls in each phase.
 static void test_interrupt_within_a_step(void) {
     setting s = {.name = "512-512-512", .n_layers = 2, .width = {512, 512, 512}, .g = {MLP_RELU, MLP_IDENTITY},
-                 .loss = {.kind = MLP_HALF_SQUARED_ERROR}, .n = 400, .batch = 400, .settings = PLAIN};
+                 .loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR}, .n = 400, .batch = 400, .settings = PLAIN};
     dataset d = make_data(&s, MLP_FLOAT32);
     for (int t = 0; t < TEAMS; t += 2) {
         int calls = 0;
@@ -787,7 +799,7 @@ static void test_interrupt_within_a_step(void) {
 // A custom function stops training at its call number `allowed`.
 static void test_custom_functions_stop(void) {
     setting s = custom;
-    s.loss = (mlp_loss){.kind = MLP_CUSTOM_LOSS,
+    s.loss = (mlp_loss){LOSS, .kind = MLP_CUSTOM_LOSS,
                         .custom = {custom_half_squares, 0, (void *)mlp_kernels_for(MLP_FLOAT32)}};
     int calls = 7 * 4;  // three forward, three backward and the loss, four minibatches
     dataset d = make_data(&s, MLP_FLOAT32);
@@ -810,14 +822,14 @@ static void test_prediction_gives_up(void) {
     mlp_network *net = make_network(&custom, MLP_FLOAT32);
     void *workspace = allocate(mlp_predict_workspace(net, custom.n, 3));
     float *out = allocate((size_t)(custom.n * 4) * sizeof *out);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     for (int allowed = 0; allowed < 3; allowed++) {
         patience p = {0, allowed};
         doing("prediction, call %d of custom functions fails", allowed + 1);
         CHECK(mlp_predict(net, out, &d.data, workspace, 1, NULL, &p) == MLP_INTERRUPTED && p.calls == allowed + 1);
         p.calls = 0;
-        mlp_loss loss = {.kind = MLP_HALF_SQUARED_ERROR};
-        CHECK(mlp_evaluate(net, &r, &d.data, loss, workspace, 1, NULL, &p) == MLP_INTERRUPTED &&
+        mlp_loss loss = {LOSS, .kind = MLP_HALF_SQUARED_ERROR};
+        CHECK(mlp_evaluate(net, &r, &d.data, &loss, workspace, 1, NULL, &p) == MLP_INTERRUPTED &&
               p.calls == allowed + 1);
     }
     free(out);
@@ -851,7 +863,7 @@ static void test_bad_input(int repeats) {
 
 static void test_bad_loss(int repeats) {
     setting s = stoppable;
-    s.loss = (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0;
+    s.loss = (mlp_loss){LOSS, .kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0;
     dataset d = make_data(&s, MLP_FLOAT32);
     for (int repeat = 0; repeat < repeats; repeat++) {
         int threads = team_sizes[repeat % 4];
@@ -872,7 +884,7 @@ static void test_bad_loss(int repeats) {
 // Without any weight there is no mean to report.
 static void test_bad_loss_without_weight(void) {
     setting s = stoppable;
-    s.loss = (mlp_loss){.kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0, s.weighted = 1;
+    s.loss = (mlp_loss){LOSS, .kind = MLP_HALF_SQUARED_ERROR}, s.by_label = 0, s.weighted = 1;
     dataset d = make_data(&s, MLP_FLOAT32);
     memset(d.weights, 0, (size_t)s.n * sizeof(float));
     doing("training with weights of 0");
@@ -892,7 +904,7 @@ static void test_bad_loss_without_weight(void) {
 static void check_refused(const setting *s, const mlp_data *data, const int64_t *order) {
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     snapshot before = take_snapshot(s, net, trainer, MLP_FLOAT32);
     CHECK(mlp_train_epoch(trainer, &r, data, order, data->n, &s->settings, NULL, NULL, 2, NULL,
                           NULL) == MLP_BAD_ARGUMENT);
@@ -912,7 +924,7 @@ static void test_bad_settings(void) {
     dataset d = make_data(&stoppable, MLP_FLOAT32);
     for (int i = 0; i < (int)(sizeof odd / sizeof *odd); i++) {
         setting s = stoppable;
-        s.settings = odd[i];
+        s.settings = odd[i], s.settings.size = sizeof s.settings;
         doing("settings that are refused, number %d", i);
         check_refused(&s, &d.data, NULL);
     }
@@ -957,7 +969,7 @@ static void test_bad_data(void) {
     }
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
-    mlp_result r;
+    mlp_result r = mlp_result_init();
     const int64_t bad_count[] = {-1, s->n + 1, INT64_MAX};
     for (int i = 0; i < 3; i++) {  // must be refused before a row number is read
         doing("an order of %lld rows", (long long)bad_count[i]);
@@ -977,7 +989,7 @@ static void test_bad_data(void) {
 }
 
 static void test_no_rows(void) {
-    mlp_data nothing = {0};
+    mlp_data nothing = mlp_data_init();
     doing("training on no rows");
     stopped o = train_until_stopped(&stoppable, &nothing, 2, NULL, NULL);
     CHECK(o.status == MLP_OK && o.out.result.rows == 0 && o.out.result.minibatches == 0);

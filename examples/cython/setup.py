@@ -1,0 +1,17 @@
+"""Builds scores.pyx against the library that mlpfast carries."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+import mlpfast
+
+libs = subprocess.run([sys.executable, "-m", "mlpfast", "config", "--libs"], capture_output=True, text=True, check=True)
+source = Path(__file__).with_name("scores.pyx")
+module = Extension("scores", [str(source)], include_dirs=[mlpfast.get_include()],
+                   extra_link_args=re.split(r"\s+", libs.stdout.strip()))
+setup(name="scores", ext_modules=cythonize([module]))
