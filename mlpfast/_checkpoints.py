@@ -278,7 +278,7 @@ def fit_of(values):
         counted = {name: type(value) for name, value in result.items()} == RESULT and fit.done == result["minibatches"]
         if not counted or not 0 <= result["rows"] < 2**63:
             raise ValueError("fit.result must be what the core has counted")
-        fit.result = {**result, "row_loss_sum": 0.0, "row_l2_sum": 0.0}  # which estimators alone ask for
+        fit.result = result
     elif "result" in values:
         raise ValueError("fit.result goes with fit.done")
     fit.data = values.get("data", {})
