@@ -5,7 +5,7 @@ The number: R2 on flats that were held out.
 
 import numpy as np
 import pandas as pd
-from shared import options
+from shared import figure, options, save
 from sklearn.compose import make_column_transformer
 from sklearn.model_selection import train_test_split
 from sklearn.pipeline import make_pipeline
@@ -33,6 +33,12 @@ def main():
     regressor = MLPRegressor(hidden_layer_sizes=(64, 64), target_scaling=True, early_stopping=True, random_state=0)
     model = make_pipeline(columns, regressor)
     model.fit(rows, y)
+    if arguments.plot:
+        ax = figure()
+        ax.plot(y_held_out / 1000, model.predict(held_out) / 1000, ".", markersize=3)
+        ax.axline((0, 0), slope=1, color="grey", linewidth=1)
+        ax.set(xlabel="price, in thousands", ylabel="prediction")
+        save(ax, arguments.plot)
     error = np.median(np.abs(model.predict(held_out) / y_held_out - 1))
     print(f"{model[-1].n_iter_} epochs; half of the prices are less than {error:.1%} off")
     print(f"result: mixed_columns {model.score(held_out, y_held_out):.4f}")

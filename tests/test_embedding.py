@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from processes import FOLDER
 
 import mlpfast
 from mlpfast import Network, _core
@@ -24,6 +25,7 @@ def needs(program):
 
 
 def output(*command, **options):
+    options.setdefault("cwd", FOLDER)
     done = subprocess.run([*map(str, command)], capture_output=True, text=True, timeout=300, **options)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
