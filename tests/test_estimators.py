@@ -488,6 +488,7 @@ def test_ctrl_c_keeps_what_was_learned():
         from sklearn.datasets import load_iris
         from mlpfast.estimators import MLPClassifier
 
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start tests with it ignored
         X, y = load_iris(return_X_y=True)
 
         class AtTheEnd:
