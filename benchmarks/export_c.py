@@ -57,15 +57,17 @@ CORE = {
     "include": '#include <stdlib.h>\n#include "mlpfast.h"', "real": "float",
     "setup": """
     if (mlp_select_isa(argument[1])) return 1;
-    mlp_layer_spec layers[] = {{.n_in = $n_in, .n_out = $hidden, .activation = MLP_RELU, .has_bias = 1},
-                               {.n_in = $hidden, .n_out = $n_out, .activation = MLP_IDENTITY, .has_bias = 1}};
+    const size_t size = sizeof(mlp_layer_spec);
+    mlp_layer_spec layers[] = {
+        {.size = size, .n_in = $n_in, .n_out = $hidden, .activation = MLP_RELU, .has_bias = 1},
+        {.size = size, .n_in = $hidden, .n_out = $n_out, .activation = MLP_IDENTITY, .has_bias = 1}};
     mlp_network *net;
     if (mlp_network_create(&net, MLP_FLOAT32, layers, 2)) return 1;
     for (int l = 0; l < 2; l++) {
         float *W = mlp_network_weights(net, l);
         for (int64_t i = 0; i < layers[l].n_in * mlp_network_stride(net, l); i++) W[i] = (float)(i % 11 - 5) / 20;
     }
-    mlp_data data = {.X = x, .x_type = MLP_FLOAT32, .x_scale = 1, .n = 1};
+    mlp_data data = {.size = sizeof(mlp_data), .X = x, .x_type = MLP_FLOAT32, .x_scale = 1, .n = 1};
     void *workspace = malloc(mlp_predict_workspace(net, 1, 1));
     float y[$n_out];
     int status = 0;""",
