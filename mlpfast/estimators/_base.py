@@ -30,11 +30,11 @@ from ._rows import Rows, SparseRows, blocks_of
 from ._solvers import solver_of
 
 OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations
+THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 OF_SOLVERS = (  # arguments
     "learning_rate", "learning_rate_init", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
     "max_fun",
 )
-THEIRS = {ours: theirs for theirs, ours in OURS.items()}
 
 
 class BaseMLP(BaseEstimator):
@@ -154,6 +154,9 @@ class BaseMLP(BaseEstimator):
     def _relink(self):
         n = len(self._views) // 2
         self.coefs_, self.intercepts_ = self._views[:n], self._views[n:]
+
+    def _loss_name(self):
+        return self.loss if isinstance(self.loss, str) else self.loss.name
 
     def _hidden_activations(self, n):
         given = self.activation

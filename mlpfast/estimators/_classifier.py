@@ -134,7 +134,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _output_name(self):
         """The output activation, by scikit-learn's names."""
-        name = self.loss if isinstance(self.loss, str) else self.loss.name
+        name = self._loss_name()
         if name == "hinge":
             return "identity"
         return "softmax" if self.__dict__.get("_kind") == "multiclass" else "logistic"
@@ -208,7 +208,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _core_loss(self):
         given = self.loss
-        name = given if isinstance(given, str) else given.name
+        name = self._loss_name()
         if name not in LOG_LOSSES:
             return given
         kind = losses.CrossEntropy if self._kind == "multiclass" else losses.BinaryCrossEntropy

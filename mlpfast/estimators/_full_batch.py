@@ -53,8 +53,7 @@ class Objective:
         self.total = float(len(y) if weight is None else weight.sum())
         self.weights = [layer.W for layer in network.layers]
         self.biases = [layer.b for layer in network.layers]
-        self.slopes = [layer for layer in network.layers if layer.slopes is not None]
-        if self.slopes:
+        if any(layer.slopes is not None for layer in network.layers):
             raise ValueError("activation 'prelu' needs a stochastic solver, 'adam' or 'sgd', got solver='lbfgs'")
         self.X, self.y, self.weight = X, y, weight
         in_blocks = issparse(X) and X.shape[0] * X.shape[1] * 8 > BLOCK_BYTES

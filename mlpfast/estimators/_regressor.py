@@ -128,9 +128,6 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # ---- What is learned ----
 
-    def _loss_name(self):
-        return self.loss if isinstance(self.loss, str) else self.loss.name
-
     def _core_loss(self):
         if self.loss == "squared_error":
             return "half_squared_error"

@@ -49,8 +49,7 @@ class Rows(TrainingRows):
         if weights is None:
             return float(each.mean())
         products = each * weights if self.present is None else (each * weights)[self.present]
-        starts = np.arange(0, self.n, self.batch_rows)
-        rows = np.minimum(self.batch_rows, self.n - starts)
+        starts, rows = self.minibatches()
         sums = np.add.reduceat(products, starts)
         divisors = self.sums_of_weights()
         return float((rows * np.divide(sums, divisors, out=np.zeros(len(sums)), where=divisors > 0)).sum() / self.n)
@@ -62,10 +61,14 @@ class Rows(TrainingRows):
         """y (n, k) of the rows, in their own order."""
         return self.data.targets
 
+    def minibatches(self):
+        """(the first row of each in the order of the epoch, how many rows it has)"""
+        starts = np.arange(0, self.n, self.batch_rows)
+        return starts, np.minimum(self.batch_rows, self.n - starts)
+
     def sums_of_weights(self):
         """What the gradient of each minibatch of the epoch is divided by."""
-        starts = np.arange(0, self.n, self.batch_rows)
-        rows = np.minimum(self.batch_rows, self.n - starts)
+        starts, rows = self.minibatches()
         weights = self.row_weights()
         if weights is None:
             return rows.astype(np.float64)
