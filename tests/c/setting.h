@@ -229,6 +229,15 @@ static inline int same_snapshot(const snapshot *a, const snapshot *b) {
     return 1;
 }
 
+// Parameters, and states of trainer unless it is NULL, are as they were in `before`, which is freed.
+static inline void check_nothing_changed(const setting *s, const mlp_network *net, mlp_trainer *trainer,
+                                         mlp_dtype dtype, snapshot before) {
+    snapshot after = take_snapshot(s, net, trainer, dtype);
+    CHECK(same_snapshot(&before, &after));
+    free(before.values);
+    free(after.values);
+}
+
 static inline int snapshot_is_finite(const snapshot *a) {
     for (int64_t i = 0; i < a->n; i++) {
         if (!isfinite(a->values[i])) return 0;

@@ -282,10 +282,7 @@ static void test_serving(const setting *s, mlp_dtype dtype) {
         check_predict(s, net, &d.data, mlp_kernels_for(dtype));
         check_evaluate(s, net, &d.data, &first);
         check_evaluate_in_parts(s, net, &d.data, dtype, &first);
-        snapshot after = take_snapshot(s, net, NULL, dtype);
-        CHECK(same_snapshot(&before, &after));
-        free(before.values);
-        free(after.values);
+        check_nothing_changed(s, net, NULL, dtype, before);
         mlp_network_destroy(net);
         destroy_data(&d);
     }
@@ -509,10 +506,7 @@ static void check_refused_data(const setting *s, const mlp_data *data, mlp_statu
     CHECK(mlp_evaluate(net, &r, data, &s->loss, workspace_for(net, s->n, 1), 1, NULL, NULL) == wanted);
     CHECK(mlp_train_step(trainer, &r, data, &s->settings, 1, NULL, NULL) == wanted);
     CHECK(mlp_gradient(trainer, NULL, &r, data, NULL, &s->settings, 1, NULL, NULL) == wanted);
-    snapshot after = take_snapshot(s, net, NULL, MLP_FLOAT64);
-    CHECK(same_snapshot(&before, &after));
-    free(before.values);
-    free(after.values);
+    check_nothing_changed(s, net, NULL, MLP_FLOAT64, before);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
 }

@@ -406,10 +406,7 @@ static void test_momenta_without_velocities(void) {
     snapshot before = take_snapshot(&s, net, trainer, MLP_FLOAT32);
     CHECK(mlp_train_epoch(trainer, &r, &d.data, NULL, 0, &s.settings, NULL, momenta, 1, NULL, NULL) ==
           MLP_BAD_ARGUMENT);
-    snapshot after = take_snapshot(&s, net, trainer, MLP_FLOAT32);
-    CHECK(same_snapshot(&before, &after));
-    free(before.values);
-    free(after.values);
+    check_nothing_changed(&s, net, trainer, MLP_FLOAT32, before);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     destroy_data(&d);
@@ -539,10 +536,7 @@ static void test_refused_parts(void) {
         REFUSED;
     }
 #undef REFUSED
-    snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(same_snapshot(&before, &after));
-    free(before.values);
-    free(after.values);
+    check_nothing_changed(s, net, trainer, MLP_FLOAT32, before);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
     destroy_data(&d);
@@ -909,10 +903,7 @@ static void check_refused(const setting *s, const mlp_data *data, const int64_t 
     CHECK(mlp_train_epoch(trainer, &r, data, order, data->n, &s->settings, NULL, NULL, 2, NULL,
                           NULL) == MLP_BAD_ARGUMENT);
     CHECK(order || mlp_train_step(trainer, &r, data, &s->settings, 2, NULL, NULL) == MLP_BAD_ARGUMENT);
-    snapshot after = take_snapshot(s, net, trainer, MLP_FLOAT32);
-    CHECK(same_snapshot(&before, &after));
-    free(before.values);
-    free(after.values);
+    check_nothing_changed(s, net, trainer, MLP_FLOAT32, before);
     mlp_trainer_destroy(trainer);
     mlp_network_destroy(net);
 }
