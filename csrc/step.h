@@ -93,7 +93,7 @@ static inline double mlp_longest_share(int parts, int64_t n, int64_t unit) {
     return most < n ? (double)most / (double)n : 1;
 }
 
-// A number that another core has written takes as long to read as so many fused multiply-adds, about: at 12 GB/s, and 59
+// A number that another core has written takes about as long to read as so many fused multiply-adds: at 12 GB/s, and 59
 // billion a second of float32, half as many of float64 (Zen 4).
 #define MLP_SHARED_READ 20
 
