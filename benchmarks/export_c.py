@@ -3,10 +3,9 @@
 Beside it the core's mlp_predict with each instruction set, FANN where its library is installed (Debian: libfann-dev),
 and genann with --genann FOLDER, where its genann.c and genann.h are. Each contender is a program of its own with the
 same loop: the best of many rounds of 1,000 calls. The core is linked at several distances from the start of the
-program, since one unlucky place, where branches share entries of the processor's predictor, costs a fifth: the median is
-shown, and the range. FANN and genann have random weights, and activations that cost
-little: FANN piecewise linear ones, genann the table of a sigmoid that is its default, all in double. The exported file
-must pass its self-test first.
+program, and the median is shown: one unlucky place, where branches share entries of the processor's predictor, costs a
+fifth. FANN and genann have random weights, and activations that cost little: FANN piecewise linear ones, genann the
+table of a sigmoid that is its default, all in double. The exported file must pass its self-test first.
 """
 
 import argparse
