@@ -12,6 +12,7 @@ from ._streams import Stream, in_place, is_source
 from ._targets import classes
 from ._weights import weights
 
+ROWS_AT_ONCE = 2**18
 HOLD_OUT = 2**56 - 1  # the largest epoch number of the shuffle's streams, so that no epoch uses the same one
 
 
@@ -72,7 +73,7 @@ def _of_source(trainer, source, y, weights, validation_data, validation_split, s
             f"validation_split holds out single rows, which {type(source).__name__} cannot read: give "
             "validation_data, a source or arrays of its own"
         )
-    groups = np.zeros(source.n, np.int64)
+    groups = _one_group(source.n)
     if flag("stratify", stratify):
         groups = _groups(Stream(source, network, loss).truth(), network, loss)
     held_out = _drawn(groups, share, trainer.seed)
@@ -92,7 +93,7 @@ def hold_out(data, fraction, stratify, network, loss, seed, sample_weight, class
 
     Both keep their sample_weight. class_weight applies to the training examples only, and is balanced over them.
     """
-    groups = _groups(data.truth, network, loss) if stratify else np.zeros(len(data), np.int64)
+    groups = _groups(data.truth, network, loss) if stratify else _one_group(len(data))
     held_out = _drawn(groups, fraction, seed)
     parts = []
     for chosen, by_class in ((~held_out, class_weight), (held_out, None)):
@@ -112,6 +113,11 @@ def _groups(y, network, loss):
     return groups
 
 
+def _one_group(n):
+    """Of all rows, without memory."""
+    return np.broadcast_to(np.int64(0), n)
+
+
 def _drawn(groups, fraction, seed):
     """Which rows are held out, a boolean array (n,): the fraction of each group, to within one row."""
     n = len(groups)
@@ -119,15 +125,20 @@ def _drawn(groups, fraction, seed):
     if not 0 < wanted < n:
         left = "validate with" if wanted == 0 else "train on"
         raise ValueError(f"validation_split={fraction} leaves no row of {n} to {left}")
-    quotas = np.bincount(groups) * (wanted / n)
+    parts = [slice(i, i + ROWS_AT_ONCE) for i in range(0, n, ROWS_AT_ONCE)]  # temporary arrays stay small
+    n_groups = int(groups.max()) + 1
+    quotas = sum(np.bincount(groups[part], minlength=n_groups) for part in parts) * (wanted / n)
     counts = np.floor(quotas).astype(np.int64)
     most_missing = np.argsort(counts - quotas, kind="stable")  # the remaining rows go to the largest remainders
     counts[most_missing[: wanted - counts.sum()]] += 1
     order = np.empty(n, np.int64)
     _core.shuffle(order, seed, HOLD_OUT)
-    order = order[np.argsort(groups[order], kind="stable")]  # group by group, shuffled within each
-    group = groups[order]
-    place = np.arange(n) - np.searchsorted(group, group)  # position within its group
     held_out = np.zeros(n, bool)
-    held_out[order[place < counts[group]]] = True
+    for part in parts:  # of each group the first ones in that order
+        rows = order[part]
+        rows = rows[np.argsort(groups[rows], kind="stable")]
+        group = groups[rows]
+        place = np.arange(len(rows)) - np.searchsorted(group, group)  # position within its group
+        held_out[rows[place < counts[group]]] = True
+        counts = np.maximum(counts - np.bincount(group, minlength=n_groups), 0)
     return held_out

@@ -19,7 +19,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     measured = _measured(y, loss)
     if sample_weight is None and class_weight is None and measured is None:
         return None, None
-    total, of_y = np.ones(n), name.removesuffix("sample_weight") + "y"
+    total, of_y = np.broadcast_to(1.0, n), name.removesuffix("sample_weight") + "y"
     if sample_weight is not None:
         total = _given(sample_weight, y, loss, n, name)
     if measured is not None:
@@ -35,7 +35,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
             raise ValueError("class_weight needs classes as y, got probabilities")
         by_row = total if total.ndim == 1 else total.mean(axis=1)
         each = class_weights(class_weight, which, max(2, width), width == 1, by_row)[which]
-        total = total * (each if total.ndim == 1 else each[:, None])
+        total = np.multiply(total, each, out=each) if total.ndim == 1 else total * each[:, None]
         name = "sample_weight times class_weight"
     odd = (total != 0) & ~((total >= LEAST_WEIGHT) & (total <= MOST_WEIGHT))
     if odd.any():
@@ -72,7 +72,7 @@ def _given(sample_weight, y, loss, n, name):
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {given.shape}")
     check_length(name, given, n)
     _check_weights(name, given)
-    return np.ones(given.shape) * given
+    return given.astype(np.float64)
 
 
 def _position(chosen):

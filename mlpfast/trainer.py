@@ -332,7 +332,7 @@ class Trainer(Closed):
 
     @in_default_mode
     def _fit_on(self, rows, validation, epochs, metrics, given, progress=False, resume=None):
-        """fit with checked arguments. rows: TrainingRows or WindowsOfSource. given: the callbacks."""
+        """fit with checked arguments. rows: a RowsOfEpochs. given: the callbacks."""
         numbers = Logs(self, metrics, rows.data, validation)
         callbacks = [methods_of(callback) for callback in given]
         bar = Progress(progress, epochs, rows.n, rows.batch_rows)
