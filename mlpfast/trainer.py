@@ -277,7 +277,7 @@ class Trainer(Closed):
         X may be a source (mlpfast.data) in place of X, y and sample_weight, and so may validation_data.
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
-            and so are tables of pandas and polars with numeric columns.
+            and so are tables of pandas and polars with numeric columns, those of more than 32 MB some rows at a time.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out); of several quantiles,

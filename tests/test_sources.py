@@ -866,18 +866,25 @@ PEAK = """
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) * 1024
 
-    n, k, K, path = 1_000_000, 16, 4, sys.argv[1]
-    X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, k))
+    kind, K, path = sys.argv[2], 2, sys.argv[1]
+    n, k, dtype = (5_000_000, 4, np.uint8) if kind == "in place" else (1_000_000, 16, np.float32)
+    X = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n, k))
     X[:] = (np.arange(n) % 97)[:, None]
     X = np.load(path, mmap_mode="r")
+    if kind == "table":
+        import pandas
+        X = pandas.DataFrame({f"f{j}": X[:, j].astype(np.float64) for j in range(k)})
     y = np.arange(n) % K
 
-    def own(y, yhat):
+    def own(y, yhat, sample_weight=None):
         return float(yhat[0, 0])
 
-    def fit(source, **options):
+    def fit(*source, **options):
         net = mlpfast.Network([k, 4, K], output="softmax", seed=0)
-        mlpfast.Trainer(net, batch_size=1000, seed=0).fit(source, **options)
+        trainer = mlpfast.Trainer(net, batch_size=2000, seed=0)
+        trainer.fit(*source, **options)
+        trainer.evaluate(*source, metrics=["top_1"])
+        net.predict(source[0], out=lambda first, yhat: None)
 
     options = dict(validation_split=0.1, stratify=True, class_weight="balanced", metrics=["top_2", "accuracy", own])
     fit(data.ArraySource(X[:2000], y[:2000]), **options)
@@ -889,8 +896,10 @@ PEAK = """
 
     thread = threading.Thread(target=watch)
     thread.start()
-    source = data.ArraySource(X, y) if sys.argv[2] == "in place" else data.ArraySource(np.asarray(X).view(np.int32), y)
-    fit(source, **options)
+    if kind == "table":
+        fit(X, y, **options)
+    else:
+        fit(data.ArraySource(X if kind == "in place" else np.asarray(X).view(np.int32), y), **options)
     done.set()
     thread.join()
     print(peak[0] - base, 64_000_000 + (32 + 4 * K) * n)
@@ -898,8 +907,10 @@ PEAK = """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc of Linux")
-@pytest.mark.parametrize("kind", ["in place", "converted"])
-def test_a_memory_map_is_not_copied(tmp_path, kind):
-    """With all of validation_split, stratify, class_weight and metrics; a copy of X would take 64 MB more."""
+@pytest.mark.parametrize("kind", ["in place", "converted", "table"])
+def test_data_are_not_copied(tmp_path, kind):
+    """With all of validation_split, stratify, class_weight and metrics, also a function."""
+    if kind == "table":
+        pytest.importorskip("pandas")
     got, limit = map(int, run_python(PEAK, tmp_path / "X.npy", kind).split())
     assert got <= limit
