@@ -3,6 +3,7 @@
 Tables and columns of pandas and polars are recognised by their attributes; neither library is imported.
 """
 
+import os
 import sys
 from typing import NamedTuple
 
@@ -13,6 +14,7 @@ from ._fpmode import SilentErrors
 
 INPUT_TYPES = (np.float32, np.float64, np.uint8)  # of X, which the core reads without conversion
 SEARCHED_AT_ONCE = 2**16  # numbers of X, for one that is not finite
+TABLE_BYTES = 2**25  # of the numbers of a table; larger ones are read some rows at a time
 CHANGED = "X held NaN or infinity, which another thread has changed since"  # for messages
 
 
@@ -35,12 +37,24 @@ def number_array(name, value):
         return array
     if array.ndim == 0 and name.split()[-1] in ("X", "y"):
         got = "None" if value is None else f"a {type(value).__name__} object"
-        whole = "" if isinstance(value, (str, bytes, dict)) else (
-            ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time; what yields minibatches "
-            "is a source, mlpfast.data.GeneratorSource(lambda: ...)"
-        )
-        raise TypeError(f"{name} must be an array of numbers, got {got}{whole}")
+        raise TypeError(f"{name} must be an array of numbers, got {got}{_what_it_may_be(name, value)}")
     raise TypeError(f"{name} must hold real numbers, got an array of dtype {array.dtype}{_remedy(name, array)}")
+
+
+def _what_it_may_be(name, value):
+    """Advice for what is no array, or ""."""
+    from ._streams import is_source  # imports this module
+
+    if isinstance(value, (str, os.PathLike)) and name.endswith("X"):
+        return ": of a file, numpy.load(path, mmap_mode='r') or a source such as mlpfast.data.ParquetSource(path, ...)"
+    if isinstance(value, (str, bytes, dict)):
+        return ""
+    if is_source(value):
+        return ": a source goes to fit, evaluate or predict in place of X, and to fit as validation_data"
+    return (
+        ": X and y are whole arrays, of which Trainer.step takes one minibatch at a time; what yields minibatches "
+        "is a source, mlpfast.data.GeneratorSource(lambda: ...)"
+    )
 
 
 def converted(name, array, dtype):
@@ -122,6 +136,25 @@ def output_array(out, shape, dtype, others):
 
 def _is_table(value):
     return all(hasattr(value, name) for name in ("columns", "dtypes", "to_numpy"))
+
+
+def is_large_table(value):
+    """Whether it is a table of pandas or polars whose numbers, as a whole, would be copied into much memory."""
+    if not (_is_table(value) and (hasattr(value, "iloc") or hasattr(value, "get_columns"))):
+        return False
+    rows, columns = value.shape
+    return 8 * rows * columns > TABLE_BYTES and not _lies_by_rows(value)
+
+
+def _lies_by_rows(table):
+    """Whether the core can read its memory in place, as that of a table made of an array."""
+    kinds = set(table.dtypes)
+    if not hasattr(table, "iloc") or len(kinds) > 1 or not kinds <= set(map(np.dtype, INPUT_TYPES)):
+        return False
+    columns = [table.iloc[:, number].to_numpy() for number in range(table.shape[1])]
+    size = columns[0].itemsize
+    begins = [column.__array_interface__["data"][0] - number * size for number, column in enumerate(columns)]
+    return len(set(begins)) == 1 and all(column.strides == (len(columns) * size,) for column in columns)
 
 
 def _is_plain(table):

@@ -105,6 +105,8 @@ class Logs:
             totals.add(data, yhat)
             if kept is not None:
                 kept.add(data, yhat)
+        if loss is not None and not custom and sums[1] == 0:
+            raise ValueError(stream.without_weight())
         found = totals.values()
         if kept is not None:
             data, yhat = kept.all()

@@ -11,7 +11,7 @@ class Loop:
         """ValueError if the trainer asks for what its optimizer cannot do."""
 
     def fit(self, trainer, rows, epochs, run):
-        """Train for that many epochs on rows, a TrainingRows. run: a Run, which is told of their begins and ends."""
+        """Train for that many epochs on rows, a RowsOfEpochs. run: a Run, which is told of their begins and ends."""
         for _ in range(epochs):
             run.begin()
             done = trainer.optimizer.loop.epoch(trainer, rows, run)  # a callback may have set another optimizer

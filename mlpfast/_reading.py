@@ -1,12 +1,14 @@
 """Blocks of rows of any source, and errors that say where they were."""
 
 import contextlib
+import numbers
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ._fpmode import CallersTurn
 
+MISSING = object()
 READ_BYTES = 2**22  # of X, that are read at once where rows can be had singly
 
 
@@ -52,16 +54,20 @@ def where(source, row):
 
 
 @contextlib.contextmanager
-def naming(source, row):
-    """Exceptions say where they come from: from that row on."""
+def naming(source, rows):
+    """Exceptions say where they come from. rows: the number of the first row of a block, or those of all its rows."""
     try:
         yield
     except (SourceError, MemoryError):
         raise
     except Exception as error:
-        row += error.row if isinstance(error, InBlock) else 0
+        at = error.row if isinstance(error, InBlock) else 0
+        place = where(source, rows + at if isinstance(rows, int) else int(rows[at]))
+        if not (isinstance(rows, int) or isinstance(error, InBlock) or len(rows) == 1):
+            place += f", or one of the rows behind it up to {rows[-1]}"
         kind = "" if type(error) in (ValueError, TypeError, InBlock) else f"{type(error).__name__}: "
-        raise SourceError(f"{where(source, row)}: {kind}{error}") from error
+        behind = error.__cause__ if isinstance(error, InBlock) and error.__cause__ else error
+        raise SourceError(f"{place}: {kind}{error}") from behind
 
 
 def starts_of_blocks(source):
@@ -74,7 +80,10 @@ def starts_of_blocks(source):
 
 def rows_in(source, name):
     """The number of rows, checked; None if it is unknown."""
-    n, starts = source.n, starts_of_blocks(source)
+    n, starts = getattr(source, "n", MISSING), starts_of_blocks(source)
+    if not (n is None or isinstance(n, numbers.Integral)):
+        got = "none" if n is MISSING else repr(n)
+        raise TypeError(f"n of {name} must be the number of its rows, or None, got {got}")
     if n is None and hasattr(source, "read"):
         raise ValueError(f"n of {name} must be a number for a source with `read`, got None")
     if starts is not None and n is not None and starts[-1] != n:
@@ -93,9 +102,10 @@ def read_rows(source, rows):
     """The Block of these rows (int64), in their order."""
     ascending = np.argsort(rows, kind="stable")
     sorted_rows = rows[ascending]
-    with naming(source, int(sorted_rows[0])):
+    with naming(source, sorted_rows):
         with CallersTurn():
             item = source.read(sorted_rows)
+    with naming(source, int(sorted_rows[0])):
         parts = parts_of(item, len(rows))
         if (ascending[1:] > ascending[:-1]).all():
             return Block(rows, *parts)
@@ -107,12 +117,12 @@ def read_rows(source, rows):
 def read_blocks(source, order=None):
     """The Blocks of a source with `blocks`, in that order of blocks; None: all as they lie."""
     starts = starts_of_blocks(source)
-    numbers = None if starts is None else range(len(starts) - 1) if order is None else order
+    places = None if starts is None else range(len(starts) - 1) if order is None else order
     row, count, items = 0, 0, None
     while True:
         wanted = None
-        if numbers is not None and count < len(numbers):
-            number = int(numbers[count])
+        if places is not None and count < len(places):
+            number = int(places[count])
             row, wanted = int(starts[number]), int(starts[number + 1] - starts[number])
         with naming(source, row):
             with CallersTurn():
@@ -120,20 +130,22 @@ def read_blocks(source, order=None):
                     items = iter(source.blocks(order))
                 item = next(items, None)
             if item is None:
-                _check_all_came(source, numbers, count, row)
+                _check_all_came(source, places, count, row)
                 return
-            if numbers is not None and wanted is None:
-                raise ValueError(f"blocks must yield {len(numbers)} blocks, as block_rows says, got more")
+            if places is not None and wanted is None:
+                raise ValueError(f"blocks must yield {len(places)} blocks, as block_rows says, got more")
             parts = parts_of(item, wanted)
+            if places is None and source.n is not None and row + len(parts[0]) > source.n:
+                raise ValueError(f"blocks must yield {source.n} rows, as n says, got more")
         if len(parts[0]):
             yield Block(range(row, row + len(parts[0])), *parts)
         row, count = row + len(parts[0]), count + 1
 
 
-def _check_all_came(source, numbers, count, rows):
-    if numbers is not None and count < len(numbers):
-        raise ValueError(f"blocks must yield {len(numbers)} blocks, as block_rows says, got {count}")
-    if numbers is None and source.n is not None and rows != source.n:
+def _check_all_came(source, places, count, rows):
+    if places is not None and count < len(places):
+        raise ValueError(f"blocks must yield {len(places)} blocks, as block_rows says, got {count}")
+    if places is None and source.n is not None and rows != source.n:
         raise ValueError(f"blocks must yield {source.n} rows, as n says, got {rows}")
 
 
@@ -150,6 +162,8 @@ def read_all(source):
 def parts_of(item, wanted=None):
     """(X, y, weight) of what a source gives. wanted: the number of rows, if that is known."""
     parts = tuple(item) if isinstance(item, (tuple, list)) else (item,)
+    if item is None or hasattr(item, "keys") and not hasattr(item, "__array__"):
+        raise TypeError(f"a source must give (X, y) or (X, y, weight), got a {type(item).__name__} object")
     if not 1 <= len(parts) <= 3:
         raise ValueError(f"a source must give (X, y) or (X, y, weight), got {len(parts)} parts")
     for name, part in zip(("X", "y", "weight"), parts, strict=False):

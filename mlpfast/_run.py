@@ -24,7 +24,7 @@ class Fit:
 
 
 def shapes(rows, validation, accumulate):
-    """The data of a Fit. rows: TrainingRows, or WindowsOfSource. Of a source of unknown length there are 0."""
+    """The data of a Fit. rows: a RowsOfEpochs. Of a source of unknown length there are 0."""
     data = rows.data
     found = {
         "rows": len(data), "validation_rows": 0 if validation is None else len(validation), "accumulate": accumulate,

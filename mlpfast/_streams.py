@@ -11,7 +11,7 @@ from ._arrays import inputs
 from ._core import Data
 from ._examples import examples
 from ._targets import classes, is_one_hot
-from ._weights import balanced, has_labels
+from ._weights import balanced, counted, has_labels, summed, weights_of_rows
 
 HEAD_ROWS = 1024  # looked at before anything begins
 FIELDS = ("X", "labels", "targets", "weights", "entries", "y")
@@ -34,7 +34,9 @@ def in_place(source):
 
 def refuse_dataset(X):
     """TypeError for what has rows by number, but is no array and no source."""
-    if is_source(X) or isinstance(X, (np.ndarray, list, tuple)) or hasattr(X, "__array__") or hasattr(X, "keys"):
+    if is_source(X) or isinstance(X, (np.ndarray, list, tuple)):
+        return
+    if any(hasattr(X, name) for name in ("__array__", "keys", "toarray")):  # arrays and tables, dense or sparse
         return
     if hasattr(X, "__getitem__") and hasattr(X, "__len__") and not isinstance(X, (str, bytes)):
         raise TypeError(
@@ -231,16 +233,21 @@ class Stream:
         (int64), or None where single rows cannot be had); one pass. It has the bits of that of arrays."""
         total, count, rows, chosen = 0.0, 0, 0, []
         for data in self.in_order():
-            total = float(np.cumsum(np.concatenate([[total], data.weights]), dtype=np.float64)[-1])
+            total = summed(data.weights, total)
             there = np.flatnonzero(data.weights)
             count += len(there)
             if self.seeks_rows:
                 chosen.append(there + rows)
             rows += len(data)
         if count == 0:
-            raise ValueError("sample_weight must not be zero for every example")
+            raise ValueError(self.without_weight())
         self.mean_weight = total / count
         return count, rows, np.concatenate(chosen) if self.seeks_rows else None
+
+    def without_weight(self):
+        """The message where no row has weight."""
+        hint = ", or y NaN" if self.always_weighted else ""
+        return f"sample_weight of {self.name} must not be zero{hint} for every example"
 
     def _balanced(self, class_weight):
         """class_weight "balanced" as an array (K,); one pass."""
@@ -248,11 +255,16 @@ class Stream:
             raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
         y = self.head.truth
         width = max(2, self.network.n_out if y.ndim == 1 else y.shape[1])
-        counts = np.zeros(width)
-        for data in self.in_order():
-            which = classes(data.truth, self.network, self.loss, "class_weight")
-            np.add.at(counts, which, 1.0 if data.weights is None else data.weights.astype(np.float64))
-        return balanced(counts)
+        return balanced(in_a_thread(lambda ahead: self._counted(ahead, np.zeros(width))))
+
+    def _counted(self, ahead, counts):
+        for block in _reading.read_all(self.source):
+            if ahead.stopped:
+                break
+            y = self.checked(block).truth
+            which = classes(y, self.network, self.loss, "class_weight")
+            counts = counted(counts, which, weights_of_rows(block.weight, y, self.loss))
+        return counts
 
     def truth(self):
         """y of all rows, as `Data.truth`; one pass."""

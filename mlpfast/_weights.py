@@ -6,6 +6,7 @@ from ._arrays import check_length, number_array
 from ._scalars import real_number, whole_number
 from ._targets import classes, is_one_hot
 
+ROWS_AT_ONCE = 2**18
 LEAST_WEIGHT, MOST_WEIGHT = 1e-30, 1e30  # beyond that, float32 gradients under- or overflow
 
 
@@ -19,11 +20,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     measured = _measured(y, loss)
     if sample_weight is None and class_weight is None and measured is None:
         return None, None
-    total, of_y = np.ones(n), name.removesuffix("sample_weight") + "y"
-    if sample_weight is not None:
-        total = _given(sample_weight, y, loss, n, name)
-    if measured is not None:
-        total = total.reshape(n, -1) * measured
+    total, of_y = _without_classes(sample_weight, measured, y, loss, n, name), name.removesuffix("sample_weight") + "y"
     if class_weight is not None and has_labels(y, loss):
         total = total.reshape(n, -1)
         total = total * _label_weights(class_weight, y, total)
@@ -35,7 +32,7 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
             raise ValueError("class_weight needs classes as y, got probabilities")
         by_row = total if total.ndim == 1 else total.mean(axis=1)
         each = class_weights(class_weight, which, max(2, width), width == 1, by_row)[which]
-        total = total * (each if total.ndim == 1 else each[:, None])
+        total = np.multiply(total, each, out=each) if total.ndim == 1 else total * each[:, None]
         name = "sample_weight times class_weight"
     odd = (total != 0) & ~((total >= LEAST_WEIGHT) & (total <= MOST_WEIGHT))
     if odd.any():
@@ -55,6 +52,21 @@ def weights(sample_weight, class_weight, y, network, loss, n, name="sample_weigh
     return entries.mean(axis=1, dtype=np.float64).astype(network.dtype), entries
 
 
+def weights_of_rows(sample_weight, y, loss):
+    """(n,) float64, by which "balanced" counts rows; None: each is 1."""
+    measured = _measured(y, loss)
+    if sample_weight is None and measured is None:
+        return None
+    total = _without_classes(sample_weight, measured, y, loss, len(y), "sample_weight")
+    return total if total.ndim == 1 else total.mean(axis=1)
+
+
+def _without_classes(sample_weight, measured, y, loss, n, name):
+    """(n,) or the shape of y, float64."""
+    total = np.broadcast_to(1.0, n) if sample_weight is None else _given(sample_weight, y, loss, n, name)
+    return total if measured is None else total.reshape(n, -1) * measured
+
+
 def _measured(y, loss):
     """Which entries of y (n, columns) are not missing; None if all are there."""
     if y.ndim == 1 or y.dtype.kind != "f" or not (loss.missing or loss.parts):
@@ -72,7 +84,7 @@ def _given(sample_weight, y, loss, n, name):
         raise ValueError(f"{name} must have shape {forms} for loss {loss.name!r}, got {given.shape}")
     check_length(name, given, n)
     _check_weights(name, given)
-    return np.ones(given.shape) * given
+    return given.astype(np.float64)
 
 
 def _position(chosen):
@@ -134,7 +146,7 @@ def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=No
     if isinstance(class_weight, str):
         if class_weight != "balanced":
             raise ValueError(f'class_weight must be "balanced", a dict or an array (K,), got {class_weight!r}')
-        return balanced(np.bincount(labels, weights=sample_weight, minlength=n_classes))
+        return balanced(counted(np.zeros(n_classes), labels, sample_weight))
     if isinstance(class_weight, dict):
         each = np.ones(n_classes)
         for label, weight in class_weight.items():
@@ -148,6 +160,26 @@ def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=No
         raise ValueError(f"class_weight must have shape ({n_classes},), got {each.shape}")
     _check_weights("class_weight", each)
     return each
+
+
+def counted(counts, labels, sample_weight=None):
+    """Add rows with these labels to the counts of classes (K,), in float64 and in row order; sample_weight (n,): by
+    it. -> counts"""
+    for part in parts(len(labels)):
+        np.add.at(counts, labels[part], 1.0 if sample_weight is None else sample_weight[part])
+    return counts
+
+
+def summed(weights, so_far=0.0):
+    """so_far and the weights (n,) of more rows, added in float64 and in row order, as the core does."""
+    for part in parts(len(weights)):
+        so_far = float(np.cumsum(np.concatenate([[so_far], weights[part]]), dtype=np.float64)[-1])
+    return so_far
+
+
+def parts(n):
+    """Of n rows, of which temporary arrays stay small."""
+    return (slice(i, i + ROWS_AT_ONCE) for i in range(0, n, ROWS_AT_ONCE))
 
 
 def balanced(counts):

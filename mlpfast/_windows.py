@@ -11,14 +11,14 @@ from ._ahead import Ahead
 from ._reading import read_blocks, read_rows, rows_at_once, starts_of_blocks
 from ._scalars import flag, one_of, whole_number
 from ._streams import Buffer, in_turn, part_of, shuffled
-from .minibatches import WEIGHTINGS, Window, check_mean_weight
+from .minibatches import WEIGHTINGS, RowsOfEpochs, Window, check_mean_weight
 
 WINDOW_BYTES = 2**28  # of X and y of the rows that are shuffled together
 BLOCKS = -1  # the "window" whose order is that of the blocks
 
 
-class WindowsOfSource:
-    """As TrainingRows, of a Stream."""
+class WindowsOfSource(RowsOfEpochs):
+    """Of a Stream."""
 
     def __init__(self, trainer, stream, accumulate=1, mean_weight=None):
         if trainer.batch_size is None:
@@ -37,13 +37,8 @@ class WindowsOfSource:
         self.next: tuple | None = None  # (seed, epoch, minibatch) of the Window that it gives next
         self.until = 0  # the epoch after the last one that it reads
 
-    def l2_of(self, first, count):
-        """As TrainingRows."""
-        return None
-
     @property
     def window_rows(self):
-        """What the order of the rows depends on, besides seed and epoch."""
         return self.rows if self.mixes else None
 
     @property
@@ -67,8 +62,7 @@ class WindowsOfSource:
     # ---- For the loop, in the caller's thread ----
 
     def windows(self, seed, epoch, done, run):
-        """The Windows of an epoch from its minibatch `done` on. run: a Run, of whose epochs the first rows may be read
-        before the one before has ended."""
+        """Of the epochs of `run` the first rows may be read before the one before has ended."""
         while True:
             window = self._take(seed, epoch, done, run.left)
             if window is None:
@@ -101,9 +95,6 @@ class WindowsOfSource:
         ahead, self.ahead = self.ahead, None
         if ahead is not None:
             ahead.close(patient)
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, kind, *_):
         self.close(patient=kind is None)

@@ -14,6 +14,7 @@ from ._scalars import flag, one_of, within
 from ._weights import checked_mean_weight
 
 WEIGHTINGS = ("data", "minibatch")
+KEPT_ROWS = 2**20  # whose order has its memory for all epochs
 
 
 def rows_of(trainer, data, accumulate, mean_weight):
@@ -34,34 +35,30 @@ class Window(NamedTuple):
     end: int
 
 
-class TrainingRows:
-    """The rows of data that minibatches are made of, and their order. Tells data its mean weight. (Of a source it is
-    _windows.WindowsOfSource.)
+class RowsOfEpochs:
+    """What a loop asks of the rows that it trains on: those of arrays are TrainingRows, of a source
+    _windows.WindowsOfSource.
 
-    accumulate: a step takes the rows of so many minibatches, which go through the network one by one. mean_weight: as
-    for fit.
+    data: a Data or a Stream. n: its rows to train on, None if unknown. accumulate: a step takes the rows of so many
+    minibatches, which go through the network one by one. batch_rows: those of a step. chunk_rows: at most, if not None.
+    window_rows: of a source, how many rows the order depends on.
     """
 
-    window_rows = None  # of a source: how many rows the order depends on
-
-    def __init__(self, trainer, data, accumulate=1, mean_weight=None):
-        self.data, self.accumulate = data, accumulate
-        self.chosen = _rows_with_weight(trainer, data, mean_weight)  # None: all
-        shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
-        n = len(data) if self.chosen is None else len(self.chosen)
-        self.order = np.empty(n, np.int64) if shuffled else None  # one array for all epochs
-        self.n = n
-        self.batch_rows = min((trainer.batch_size or n) * accumulate, n)  # of a step
-        self.batches = -(-n // self.batch_rows)
-        self.chunk_rows = trainer.batch_size if accumulate > 1 else None  # at most, if not None
-        rows = self.chosen if self.order is None else self.order
-        self._whole = (Window(data, rows, 0, self.batches),)
+    data: Any
+    n: Any
+    accumulate: int
+    batch_rows: int
+    chunk_rows: Any
+    window_rows: Any = None
 
     def windows(self, seed, epoch, done, run):
-        """The Windows of that epoch: a single one. done: minibatches."""
-        if self.order is not None:
-            _core.shuffle(self.order, seed, epoch, self.chosen)
-        return self._whole
+        """The Windows of that epoch from its minibatch `done` on. run: a Run."""
+        raise NotImplementedError
+
+    def l2_of(self, first, count):
+        """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers, or
+        None."""
+        return None
 
     def __enter__(self):
         return self
@@ -69,10 +66,34 @@ class TrainingRows:
     def __exit__(self, *_):
         pass
 
-    def l2_of(self, first, count):
-        """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers, or
-        None."""
-        return None
+
+class TrainingRows(RowsOfEpochs):
+    """The rows of data that minibatches are made of, and their order. Tells data its mean weight, mean_weight of fit or
+    its own."""
+
+    def __init__(self, trainer, data, accumulate=1, mean_weight=None):
+        self.data, self.accumulate = data, accumulate
+        self.chosen = _rows_with_weight(trainer, data, mean_weight)  # None: all
+        self.shuffles = bool(flag("shuffle", trainer.shuffle) and trainer.batch_size)
+        n = len(data) if self.chosen is None else len(self.chosen)
+        self.n = n
+        self.batch_rows = min((trainer.batch_size or n) * accumulate, n)
+        self.batches = -(-n // self.batch_rows)
+        self.chunk_rows = trainer.batch_size if accumulate > 1 else None
+        self._kept = None  # of more rows the order is gone while metrics are computed
+        if not self.shuffles or n <= KEPT_ROWS:
+            self._kept = self._window()
+
+    def windows(self, seed, epoch, done, run):
+        """A single one."""
+        whole = self._kept or self._window()
+        if self.shuffles:
+            _core.shuffle(whole[0].order, seed, epoch, self.chosen)
+        return whole
+
+    def _window(self):
+        order = np.empty(self.n, np.int64) if self.shuffles else self.chosen
+        return (Window(self.data, order, 0, self.batches),)
 
 
 def check_mean_weight(trainer, mean_weight):

@@ -6,14 +6,14 @@ import warnings
 import numpy as np
 
 from . import _core, _scheduled, activations, initializers, schedules
-from ._arrays import converted, inputs, number_array, output_array
+from ._arrays import converted, inputs, is_large_table, number_array, output_array
 from ._attributes import Closed, not_here
 from ._config import checked_threads
 from ._core import Data
 from ._fpmode import CallersTurn, in_default_mode, in_default_mode_alone
 from ._parameters import mean_and_scale
 from ._scalars import flag, float_dtype, real_number, whole_number, within
-from ._streams import in_place, inputs_in_order, is_source
+from ._streams import in_place, inputs_in_order, is_source, refuse_dataset
 from .layer import Layer
 
 MOST_LAYERS = 10_000  # as in csrc/network.c
@@ -218,10 +218,11 @@ class Network(Closed):
     def _predict(self, X, out, threads, squeeze):
         if is_source(X) and in_place(X) and not callable(out):
             X = X.X
-        elif is_source(X) or callable(out):
+        elif is_source(X) or callable(out) or is_large_table(X):
             from .data import ArraySource
 
             return self._predict_in_order(X if is_source(X) else ArraySource(X), out, threads, squeeze)
+        refuse_dataset(X)
         given, X = X, inputs(X, self)
         shape = self._result_shape(len(X), squeeze)
         if out is None:
@@ -240,9 +241,13 @@ class Network(Closed):
         if isinstance(out, np.ndarray):
             if source.n is None:
                 raise ValueError("out must be a function for a source of unknown length, got an array")
-            out = output_array(out, shape, self.dtype, [("the parameters", p) for p in self.parameters])
+            others = [("X", getattr(source, "X", None)), *(("the parameters", p) for p in self.parameters)]
+            out = output_array(out, shape, self.dtype, others)
         elif out is not None and not callable(out):
-            raise TypeError(f"out must be an array or a function (first_row, yhat), got {type(out).__name__}")
+            raise TypeError(
+                f"out must be an array or a function (first_row, yhat), got {type(out).__name__}: for a file, "
+                "numpy.lib.format.open_memmap(path, mode='w+', dtype=..., shape=...) makes an array"
+            )
         for X in inputs_in_order(source, self):
             yhat = np.empty((len(X), *shape[1:]), self.dtype)
             self._core.predict(yhat, Data(X, self.input_scale), threads)

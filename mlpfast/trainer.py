@@ -19,10 +19,11 @@ from ._parameters import state_arrays
 from ._progress import Progress
 from ._run import Fit, Run, shapes
 from ._scalars import flag, one_of, real_number, whole_number, within
-from ._split import refuse_besides, training_and_validation
+from ._split import arrays_in_place, in_parts, refuse_besides, training_and_validation
 from ._streams import Stream, in_place, is_source, refuse_dataset
 from ._weights import checked_mean_weight
 from .callbacks import Checkpoint, all_of, check_monitored, methods_of
+from .data.arrays import ArraySource
 from .history import History
 from .minibatches import WEIGHTINGS, mean_loss, raise_failure, rows_of
 from .network import UNFUSED, Network, seed_or_fresh
@@ -276,7 +277,7 @@ class Trainer(Closed):
         X may be a source (mlpfast.data) in place of X, y and sample_weight, and so may validation_data.
         epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
-            and so are tables of pandas and polars with numeric columns.
+            and so are tables of pandas and polars with numeric columns, those of more than 32 MB some rows at a time.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out); of several quantiles,
@@ -332,7 +333,7 @@ class Trainer(Closed):
 
     @in_default_mode
     def _fit_on(self, rows, validation, epochs, metrics, given, progress=False, resume=None):
-        """fit with checked arguments. rows: TrainingRows or WindowsOfSource. given: the callbacks."""
+        """fit with checked arguments. rows: a RowsOfEpochs. given: the callbacks."""
         numbers = Logs(self, metrics, rows.data, validation)
         callbacks = [methods_of(callback) for callback in given]
         bar = Progress(progress, epochs, rows.n, rows.batch_rows)
@@ -460,11 +461,16 @@ class Trainer(Closed):
         """
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
+        if y is None:
+            refuse_dataset(X)
         if is_source(X):
             refuse_besides(y, sample_weight)
+        elif in_parts(self, X, y, sample_weight):
+            X = ArraySource(X, y, sample_weight)
+        if is_source(X):
             if not in_place(X):
                 return Logs(self, metrics, Stream(X, self.network, self.loss, keep_y=keep_y)).evaluated()
-            X, y, sample_weight = X.X, X.y, X.sample_weight
+            X, y, sample_weight = arrays_in_place(X)
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, keep_y=keep_y)
         return Logs(self, metrics, data).evaluated()
 

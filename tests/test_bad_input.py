@@ -914,8 +914,9 @@ def test_generators_are_refused_with_what_is_supported(net):
 
 
 def test_what_is_no_sequence_of_minibatches_is_not_told_about_them(net):
-    for bad in ("digits.csv", {"X": X}):
-        with pytest.raises(TypeError, match=f"X must be an array of numbers, got a {type(bad).__name__} object$"):
+    of_file = r": of a file, numpy.load\(path, mmap_mode='r'\) or a source such as .*"
+    for bad, hint in (("digits.csv", of_file), ({"X": X}, "")):
+        with pytest.raises(TypeError, match=f"X must be an array of numbers, got a {type(bad).__name__} object{hint}$"):
             net.predict(bad)
 
 

@@ -152,8 +152,28 @@ def test_errors_name_file_and_row(folder):
 def test_arguments_that_do_not_fit(folder):
     with pytest.raises(FileNotFoundError, match="nowhere"):
         data.ParquetSource(folder / "nowhere*.parquet")
-    with pytest.raises(ValueError, match="there is no column 'f9'; there are f0, f1"):
+    with pytest.raises(ValueError, match="features: there is no column 'f9'; there are f0, f1"):
         data.ParquetSource(folder, ["f9"])
+    with pytest.raises(ValueError, match="target: there is no column 'Y'; .*: did you mean 'y'?"):
+        data.ParquetSource(folder, FEATURES, "Y")
+    with pytest.raises(ValueError, match="weight: there is no column 'mass'"):
+        data.ParquetSource(folder, FEATURES, "y", "mass")
+    with pytest.raises(TypeError, match=r"features must be a list of names of columns, got 'f0': \['f0'\] is one"):
+        data.ParquetSource(folder, "f0")
+    with pytest.raises(TypeError, match="target must be a name of a column, or a list of names of columns, got 4"):
+        data.ParquetSource(folder, ["f0"], 4)
+    for wrong, message in (
+        (["ant"], "categories must be a dict"), ({"name": "ant"}, r"\['name'\] must be a list of values"),
+        ({"name": ["ant", "ant"]}, r"\['name'\] must be different values"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            data.ParquetSource(folder, FEATURES, "name", categories=wrong)
+    with pytest.raises(TypeError, match="paths must be a file, a folder, a pattern, or a list of these, got a Table"):
+        data.ParquetSource(table())
+    with pytest.raises(ValueError, match="format must be one of csv, "):
+        data.DatasetSource(folder / "part-0.parquet", format="xls")
+    with pytest.raises(data.SourceError, match="part-0.parquet: .*Is this a 'ipc' file"):
+        data.DatasetSource(folder / "part-0.parquet", format="ipc")
     with pytest.raises(TypeError, match=r"column 'name' must hold numbers, .*got string: categories=\{'name'"):
         data.ParquetSource(folder, ["name"])
     with pytest.raises(ValueError, match="features must be different columns"):
@@ -166,6 +186,15 @@ def test_arguments_that_do_not_fit(folder):
         data.ParquetSource([])
     with pytest.raises(TypeError, match="the column of weights is called weight"):
         data.ParquetSource(folder, sample_weight="weight")
+
+
+def test_an_index_of_pandas_is_no_feature(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"a": X[:, 0], "y": y}, index=np.arange(N)[::-1])
+    frame.to_parquet(tmp_path / "x.parquet")
+    assert data.ParquetSource(tmp_path / "x.parquet", target="y").features == ["a"]
+    assert data.DatasetSource(tmp_path / "x.parquet", target="y").features == ["a"]
+    assert data.ParquetSource(tmp_path / "x.parquet", ["__index_level_0__"], "y").n_features == 1
 
 
 def test_without_pyarrow_it_names_the_extra(monkeypatch, folder):

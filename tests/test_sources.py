@@ -1,5 +1,6 @@
 """Sources (mlpfast.data): the bits of arrays, windows, going on within an epoch, passes, errors, memory."""
 
+import itertools
 import os
 import signal
 import threading
@@ -10,7 +11,20 @@ import reference
 from processes import run_python
 
 import mlpfast
-from mlpfast import SGD, Adam, Network, Trainer, _reading, _streams, callbacks, data, losses, metrics, schedules
+from mlpfast import (
+    SGD,
+    Adam,
+    Network,
+    Trainer,
+    _arrays,
+    _reading,
+    _streams,
+    callbacks,
+    data,
+    losses,
+    metrics,
+    schedules,
+)
 
 N, N_IN, K = 1203, 5, 3
 rng = np.random.default_rng(0)
@@ -263,6 +277,64 @@ def test_items_of_several_dimensions_are_taken_line_by_line():
         np.testing.assert_array_equal(source.read(np.array([3, 8]))[0], X[[3, 8]])
 
 
+def test_balanced_weights_are_counted_as_of_arrays():
+    """In float64: these weights are no numbers of float32."""
+    weight = 0.1 + rng.random(N)
+    wanted = trainer()
+    wanted.fit(X, y, sample_weight=weight, class_weight="balanced")
+    for make in (Rows, generator, lambda *arrays: Blocks(arrays, 77)):
+        mine = trainer()
+        mine.fit(make(X, y, weight), class_weight="balanced")
+        assert outcome(mine) == outcome(wanted)
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars"])
+def test_a_large_table_is_read_some_rows_at_a_time(library, monkeypatch):
+    """fit, evaluate and predict never make an array of it, and have the same bits."""
+    frames = pytest.importorskip(library)
+    columns = {"a": X[:, 0], "b": np.arange(N) % 5, "c": X[:, 2] > 0, "d": X[:, 3].astype(np.float64), "e": X[:, 4]}
+    frame = frames.DataFrame(columns)
+    given = [
+        {"validation_split": 0.3, "stratify": True, "metrics": ["top_2", own_metric]},
+        {"sample_weight": WEIGHT + 1, "class_weight": "balanced", "validation_data": (frame[:301], y[:301])},
+    ]
+
+    def results():
+        found = []
+        for options in given:
+            mine = trainer()
+            mine.fit(frame, y, epochs=2, **options)
+            numbers = mine.evaluate(frame, y, metrics=["top_1", own_metric])
+            found.append((outcome(mine), numbers, mine.network.predict(frame).tobytes()))
+        return found
+
+    wanted = results()
+    monkeypatch.setattr(_arrays, "TABLE_BYTES", 100)
+    monkeypatch.setattr(_arrays, "_of_table", None)
+    monkeypatch.setattr(frames.DataFrame, "to_numpy", None)
+    assert results() == wanted
+
+
+def test_a_large_table_is_refused_before_the_training(monkeypatch):
+    pandas = pytest.importorskip("pandas")
+    monkeypatch.setattr(_arrays, "TABLE_BYTES", 100)
+    frame = pandas.DataFrame({f"f{j}": X[:, j] for j in range(4)} | {"c": pandas.array(np.arange(N), dtype="Int64")})
+    mine = trainer()
+    for label, wrong in ((3, y), (None, y[:-1])):
+        with pytest.raises(ValueError, match="y must have one entry|y must hold class numbers .* at position 700"):
+            mine.fit(frame, wrong if label is None else changed(y, 700, label))
+    with pytest.raises(ValueError, match="sample_weight must hold finite"):
+        mine.fit(frame, y, sample_weight=changed(WEIGHT, 700, -1))
+    frame.loc[711, "c"] = None
+    with pytest.raises(ValueError, match="column 'c', must have no missing values, got one in row 711"):
+        mine.fit(frame, y)
+    assert mine.steps == 0
+    by_rows = pandas.DataFrame(X, copy=False)  # in place
+    assert not _arrays.is_large_table(by_rows) and _arrays.is_large_table(by_rows.iloc[:, ::-1])
+    for whole in (trainer(batch_size=None), trainer("cox_ph", widths=(N_IN, 4, 1))):  # which need arrays
+        whole.fit(by_rows.iloc[:, ::-1], y if whole.batch_size is None else np.column_stack([X[:, 0], y > 0]))
+
+
 # ---- Windows ----
 
 
@@ -463,6 +535,23 @@ def test_standardize_has_the_mean_and_deviation_of_each_column(sizes):
     Network([7, 2], input_transform=(mean, scale))
 
 
+def test_standardize_takes_arrays_too():
+    wanted = data.standardize(Rows(X, y))
+    for given in (X, X.tolist(), data.ArraySource(X)):
+        np.testing.assert_allclose(data.standardize(given), wanted, rtol=1e-6)
+    with pytest.raises(TypeError, match="X must be an array of numbers, got a str object: of a file, "):
+        data.standardize("x.parquet")
+
+
+def test_rows_without_weight_are_refused_as_of_arrays():
+    for make in (Rows, generator, data.ArraySource):
+        with pytest.raises(ValueError, match="sample_weight .*must not be zero for every example"):
+            trainer().evaluate(make(X, y, 0 * WEIGHT))
+    loss, unknown = losses.Huber(missing="ignore"), np.full((N, K), np.nan)
+    with pytest.raises(ValueError, match="sample_weight of X must not be zero, or y NaN for every example"):
+        trainer(loss).fit(Rows(X, unknown))
+
+
 def test_standardize_refuses_what_is_not_finite():
     bad = X.copy()
     bad[700, 2] = np.nan
@@ -508,6 +597,12 @@ def test_predictions_need_no_y():
         net.predict(Rows(X), dropout=True)
     with pytest.raises(ValueError, match="out must have shape"):
         net.predict(Rows(X), out=np.empty((3, 1), np.float32))
+    with pytest.raises(TypeError, match="got str: for a file, numpy.lib.format.open_memmap"):
+        net.predict(Rows(X), out="yhat.npy")
+    memory = np.zeros((N, N_IN), np.float32)
+    with pytest.raises(ValueError, match="out must not overlap X"):
+        trainer(widths=(N_IN, N_IN)).network.predict(data.ArraySource(memory[:, ::-1]), out=memory)
+    np.testing.assert_array_equal(net.predict(data.BatchSource(list(X)), squeeze=True), wanted)  # items are x alone
 
 
 # ---- Errors ----
@@ -549,7 +644,27 @@ def changed(array, row, value):
     return array
 
 
+class Fails:
+    """As a dataset whose row 700 cannot be read, and with another shape in row 900."""
+
+    def __len__(self):
+        return N
+
+    def __getitem__(self, row):
+        if row == 700:
+            raise OSError("lost")
+        return X[row], y[row]
+
+
 REFUSED = {
+    "a row of a dataset": (lambda: data.BatchSource(Fails()), r"^Fails\[700\]: OSError: lost"),
+    "a shape of a dataset": (lambda: data.BatchSource([(X[i, : 5 - (i == 900)], y[i]) for i in range(N)]),
+                             r"^list\[900\]: items must have one shape, got \(4,\), in others \(5,\)"),
+    "rows somewhere": (lambda: Lost(X, y), "^row 0 of Lost, or one of the rows behind it up to 1202: KeyError"),
+    "an endless one": (lambda: data.GeneratorSource(lambda: itertools.repeat((X, y)), n=N),
+                       f"{N} rows, as n says, got more"),
+    "dicts": (lambda: data.GeneratorSource(lambda: iter([{"X": X, "y": y}]), n_features=N_IN), "got a dict object"),
+    "nothing": (lambda: Nothing(X, y), "got a NoneType object"),
     "a class": (lambda: Blocks((X, changed(y, 710, 3)), 100),
                 "row 710 of Blocks: y must hold class numbers from 0 to 2"),
     "a weight": (lambda: generator(X, y, changed(WEIGHT, 811, -1.0), sizes=(100,)),
@@ -579,6 +694,16 @@ REFUSED = {
 class Short(Rows):
     def read(self, rows):
         return super().read(rows[:-1])
+
+
+class Lost(Rows):
+    def read(self, rows):
+        raise KeyError(711)
+
+
+class Nothing(Rows):
+    def read(self, rows):
+        return None
 
 
 class Claims:
@@ -617,8 +742,8 @@ def test_columns_without_memory_of_numbers_are_converted_some_rows_at_a_time():
     mine.fit(data.ArraySource(frame, y), epochs=2)
     assert outcome(mine) == outcome(wanted)
     frame.loc[711, "c"] = None
-    with pytest.raises(data.SourceError, match="row 0 of X: X, column 'c', must have no missing values"):
-        trainer(shuffle=False).fit(data.ArraySource(frame, y))
+    with pytest.raises(data.SourceError, match="row 711 of X: X has a missing value in column 'c'"):
+        trainer().fit(data.ArraySource(frame, y))
     with pytest.raises(TypeError, match="column 'b', must hold real numbers"):
         data.ArraySource(pandas.DataFrame({"b": ["x", "y"]}), y[:2])
     polars = pytest.importorskip("polars")
@@ -640,6 +765,24 @@ def test_what_is_no_source_is_told_of_them():
     once = iter([(X, y), (X, y)])
     with pytest.raises(ValueError, match="make_iterator must return a new iterator each time"):
         trainer().fit(data.GeneratorSource(lambda: once))
+    for wrong in (lambda: iter([{"X": X}]), lambda: 1 / 0, lambda: None, lambda: zip(X, y, strict=True)):
+        with pytest.raises(data.SourceError, match="<lambda>, row 0: "):  # by a look at the first rows
+            trainer().fit(data.GeneratorSource(wrong))
+    for call in (trainer().step, mlpfast.backprop.forward):
+        with pytest.raises(TypeError, match="got a Rows object: a source goes to fit, evaluate or predict"):
+            call(*([Rows(X, y), y] if call.__name__ == "step" else [trainer().network, Rows(X, y)]))
+    for call in (trainer().evaluate, trainer().network.predict):
+        with pytest.raises(TypeError, match=r"mlpfast.data.BatchSource\(dataset\)"):
+            call(Items(X, y))
+    with pytest.raises(ValueError, match=r"y must be there .*: ArraySource\(X, y\)"):
+        trainer().fit(data.ArraySource(X))
+    for n, got in (("1203", "'1203'"), (1203.0, "1203.0")):
+        wrong = Rows(X, y)
+        wrong.n = n
+        with pytest.raises(TypeError, match=f"n of X must be the number of its rows, or None, got {got}"):
+            trainer().fit(wrong)
+    with pytest.raises(TypeError, match="by_array must be True or False"):
+        data.BatchSource(Items(X, y), by_array="yes")
     with pytest.raises(TypeError, match="dataset must have __len__"):
         data.BatchSource(iter([]))
     with pytest.raises(ValueError, match="batch_size must be a number for a source"):
@@ -723,18 +866,25 @@ PEAK = """
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) for line in file if line.startswith("RssAnon")) * 1024
 
-    n, k, K, path = 1_000_000, 16, 4, sys.argv[1]
-    X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=(n, k))
+    kind, K, path = sys.argv[2], 2, sys.argv[1]
+    n, k, dtype = (5_000_000, 4, np.uint8) if kind == "in place" else (1_000_000, 16, np.float32)
+    X = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=(n, k))
     X[:] = (np.arange(n) % 97)[:, None]
     X = np.load(path, mmap_mode="r")
+    if kind == "table":
+        import pandas
+        X = pandas.DataFrame({f"f{j}": X[:, j].astype(np.float64) for j in range(k)})
     y = np.arange(n) % K
 
-    def own(y, yhat):
+    def own(y, yhat, sample_weight=None):
         return float(yhat[0, 0])
 
-    def fit(source, **options):
+    def fit(*source, **options):
         net = mlpfast.Network([k, 4, K], output="softmax", seed=0)
-        mlpfast.Trainer(net, batch_size=1000, seed=0).fit(source, **options)
+        trainer = mlpfast.Trainer(net, batch_size=2000, seed=0)
+        trainer.fit(*source, **options)
+        trainer.evaluate(*source, metrics=["top_1"])
+        net.predict(source[0], out=lambda first, yhat: None)
 
     options = dict(validation_split=0.1, stratify=True, class_weight="balanced", metrics=["top_2", "accuracy", own])
     fit(data.ArraySource(X[:2000], y[:2000]), **options)
@@ -746,8 +896,10 @@ PEAK = """
 
     thread = threading.Thread(target=watch)
     thread.start()
-    source = data.ArraySource(X, y) if sys.argv[2] == "in place" else data.ArraySource(np.asarray(X).view(np.int32), y)
-    fit(source, **options)
+    if kind == "table":
+        fit(X, y, **options)
+    else:
+        fit(data.ArraySource(X if kind == "in place" else np.asarray(X).view(np.int32), y), **options)
     done.set()
     thread.join()
     print(peak[0] - base, 64_000_000 + (32 + 4 * K) * n)
@@ -755,8 +907,10 @@ PEAK = """
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc of Linux")
-@pytest.mark.parametrize("kind", ["in place", "converted"])
-def test_a_memory_map_is_not_copied(tmp_path, kind):
-    """With all of validation_split, stratify, class_weight and metrics; a copy of X would take 64 MB more."""
+@pytest.mark.parametrize("kind", ["in place", "converted", "table"])
+def test_data_are_not_copied(tmp_path, kind):
+    """With all of validation_split, stratify, class_weight and metrics, also a function."""
+    if kind == "table":
+        pytest.importorskip("pandas")
     got, limit = map(int, run_python(PEAK, tmp_path / "X.npy", kind).split())
     assert got <= limit

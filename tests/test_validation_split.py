@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import reference
 
-from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, losses
+from mlpfast import LBFGS, SGD, Layer, NaturalGradient, Network, Trainer, _weights, losses, minibatches
 from mlpfast._split import training_and_validation
 
 
@@ -133,6 +133,19 @@ def test_the_split_is_drawn_once_by_the_seed():
     kept = weight > 0
     undisturbed.fit(X[kept], y[kept], epochs=3)
     assert bits(trainer.network) == bits(undisturbed.network)
+
+
+def test_many_rows_are_taken_some_at_a_time(monkeypatch):
+    """What is held out, weights and the order of the rows are the same; temporary arrays are small."""
+    X, y = problem(1000)
+    weight = np.random.default_rng(1).random(1000)
+    options = {"validation_split": 0.13, "stratify": True, "class_weight": "balanced", "epochs": 2}
+    wanted, mine = trainer_for(), trainer_for()
+    wanted.fit(X, y, sample_weight=weight, **options)
+    monkeypatch.setattr(_weights, "ROWS_AT_ONCE", 7)
+    monkeypatch.setattr(minibatches, "KEPT_ROWS", 100)
+    mine.fit(X, y, sample_weight=weight, **options)
+    assert bits(mine.network) == bits(wanted.network) and mine.history == wanted.history
 
 
 def test_every_row_can_be_held_out():

@@ -5,6 +5,7 @@ import numbers
 
 import numpy as np
 
+from .._nearest import did_you_mean
 from .._reading import InBlock
 
 # Types whose numbers float32 holds.
@@ -14,30 +15,34 @@ NARROW = {"uint8", "int8", "int16", "uint16", "float16", "float32", "bool"}
 class Columns:
     """Which columns of a table are X, y and weight, and how they become numbers.
 
-    types: {name: pyarrow's DataType}. target: a name, a list of names (y (n, k)), or None. nulls: "error", "nan", or
-    the number that takes their place. categories: {name: values}, whose positions are the class numbers.
+    types: {name: pyarrow's DataType}. index: the names of columns that are no features unless asked for. target: a
+    name, a list of names (y (n, k)), or None. nulls: "error", "nan", or the number that takes their place. categories:
+    {name: values}, whose positions are the class numbers.
     """
 
-    def __init__(self, types, features, target, weight, nulls, categories):
+    def __init__(self, types, features, target, weight, nulls, categories, index=()):
         self.target = target
-        targets = [] if target is None else [target] if isinstance(target, str) else list(target)
+        targets = [] if target is None else [target] if isinstance(target, str) else _names("target", target)
         if features is None:
-            features = [name for name in types if name not in (*targets, weight)]
+            features = [name for name in types if name not in (*targets, weight) and name not in index]
+        features = _names("features", features)
         self.features, self.targets, self.weight = list(features), targets, weight
         self.all = list(dict.fromkeys([*self.features, *targets, *([] if weight is None else [weight])]))
         if not self.features:
             raise ValueError("features must name at least one column, got none")
         if len(set(self.features)) < len(self.features):
             raise ValueError(f"features must be different columns, got {', '.join(self.features)}")
-        for name in self.all:
-            if name not in types:
-                raise ValueError(f"there is no column {name!r}; there are {', '.join(map(str, types))}")
+        asked = {"features": features, "target": targets, "weight": [] if weight is None else [weight]}
+        for argument, names in asked.items():
+            for name in names:
+                if name not in types:
+                    hint = did_you_mean(str(name), list(types))
+                    raise ValueError(
+                        f"{argument}: there is no column {name!r}; there are {', '.join(map(str, types))}{hint}"
+                    )
         self.nulls, self.fill = _nulls(nulls)
         self.types = {name: types[name] for name in self.all}
-        self.categories = dict(categories or {})
-        for name in self.categories:
-            if name not in self.all:
-                raise ValueError(f"categories must be of columns that are read, got {name!r}")
+        self.categories = _categories(categories, self.all)
         self.named = [name for name in self.all if self._is_named(name)]
         self.dtype = self._dtype()
 
@@ -53,6 +58,7 @@ class Columns:
             return True
         if text or not (kinds.is_integer(kind) or kinds.is_floating(kind) or kinds.is_boolean(kind)):
             hint = f": categories={{{name!r}: [...]}} makes class numbers of its values" if text else ""
+            hint += "" if name != self.weight and name not in self.features else ", or leave it out of features"
             raise TypeError(f"column {name!r} must hold numbers, or be a dictionary, got {kind}{hint}")
         return False
 
@@ -130,6 +136,31 @@ def _numpy(column):
 def _first(true):
     """The position of the first True of a boolean column."""
     return int(np.argmax(_numpy(true)))
+
+
+def _names(argument, names):
+    """A list of names of columns."""
+    if isinstance(names, str) or not hasattr(names, "__iter__"):
+        hint = f": [{names!r}] is one" if isinstance(names, str) else ""
+        one = "a name of a column, or " if argument == "target" else ""
+        raise TypeError(f"{argument} must be {one}a list of names of columns, got {names!r}{hint}")
+    return list(names)
+
+
+def _categories(given, names):
+    """{name: list of values}"""
+    if not (given is None or hasattr(given, "items")):
+        raise TypeError(f"categories must be a dict {{name of a column: its values}}, got {given!r}")
+    categories = {}
+    for name, values in (given or {}).items():
+        if name not in names:
+            raise ValueError(f"categories must be of columns that are read, got {name!r}")
+        if isinstance(values, str) or not hasattr(values, "__iter__"):
+            raise TypeError(f"categories[{name!r}] must be a list of values, got {values!r}")
+        categories[name] = list(values)
+        if len(set(categories[name])) < len(categories[name]):
+            raise ValueError(f"categories[{name!r}] must be different values, got {categories[name]}")
+    return categories
 
 
 def _nulls(nulls):

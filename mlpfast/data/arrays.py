@@ -4,6 +4,7 @@ import numpy as np
 
 from .._arrays import INPUT_TYPES, check_length, number_array
 from .._attributes import Closed
+from .._reading import InBlock
 
 __all__ = ["ArraySource"]
 
@@ -17,6 +18,8 @@ class ArraySource(Closed):
     as their conversion as a whole. y and sample_weight are as for fit, which takes them from here; y None is for
     predict.
     """
+
+    _elsewhere = {"weight": "it is called sample_weight", "weights": "it is called sample_weight"}
 
     def __init__(self, X, y=None, sample_weight=None):
         self.columns: list | None = None
@@ -62,7 +65,17 @@ class ArraySource(Closed):
         column = self.columns[number]
         if isinstance(column, np.ndarray):
             return column[rows]
-        return number_array(f"X, column {self.features[number]!r},", column.iloc[rows])
+        some, name = column.iloc[rows], self.features[number]
+        if hasattr(some.dtype, "na_value") and (missing := np.asarray(some.isna())).any():
+            raise InBlock(int(missing.argmax()), f"X has a missing value in column {name!r}: fill them, or leave their "
+                          "rows out")
+        return number_array(f"X, column {name!r},", some)
+
+    def check(self):
+        """TypeError or ValueError if a column holds what is no number: column by column."""
+        for column in self.columns or ():
+            if not isinstance(column, np.ndarray):
+                number_array(f"X, column {column.name!r},", column)
 
     def where(self, row):
         return f"row {row} of X"

@@ -3,8 +3,8 @@
 import numpy as np
 
 from .._attributes import Closed
-from .._reading import parts_of
-from .._scalars import whole_number
+from .._reading import InBlock, naming, parts_of
+from .._scalars import flag, whole_number
 
 __all__ = ["BatchSource", "GeneratorSource"]
 
@@ -37,15 +37,20 @@ class GeneratorSource(Closed):
     @property
     def n_features(self):
         if self._n_features is None:
-            for item in self.blocks(None):
-                self._n_features = np.shape(parts_of(item)[0])[-1]
-                break
-            else:
-                raise ValueError("make_iterator must return an iterator with rows, got none")
+            with naming(self, 0):
+                item = next(self.blocks(None), None)
+                if item is None:
+                    raise ValueError("make_iterator must return an iterator with rows, got none")
+                shape = np.shape(parts_of(item)[0])
+                if len(shape) != 2:
+                    raise ValueError(f"X must have shape (n, n_features), got {shape}")
+                self._n_features = shape[1]
         return self._n_features
 
     def blocks(self, order):
         given = self.make_iterator()
+        if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
+            raise TypeError(f"make_iterator must return an iterator, got {given!r}")
         items = iter(given)
         if items is given and items is self._last:
             raise ValueError("make_iterator must return a new iterator each time, got the same one again")
@@ -60,8 +65,8 @@ class GeneratorSource(Closed):
 
 
 class BatchSource(Closed):
-    """Anything with __len__ and __getitem__, whose items are (x, y) or (x, y, weight) of one row, such as PyTorch's
-    TensorDataset and Subset. An x of several dimensions, an image, is taken line by line.
+    """Anything with __len__ and __getitem__, whose items are (x, y) or (x, y, weight) of one row, for predictions
+    also x, such as PyTorch's TensorDataset and Subset. An x of several dimensions, an image, is taken line by line.
 
     An object with __getitems__, as PyTorch has it, is asked for several rows at once; and one that says
     `by_array=True` for an int64 array of rows, as arrays and TensorDataset understand it.
@@ -74,8 +79,9 @@ class BatchSource(Closed):
         if self.n == 0:
             raise ValueError("dataset must have at least one row, got none")
         # A TensorDataset gives the rows of an array of numbers at once.
-        self.by_array = hasattr(dataset, "tensors") if by_array is None else bool(by_array)
-        self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
+        self.by_array = hasattr(dataset, "tensors") if by_array is None else flag("by_array", by_array)
+        with naming(self, 0):
+            self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
 
     def read(self, rows):
         if self.by_array:
@@ -83,10 +89,15 @@ class BatchSource(Closed):
         else:
             wanted = rows.tolist()
             several = getattr(self.dataset, "__getitems__", None)
-            items = [self.dataset[row] for row in wanted] if several is None else several(wanted)
-            X, *others = (np.stack([np.asarray(part) for part in column])
-                          for column in zip(*map(parts_of_row, items), strict=True))
+            items = list(map(self._item, range(len(wanted)), wanted)) if several is None else several(wanted)
+            X, *others = map(_stacked, zip(*map(parts_of_row, items), strict=True))
         return X.reshape(len(rows), -1), *others
+
+    def _item(self, place, row):
+        try:
+            return self.dataset[row]
+        except Exception as error:
+            raise InBlock(place, f"{type(error).__name__}: {error}") from error
 
     def where(self, row):
         return f"{_name(self.dataset)}[{row}]"
@@ -95,7 +106,18 @@ class BatchSource(Closed):
         return f"<BatchSource of {_name(self.dataset)}, {self.n} rows, {self.n_features} features>"
 
 
+def _stacked(parts):
+    """One part of several items, of one shape, as an array."""
+    arrays = list(map(np.asarray, parts))
+    for place, array in enumerate(arrays):
+        if array.shape != arrays[0].shape:
+            raise InBlock(place, f"items must have one shape, got {array.shape}, in others {arrays[0].shape}")
+    return np.stack(arrays)
+
+
 def parts_of_row(item):
+    if hasattr(item, "__array__"):  # x alone, for predictions
+        return (item,)
     if not isinstance(item, (tuple, list)) or not 1 <= len(item) <= 3:
         raise TypeError(f"an item of the dataset must be (x, y) or (x, y, weight), got {type(item).__name__}")
     return item

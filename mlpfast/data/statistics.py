@@ -5,6 +5,8 @@ import numpy as np
 from .._ahead import in_a_thread
 from .._fpmode import in_default_mode
 from .._reading import read_all, where
+from .._streams import is_source
+from .arrays import ArraySource
 
 __all__ = ["standardize"]
 
@@ -12,7 +14,7 @@ __all__ = ["standardize"]
 @in_default_mode
 def standardize(source):
     """(mean, scale), float64 (n_features,) each, of the columns of X: for Network(..., input_transform=(mean, scale)),
-    which then predicts from X as it is.
+    which then predicts from X as it is. source may be an array or a table, too.
 
     One pass in the order of the rows, in the memory of a block. Each block's mean and sum of squares of deviations are
     joined to those of all before by the formulas of Chan, Golub and LeVeque, "Algorithms for computing the sample
@@ -20,6 +22,8 @@ def standardize(source):
     equal numbers. uint8 is taken as it is: with input_scale s give (s * mean, s * scale). ValueError for NaN and
     infinity.
     """
+    if not is_source(source):
+        source = ArraySource(source)
     return in_a_thread(lambda ahead: _mean_and_scale(source, ahead))
 
 

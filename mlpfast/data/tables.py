@@ -8,7 +8,7 @@ import numpy as np
 
 from .._attributes import Closed
 from .._reading import SourceError
-from .._scalars import whole_number
+from .._scalars import one_of, whole_number
 from ._columns import Columns
 
 __all__ = ["DatasetSource", "ParquetSource"]
@@ -77,7 +77,7 @@ class ParquetSource(_TableSource):
 
     paths: a file, a folder (all *.parquet in it and below), a pattern such as "data/part-*.parquet", or a list of
         these; in the order of their names.
-    features: the names of the columns of X; None takes all but target and weight.
+    features: the names of the columns of X; None takes all but target, weight and an index of pandas.
     target: the name of the column y, a list of names for y (n, k), or None for predictions.
     weight: the name of the column of sample weights, or None.
     nulls: "error" refuses nulls; "nan" makes NaN of them, for `missing="ignore"` of a loss; a number takes their place.
@@ -102,11 +102,13 @@ class ParquetSource(_TableSource):
             try:
                 metadata, schema = parquet.read_metadata(file), parquet.read_schema(file)
             except Exception as error:
+                other = FORMATS.get(os.path.splitext(file)[1].lower(), "parquet") != "parquet"
+                hint = "; DatasetSource reads files of other formats" if other else ""
                 raise type(error)(f"{file}: {error}") if isinstance(error, OSError) else SourceError(
-                    f"{file}: {type(error).__name__}: {error}") from error
+                    f"{file}: {type(error).__name__}: {error}{hint}") from error
             types = _types(schema)
             if file == self._files[0]:
-                self._columns = Columns(types, features, target, weight, nulls, categories)
+                self._columns = Columns(types, features, target, weight, nulls, categories, _index(schema))
             else:
                 _check_schema(self._columns, types, file)
             row = 0
@@ -169,8 +171,14 @@ class DatasetSource(_TableSource):
             format = format or FORMATS.get(os.path.splitext(files[0])[1].lower())
             if format is None:
                 raise ValueError(f"format must be given for {files[0]!r}, whose ending says nothing, got None")
-            self.dataset, self._what = dataset.dataset(files, format=format), _shown(files)
-        self._columns = Columns(_types(self.dataset.schema), features, target, weight, nulls, categories)
+            one_of("format", format, sorted(set(FORMATS.values())))
+            self._what = _shown(files)
+            try:
+                self.dataset = dataset.dataset(files, format=format)
+            except ValueError as error:  # ArrowInvalid
+                raise SourceError(f"{files[0]}: {error}") from error
+        schema = self.dataset.schema
+        self._columns = Columns(_types(schema), features, target, weight, nulls, categories, _index(schema))
         self.n = None if n is None else whole_number("n", n, least=1)
         if n is None and format == "ipc":
             self.n = self.dataset.count_rows()
@@ -209,6 +217,9 @@ def _files(paths, endings=(".parquet",)):
     several = isinstance(paths, (list, tuple))
     found = []
     for path in paths if several else [paths]:
+        if not isinstance(path, (str, os.PathLike)):
+            raise TypeError(f"paths must be a file, a folder, a pattern, or a list of these, got a "
+                            f"{type(path).__name__} object")
         path = os.fspath(path)
         if os.path.isdir(path):
             below = sorted(os.path.join(folder, name) for folder, _, names in os.walk(path) for name in names)
@@ -231,6 +242,11 @@ def _shown(files):
 
 def _types(schema):
     return dict(zip(schema.names, schema.types, strict=True))
+
+
+def _index(schema):
+    """The names of the columns in which pandas has written the index of a table."""
+    return [name for name in (schema.pandas_metadata or {}).get("index_columns", ()) if isinstance(name, str)]
 
 
 def _check_schema(columns, types, file):
