@@ -38,8 +38,8 @@ class TrainingRows:
     """The rows of data that minibatches are made of, and their order. Tells data its mean weight. (Of a source it is
     _windows.WindowsOfSource.)
 
-    accumulate: a step takes the rows of so many minibatches, which go through the network one by one. mean_weight: as
-    for fit.
+    accumulate: the number of minibatches whose rows make a step, and go through the network one by one. mean_weight:
+    as for fit.
     """
 
     window_rows = None  # of a source: how many rows the order depends on

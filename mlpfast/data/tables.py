@@ -153,7 +153,7 @@ class DatasetSource(_TableSource):
 
     They cannot be read from the middle: rows come in the order of the files, and are shuffled within the window of
     shuffle_rows. paths: as for ParquetSource, or a pyarrow.dataset.Dataset. format: "ipc", "csv", "orc", "json" or
-    "parquet"; None: by the ending of the files' names. n: the number of rows, if known; None counts those of Arrow
+    "parquet"; None: by the suffix of the files' names. n: the number of rows, if known; None counts those of Arrow
     files, where it costs nothing. The others as for ParquetSource.
     """
 
@@ -168,7 +168,7 @@ class DatasetSource(_TableSource):
             files = _files(paths, FORMATS)
             format = format or FORMATS.get(os.path.splitext(files[0])[1].lower())
             if format is None:
-                raise ValueError(f"format must be given for {files[0]!r}, whose ending says nothing, got None")
+                raise ValueError(f"format must be given for {files[0]!r}, whose suffix says nothing, got None")
             self.dataset, self._what = dataset.dataset(files, format=format), _shown(files)
         self._columns = Columns(_types(self.dataset.schema), features, target, weight, nulls, categories)
         self.n = None if n is None else whole_number("n", n, least=1)
