@@ -184,7 +184,7 @@ sanitized-python: readme-test
 	flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	(cd '$(WORK)/source-asan' && CC="gcc $$flags" MLPFAST_POISON=1 pip install -q ".[test]")
 	cd '$(WORK)/empty'
-	nm -D '$(WORK)'/venv-asan/lib/python*/site-packages/mlpfast/_core*.so | grep -q __asan_
+	nm -D '$(WORK)'/venv-asan/lib/python*/site-packages/mlpfast/_core*.so | grep __asan_ >/dev/null  # -q would break the pipe
 	# Python's own leaks never end. The standard C++ library must come first, or its exceptions are not understood.
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so)"
 	export ASAN_OPTIONS=detect_leaks=0

@@ -33,15 +33,16 @@ cdef void *bench_scratch(const mlp_kernels *k, int64_t most) except NULL:
 
 def gather_into(cnp.ndarray out, cnp.ndarray X, double scale, cnp.ndarray index):
     """out (B, n) = the rows of X (.., n) whose numbers index (B,) int64 holds, unchecked; times scale if X is uint8."""
-    kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, <const int64_t *>address(index), out.shape[0],
-                                          out.shape[1])
+    kernels_for(dtype_of(out)).gather(address(out), address(X), dtype_of(X), scale, <const int64_t *>address(index),
+                                      out.shape[0], out.shape[1])
 
 
 def dense_into(cnp.ndarray a, cnp.ndarray x, cnp.ndarray W, b, activation):
     """a (B, n_out) = g(x W + b); softmax counts as identity."""
     cdef const mlp_kernels *k = kernels_for(dtype_of(a))
-    k.dense_forward(address(a), NULL, address(x), address(W), row_stride(W), address_or_null(b), unit_of(activation, None),
-                    W.shape[0], W.shape[1], whole(a), bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
+    k.dense_forward(address(a), NULL, address(x), address(W), row_stride(W), address_or_null(b),
+                    unit_of(activation, None), W.shape[0], W.shape[1], whole(a),
+                    bench_scratch(k, max(a.shape[0], W.shape[0], W.shape[1])))
 
 
 def activate_into(cnp.ndarray a, cnp.ndarray z, activation):

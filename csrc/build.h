@@ -4,8 +4,9 @@
 
 // ---- Arithmetic: whatever the flags, a product and a sum stay two roundings ----
 //
-// Fused multiply-adds are written out; a compiler that makes some of its own, as GCC does by default where the target has
-// the instruction, changes the bits. GCC ignores the pragma of the C standard. mlp_self_check finds out about the rest.
+// Fused multiply-adds are written out; a compiler that makes some of its own, as GCC does by default where the target
+// has the instruction, changes the bits. GCC ignores the pragma of the C standard. mlp_self_check finds out about the
+// rest.
 #if defined(__FAST_MATH__) || (defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__) || \
     defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
 #error "mlpfast must be compiled without -ffast-math and -Ofast: results would not be the same everywhere, or be wrong"
@@ -15,13 +16,13 @@
 #elif defined(__GNUC__)
 #pragma GCC optimize("fp-contract=off")
 #elif !defined(MLP_WITHOUT_CONTRACTION)
-#error "mlpfast needs GCC or clang; another compiler must not contract products and sums: then -DMLP_WITHOUT_CONTRACTION"
+#error "mlpfast needs GCC or clang; with another, that contracts no products and sums, -DMLP_WITHOUT_CONTRACTION"
 #endif
 
 // ---- Parts that may be left out: CMakeLists.txt has the options ----
 //
 // MLP_NO_AVX512, MLP_NO_AVX2, MLP_NO_NEON, MLP_NO_GENERIC    kernels
-// MLP_NO_GENERIC_FMA                                         those of plain C for x86-64 processors with the instruction
+// MLP_NO_GENERIC_FMA                                         plain C for x86-64 processors with the instruction
 // MLP_NO_FLOAT64                                             networks of float64
 // MLP_NO_TRAINING                                            all but making, loading, saving and mlp_predict
 #if defined(__x86_64__) && !defined(MLP_NO_AVX512)

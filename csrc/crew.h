@@ -46,7 +46,7 @@ int mlp_crew_bound(int asked, double flops_per_phase);
 int mlp_crew_size(int asked, double flops_per_phase);
 // The largest size for asked = 0, as the processors were last counted.
 int mlp_crew_limit(void);
-// What is left of so many parts where that many other callers are at work: they divide the processors.
+// What is left of `parts` parts where `others` other callers are at work: they divide the processors.
 int mlp_crew_share(int parts, int others);
 // For tests. With a nonzero argument, calls may use more threads than there are processors, also for little work, and
 // their work is cut into that many parts, even if fewer threads come. By default it is not, since such threads only

@@ -20,9 +20,10 @@ typedef struct {
 } candidate;
 
 #if defined(MLP_HAS_AVX2) || defined(MLP_HAS_AVX512) || defined(MLP_HAS_GENERIC_FMA)
-// Leaf 1: ECX bit 12 FMA, 26 XSAVE, 27 OSXSAVE, 28 AVX. Leaf 7, 0: EBX bit 5 AVX2, 16 AVX512F, 17 AVX512DQ, 31 AVX512VL.
-// XCR0, which registers the system saves: bits 1 SSE, 2 AVX, 5 to 7 AVX-512. Intel's Software Developer's Manual, volume 1,
-// chapters 14 and 15. Compilers have __builtin_cpu_supports for this, and some not the library that it needs.
+// Leaf 1: ECX bit 12 FMA, 26 XSAVE, 27 OSXSAVE, 28 AVX. Leaf 7, 0: EBX bit 5 AVX2, 16 AVX512F, 17 AVX512DQ,
+// 31 AVX512VL. XCR0, which registers the system saves: bits 1 SSE, 2 AVX, 5 to 7 AVX-512. Intel's Software Developer's
+// Manual, volume 1, chapters 14 and 15. Compilers have __builtin_cpu_supports for this, and some not the library that
+// it needs.
 typedef struct {
     unsigned eax, ebx, ecx, edx;
 } cpuid_words;

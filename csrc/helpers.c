@@ -38,8 +38,8 @@ static void leave_place(unsigned place) { mlp_set_awaits(mlp_slot_of(place), mlp
 
 // ---- At work and asleep ----
 
-// Wakes the helpers that come after h in a binary tree, if they have been given places: so many are awake after a few
-// times that waking takes.
+// Wakes the helpers that come after h in a binary tree, if they have been given places: the time until all are awake
+// grows with the logarithm of their number.
 static void wake_next(const helper *h) {
     int next = 2 * (int)(h - crew.helpers) + 1;
     for (int i = next; i < next + 2 && i < atomic_load(&crew.size); i++) {

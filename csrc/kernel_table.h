@@ -89,8 +89,8 @@ typedef struct {
     // is above `most`; also suffices for softmax and losses of rows of at most `widest` elements. Monotonic in both
     // arguments. Products are fastest if the memory begins on a cache line.
     size_t (*scratch_bytes)(int64_t most, int64_t widest);
-    // The same for the forward products of that many rows alone, with softmax of rows of at most `softmax` elements, and
-    // for a loss of so many outputs.
+    // The same for the forward products of `rows` rows alone, with softmax of rows of at most `softmax` elements, and
+    // for a loss of `outputs` outputs.
     size_t (*forward_scratch_bytes)(int64_t rows, int64_t most, int64_t softmax, int64_t outputs);
 
     // out (rows, n) = rows of X (.., n) converted from x_type, uint8 multiplied by scale; row i is X[index[i]], or X[i]

@@ -467,7 +467,8 @@ static mlp_status read_head(reader *r, const kind_of_file **kind) {
 }
 
 // Whether a name is one of the sections, or under it.
-static int is_of_sections(const mlp_safetensors *file, const mlp_entry *entry, const kind_of_file *kind, int itself_too) {
+static int is_of_sections(const mlp_safetensors *file, const mlp_entry *entry, const kind_of_file *kind,
+                          int itself_too) {
     for (const char *const *section = kind->sections; *section; section++) {
         char begin[16];
         snprintf(begin, sizeof begin, "%s.", *section);

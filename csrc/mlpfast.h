@@ -129,8 +129,8 @@ typedef struct {
 } mlp_output_block;
 
 // A loss of some outputs, times `factor`; `of` has the activation between z_L and yhat. Its targets are the columns
-// from y_first on: as many as the kind needs of so many outputs, and for CROSS_ENTROPY one, of class numbers. Blocks
-// may share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
+// from y_first on: as many as the kind needs for that number of outputs, and for CROSS_ENTROPY one, of class numbers.
+// Blocks may share columns of y. Not for CUSTOM_LOSS, COX_PH and PER_OUTPUT.
 typedef struct {
     mlp_output_block of;
     int64_t y_first;
@@ -269,10 +269,11 @@ MLP_INIT(mlp_file)
 // mlp_network_first_not_finite finds. *out is set only on MLP_OK. By many threads at once.
 MLP_API mlp_status mlp_network_load(mlp_network **out, const void *bytes, size_t n, mlp_file *file);
 
-// Writes the file, the bytes that Python's Network.save writes, and sets *n to its size. room: that of `bytes`; with 0,
-// when bytes may be NULL, or if it is too small, MLP_NO_ROOM and *n. file: NULL for an input_scale of 1 and zeros.
-// MLP_BAD_ARGUMENT if an activation of the program's is not among its customs. Real-time safe.
-MLP_API mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t room, size_t *n, const mlp_file *file);
+// Writes the file, the bytes that Python's Network.save writes, and sets *n to its size. capacity: the size of `bytes`;
+// with 0, when bytes may be NULL, or if it is too small, MLP_NO_ROOM and *n. file: NULL for an input_scale of 1 and
+// zeros. MLP_BAD_ARGUMENT if an activation of the program's is not among its customs. Real-time safe.
+MLP_API mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t capacity, size_t *n,
+                                    const mlp_file *file);
 
 // ---- Prediction: by many threads at once, each with its own workspace ----
 

@@ -2,11 +2,11 @@
 //
 //     cc -O2 -c mlpfast_all.c -o mlpfast.o
 //
-// It makes, loads and saves networks of float32, and predicts, with the kernels of one instruction set: NEON on AArch64,
-// and elsewhere AVX2 or, with -DMLP_NO_AVX2, plain C, which is ten times faster with -mfma. Where the processor has no
-// AVX2, mlp_network_load returns MLP_NOT_BUILT. Threads come with -fopenmp, or with -pthread -DMLP_PTHREADS. A kernel
-// file can be compiled once in a unit, so the whole library, with several instruction sets, float64 and training, takes
-// several (CMakeLists.txt).
+// It makes, loads and saves networks of float32, and predicts, with the kernels of one instruction set: NEON on
+// AArch64, elsewhere AVX2 or, with -DMLP_NO_AVX2, plain C, which is ten times faster with -mfma. Where the processor
+// has no AVX2, mlp_network_load returns MLP_NOT_BUILT. Threads come with -fopenmp, or with -pthread -DMLP_PTHREADS. A
+// kernel file can be compiled once in a unit, so the whole library, with several instruction sets, float64 and
+// training, takes several (CMakeLists.txt).
 #define _GNU_SOURCE
 #define MLP_NO_TRAINING
 #define MLP_NO_FLOAT64

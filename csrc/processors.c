@@ -1,5 +1,5 @@
-// The processors of the affinity mask, and the CPU quota of a container, which is not part of it; with more threads than
-// the quota allows, the kernel suspends them for part of each period.
+// The processors of the affinity mask, and the CPU quota of a container, which is not part of it; with more threads
+// than the quota allows, the kernel suspends them for part of each period.
 //
 // /proc/self/cgroup has a line "hierarchy:controllers:path" for each hierarchy. In cgroup v2 controllers is empty, and
 // cpu.max of a group holds "quota period" or "max period"; in v1 quota and period are separate files. Every ancestor

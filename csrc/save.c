@@ -231,7 +231,7 @@ static size_t put_file(writer *w, const mlp_network *net, const mlp_file *file) 
     return length;
 }
 
-mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t room, size_t *n, const mlp_file *file) {
+mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t capacity, size_t *n, const mlp_file *file) {
     mlp_file own;
     if (file && !(file = mlp_as_known(file, &own, sizeof own))) return MLP_BAD_ARGUMENT;
     for (int l = 0; l < net->n_layers; l++) {
@@ -242,7 +242,7 @@ mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t room, si
     writer w = {NULL, 0};
     size_t length = put_file(&w, net, file);
     *n = w.n;
-    mlp_status status = length > MLP_MOST_HEADER ? MLP_TOO_LARGE : w.n > room ? MLP_NO_ROOM : MLP_OK;
+    mlp_status status = length > MLP_MOST_HEADER ? MLP_TOO_LARGE : w.n > capacity ? MLP_NO_ROOM : MLP_OK;
     if (!status) {
         w = (writer){bytes, 0};
         put_file(&w, net, file);

@@ -44,7 +44,7 @@ struct mlp_slot {
 
 extern mlp_slot mlp_slots[MLP_SLOTS];
 
-// The caller posts a phase of so many parts; returns its number.
+// The caller posts a phase of `parts` parts; returns its number.
 unsigned long long mlp_slot_post(mlp_slot *slot, mlp_work *work, void *context, int parts);
 // Computes parts of that phase until all are claimed: that of the thread's place, then those whose helper is not there
 // or late. Part 0 is the caller's, who alone may call functions of the program's. Returns how many it computed.

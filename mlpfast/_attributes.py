@@ -111,7 +111,7 @@ def explaining(elsewhere):
 
 
 def _check_arguments(what, method, n_placed, named, elsewhere):
-    """TypeError if the method does not take so many arguments by place, or one of those names."""
+    """TypeError if the method does not take n_placed arguments by place, or one of those names."""
     import inspect
 
     _, *parameters = inspect.signature(method).parameters.values()

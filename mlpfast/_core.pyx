@@ -446,8 +446,8 @@ cdef int64_t specs_out(list layers) except -1:
 
 
 cdef class Network:
-    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, lr_factor, bias_lr_factor, dropout,
-    may_drop, l1, l2, mask. input_transform: None, or (mean, scale), float64 (n_in,)."""
+    """Owns an mlp_network. layers: dicts of n_in, n_out, activation, bias, trainable, lr_factor, bias_lr_factor,
+    dropout, may_drop, l1, l2, mask. input_transform: None, or (mean, scale), float64 (n_in,)."""
 
     def __cinit__(self, dtype, layers, input_transform=None):
         self.dtype, self.layers, self.custom, self.shared, self.idle = np.dtype(dtype), layers, [], [], []
@@ -1014,7 +1014,9 @@ cdef class Trainer:
             raise ValueError("order must be int64")
         cdef int64_t n_order = 0 if order is None else order.shape[0]
         layers = len(self.network.layers)
-        for each, shape in ((rates, (count,)), (momenta, (count,)), (dropout, (count, layers + 1)), (l2, (count, layers))):
+        for each, shape in (
+            (rates, (count,)), (momenta, (count,)), (dropout, (count, layers + 1)), (l2, (count, layers)),
+        ):
             if each is not None and (each.dtype != np.float64 or each.shape != shape):
                 raise ValueError("rates, momenta, dropout and l2 must be float64, with a row for each minibatch")
         cdef mlp_epoch_part part = mlp_epoch_part(
@@ -1112,8 +1114,8 @@ def plain_gradient_settings(double l1=0, double l2=0):
 
 
 def through_c(const unsigned char[::1] data, cnp.ndarray X=None):
-    """For tests: (what mlp_network_load says is wrong, None, None), or (None, the file that mlp_network_save makes of the
-    network, its predictions for X)."""
+    """For tests: (what mlp_network_load says is wrong, None, None), or (None, the file that mlp_network_save makes of
+    the network, its predictions for X)."""
     cdef mlp_file file = mlp_file_init()
     cdef mlp_network *net = NULL
     cdef size_t n = 0
@@ -1132,7 +1134,8 @@ def through_c(const unsigned char[::1] data, cnp.ndarray X=None):
         rows = rows_alone(X, file.input_scale)
         if not is_plain(X, mlp_network_n_in(net)) or not type_of(X, &rows.x_type):
             raise ValueError("X must be rows of the network")
-        out = np.empty((len(X), mlp_network_n_out(net)), np.float32 if mlp_network_dtype(net) == MLP_FLOAT32 else np.float64)
+        dtype = np.float32 if mlp_network_dtype(net) == MLP_FLOAT32 else np.float64
+        out = np.empty((len(X), mlp_network_n_out(net)), dtype)
         space.ensure(mlp_predict_workspace(net, rows.n, 1))
         raise_status(mlp_predict(net, address(out), &rows, space.memory, 1, NULL, NULL), None)
         return None, again.tobytes(), out

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, freethreading_compatible=True
-"""Functions of the caller's (activations.Custom, losses.Custom) as the core calls them, on the thread that has called the core."""
+"""Functions of the caller's (activations.Custom, losses.Custom), called on the thread that has called the core."""
 cimport numpy as cnp
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy

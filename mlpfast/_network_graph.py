@@ -189,6 +189,8 @@ def _of_part(a, data, whole, part):
         slope = -((1 - loss.label_smoothing) * y + loss.label_smoothing / part.n) / a
     elif loss.name == "binary_cross_entropy":
         slope = (a - (1 - loss.label_smoothing) * y - loss.label_smoothing / 2) / (a * (1 - a))
-    else:  # poisson
+    elif loss.name == "poisson":
         slope = 1 - y / a
+    else:
+        raise NotImplementedError(f"d loss / d a_L of {loss.name}")
     return slope if entries is None else np.where(entries == 0, 0, entries * slope)

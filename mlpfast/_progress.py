@@ -34,7 +34,7 @@ class Progress:
         return self
 
     def go_on(self, epochs):
-        """So many epochs were done in an earlier process."""
+        """The number of epochs that were done in an earlier process."""
         if not (self.wanted and epochs):
             return
         self.done, self.begun = epochs, epochs * (self.rows or 0)
@@ -50,7 +50,7 @@ class Progress:
             self.epoch_start = time.monotonic()
 
     def move(self, batches, logs):
-        """Show that so many minibatches of the epoch are done, with its numbers so far."""
+        """Show that `batches` minibatches of the epoch are done, with its numbers so far."""
         if not self.wanted:
             return
         now, rows = self.pace.look(), batches * self.batch_rows
@@ -68,7 +68,7 @@ class Progress:
             self.print(self.done + 1, *so_far, self.rate(rows, now), *texts(logs, " "))
 
     def counted(self, rows):
-        """The epoch has so many rows, if that was unknown."""
+        """The number of rows of an epoch, if that was unknown."""
         if self.wanted:
             self.rows, self.begun = rows, self.done * rows
             if self.bar is not None:
@@ -107,7 +107,7 @@ class Progress:
         return ", ".join(numbers)
 
     def rate(self, rows, now):
-        """The rows per second in this epoch so far, of which so many are done."""
+        """The rows per second in this epoch, of which `rows` rows are done."""
         seconds = now - self.epoch_start
         return f"{short(rows / max(seconds, 1e-9))} rows/s"
 

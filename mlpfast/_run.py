@@ -78,7 +78,7 @@ class Run:
         return min([total, *(done + stride - done % stride for stride in strides)])
 
     def batch_end(self, done, sums):
-        """After so many minibatches of the epoch; sums: of these, as Loop.epoch returns them -> whether to stop, with
+        """After `done` minibatches of the epoch; sums: of these, as Loop.epoch returns them -> whether to stop, with
         the epoch not counted."""
         if not (self.watching or self.bar.wanted):
             return False

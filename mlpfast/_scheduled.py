@@ -15,7 +15,7 @@ def checked(name, value, below=None):
 
 
 def value_at(name, value, epochs, steps, below=None):
-    """The number, or that of the schedule after so many epochs or steps."""
+    """The number, or that of the schedule after `epochs` epochs or `steps` steps."""
     if not schedules.is_schedule(value):
         return checked(name, value, below)
     per = one_of(f"{name}.per", value.per, schedules.PER)
@@ -67,7 +67,7 @@ class Scheduled:
         return bool(self.schedules)
 
     def use(self, epochs, steps):
-        """Set the layers' values after so many epochs and steps -> {"l2": ..., "input_dropout": ...}"""
+        """Set the layers' values after `epochs` epochs and `steps` steps -> {"l2": ..., "input_dropout": ...}"""
         dropout = [value_at(*given, epochs, steps, 1) for given in self.dropouts]
         l2 = [self._in_range(name, value_at(name, value, epochs, steps)) for name, value in self.l2s]
         self.present_l2 = self._in_range("l2", value_at("l2", self.l2, epochs, steps))

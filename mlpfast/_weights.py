@@ -183,7 +183,7 @@ def parts(n):
 
 
 def balanced(counts):
-    """The weights of classes (K,) of so many rows: King and Zeng (2001), as in scikit-learn."""
+    """The weights (K,) of classes with counts (K,) of rows: King and Zeng (2001), as in scikit-learn."""
     present = counts > 0
     if not present.any():
         return np.zeros(len(counts))

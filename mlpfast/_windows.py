@@ -102,7 +102,7 @@ class WindowsOfSource(RowsOfEpochs):
     # ---- In the reader's thread ----
 
     def _epochs(self, ahead, seed, epoch, done, left):
-        """The Windows of so many epochs; None after each epoch."""
+        """The Windows of `left` epochs; None after each epoch."""
         buffers = [Buffer(self.stream.head, self.rows) for _ in range(2)]
         for number in range(epoch, epoch + left):
             yield from self._epoch(ahead, buffers, seed, number, done)

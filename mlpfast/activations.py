@@ -194,7 +194,8 @@ def check_part(argument, activation):
 OTHER_NAMES = {"swish": "silu"}
 SUGGESTED = {"linear": ["identity"], "logistic": ["sigmoid"], "lrelu": ["leaky_relu"]}  # for names of other libraries
 WITH_PARAMETERS: dict[str, Any] = {
-    kind().name: kind for kind in Activation.__subclasses__() if kind not in (Custom, PerOutput)  # type: ignore[call-arg]
+    kind().name: kind  # type: ignore[call-arg]
+    for kind in Activation.__subclasses__() if kind not in (Custom, PerOutput)
 }
 
 

@@ -387,8 +387,8 @@ class Checkpoint(Stateful):
     every: a number of epochs, or None, with `seconds`.
     monitor, mode: as for EarlyStopping; then only epochs are saved after which it is the best so far. None: all.
     keep: how many files to keep: "run.safetensors" is the newest, "run.1.safetensors" the one before, and so on.
-    seconds: saves as well whenever so many seconds have passed since the last time, also within an epoch, of which
-        nothing is done again then. (Not within the epochs of optimizers that take all rows at once.)
+    seconds: saves as well whenever that time has passed since the last save, also within an epoch, of which nothing
+        is done again then. (Not within the epochs of optimizers that take all rows at once.)
 
     It is always called after the other callbacks. A file that cannot be written raises OSError and leaves the old one.
     """
@@ -446,8 +446,8 @@ class Checkpoint(Stateful):
         self._last, self._time = self._done(trainer), time.monotonic()
 
     def _move_older(self, newest):
-        root, ending = os.path.splitext(os.fsdecode(self.path))
-        older = [f"{root}.{number}{ending}" for number in range(1, self.keep)]
+        root, suffix = os.path.splitext(os.fsdecode(self.path))
+        older = [f"{root}.{number}{suffix}" for number in range(1, self.keep)]
         with contextlib.suppress(FileNotFoundError):
             if os.path.samefile(newest, older[0]):  # moved before, and then not saved
                 return

@@ -39,7 +39,7 @@ class RowsOfEpochs:
     """What a loop asks of the rows that it trains on: those of arrays are TrainingRows, of a source
     _windows.WindowsOfSource.
 
-    data: a Data or a Stream. n: its rows to train on, None if unknown. accumulate: a step takes the rows of so many
+    data: a Data or a Stream. n: its rows to train on, None if unknown. accumulate: a step takes the rows of that many
     minibatches, which go through the network one by one. batch_rows: those of a step. chunk_rows: at most, if not None.
     window_rows: of a source, how many rows the order depends on.
     """

@@ -1,5 +1,5 @@
-"""The C interface, csrc/mlpfast.h, for Cython programs: `from mlpfast.mlpfast cimport mlp_predict`. They are compiled and
-linked with what `python -m mlpfast config --cflags --libs` prints."""
+"""The C interface, csrc/mlpfast.h, for Cython programs: `from mlpfast.mlpfast cimport mlp_predict`. They are compiled
+and linked with what `python -m mlpfast config --cflags --libs` prints."""
 from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "mlpfast.h":
@@ -96,7 +96,8 @@ cdef extern from "mlpfast.h":
         int nesterov
         double beta1, beta2, epsilon
         int epsilon_hat
-        double shrink, grow, least_step, most_step, weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
+        double shrink, grow, least_step, most_step
+        double weight_decay, clip_value, clip_norm, max_norm, l1, l2, input_dropout, input_noise
         int64_t chunk_rows
         uint64_t seed
         int check_finite, sum_l2
@@ -155,8 +156,8 @@ cdef extern from "mlpfast.h":
     mlp_status mlp_predict(const mlp_network *, void *, const mlp_data *, void *, int, mlp_poll, void *) nogil
     mlp_status mlp_predict_sample(const mlp_network *, void *, const mlp_data *, double, uint64_t, int64_t, void *, int,
                                   mlp_poll, void *) nogil
-    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, const mlp_loss *, void *, int, mlp_poll,
-                            void *) nogil
+    mlp_status mlp_evaluate(const mlp_network *, mlp_result *, const mlp_data *, const mlp_loss *, void *, int,
+                            mlp_poll, void *) nogil
     mlp_status mlp_evaluate_part(const mlp_network *, mlp_result *, const mlp_data *, const mlp_loss *, void *, int,
                                  mlp_poll, void *) nogil
     mlp_status mlp_trainer_create(mlp_trainer **, mlp_network *, const mlp_loss *, int64_t) nogil

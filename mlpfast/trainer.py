@@ -300,9 +300,10 @@ class Trainer(Closed):
             on_batch_end or on_epoch_end ends training (mlpfast.callbacks).
         progress: a bar (tqdm, if installed), or a line per epoch and every ten seconds, with the rows per second and
             the time left.
-        accumulate: a step takes the rows of so many minibatches, which go through the network one after the other, in
-            the memory of one; their gradients are averaged by rows. It has the bits of batch_size * accumulate with
-            chunk_rows at most batch_size. Custom functions get all rows of a step together. Not with batch_size=None.
+        accumulate: the number of minibatches whose rows make a step; they go through the network one after the other,
+            in the memory of one, and their gradients are averaged by rows. It has the bits of batch_size * accumulate
+            with chunk_rows at most batch_size. Custom functions get all rows of a step together. Not with
+            batch_size=None.
         resume: a file of callbacks.Checkpoint or Trainer.save. If it exists, training goes on from there, with the
             same bits as if it had not stopped: epochs are those of the whole fit, of which a finished one trains none,
             and the History is that of all of them. If it does not exist, training begins. A file of other layers,

@@ -10,13 +10,14 @@ import subprocess
 
 import numpy as np
 import pytest
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlpfast
 from mlpfast import Layer, Network, activations
 from mlpfast.activations import ELU, Custom, LeakyReLU, PerOutput, PReLU
-from mlpfast.export_c import error_bounds
+from mlpfast.export_c import SLOPES, error_bounds
 
 WARNINGS = ["-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror"]
 COMPILERS = [name for name in ("gcc", "clang") if shutil.which(name)]
@@ -230,6 +231,13 @@ def test_plain_sums_are_within_the_bound(tmp_path, dtype):
         assert (error <= bound).all(), names
         assert bound.max() < 1e6 * np.finfo(dtype).eps, names  # it says something
         assert (error > 0).mean() > 0.1, names  # and there is something to say
+
+
+def test_the_bound_knows_the_greatest_slope_of_each_activation():
+    z = np.linspace(-20, 20, 40_001)
+    for name in set(activations.NAMES) - {"softmax", "exp", "sign", "leaky_relu", "prelu"}:  # with own formulas
+        greatest = np.abs(reference.DERIVATIVES[name](z)).max()
+        assert greatest <= SLOPES.get(name, 1.0) < greatest + 0.02, name
 
 
 # The functions themselves have fused multiply-adds also there.

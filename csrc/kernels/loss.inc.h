@@ -361,7 +361,7 @@ SIMD void labels_of_column(examples *e, int32_t *label) {
     memcpy(&e->label_code, code, sizeof code);
 }
 
-// Adds the loss of one block to sum; its columns of z become those of delta. kept: room for as many columns.
+// Adds the loss of one block to sum; its columns of z become those of delta. kept: memory for as many columns.
 static SIMD_TARGET vreal add_block(vreal sum, const examples *all, const mlp_loss_block *b, int wants_delta,
                                    real *kept) {
     examples e = *all;
@@ -401,8 +401,8 @@ SIMD void value_of_blocks(const examples *e, int wants_delta, real *kept, outcom
     v_store(to->loss, sum);
 }
 
-// Loads labels or columns of targets, and the weights, of the examples from number i0 on. each: room for weights of
-// entries.
+// Loads labels or columns of targets, and the weights, of the examples from number i0 on. each: memory for weights
+// of entries.
 SIMD void load_truth(examples *e, const mlp_truth *truth, int64_t i0, real *weight, real *each) {
     lane_bits code[VL] = {0};
     int64_t cols = truth->target_cols ? truth->target_cols : e->n;

@@ -1,7 +1,7 @@
 // $description
 //
-// ${name}_predict is mlpfast's `predict` of one row: y ($n_out) = f(x ($n_in)). It allocates nothing, keeps no state, makes
-// no system call, and may be called by any number of threads at once. It takes some $stack bytes of the stack.
+// ${name}_predict is mlpfast's `predict` of one row: y ($n_out) = f(x ($n_in)). It allocates nothing, keeps no state,
+// makes no system call, and may be called by any number of threads at once. It takes some $stack bytes of the stack.
 // ${name}_predict_batch does the same for n rows, x (n, $n_in) and y (n, $n_out). y must not overlap x.
 //
 // What results are worth, and the self-test: see $c_file.

@@ -155,7 +155,7 @@ class DatasetSource(_TableSource):
 
     They cannot be read from the middle: rows come in the order of the files, and are shuffled within the window of
     shuffle_rows. paths: as for ParquetSource, or a pyarrow.dataset.Dataset. format: "ipc", "csv", "orc", "json" or
-    "parquet"; None: by the ending of the files' names. n: the number of rows, if known; None counts those of Arrow
+    "parquet"; None: by the suffix of the files' names. n: the number of rows, if known; None counts those of Arrow
     files, where it costs nothing. The others as for ParquetSource.
     """
 
@@ -170,7 +170,7 @@ class DatasetSource(_TableSource):
             files = _files(paths, FORMATS)
             format = format or FORMATS.get(os.path.splitext(files[0])[1].lower())
             if format is None:
-                raise ValueError(f"format must be given for {files[0]!r}, whose ending says nothing, got None")
+                raise ValueError(f"format must be given for {files[0]!r}, whose suffix says nothing, got None")
             one_of("format", format, sorted(set(FORMATS.values())))
             self._what = _shown(files)
             try:

@@ -12,11 +12,11 @@ WRITERS = {".safetensors": lambda net, path: net.save(path), ".onnx": to_onnx}
 def convert(source, target):
     """Read the network of the file `source` and write it to the file `target`; returns the Network.
 
-    Endings say which format each has: .safetensors (Network.save and, as source, Trainer.save, of which the network is
-    taken) or .onnx. ValueError for another ending, and for what the reader or the writer cannot carry over; then
+    Suffixes say which format each has: .safetensors (Network.save and, as source, Trainer.save, of which the network is
+    taken) or .onnx. ValueError for another suffix, and for what the reader or the writer cannot carry over; then
     nothing is written.
     """
-    read, write = _of_ending("source", source, READERS), _of_ending("target", target, WRITERS)
+    read, write = _of_suffix("source", source, READERS), _of_suffix("target", target, WRITERS)
     net = read(source)
     write(net, target)
     return net
@@ -24,11 +24,11 @@ def convert(source, target):
 
 def network_of_file(source):
     """The Network of a file that `convert` reads."""
-    return _of_ending("source", source, READERS)(source)
+    return _of_suffix("source", source, READERS)(source)
 
 
-def _of_ending(argument, path, functions):
-    ending = os.path.splitext(os.fsdecode(path))[1].lower()
-    if ending not in functions:
+def _of_suffix(argument, path, functions):
+    suffix = os.path.splitext(os.fsdecode(path))[1].lower()
+    if suffix not in functions:
         raise ValueError(f"{argument} must end in {' or '.join(functions)}, got {os.fspath(path)!r}")
-    return functions[ending]
+    return functions[suffix]

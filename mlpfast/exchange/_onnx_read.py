@@ -48,7 +48,7 @@ def network_from(onnx, model, output):
 
 
 def _bytes_of(node, arrays):
-    """At most so many has the result of a folded operator, whatever a stranger's model says."""
+    """A limit of the size of a folded operator's result, whatever a stranger's model says."""
     if node.op_type in ("Div", "Mul", "Add", "Sub"):
         return 8 * math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
     return sum((8 if node.op_type == "Cast" else array.itemsize) * array.size for array in arrays)

@@ -1,6 +1,7 @@
-// Prints the sizes of the structs of mlpfast.h, where their last field ends, and the numbers of its enums: what programs
-// that were compiled with it have in them. A line that stands in abi.txt may change only before version 1.0, and there with
-// MLP_VERSION_MINOR; new structs, fields behind the others, numbers and symbols are new lines, or larger sizes.
+// Prints the sizes of the structs of mlpfast.h, where their last field ends, and the numbers of its enums: what
+// programs that were compiled with it have in them. A line that stands in abi.txt may change only before version 1.0,
+// and there with MLP_VERSION_MINOR; new structs, fields behind the others, numbers and symbols are new lines, or larger
+// sizes.
 #include <stddef.h>
 #include <stdio.h>
 

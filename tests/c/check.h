@@ -50,8 +50,8 @@ static inline void check_died(int number) {
     _exit(2);
 }
 
-// Call it first. Returns whether the program was called with --quick; sets a time limit in seconds, which the environment
-// variable TEST_PATIENCE multiplies: under an emulator all takes some 30 times as long.
+// Call it first. Returns whether the program was called with --quick; sets a time limit in seconds, which the
+// environment variable TEST_PATIENCE multiplies: under an emulator all takes some 30 times as long.
 static inline int check_begin(int argc, char **argv, unsigned seconds) {
     struct sigaction action = {.sa_handler = check_died};
     sigaction(SIGSEGV, &action, NULL);

@@ -18,7 +18,8 @@ static inline mlp_activation nth_activation(int i) {
 
 #define KNOWN_ACTIVATIONS (MLP_ACTIVATIONS - 1)  // without custom: the number of calls of nth_activation to see all
 
-// Every loss other than custom whose y has a column for each output, those with MLP_SMOOTHS also with label smoothing; returns their number.
+// Every loss other than custom whose y has a column for each output, those with MLP_SMOOTHS also with label smoothing;
+// returns their number.
 #define MOST_LOSSES (2 * MLP_LOSSES)
 static inline int list_losses(mlp_loss *losses) {
     int n = 0;

@@ -1,4 +1,5 @@
-// For libFuzzer: mlp_network_load of any bytes. What loads is saved, and loads again as the same bytes; a row goes through.
+// For libFuzzer: mlp_network_load of any bytes. What loads is saved, and loads again as the same bytes; a row goes
+// through.
 #include <stdlib.h>
 #include <string.h>
 

@@ -96,7 +96,8 @@ static void test_files(mlp_dtype dtype, const guarded *memory, const guarded *se
     mlp_file file = settings();
     file.seed = 0, file.input_scale = file.input_noise = 0;
     asked = 0;
-    CHECK(mlp_network_load(&again, bytes, n, &file) == MLP_OK && asked == 5);  // struct, parameters, mask, blocks, transform
+    CHECK(mlp_network_load(&again, bytes, n, &file) == MLP_OK);
+    CHECK(asked == 5);  // struct, parameters, mask, blocks, transform
     CHECK(file.seed == UINT64_MAX && file.input_scale == 1.0 / 255 && file.input_noise == 0.1 && !file.problem);
     unsigned char *other = save(again, second, &m);
     CHECK(n == m && memcmp(bytes, other, n) == 0);
@@ -139,6 +140,86 @@ static void test_damage(mlp_dtype dtype, const guarded *memory, const guarded *s
         bytes[bit / 8] ^= (unsigned char)(1 << bit % 8);
     }
     mlp_network_destroy(net);
+}
+
+// ---- Names of the program's functions, as JSON ----
+
+#define MOST_BYTES 2000
+
+static mlp_file naming(const mlp_named_custom *named, int64_t n) {
+    mlp_file file = mlp_file_init();
+    file.customs = named, file.n_customs = n;
+    return file;
+}
+
+static mlp_network *with_own_activation(void) {
+    mlp_layer_spec layer = {LAYER, .n_in = 2, .n_out = 3, .activation = MLP_CUSTOM_ACTIVATION,
+                            .custom = {do_nothing, do_nothing, NULL}};
+    mlp_network *net = NULL;
+    if (!CHECK(mlp_network_create(&net, MLP_FLOAT32, &layer, 1) == MLP_OK)) exit(3);
+    return net;
+}
+
+static mlp_status load_with(const char *name, const unsigned char *bytes, size_t n) {
+    mlp_named_custom two[] = {{"another", {do_nothing, do_nothing, NULL}}, {name, {do_nothing, do_nothing, NULL}}};
+    mlp_file file = naming(two, 2);
+    mlp_network *net = NULL;
+    mlp_status status = mlp_network_load(&net, bytes, n, &file);
+    mlp_network_destroy(net);
+    return status;
+}
+
+// Saves the network with this name, in which `escaped` must then stand for it; returns where.
+static unsigned char *save_named(unsigned char *bytes, size_t *n, const char *name, const char *escaped) {
+    mlp_named_custom named = {name, {do_nothing, do_nothing, NULL}};
+    mlp_file file = naming(&named, 1);
+    mlp_network *net = with_own_activation();
+    doing("the name %s", escaped);
+    CHECK(mlp_network_save(net, bytes, MOST_BYTES, n, &file) == MLP_OK);
+    mlp_network_destroy(net);
+    unsigned char *at = memmem(bytes, *n, escaped, strlen(escaped));
+    if (!CHECK(at != NULL)) exit(3);
+    return at;
+}
+
+static void test_escaped(const char *name, const char *escaped) {
+    unsigned char bytes[MOST_BYTES];
+    size_t n;
+    save_named(bytes, &n, name, escaped);
+    CHECK(load_with(name, bytes, n) == MLP_OK);
+    CHECK(load_with("yet another", bytes, n) == MLP_NEEDS_PYTHON);
+}
+
+// What another program may have written as the name: text, filled up with a, is read as `name` with as many.
+static void test_read(const char *text, const char *name, mlp_status status) {
+    static const char escaped[] = "\\ud834\\udd1e";
+    unsigned char bytes[MOST_BYTES];
+    char filled[30];
+    size_t n, left = strlen(escaped) - strlen(text);
+    unsigned char *at = save_named(bytes, &n, "\xF0\x9D\x84\x9E", escaped);
+    memcpy(at, text, strlen(text));
+    memset(at + strlen(text), 'a', left);
+    snprintf(filled, sizeof filled, "%s%.*s", name, (int)left, "aaaaaaaaaaaa");
+    doing("the name %s", text);
+    CHECK(load_with(filled, bytes, n) == status);
+}
+
+// Characters of 1 to 4 bytes of UTF-8, as such and escaped.
+static void test_names(void) {
+    test_escaped("mine", "\"mine\"");
+    test_escaped("true", "\"\\\"true\\\"\"");
+    test_escaped("a\"\\\x7F", "a\\u0022\\u005c\\u007f");
+    test_escaped("\xC3\xA9", "\\u00e9");
+    test_escaped("\xE4\xB8\xAD", "\\u4e2d");
+    test_escaped("\xF0\x9D\x84\x9E", "\\ud834\\udd1e");
+    test_read("\xC3\xA9\xE4\xB8\xAD\xF0\x9D\x84\x9E", "\xC3\xA9\xE4\xB8\xAD\xF0\x9D\x84\x9E", MLP_OK);
+    test_read("\\\"\\n\\/", "\"\n/", MLP_OK);
+    test_read("\\u00E9", "\xC3\xA9", MLP_OK);
+    test_read("\\ud834", "", MLP_NEEDS_PYTHON);  // half of a pair: a text in JSON, but nobody's name
+    test_read("\\u00g9", "", MLP_BAD_FILE);
+    static const char *const not_utf8[] = {"\x80", "\xC0\x80", "\xC3", "\xE0\x80\x80", "\xED\xA0\x80", "\xE4\xB8",
+                                           "\xF0\x80\x80\x80", "\xF4\x90\x80\x80", "\xF8\x80\x80\x80"};
+    for (size_t i = 0; i < sizeof not_utf8 / sizeof *not_utf8; i++) test_read(not_utf8[i], "", MLP_BAD_FILE);
 }
 
 // ---- One row ----
@@ -206,6 +287,7 @@ int main(int argc, char **argv) {
     test_files(MLP_FLOAT32, &memory, &second);
     test_files(MLP_FLOAT64, &memory, &second);
     test_damage(MLP_FLOAT64, &memory, &second);
+    test_names();
     for (int i = 0; mlp_isa_available(i); i++) {
         CHECK(mlp_select_isa(mlp_isa_available(i)) == MLP_OK);
         test_one_row();

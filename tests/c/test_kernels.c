@@ -530,7 +530,8 @@ static double step_from(const mlp_kernels *k, double W, double gradient, const m
 
 static void test_settings(const mlp_kernels *k) {
     mlp_settings rmsprop = {SETTINGS, .optimizer = MLP_RMSPROP, .beta2 = 0.75};
-    mlp_settings rprop = {SETTINGS, .optimizer = MLP_RPROP, .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50};
+    mlp_settings rprop = {SETTINGS, .optimizer = MLP_RPROP,
+                          .shrink = 0.5, .grow = 1.2, .least_step = 1e-6, .most_step = 50};
     double most = k->dtype == MLP_FLOAT32 ? (double)FLT_MAX : DBL_MAX;
     doing("%s %s: squares that would overflow", k->isa, dtype_name(k));
     for (int i = 0; i < 2; i++) {  // lr g / sqrt(0.25 g^2), whatever limit is above all squares that fit

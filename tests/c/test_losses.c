@@ -430,7 +430,8 @@ static const struct {
 static void test_loss(problem p, const mlp_kernels *first, int quick) {
     int takes_labels = mlp_loss_has(p.loss.kind, MLP_BY_CLASS) && !mlp_has(p.output, MLP_STOPS);
     for (int options = 0; options < 16; options++) {
-        p.by_label = options & 1, p.weighted = options >> 1 & 1, p.one_hot = options >> 2 & 1, p.by_entry = options >> 3;
+        p.by_label = options & 1, p.weighted = options >> 1 & 1;
+        p.one_hot = options >> 2 & 1, p.by_entry = options >> 3;
         if (p.by_entry && (p.by_label || !p.weighted || !mlp_loss_has(p.loss.kind, MLP_BY_ENTRY))) continue;
         if (p.by_label && !takes_labels) continue;
         int no_classes = p.loss.kind == MLP_HALF_SQUARED_ERROR;  // one of those that count nothing as right
