@@ -29,6 +29,7 @@
 #include "os/linux.c"
 #include "os/macos.c"
 #include "os/posix.c"
+#include "os/wasi.c"
 #include "os/windows.c"
 #include "predict.c"
 #include "processors.c"

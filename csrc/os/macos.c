@@ -3,7 +3,7 @@
 // Sleeping by condition variables: words share them by their addresses. With MLP_NO_FUTEX Linux has this too, for tests.
 #include "../build.h"
 
-#if !defined(_WIN32) && (!defined(__linux__) || defined(MLP_NO_FUTEX))
+#if !defined(_WIN32) && !defined(__wasi__) && (!defined(__linux__) || defined(MLP_NO_FUTEX))
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif

@@ -1,7 +1,7 @@
-// All systems but Windows: clock, threads and forks of POSIX.
+// All systems but Windows and WASI: clock, threads and forks of POSIX.
 #include "../build.h"
 
-#if !defined(_WIN32)
+#if !defined(_WIN32) && !defined(__wasi__)
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
