@@ -1,8 +1,11 @@
 """Version, number of threads, and build configuration."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -16,13 +19,13 @@ MOST_THREADS = 256  # as in csrc/threads.h
 _most_threads = None  # the argument of set_num_threads
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """The largest number of threads of a call without `threads`: the limit of set_num_threads, else OpenMP's default
     (OMP_NUM_THREADS, or all processors), limited by the process's CPU affinity and, in a container, its CPU quota."""
     return _most_threads or _core.max_threads()
 
 
-def set_num_threads(n):
+def set_num_threads(n: int | None) -> None:
     """Limit calls without a `threads` argument to n threads; None restores the default.
 
     Small jobs use fewer. The number of threads does not affect results.
@@ -31,7 +34,7 @@ def set_num_threads(n):
     _most_threads = None if n is None else whole_number("n", n, least=1, most=MOST_THREADS)
 
 
-def checked_threads(threads):
+def checked_threads(threads: int | None) -> int:
     """A `threads` argument in the core's form: n > 0 is n; None depends on the amount of work, limited by
     set_num_threads (encoded as a negative number) or by OpenMP's default (0)."""
     if threads is None:
@@ -39,12 +42,12 @@ def checked_threads(threads):
     return whole_number("threads", threads, least=1, most=MOST_THREADS)
 
 
-def get_include():
+def get_include() -> str:
     """The folder of mlpfast.h, for programs in C, C++ and Cython."""
     return _installed("include", "mlpfast")
 
 
-def get_library_dir():
+def get_library_dir() -> str:
     """The folder of the static library libmlpfast.a, with pkgconfig/mlpfast.pc and cmake/mlpfast in it."""
     return _installed("lib")
 
@@ -56,7 +59,7 @@ def _installed(*names):
     return folder
 
 
-def compiler_flags():
+def compiler_flags() -> tuple[list[str], list[str]]:
     """([flags to compile a C program], [flags to link it]); those of the system's libraries are in mlpfast.pc."""
     folder = get_library_dir()
     with open(os.path.join(folder, "pkgconfig", "mlpfast.pc"), encoding="utf-8") as file:
@@ -64,7 +67,7 @@ def compiler_flags():
     return [f"-I{get_include()}"], [f"-L{folder}", *libs[1:]]
 
 
-def slow(config):
+def slow(config: dict[str, Any]) -> list[str]:
     """What makes this build slow, a line for each."""
     lines = []
     if config["isa_available"] == ["generic"]:
@@ -75,7 +78,11 @@ def slow(config):
     return lines
 
 
-def show_config(mode="stdout"):
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Print the build and run-time configuration; with mode="dicts" return it as a dict instead."""
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
@@ -96,3 +103,4 @@ def show_config(mode="stdout"):
     import json  # here, to keep the import of mlpfast fast
 
     print(json.dumps(config, indent=2))
+    return None

@@ -1,5 +1,9 @@
 """The examples that fit trains on, and those that it validates with: given apart, or held out."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from . import _core
@@ -12,6 +16,9 @@ from ._targets import classes, forms_of
 from ._weights import counted, has_labels, parts
 from ._weights import weights as checked_weights
 from .data.arrays import ArraySource
+
+if TYPE_CHECKING:
+    from ._core import Data
 
 HOLD_OUT = 2**56 - 1  # the largest epoch number of the shuffle's streams, so that no epoch uses the same one
 
@@ -67,7 +74,7 @@ def arrays_in_place(source):
     return source.X, source.y, source.sample_weight
 
 
-def _validation(trainer, validation_data, keep_y):
+def _validation(trainer, validation_data: Any, keep_y) -> Data | Stream | None:
     network, loss = trainer.network, trainer.loss
     if validation_data is None:
         return None

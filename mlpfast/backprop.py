@@ -10,7 +10,9 @@ Trainer on the same minibatch uses. Only the gradients contain the factor 1/B.
 Lists have an entry per layer: [0] belongs to layer 1, [-1] to layer L.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -23,16 +25,19 @@ from ._scalars import flag, real_number
 from ._weights import checked_mean_weight
 from .network import Network
 
+if TYPE_CHECKING:
+    from ._types import AnyLoss, Array, ArrayLike
+
 
 class Tape(NamedTuple):
     """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
 
     X: np.ndarray
-    z: list
-    a: list
+    z: list[np.ndarray]
+    a: list[np.ndarray]
 
 
-def checked_network(net):
+def checked_network(net: Any) -> Network:
     if not isinstance(net, Network):
         hint = ": pass trainer.network" if isinstance(getattr(net, "network", None), Network) else ""
         raise TypeError(f"net must be a Network, got {type(net).__name__}{hint}")
@@ -40,7 +45,7 @@ def checked_network(net):
 
 
 @in_default_mode
-def forward(net, X):
+def forward(net: Network, X: ArrayLike) -> Tape:
     """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
     checked_network(net)
     return _forward(net, checked_inputs(X, net))
@@ -58,7 +63,7 @@ def _forward(net, X):
 
 
 @in_default_mode
-def residuals(net, X, y, loss):
+def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> list[Array]:
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
     loss = losses.checked(loss, checked_network(net))
     data = examples(X, y, net, loss)
@@ -91,8 +96,21 @@ def _through_derivative(net, tape, l, delta):
     _kernels.through_derivative(delta, kept, unit, net.layers[l].slopes)
 
 
+@overload
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: Literal[False] = False,
+) -> list[tuple[Any, ...]]: ...
+@overload
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: Literal[True],
+) -> tuple[list[tuple[Any, ...]], Array]: ...
 @in_default_mode
-def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None, inputs=False):
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: bool = False,
+) -> Any:
     """[(dJ/dW_1, dJ/db_1), ...] in the shapes of W and b; db is None for a layer without a bias. For a layer with a
     prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
@@ -134,7 +152,9 @@ def _input_gradient(net, data, loss):
 
 
 @in_default_mode
-def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
+def check_gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, step: float = 1e-6, inputs: bool = False,
+) -> float:
     """The largest relative error of `gradients` against central differences over all parameters, in float64; with
     inputs=True over all elements of X too.
 
@@ -145,7 +165,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(checked_network(net))
     loss = losses.checked(loss, copy)
-    found = gradients(copy, X, y, loss, inputs=inputs)
+    found = gradients(copy, X, y, loss, inputs=inputs)  # type: ignore[call-overload]
     of_parameters, dX = found if inputs else (found, None)
     given = checked_inputs(X, net)
     data = examples(_kernels.gather(given, copy.input_scale, copy.dtype), y, copy, loss)

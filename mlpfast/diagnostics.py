@@ -24,7 +24,9 @@ networks of 50 layers of 64 relu units had ratios from 0.12 to 3.5. Numbers that
 delta_L is zero everywhere, nothing is left to learn: the ratio is NaN and the verdict "healthy".
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -33,6 +35,11 @@ from ._attributes import Closed
 from ._examples import examples
 from ._fpmode import in_default_mode
 from ._scalars import whole_number
+
+if TYPE_CHECKING:
+    from ._types import AnyLoss, ArrayLike
+    from .network import Network
+    from .trainer import Trainer
 
 VANISHING, EXPLODING = 1e-2, 1e2
 
@@ -44,7 +51,7 @@ class LayerFlow(NamedTuple):
     penalties. saturated: fraction of the entries of a. dead: fraction of the units; dead relu units have no gradient,
     those of similar activations a small one. NaN for activations that do not saturate or die."""
 
-    shape: tuple
+    shape: tuple[int, ...]
     activation: str
     a: float
     z: float
@@ -58,9 +65,14 @@ class Report:
     """layers: a LayerFlow per layer. ratio: |delta_f| / |delta_L|, with f = layers[first]. per_layer: its (L - f)-th
     root, the factor per layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
 
-    thresholds = VANISHING, EXPLODING
+    thresholds: tuple[float, float] = VANISHING, EXPLODING
+    layers: list[LayerFlow]
+    first: int
+    ratio: float
+    per_layer: float
+    verdict: str
 
-    def __init__(self, layers, first):
+    def __init__(self, layers: list[LayerFlow], first: int) -> None:
         self.layers, self.first = layers, first
         lengths = [layer.delta * layer.shape[1] ** 0.5 for layer in layers]
         self.ratio = float(np.float64(lengths[first]) / lengths[-1])
@@ -74,7 +86,7 @@ class Report:
             return "exploding"
         return "vanishing" if self.ratio < low else "healthy"
 
-    def __str__(self):
+    def __str__(self) -> str:
         names = ("rms a", "rms z", "rms delta", "rms dW")
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<12}"
                  + "".join(f"{name:>11}" for name in names) + f"{'saturated':>11}{'dead':>7}"]
@@ -85,14 +97,14 @@ class Report:
                          f"{_share(layer.saturated):>11}{_share(layer.dead):>7}")
         return "\n".join([*lines, self.reason()])
 
-    def reason(self):
+    def reason(self) -> str:
         """The verdict and the numbers it is based on, as one line."""
         low, high = self.thresholds
         ratio = f"|delta_{self.first + 1}| / |delta_{len(self.layers)}| = {self.ratio:.3g}"
         return (f"{self.verdict}: {ratio}, a factor of {self.per_layer:.3g} a layer; "
                 f"vanishing below {low:g}, exploding above {high:g}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<gradient flow of {len(self.layers)} layers: {self.verdict}, ratio {self.ratio:.3g}>"
 
 
@@ -101,7 +113,7 @@ def _share(value):
 
 
 @in_default_mode
-def gradient_flow(net, X, y, loss):
+def gradient_flow(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> Report:
     """A Report on one forward and backward pass with X (n, n_in); y and loss as in Trainer. A few hundred rows suffice.
     The network is not changed. Dropout and input noise are not applied."""
     loss = losses.checked(loss, backprop.checked_network(net))
@@ -148,12 +160,18 @@ class GradientFlow(Closed):
     reports: the Reports so far; epochs: the numbers, from 0, of their epochs.
     """
 
-    def __init__(self, X, y, *, every=1):
+    X: ArrayLike
+    y: ArrayLike
+    every: int
+    reports: list[Report]
+    epochs: list[int]
+
+    def __init__(self, X: ArrayLike, y: ArrayLike, *, every: int = 1) -> None:
         self.X, self.y = X, y
         self.every = whole_number("every", every, least=1)
         self.reports, self.epochs = [], []
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         if (epoch + 1) % self.every == 0:
             self.reports.append(gradient_flow(trainer.network, self.X, self.y, trainer.loss))
             self.epochs.append(epoch)

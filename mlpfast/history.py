@@ -1,9 +1,17 @@
 """The numbers of each epoch."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._types import PathLike
 
 
-class History(dict):
+class History(dict[str, list[float]]):
     """A dict of lists with one entry per epoch: "loss"; where they apply "accuracy", "exact_match", "objective",
     metrics, "val_loss", "val_accuracy" and metrics of the validation data as "val_..."; and what callbacks add.
 
@@ -12,14 +20,14 @@ class History(dict):
     epoch. With penalties, "objective" is J = L + (l2/2) sum W^2 + l1 sum |W| over the trainable weights.
     """
 
-    def append(self, logs):
+    def append(self, logs: Mapping[str, float]) -> None:
         """Add one epoch's numbers, {name: value}."""
         done = self.n_epochs
         for name, value in logs.items():
             values = self.setdefault(name, [])
             values += [math.nan] * (done - len(values)) + [value]  # NaN for earlier epochs without it
 
-    def add_to_last(self, logs):
+    def add_to_last(self, logs: Mapping[str, float]) -> None:
         """Add to the last epoch those of logs that it does not have yet."""
         done = self.n_epochs
         for name, value in logs.items():
@@ -27,7 +35,7 @@ class History(dict):
             if len(values) < done:
                 values += [math.nan] * (done - 1 - len(values)) + [value]
 
-    def plot(self, path=None, ax=None):
+    def plot(self, path: PathLike | None = None, ax: Any = None) -> Any:
         """Plot the losses over the epochs, and metrics on a second axis; returns matplotlib's Axes.
 
         path: a file to write, whose suffix is the format. ax: the Axes to draw into; None creates a figure.
@@ -38,9 +46,9 @@ class History(dict):
         return plot_history(self, path, ax)
 
     @property
-    def n_epochs(self):
+    def n_epochs(self) -> int:
         return max(map(len, self.values()), default=0)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items() if values)
         return f"<History of {self.n_epochs} epochs{': last ' + last if last else ''}>"

@@ -1,7 +1,10 @@
 """A network: a sequence of layers, with their parameters in one block of the C core."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -16,9 +19,19 @@ from ._scalars import flag, float_dtype, real_number, whole_number, within
 from ._streams import in_place, inputs_in_order, is_source, refuse_dataset
 from .layer import Layer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from ._types import AnyActivation, AnyLoss, Array, ArrayLike, DType, Inputs, PathLike, Rate
+    from .graph import Graph
+
 MOST_LAYERS = 10_000  # as in csrc/network.c
 # The settings besides the layers, with their usual values.
-SETTINGS = {"dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0}
+SETTINGS: dict[str, Any] = {
+    "dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0,
+}
 TRANSFORM = "input_transform.mean", "input_transform.scale"  # names in files
 UNFUSED = "trained layer by layer, not in one fused pass"
 
@@ -50,25 +63,28 @@ class Network(Closed):
         **dict.fromkeys(("loss", "optimizer", "batch_size"), "it goes to Trainer(network, ...)"),
         "trainable": "it is an attribute of each Layer, in network.layers",
     }
+    seed: int
+    input_dropout: Rate
+    input_noise: float
 
     @in_default_mode
     def __init__(
         self,
-        sizes_or_layers,
+        sizes_or_layers: Iterable[int] | Iterable[Layer],
         *,
-        activation="relu",
-        output="identity",
-        init="auto",
-        output_init=None,
-        bias_init="auto",
-        dropout=0.0,
-        dtype="float32",
-        seed=None,
-        input_scale=1.0,
-        input_transform=None,
-        input_dropout=0.0,
-        input_noise=0.0,
-    ):
+        activation: AnyActivation = "relu",
+        output: AnyActivation = "identity",
+        init: str = "auto",
+        output_init: str | None = None,
+        bias_init: str = "auto",
+        dropout: Rate = 0.0,
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = None,
+        input_scale: float = 1.0,
+        input_transform: tuple[ArrayLike, ArrayLike] | None = None,
+        input_dropout: Rate = 0.0,
+        input_noise: float = 0.0,
+    ) -> None:
         self._made_once()
         inits = [initializers.checked("init", init)] * 2
         if output_init is not None:
@@ -142,44 +158,62 @@ class Network(Closed):
             self._closed = True
 
     @property
-    def input_scale(self):
+    def input_scale(self) -> float:
         return self._input_scale
 
     @input_scale.setter
-    def input_scale(self, input_scale):
+    def input_scale(self, input_scale: float) -> None:
         self._input_scale = real_number("input_scale", input_scale)
 
     @property
-    def input_transform(self):
+    def input_transform(self) -> tuple[Array, Array] | None:
         """(mean, scale), float64 (n_in,) and read-only, or None."""
         return self._input_transform
 
     @property
-    def dtype(self):
+    def dtype(self) -> DType:
         return self._core.dtype
 
     @property
-    def layers(self):
+    def layers(self) -> list[Layer]:
         return list(self._layers)
 
     @property
-    def n_in(self):
+    def n_in(self) -> int:
         return self._layers[0].n_in
 
     @property
-    def n_out(self):
+    def n_out(self) -> int:
         return self._layers[-1].n_out
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         return sum(layer.n_parameters for layer in self.layers)
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[Array]:
         """Views [W_1, b_1, W_2, b_2, ...]; without b for layers without a bias; the slopes of a prelu follow its b."""
         return self._core.parameters_of_all()
 
-    def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None, squeeze=False):
+    @overload
+    def predict(
+        self, X: Inputs, *, out: Array | None = None, threads: int | None = None, dropout: Literal[False] = False,
+        samples: int = 50, seed: int | None = None, squeeze: bool = False,
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, X: Inputs, *, out: Callable[[int, Array], object], threads: int | None = None,
+        dropout: Literal[False] = False, samples: int = 50, seed: int | None = None, squeeze: bool = False,
+    ) -> None: ...
+    @overload
+    def predict(
+        self, X: Inputs, *, out: None = None, threads: int | None = None, dropout: Literal[True], samples: int = 50,
+        seed: int | None = None, squeeze: bool = False,
+    ) -> tuple[Array, Array]: ...
+    def predict(
+        self, X: Inputs, *, out: Any = None, threads: int | None = None, dropout: bool = False, samples: int = 50,
+        seed: int | None = None, squeeze: bool = False,
+    ) -> Any:
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
         C-contiguous X of float32, float64 or uint8 is read in place; other numbers are converted first.
@@ -211,8 +245,11 @@ class Network(Closed):
         return self._predict(X, out, threads, squeeze)
 
     __call__ = predict
-    fit = not_here("a Network has no fit: mlpfast.Trainer(network, loss, optimizer).fit(X, y) trains it")
-    evaluate = not_here("a Network has no evaluate: mlpfast.Trainer(network, loss).evaluate(X, y) has loss and metrics")
+    if not TYPE_CHECKING:  # checkers say so too
+        fit = not_here("a Network has no fit: mlpfast.Trainer(network, loss, optimizer).fit(X, y) trains it")
+        evaluate = not_here(
+            "a Network has no evaluate: mlpfast.Trainer(network, loss).evaluate(X, y) has loss and metrics"
+        )
 
     @in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):
@@ -304,7 +341,15 @@ class Network(Closed):
             "input_noise": real_number("input_noise", self.input_noise, least=0),
         }
 
-    def graph(self, loss=None, X=None, y=None, *, l1=0.0, l2=0.0):
+    def graph(
+        self,
+        loss: AnyLoss | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        l1: float = 0.0,
+        l2: Rate = 0.0,
+    ) -> Graph:
         """The computational graph, a graph.Graph: X, W_1, b_1, z_1, a_1, ..., with a loss y and L, with penalties s and
         J = L + s. print(net.graph().text()) shows it, plots.graph draws it.
 
@@ -318,7 +363,7 @@ class Network(Closed):
 
         return graph_of(self, loss, X, y, l1, l2)
 
-    def summary(self):
+    def summary(self) -> str:
         """A text table of the layers."""
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
         for number, layer in enumerate(self.layers, 1):
@@ -331,20 +376,20 @@ class Network(Closed):
             lines.append(f"Python functions are the activation of layer {', '.join(own)}: {UNFUSED}")
         return "\n".join(lines)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = [self.n_in, *(layer.n_out for layer in self.layers)]
         return f"<Network {'-'.join(map(str, sizes))}, {self.dtype}>"
 
     # ---- Files, pickles and copies ----
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """{"layers.0.W": (n_in, n_out), "layers.0.b": (n_out,), "layers.0.slopes": ..., "layers.0.mask": ...}: a
         contiguous copy of each parameter and mask, as numpy.savez, safetensors and torch need them. (layer.W itself
         may be a view of padded rows, which `safetensors` stores wrongly.)"""
         return {name: array.copy() for name, array in self._tensors().items()}
 
     @in_default_mode
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set the parameters to those of state_dict, {name: array} as from `state_dict` of a network of the same
         layers; numbers are converted to this dtype. Masks and an input transform cannot be changed, and must be those
         of this network.
@@ -368,7 +413,7 @@ class Network(Closed):
             self._clear_masked()
         warn_if_not_finite("state_dict", self)
 
-    def save(self, path, *, sync=True):
+    def save(self, path: PathLike, *, sync: bool = True) -> None:
         """Write the network to a file, which mlpfast.load_network reads, and so does the safetensors library: layers,
         settings and parameters, without any code. The same network gives the same bytes on every machine.
 
@@ -380,7 +425,15 @@ class Network(Closed):
 
         files.save_network(self, path, sync)
 
-    def export_c(self, path, name="model", *, float_format="hex", section=None, const=True):
+    def export_c(
+        self,
+        path: PathLike,
+        name: str = "model",
+        *,
+        float_format: str = "hex",
+        section: str | None = None,
+        const: bool = True,
+    ) -> None:
         """Write the network as one C file at path, which ends in .c, and its header beside it, which ends in .h.
 
         The file needs no library but the standard one and allocates nothing: `void NAME_predict(const float *x, float
@@ -420,7 +473,7 @@ class Network(Closed):
             if layer.mask is not None:
                 self._core.weights(index)[~layer.mask] = 0
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # As bytes: a pickled array names a module of the NumPy that wrote it.
         return {
             "layers": [_with_bytes(*layer._settings()) for layer in self.layers],
@@ -434,7 +487,7 @@ class Network(Closed):
         self._input_settings()  # checks them
         return {**{name: getattr(self, name) for name in SETTINGS}, "dtype": self.dtype.name}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """state: from __getstate__, also that of earlier versions, with arrays and without some settings."""
         layers = [Layer(*args, **_with_array(args, kwargs)) for args, kwargs in state["layers"]]
         settings = {name: value for name, value in state.items() if name not in ("layers", "parameters")}
@@ -456,7 +509,7 @@ def _with_array(args, settings):
     return {**settings, "mask": np.frombuffer(mask, bool).reshape(args[:2]) if type(mask) is bytes else mask}
 
 
-def warn_if_not_finite(what, net):
+def warn_if_not_finite(what: str, net: Network) -> None:
     layer = net._core.first_not_finite()
     if layer >= 0:
         warnings.warn(f"{what}: layer {layer + 1}, layers.{layer}, holds NaN or infinity", RuntimeWarning, stacklevel=4)
@@ -472,7 +525,7 @@ def _check_names(state_dict, tensors):
         raise ValueError(f"state_dict must have the names {', '.join(tensors)}: {what}")
 
 
-def seed_or_fresh(seed):
+def seed_or_fresh(seed: int | None) -> int:
     """A 64-bit seed."""
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
 
