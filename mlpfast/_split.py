@@ -80,12 +80,13 @@ def _validation(trainer, validation_data: Any, keep_y) -> Data | Stream | None:
         return None
     if isinstance(validation_data, tuple) and 2 <= len(validation_data) <= 3 and in_parts(trainer, *validation_data):
         validation_data = ArraySource(*validation_data)
-    if is_source(validation_data):
-        if not in_place(validation_data):
-            return Stream(validation_data, network, loss, "validation_data", keep_y=keep_y)
-        validation_data = arrays_in_place(validation_data)
+    given: Any = validation_data
+    if is_source(given):
+        if not in_place(given):
+            return Stream(given, network, loss, "validation_data", keep_y=keep_y)
+        given = arrays_in_place(given)
     try:
-        X, y, *weight = validation_data
+        X, y, *weight = given
         (weight,) = weight or (None,)
     except (TypeError, ValueError):
         length = f" of length {len(validation_data)}" if hasattr(validation_data, "__len__") else ""
