@@ -34,11 +34,22 @@ from ._named import Named, bounds, from_name, own_name
 from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import flag, real_number
 
+__all__ = ["Activation", "Custom", "ELU", "LeakyReLU", "PReLU", "PerOutput"]
+
 NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 
 
 class Activation(Named):
-    """An activation by name, with its parameter. Two are equal if name and parameters are."""
+    """An activation by name, with its parameter. Two are equal if name and parameters are.
+
+    name: one of mlpfast.activations.NAMES whose activation has no parameter; the others have classes of their own. Most
+    arguments take the name itself. ValueError, where it is used, for a name that is unknown or has a class.
+
+    >>> import mlpfast
+    >>> tanh = mlpfast.activations.Activation("tanh")
+    >>> mlpfast.Network([2, 3, 1], activation=tanh).layers[0].activation
+    Activation('tanh')
+    """
 
     known = ACTIVATIONS
     alpha, shared = 0.0, False
@@ -61,7 +72,16 @@ class Activation(Named):
 
 
 class LeakyReLU(Activation):
-    """z if z > 0, else alpha z."""
+    """z if z > 0, else alpha z; alpha >= 0, else ValueError or TypeError. Maas et al. (2013).
+
+    >>> import mlpfast, numpy as np
+    >>> unit = mlpfast.activations.LeakyReLU(alpha=0.1)
+    >>> net = mlpfast.Network([1, 1], output=unit, init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[-2.0], [2.0]])
+    array([[-0.2],
+           [ 2. ]], dtype=float32)
+    """
 
     parameters = ("alpha",)
 
@@ -70,7 +90,15 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    """z if z > 0, else alpha (e^z - 1)."""
+    """z if z > 0, else alpha (e^z - 1); alpha >= 0, else ValueError or TypeError. Clevert et al. (2016).
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], output=mlpfast.activations.ELU(alpha=0.5), init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[-2.0], [2.0]]).round(4)
+    array([[-0.4323],
+           [ 2.    ]], dtype=float32)
+    """
 
     parameters = ("alpha",)
 
@@ -82,6 +110,13 @@ class PReLU(Activation):
     """z if z > 0, else alpha z, with alpha learned: one slope per unit, or one shared by all units of the layer.
 
     alpha is the initial value; Layer.slopes holds the current ones. l1 and l2 do not penalise them.
+
+    shared: True for one slope. ValueError or TypeError for an alpha that is no finite number. He et al. (2015).
+
+    >>> import mlpfast
+    >>> layer = mlpfast.Network([mlpfast.Layer(2, 3, mlpfast.activations.PReLU(alpha=0.1))]).layers[0]
+    >>> layer.slopes
+    array([0.1, 0.1, 0.1], dtype=float32)
     """
 
     parameters = ("alpha", "shared")
@@ -102,6 +137,17 @@ class Custom(Activation):
     on every machine and for any split of the rows only if the functions have.
 
     name: what files call it, which do not hold the functions: load_network(path, custom={name: Custom(...)}).
+
+    TypeError for a forward or derivative that is no function, ValueError for a name of the library's; in a call of the
+    network ValueError or TypeError for results of another shape or kind.
+
+    >>> import mlpfast, numpy as np
+    >>> sine = mlpfast.activations.Custom(np.sin, np.cos)
+    >>> net = mlpfast.Network([1, 1], output=sine, init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[0.0], [np.pi / 2]])
+    array([[0.],
+           [1.]], dtype=float32)
     """
 
     parameters = ("forward", "derivative")
@@ -145,6 +191,15 @@ class PerOutput(Activation):
         Network([20, 32, 4], output=PerOutput([(slice(0, 3), "softmax"), (3, "identity")]))
 
     predict returns the values of all of them. The loss takes z_L and contains them.
+
+    ValueError or TypeError for parts that overlap or leave an output out, and for activations that cannot be a part.
+
+    >>> import mlpfast
+    >>> output = mlpfast.activations.PerOutput([(slice(0, 2), "softmax"), (2, "identity")])
+    >>> net = mlpfast.Network([1, 3], output=output, init="zeros")
+    >>> net.layers[0].W = [[0, 0, 1]]
+    >>> net.predict([[5.0]])
+    array([[0.5, 0.5, 5. ]], dtype=float32)
     """
 
     parameters = ("parts",)

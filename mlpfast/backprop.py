@@ -23,6 +23,8 @@ from ._scalars import flag, real_number
 from ._weights import checked_mean_weight
 from .network import Network
 
+__all__ = ["Tape", "check_gradients", "forward", "gradients", "residuals"]
+
 
 class Tape(NamedTuple):
     """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""

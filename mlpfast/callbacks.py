@@ -37,6 +37,8 @@ from ._monitor import Monitor, check_names, goal, number_of
 from ._pace import Pace
 from ._scalars import flag, real_number, whole_number
 
+__all__ = ["Checkpoint", "EarlyStopping", "LearningRateLogger", "StopAt", "TimeLimit"]
+
 METHODS = {
     "on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)",
     "on_batch_end": "(trainer, epoch, batch, logs)",

@@ -34,6 +34,8 @@ from ._examples import examples
 from ._fpmode import in_default_mode
 from ._scalars import whole_number
 
+__all__ = ["GradientFlow", "LayerFlow", "Report", "gradient_flow"]
+
 VANISHING, EXPLODING = 1e-2, 1e2
 
 FLAT = 0.05  # an entry is saturated if g'(z) is at most this fraction of the largest g'

@@ -154,6 +154,11 @@ def load_network(path, custom=None):
     name). No code in a file is ever run. ValueError
     says what is wrong with a file that is damaged, or of another kind; NaN and infinity are loaded, with a
     RuntimeWarning.
+
+    >>> import mlpfast
+    >>> mlpfast.Network([4, 16, 3], seed=0).save("net.safetensors")
+    >>> mlpfast.load_network("net.safetensors")
+    <Network 4-16-3, float32>
     """
     custom = checked_custom(custom)
     with opened(path) as (file, texts):

@@ -43,6 +43,12 @@ from ._arrays import number_array
 from ._attributes import Closed
 from ._fpmode import in_default_mode
 
+__all__ = [
+    "Graph", "Node", "Operation", "absolute", "activation", "add", "apply", "divide", "exp", "log", "matmul",
+    "maximum", "mean", "multiply", "negative", "power", "reciprocal", "relu", "sigmoid", "softmax", "sqrt",
+    "square", "subtract", "sum", "tanh", "variable",
+]
+
 
 class Operation(NamedTuple):
     """value(*inputs) is an array. local(value, *inputs) gives a local gradient for each input, of the value's shape, if

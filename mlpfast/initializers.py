@@ -21,6 +21,8 @@ import math
 from . import _core
 from ._scalars import one_of
 
+__all__ = ["automatic"]
+
 # "auto": (half width of W of the first layer, times sqrt(n_in); variance of W of a hidden layer, times n_in).
 # docs/vocabulary.md has the reasons.
 OTHERS = 1.0, 1.0

@@ -37,6 +37,17 @@ class Layer(Closed):
     lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
     changed at any time, also by a callback: a layer that is thawed goes on with the optimizer's state that it had. All
     other attributes cannot be changed any more.
+
+    ValueError or TypeError for a setting that does not fit, AttributeError for one that cannot be changed any more.
+
+    >>> import mlpfast
+    >>> hidden = mlpfast.Layer(64, 32, "relu", dropout=0.2, l2=1e-4)
+    >>> net = mlpfast.Network([hidden, mlpfast.Layer(32, 10, "softmax")], seed=0)
+    >>> net.layers[0] is hidden
+    True
+    >>> hidden.trainable = False  # frozen from now on
+    >>> hidden
+    Layer(64, 32, 'relu', dropout=0.2, trainable=False, l2=0.0001)
     """
 
     _elsewhere = {
@@ -127,6 +138,18 @@ class Layer(Closed):
 
     @property
     def W(self):
+        """The weights, a view (n_in, n_out) of the network's dtype. Setting it copies an array of that shape, or a
+        number, into them. AttributeError before the Layer is part of a Network, ValueError or TypeError for values that
+        do not fit.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([2, 3]).layers[0]
+        >>> layer.W = [[1, 2, 3], [4, 5, 6]]
+        >>> layer.W[0] *= 10
+        >>> layer.W
+        array([[10., 20., 30.],
+               [ 4.,  5.,  6.]], dtype=float32)
+        """
         core, index = self._attached()
         return core.weights(index)
 
@@ -140,6 +163,15 @@ class Layer(Closed):
 
     @property
     def b(self):
+        """The biases, a view (n_out,) of the network's dtype, or None without a bias. It is set as W is, with the same
+        errors.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([2, 3]).layers[0]
+        >>> layer.b = [0, 1, 2]
+        >>> layer.b
+        array([0., 1., 2.], dtype=float32)
+        """
         core, index = self._attached()
         return core.bias(index)
 
@@ -153,7 +185,15 @@ class Layer(Closed):
 
     @property
     def slopes(self):
-        """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations."""
+        """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations.
+
+        It is set as W is, with the same errors.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([mlpfast.Layer(2, 3, "prelu")]).layers[0]
+        >>> layer.slopes
+        array([0.25, 0.25, 0.25], dtype=float32)
+        """
         core, index = self._attached()
         return core.slopes(index)
 
@@ -171,7 +211,12 @@ class Layer(Closed):
 
     @property
     def parameters(self):
-        """[W, b, slopes], without those that the layer does not have."""
+        """[W, b, slopes], without those that the layer does not have.
+
+        >>> import mlpfast
+        >>> [p.shape for p in mlpfast.Network([2, 3]).layers[0].parameters]
+        [(2, 3), (3,)]
+        """
         return [array for _, array in self._named_parameters()]
 
     def _named_parameters(self):
@@ -181,6 +226,12 @@ class Layer(Closed):
 
     @property
     def n_parameters(self):
+        """The number of its parameters, masked weights too.
+
+        >>> import mlpfast
+        >>> mlpfast.Layer(4, 16).n_parameters, mlpfast.Layer(4, 16, "prelu", bias=False).n_parameters
+        (80, 80)
+        """
         slopes = 0 if not self._unit.traits.learns_alpha else 1 if self._unit.shared else self.n_out
         return self.n_in * self.n_out + (self.n_out if self.bias else 0) + slopes
 

@@ -44,6 +44,8 @@ from ._nearest import did_you_mean
 from ._scalars import whole_number
 from ._targets import is_one_hot
 
+__all__ = ["TopK", "accuracy", "exact_match", "mae", "mse", "r2"]
+
 # All metrics of this file have the parameters y, yhat, sample_weight=None.
 
 

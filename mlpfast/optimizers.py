@@ -17,6 +17,8 @@ from ._scalars import MOST, flag, one_of, real_number, whole_number
 from .minibatches import MinibatchLoop
 from .schedules import momentum, rate
 
+__all__ = ["Adagrad", "Adam", "AdamW", "LBFGS", "NaturalGradient", "Optimizer", "RMSprop", "Rprop", "SGD"]
+
 # The core's settings of an optimizer, with the values of those that a class does not have.
 UNUSED = {
     "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "epsilon_hat": False,

@@ -17,6 +17,8 @@ from .activations import PerOutput
 from .diagnostics import Report
 from .network import Network
 
+__all__ = ["decision_boundary", "gradient_flow", "graph", "residuals"]
+
 
 def pyplot():
     """matplotlib.pyplot, imported on first use."""

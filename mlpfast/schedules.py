@@ -33,6 +33,10 @@ from ._fpmode import in_default_mode, in_default_mode_alone, on_callers_turn
 from ._monitor import Monitor
 from ._scalars import LEAST, one_of, real_number, whole_number
 
+__all__ = [
+    "Constant", "Cosine", "Exponential", "InverseTime", "OneCycle", "ReduceOnPlateau", "Schedule", "Step", "Warmup",
+]
+
 PER = "epoch", "step"
 
 
