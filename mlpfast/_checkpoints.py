@@ -139,9 +139,9 @@ class Saved(NamedTuple):
 
 
 def load_trainer(path, custom=None):
-    """The Trainer of a file that Trainer.save or callbacks.Checkpoint has written, with its network. It goes on with
-    the same bits as if it had not stopped, on any number of threads; what callbacks had seen passes to those of the
-    next fit that are of the same class and arguments.
+    """The Trainer of the file at path, which Trainer.save or callbacks.Checkpoint has written, with its network. It
+    goes on with the same bits as if it had not stopped, on any number of threads; what callbacks had seen passes to
+    those of the next fit that are of the same class and arguments.
 
     custom: {name: object} for what the file only names: Custom activations and losses, and schedules of your own (by
     their class's name). No code in a file is ever run. ValueError and RuntimeWarning as for load_network, and a

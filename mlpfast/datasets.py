@@ -41,6 +41,19 @@ def load_digits(*, split=False):
     X : (1797, 64) float32 in [0, 1], a row is an image read line by line, 0 is white
     y : (1797,) int64, the digits 0 to 9
         With ``split=True``: X_train (1437, 64), y_train (1437,), X_test (360, 64), y_test (360,).
+
+    Raises
+    ------
+    TypeError
+        split is not True or False.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> X.shape, X.dtype, y[:10]
+    ((1797, 64), dtype('float32'), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
+    >>> X_train, y_train, X_test, y_test = mlpfast.datasets.load_digits(split=True)
+    >>> len(X_train), len(X_test)
+    (1437, 360)
     """
     flag("split", split)
     images = load_idx(_DATA / "digits-images-idx3-ubyte.gz")
@@ -76,6 +89,14 @@ def load_mnist(folder):
         A file is missing; the message lists the names that were tried.
     ValueError
         A file is damaged, or has a wrong rank, type, image size or number of labels, or a label above 9.
+
+    >>> import mlpfast, pathlib
+    >>> for part in ("train", "t10k"):  # of one image, 1 x 2 pixels, of class 7
+    ...     images = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 200, 100])
+    ...     n = pathlib.Path(f"{part}-images-idx3-ubyte").write_bytes(images)
+    ...     n = pathlib.Path(f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    >>> mlpfast.datasets.load_mnist(".")
+    (array([[200, 100]], dtype=uint8), array([7]), array([[200, 100]], dtype=uint8), array([7]))
     """
     X_train, y_train = _load_mnist_part(folder, "train")
     X_test, y_test = _load_mnist_part(folder, "t10k")
@@ -132,6 +153,14 @@ def load_idx_pair(images, labels):
         A file is damaged, has another rank or type, or the numbers of images and labels differ.
     OSError
         A file cannot be opened or read.
+
+    >>> import mlpfast
+    >>> with open("images.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 3, *[0, 0, 0, 1] * 2, 0, 0, 0, 2, 200, 100]))  # one image of 1 x 2 pixels
+    >>> with open("labels.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 1, 0, 0, 0, 1, 26]))
+    >>> mlpfast.datasets.load_idx_pair("images.idx", "labels.idx")
+    (array([[200, 100]], dtype=uint8), array([26]))
     """
     pictures, classes = load_idx(images), load_idx(labels)
     for path, array, ndim in ((images, pictures, 3), (labels, classes, 1)):
@@ -167,6 +196,12 @@ def load_idx(path):
         checked before memory is allocated, and no more is unpacked than the header announces.
     OSError
         The file cannot be opened or read.
+
+    >>> import mlpfast
+    >>> with open("numbers.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9]))  # uint8, 1 dimension, 3 numbers
+    >>> mlpfast.datasets.load_idx("numbers.idx")
+    array([7, 8, 9], dtype=uint8)
     """
     with open(path, "rb") as file:
         n_file = os.fstat(file.fileno()).st_size

@@ -148,7 +148,7 @@ def named_by(net):
 
 
 def load_network(path, custom=None):
-    """The network of a file that Network.save or Trainer.save has written.
+    """The network of the file at path, which Network.save or Trainer.save has written.
 
     custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
     name). No code in a file is ever run. ValueError

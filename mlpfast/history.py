@@ -22,7 +22,8 @@ class History(dict):
     """
 
     def append(self, logs):
-        """Add one epoch's numbers, {name: value}.
+        """Add one epoch's numbers, logs {name: value}; earlier epochs without a name have NaN there. It raises no
+        errors.
 
         >>> import mlpfast
         >>> history = mlpfast.History()
@@ -37,7 +38,7 @@ class History(dict):
             values += [math.nan] * (done - len(values)) + [value]  # NaN for earlier epochs without it
 
     def add_to_last(self, logs):
-        """Add to the last epoch those of logs that it does not have yet.
+        """Add to the last epoch those of logs, {name: value}, that it does not have yet. It raises no errors.
 
         >>> import mlpfast
         >>> history = mlpfast.History(loss=[0.5, 0.25])
@@ -55,7 +56,8 @@ class History(dict):
         """Plot the losses over the epochs, and metrics on a second axis; returns matplotlib's Axes.
 
         path: a file to write, whose suffix is the format. ax: the Axes to draw into; None creates a figure.
-        Needs matplotlib: pip install "mlpfast[plots]". Learning rates and momenta are not drawn.
+        Needs matplotlib, else ImportError: pip install "mlpfast[plots]". ValueError without an epoch, TypeError for a
+        path that is none. Learning rates and momenta are not drawn.
 
         >>> import mlpfast
         >>> history = mlpfast.History(loss=[0.5, 0.25], val_loss=[0.6, 0.4])

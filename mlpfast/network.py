@@ -478,8 +478,8 @@ class Network(Closed):
         warn_if_not_finite("state_dict", self)
 
     def save(self, path, *, sync=True):
-        """Write the network to a file, which mlpfast.load_network reads, and so does the safetensors library: layers,
-        settings and parameters, without any code. The same network gives the same bytes on every machine.
+        """Write the network to a file at path, which mlpfast.load_network reads, and so does the safetensors library:
+        layers, settings and parameters, without any code. The same network gives the same bytes on every machine.
 
         The file is replaced as a whole, so that a crash leaves the old one or the new one. sync=False does not wait for
         the disk, and after a crash of the system (not of this process) the file may be damaged. A Custom activation

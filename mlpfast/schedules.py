@@ -111,14 +111,30 @@ def _time(lr, epochs, steps):
 
 
 class Schedule(Closed):
-    """The base class of schedules."""
+    """The base class of schedules.
+
+    per: what t counts, "epoch" or "step", else ValueError. A class of your own needs no base class, see the module.
+
+    >>> from mlpfast import schedules
+    >>> isinstance(schedules.Constant(0.1), schedules.Schedule)
+    True
+    """
 
     def __init__(self, per):
         self.per = one_of("per", per, PER)
 
     @property
     def state(self):
-        """What it has seen of a training, {name: number}; may be set."""
+        """What it has seen of a training, {name: number}; may be set.
+
+        ValueError for one that does not fit.
+
+        >>> from mlpfast import schedules
+        >>> schedules.Constant(0.1).state
+        {}
+        >>> schedules.ReduceOnPlateau(0.1).state
+        {'rate': 0.1, 'best': nan, 'waited': 0}
+        """
         return {}
 
     @state.setter
@@ -135,40 +151,71 @@ class Schedule(Closed):
 
 
 class Constant(Schedule):
-    """lr, for all t."""
+    """lr, for all t.
+
+    lr > 0, else ValueError or TypeError; per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> schedules.Constant(0.1).at(7)
+    0.1
+    """
 
     def __init__(self, lr, *, per="epoch"):
         self.lr = real_number("lr", lr, above=0)
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t, a number: of epochs, or with per="step" of minibatches."""
         return self.lr
 
 
 class Exponential(Schedule):
-    """lr exp(-k t)."""
+    """lr exp(-k t).
+
+    lr > 0, k >= 0, else ValueError or TypeError; per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Exponential(0.1, k=0.5).at(t), 4) for t in range(4)]
+    [0.1, 0.0607, 0.0368, 0.0223]
+    """
 
     def __init__(self, lr, k, *, per="epoch"):
         self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t."""
         return self.lr * math.exp(-self.k * t)
 
 
 class InverseTime(Schedule):
-    """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951)."""
+    """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951).
+
+    lr > 0, k >= 0, else ValueError or TypeError; per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.InverseTime(0.1, k=1).at(t), 4) for t in range(4)]
+    [0.1, 0.05, 0.0333, 0.025]
+    """
 
     def __init__(self, lr, k, *, per="epoch"):
         self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t."""
         return self.lr / (1 + self.k * t)
 
 
 class Step(Schedule):
-    """lr factor^floor(t / every), 0 < factor < 1."""
+    """lr factor^floor(t / every), 0 < factor < 1.
+
+    lr > 0, every >= 1, else ValueError or TypeError; per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Step(0.1, factor=0.5, every=2).at(t), 4) for t in range(5)]
+    [0.1, 0.1, 0.05, 0.05, 0.025]
+    """
 
     def __init__(self, lr, factor=0.1, every=10, *, per="epoch"):
         self.lr, self.factor = real_number("lr", lr, above=0), real_number("factor", factor, above=0, below=1)
@@ -176,6 +223,7 @@ class Step(Schedule):
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t."""
         return self.lr * self.factor ** (t // self.every)
 
 
@@ -188,6 +236,12 @@ class Cosine(Schedule):
     """lowest + (lr - lowest) (1 + cos(pi t / total)) / 2 up to t = total, then lowest.
 
     Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", without the restarts.
+
+    lr > 0, total >= 1, 0 <= lowest <= lr, else ValueError or TypeError; per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Cosine(0.1, total=4).at(t), 4) for t in range(6)]
+    [0.1, 0.0854, 0.05, 0.0146, 0.0, 0.0]
     """
 
     def __init__(self, lr, total, lowest=0.0, *, per="epoch"):
@@ -196,6 +250,7 @@ class Cosine(Schedule):
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t."""
         return _between(self.lr, self.lowest, t / self.total if t < self.total else 1)
 
 
@@ -210,6 +265,16 @@ class OneCycle(Schedule):
         is 0, and beta1 of Adam and AdamW; other optimizers refuse it. None keeps the optimizer's setting (PyTorch's
         default is (0.85, 0.95)).
     Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
+
+    highest > 0, total >= 1, 0 <= rise < 1, first and last from 0 to highest, else ValueError or TypeError; per: "epoch"
+    or "step".
+
+    >>> from mlpfast import schedules
+    >>> cycle = schedules.OneCycle(0.1, total=10, momentum=(0.85, 0.95))
+    >>> [round(cycle.at(t), 4) for t in (0, 1, 2, 6, 9)]
+    [0.004, 0.052, 0.1, 0.0389, 0.0]
+    >>> [round(cycle.momentum_at(t), 4) for t in (0, 1, 2, 6, 9)]
+    [0.95, 0.9, 0.85, 0.9111, 0.95]
     """
 
     def __init__(self, highest, total, rise=0.3, first=None, last=None, momentum=None, *, per="epoch"):
@@ -221,9 +286,11 @@ class OneCycle(Schedule):
         super().__init__(per)
 
     def at(self, t):
+        """The rate at t."""
         return self._cycle(t, self.first, self.highest, self.last)
 
     def momentum_at(self, t):
+        """The momentum at t, or None to keep the optimizer's."""
         if self.momentum is None:
             return None
         lowest, highest = self.momentum
@@ -242,6 +309,13 @@ class Warmup(Schedule):
 
     During the warmup, a momentum of `then` keeps its first value, and a ReduceOnPlateau with per="epoch" does not
     observe the logs. Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
+
+    steps >= 1, and then a schedule, else ValueError or TypeError.
+
+    >>> from mlpfast import schedules
+    >>> warmup = schedules.Warmup(3, schedules.Constant(0.1, per="step"))
+    >>> [round(warmup.at(t), 4) for t in range(5)]
+    [0.025, 0.05, 0.075, 0.1, 0.1]
     """
 
     def __init__(self, steps, then):
@@ -252,14 +326,17 @@ class Warmup(Schedule):
 
     @property
     def per(self):
+        """That of `then`."""
         return self.then.per
 
     def at(self, t):
+        """The rate at t."""
         if t < self.steps:
             return self.then.at(0) * (t + 1) / (self.steps + 1)
         return self.then.at(t - self.steps)
 
     def momentum_at(self, t):
+        """The momentum of `then`; None if it has none."""
         momentum_at = getattr(self.then, "momentum_at", None)
         return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
@@ -274,6 +351,7 @@ class Warmup(Schedule):
         self._shown = shown
 
     def observe(self, logs):
+        """Pass the numbers of an epoch on to `then`, after the warmup."""
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
         elif hasattr(self.then, "observe"):
@@ -288,6 +366,19 @@ class ReduceOnPlateau(Schedule):
     mode: "min" or "max", whichever is better. None: "min" for loss, objective, mae and mse, "max" for accuracy,
         exact_match, top_k and r2, also with "val_". For other names it must be given.
     It has a state: do not share it between Trainers. PyTorch reduces after patience + 1 epochs.
+
+    lr > 0, 0 < factor < 1, patience >= 1, min_delta >= 0, 0 <= lowest <= lr, else ValueError or TypeError.
+
+    >>> from mlpfast import schedules
+    >>> plateau = schedules.ReduceOnPlateau(0.1, factor=0.5, patience=2)
+    >>> for loss in (1.0, 0.9, 0.9, 0.9, 0.8):
+    ...     plateau.observe({"loss": loss})  # as fit does after each epoch
+    ...     print(plateau.at(None))
+    0.1
+    0.1
+    0.1
+    0.05
+    0.05
     """
 
     per = "epoch"
@@ -298,6 +389,7 @@ class ReduceOnPlateau(Schedule):
         self._rate, self._monitor = self.lr, Monitor(monitor, patience, min_delta, mode)
 
     def at(self, t):
+        """The present rate, for any t."""
         return self._rate
 
     @property
@@ -311,6 +403,7 @@ class ReduceOnPlateau(Schedule):
         self._rate = rate
 
     def check(self, names):
+        """ValueError if the number that it monitors is not among `names`, those of the logs."""
         self._monitor.check(names)
 
     def monitored(self, logs):

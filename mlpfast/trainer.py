@@ -70,7 +70,8 @@ class Trainer(Closed):
     continue from it.
 
     network: a Network, which training changes in place; others may predict with it in between.
-    l1: the penalty of sum |W|, in the gradient l1 sign(W); both l1 and l2 are added to those of the Layers.
+    l1: the factor of the penalty, the sum of the absolute values of W, in the gradient l1 sign(W); both l1 and l2 are
+    added to those of the Layers.
 
     ValueError or TypeError for a setting that does not fit, or a loss that does not go with the output activation.
 
@@ -494,7 +495,7 @@ class Trainer(Closed):
 
     def step(self, X, y, sample_weight=None, mean_weight=None):
         """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 if all weights are 0.
-        Shapes and errors as in fit.
+        Shapes, sample_weight and errors as in fit.
 
         mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and if that is 0 the
             gradient of the loss is 0. A minibatch of fit is a step with m the mean weight of all rows to train on whose
@@ -529,7 +530,8 @@ class Trainer(Closed):
 
     def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
         """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each
-        of network.parameters]); nothing changes. Shapes, errors and mean_weight as in step.
+        of network.parameters]); nothing changes. Shapes, errors, sample_weight and
+        mean_weight as in step.
 
         It includes the penalties; masked weights and layers that are not trained have zeros. Clipping and weight decay
         are done by apply. first_row: the position of these rows in a minibatch that several calls share, which dropout
@@ -576,7 +578,8 @@ class Trainer(Closed):
     @in_default_mode
     def evaluate(self, X, y=None, sample_weight=None, metrics=()):
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
-        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.
+        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing. Shapes, sample_weight and errors as in
+        fit.
 
         If each output has a label of its own, "accuracy" is the share of right labels, and "exact_match" that of rows
         with all labels right. A Custom loss is called once, with all rows: the value of one that combines rows is that

@@ -20,6 +20,20 @@ class GeneratorSource(Closed):
     n_features: the columns of X; None looks at the first rows.
     shuffle_rows: how many rows are shuffled together, where the Trainer shuffles; None: what fits in 256 MB. 1 leaves
         the order to the iterator.
+
+    TypeError for what cannot be called, ValueError or TypeError for numbers that do not fit. What the iterator yields
+    is checked when it is read, with a SourceError.
+
+    >>> import mlpfast, numpy as np
+    >>> def batches():
+    ...     for i in range(4):
+    ...         X = np.random.default_rng(i).normal(size=(100, 2))
+    ...         yield X, X[:, 0] > X[:, 1]
+    >>> source = mlpfast.data.GeneratorSource(batches, n=400)
+    >>> net = mlpfast.Network([2, 8, 1], output="sigmoid", seed=0)
+    >>> history = mlpfast.Trainer(net, "binary_cross_entropy", "adam", seed=0).fit(source, epochs=2)
+    >>> source
+    <GeneratorSource of batches, 400 rows>
     """
 
     def __init__(self, make_iterator, n=None, *, n_features=None, shuffle_rows=None):
@@ -36,6 +50,8 @@ class GeneratorSource(Closed):
 
     @property
     def n_features(self):
+        """The columns of X; without the argument those of the first rows, which an iterator is made for. ValueError if
+        it has none."""
         if self._n_features is None:
             for item in self.blocks(None):
                 self._n_features = np.shape(parts_of(item)[0])[-1]
@@ -45,6 +61,7 @@ class GeneratorSource(Closed):
         return self._n_features
 
     def blocks(self, order):
+        """A new iterator of make_iterator; ValueError if it is the same as the last one."""
         given = self.make_iterator()
         items = iter(given)
         if items is given and items is self._last:
@@ -53,6 +70,7 @@ class GeneratorSource(Closed):
         return items
 
     def where(self, row):
+        """A text for messages: the function and the row."""
         return f"{_name(self.make_iterator)}, row {row}"
 
     def __repr__(self):
@@ -65,6 +83,16 @@ class BatchSource(Closed):
 
     An object with __getitems__, as PyTorch has it, is asked for several rows at once; and one that says
     `by_array=True` for an int64 array of rows, as arrays and TensorDataset understand it.
+
+    dataset: that object. TypeError for one without these methods, ValueError for an empty one.
+
+    >>> import mlpfast
+    >>> rows = [([0.0, 1.0], 0), ([2.0, 3.0], 1), ([4.0, 5.0], 1)]
+    >>> source = mlpfast.data.BatchSource(rows)
+    >>> source
+    <BatchSource of list, 3 rows, 2 features>
+    >>> mlpfast.Network([2, 1], init="zeros").predict(source).shape
+    (3, 1)
     """
 
     def __init__(self, dataset, *, by_array=None):
@@ -78,6 +106,7 @@ class BatchSource(Closed):
         self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
 
     def read(self, rows):
+        """(X, y) or (X, y, weight) of these rows."""
         if self.by_array:
             X, *others = map(np.asarray, self.dataset[rows])
         else:
@@ -89,6 +118,7 @@ class BatchSource(Closed):
         return X.reshape(len(rows), -1), *others
 
     def where(self, row):
+        """A text for messages: the dataset and the row."""
         return f"{_name(self.dataset)}[{row}]"
 
     def __repr__(self):

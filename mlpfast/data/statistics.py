@@ -19,6 +19,15 @@ def standardize(source):
     variance" (1983). scale is the standard deviation over n, as in scikit-learn's StandardScaler, and 1 for a column of
     equal numbers. uint8 is taken as it is: with input_scale s give (s * mean, s * scale). ValueError for NaN and
     infinity.
+
+    source: any of this module, or one of your own.
+
+    >>> import mlpfast, numpy as np
+    >>> source = mlpfast.data.ArraySource(np.array([[1.0, 10.0], [3.0, 10.0]]))
+    >>> mean, scale = mlpfast.data.standardize(source)
+    >>> mean, scale
+    (array([ 2., 10.]), array([1., 1.]))
+    >>> net = mlpfast.Network([2, 1], input_transform=(mean, scale))
     """
     return in_a_thread(lambda ahead: _mean_and_scale(source, ahead))
 
