@@ -59,7 +59,8 @@ def get_include():
 
     FileNotFoundError if mlpfast was installed without its C library.
 
-    >>> import mlpfast, os
+    >>> import os
+    >>> import mlpfast
     >>> "mlpfast.h" in os.listdir(mlpfast.get_include())
     True
     """
@@ -71,7 +72,8 @@ def get_library_dir():
 
     FileNotFoundError if mlpfast was installed without its C library.
 
-    >>> import mlpfast, os
+    >>> import os
+    >>> import mlpfast
     >>> "libmlpfast.a" in os.listdir(mlpfast.get_library_dir())
     True
     """

@@ -43,7 +43,9 @@ class Activation(Named):
     """An activation by name, with its parameter. Two are equal if name and parameters are.
 
     name: one of mlpfast.activations.NAMES whose activation has no parameter; the others have classes of their own. Most
-    arguments take the name itself. ValueError, where it is used, for a name that is unknown or has a class.
+        arguments take the name itself.
+
+    ValueError, where it is used, for a name that is unknown or has a class.
 
     >>> import mlpfast
     >>> tanh = mlpfast.activations.Activation("tanh")
@@ -74,7 +76,8 @@ class Activation(Named):
 class LeakyReLU(Activation):
     """z if z > 0, else alpha z; alpha >= 0, else ValueError or TypeError. Maas et al. (2013).
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> unit = mlpfast.activations.LeakyReLU(alpha=0.1)
     >>> net = mlpfast.Network([1, 1], output=unit, init="zeros")
     >>> net.layers[0].W = 1
@@ -111,7 +114,9 @@ class PReLU(Activation):
 
     alpha is the initial value; Layer.slopes holds the current ones. l1 and l2 do not penalise them.
 
-    shared: True for one slope. ValueError or TypeError for an alpha that is no finite number. He et al. (2015).
+    shared: True for one slope.
+
+    ValueError or TypeError for an alpha that is no finite number. He et al. (2015).
 
     >>> import mlpfast
     >>> layer = mlpfast.Network([mlpfast.Layer(2, 3, mlpfast.activations.PReLU(alpha=0.1))]).layers[0]
@@ -141,7 +146,8 @@ class Custom(Activation):
     TypeError for a forward or derivative that is no function, ValueError for a name of the library's; in a call of the
     network ValueError or TypeError for results of another shape or kind.
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> sine = mlpfast.activations.Custom(np.sin, np.cos)
     >>> net = mlpfast.Network([1, 1], output=sine, init="zeros")
     >>> net.layers[0].W = 1
@@ -186,7 +192,7 @@ class PerOutput(Activation):
     """Activations of parts of the outputs, for the last layer of a network that is trained with a losses.PerOutput.
 
     parts: [(outputs, activation), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
-    activation a name or an object, neither prelu nor Custom.
+        activation a name or an object, neither prelu nor Custom.
 
         Network([20, 32, 4], output=PerOutput([(slice(0, 3), "softmax"), (3, "identity")]))
 

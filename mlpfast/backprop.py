@@ -82,8 +82,10 @@ def _forward(net, X):
 def residuals(net, X, y, loss):
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer.
 
-    net: a Network. X (B, n_in). The arrays are new, of the network's dtype. ValueError or TypeError for arguments that
-    do not fit.
+    net: a Network.
+    X (B, n_in): as in Trainer. The residuals are new arrays of the network's dtype.
+
+    ValueError or TypeError for arguments that do not fit.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([2, 2, 1], init="zeros")
@@ -139,8 +141,11 @@ def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=No
         use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
 
-    net: a Network, which is not changed. X (B, n_in); y and loss as in Trainer; l1, l2: penalties besides those of the
-    Layers. ValueError or TypeError for arguments that do not fit.
+    net: a Network, which is not changed.
+    X (B, n_in), y and loss: as in Trainer.
+    l1, l2: penalties besides those of the Layers.
+
+    ValueError or TypeError for arguments that do not fit.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([2, 2, 1], init="zeros")
@@ -186,8 +191,10 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     relative to the larger of the two values, but to no less than 1e-3 of the largest gradient of all parameters, or of
     X, since smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
 
-    net: a Network, which is not changed. X (B, n_in); y and loss as in Trainer. ValueError or TypeError for arguments
-    that do not fit.
+    net: a Network, which is not changed.
+    X (B, n_in), y and loss: as in Trainer.
+
+    ValueError or TypeError for arguments that do not fit.
 
     >>> import mlpfast
     >>> X, y = mlpfast.datasets.load_digits()

@@ -193,8 +193,10 @@ class EarlyStopping(Stateful):
     restore(trainer) sets the best parameters.
     Prechelt (1998), "Early stopping - but when?".
 
-    monitor: a name of the logs. ValueError or TypeError for a setting that does not fit, and in fit, before the first
-    epoch, for a name that the logs will not have.
+    monitor: a name of the logs.
+
+    ValueError or TypeError for a setting that does not fit, and in fit, before the first epoch, for a name that the
+    logs will not have.
 
     >>> import mlpfast
     >>> from mlpfast.callbacks import EarlyStopping
@@ -462,7 +464,8 @@ class Checkpoint(Stateful):
 
     path: of the file. ValueError or TypeError for a setting that does not fit.
 
-    >>> import mlpfast, os
+    >>> import os
+    >>> import mlpfast
     >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1], seed=0), "half_squared_error", seed=0)
     >>> checkpoint = mlpfast.callbacks.Checkpoint("run.safetensors", every=2, keep=2)
     >>> history = trainer.fit([[1.0]], [1.0], epochs=4, callbacks=checkpoint)

@@ -65,11 +65,15 @@ class LayerFlow(NamedTuple):
 
 
 class Report:
-    """layers: a LayerFlow per layer. ratio: |delta_f| / |delta_L|, with f = layers[first]. per_layer: its (L - f)-th
-    root, the factor per layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds.
+    """What gradient_flow finds in a network.
 
-    first: the number, from 0, of the first layer that is trained. gradient_flow makes one; it checks nothing: no
-    errors. print(report) shows a table of the layers and the verdict.
+    layers: a LayerFlow per layer.
+    first: the number, from 0, of the first layer that is trained, f.
+    ratio: |delta_f| / |delta_L|, with f = layers[first].
+    per_layer: its (L - f)-th root, the factor per layer.
+    verdict: "vanishing", "exploding" or "healthy", by the two thresholds.
+
+    gradient_flow makes one; print(report) shows a table of the layers and the verdict. It checks nothing: no errors.
 
     >>> import mlpfast
     >>> X, y = mlpfast.datasets.load_digits()

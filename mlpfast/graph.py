@@ -57,7 +57,7 @@ class Operation(NamedTuple):
     drawings show.
 
     name: for text, and the beginning of the names of nodes without one. What a function returns is checked by
-    Graph.forward and Graph.backward, with ValueError or TypeError.
+        Graph.forward and Graph.backward, with ValueError or TypeError.
 
     >>> from mlpfast import graph
     >>> cube = graph.Operation("cube", "x^3", lambda x: x**3, lambda value, x: (3 * x**2,))
@@ -76,13 +76,16 @@ class Operation(NamedTuple):
 class Node(Closed):
     """A variable, a constant or an operation on other nodes.
 
-    value: an array, float64 unless it was given as float32; None before `Graph.forward`. gradient, local, downstream:
-    see the module; None before `Graph.backward`, and for constants. In the graph of a network local and downstream are
-    None. notes: texts that Graph.text shows.
+    value: an array, float64 unless it was given as float32; None before `Graph.forward`.
+    gradient, local, downstream: see the module; None before `Graph.backward`, and for constants. In the graph of a
+        network local and downstream are None.
+    notes: texts that Graph.text shows.
+    operation: an Operation, None of a variable or constant.
+    inputs: the nodes that it takes.
+    name, shape: as the properties.
 
-    operation: an Operation, None of a variable or constant. inputs: the nodes that it takes. name, shape: as the
-    properties. `variable` and the operations make nodes; + - * / @ and ** make them too. ValueError or TypeError for a
-    value that is no array of numbers, AttributeError for setting that of an operation.
+    `variable` and the operations make nodes; + - * / @ and ** make them too. ValueError or TypeError for a value that
+    is no array of numbers, AttributeError for setting that of an operation.
 
     >>> from mlpfast import graph
     >>> x = graph.variable("x", 3)
@@ -234,8 +237,9 @@ def variable(name, value=None):
 def apply(operation, *inputs, name=None):
     """A node with operation, an Operation. inputs: nodes, or numbers and arrays, which are constants.
 
-    name: of the node; without one, a Graph makes one up. TypeError for what is no Operation, and ValueError or
-    TypeError for inputs that are no arrays of numbers.
+    name: of the node; without one, a Graph makes one up.
+
+    TypeError for what is no Operation, and ValueError or TypeError for inputs that are no arrays of numbers.
 
     >>> from mlpfast import graph
     >>> import numpy as np
@@ -365,8 +369,10 @@ SOFTMAX = Operation(
 def add(x, y, name=None):
     """x + y; local gradients 1 and 1.
 
-    x, y: nodes, or numbers and arrays, which are constants, of shapes that NumPy broadcasts. name: of the node, or
-    None. ValueError or TypeError for what is neither, and from Graph.forward for shapes that do not fit.
+    x, y: nodes, or numbers and arrays, which are constants, of shapes that NumPy broadcasts.
+    name: of the node, or None.
+
+    ValueError or TypeError for what is neither, and from Graph.forward for shapes that do not fit.
 
     >>> from mlpfast import graph
     >>> f = graph.Graph(graph.add(graph.variable("x", 2), graph.variable("y", [3.0, 4.0])))
@@ -620,8 +626,9 @@ def activation(x, g, name=None):
 class Graph:
     """The nodes that lead to output, in topological order (.nodes, without constants). graph["q"] is the node named q.
 
-    others: more nodes to show, with what leads to them. in_full: arrays of at most that many numbers are shown in
-    full by text, dot and plots.graph, and one number always, others by their 2-norm, as |2.5|.
+    others: more nodes to show, with what leads to them.
+    in_full: arrays of at most that many numbers are shown in full by text, dot and plots.graph, and one number always,
+        others by their 2-norm, as |2.5|.
 
     TypeError for an output that is no node, ValueError for two nodes of the same name; KeyError from graph["q"] if
     there is none.

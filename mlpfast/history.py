@@ -55,7 +55,8 @@ class History(dict):
     def plot(self, path=None, ax=None):
         """Plot the losses over the epochs, and metrics on a second axis; returns matplotlib's Axes.
 
-        path: a file to write, whose suffix is the format. ax: the Axes to draw into; None creates a figure.
+        path: a file to write, whose suffix is the format.
+        ax: the Axes to draw into; None creates a figure.
         Needs matplotlib, else ImportError: pip install "mlpfast[plots]". ValueError without an epoch, TypeError for a
         path that is none. Learning rates and momenta are not drawn.
 

@@ -63,8 +63,10 @@ def checked(name, init):
 def automatic(activation, place, n_in, n_out):
     """(half width of W, half width of b) of the uniform distributions of "auto"; place: "first", "hidden", "output".
 
-    activation: a name. n_in, n_out: inputs and outputs of the layer. Biases of other layers than the first are 0. It
-    checks nothing: no errors.
+    activation: a name.
+    n_in, n_out: inputs and outputs of the layer.
+
+    Biases of other layers than the first are 0. It checks nothing: no errors.
 
     >>> from mlpfast import initializers
     >>> [round(half, 4) for half in initializers.automatic("relu", "first", 100, 30)]

@@ -19,9 +19,11 @@ CHANGEABLE = ("trainable", "lr_factor", "bias_lr_factor")  # also in a Network
 class Layer(Closed):
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
+    n_in, n_out: inputs and outputs.
     activation: a name or an object of mlpfast.activations.
     init, bias_init: names of mlpfast.initializers, for W and b; "auto" uses the Network's.
-    bias=False: no b. trainable=False: training does not change the parameters.
+    bias=False: no b.
+    trainable=False: training does not change the parameters.
     dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
         al. (2014). Not applied by predict and evaluate, and not allowed for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
@@ -32,9 +34,9 @@ class Layer(Closed):
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
         zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
-    W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of the core's
-    parameters: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache
-    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
+    W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of parameters of the
+    core: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines
+    (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
     changed at any time, also by a callback: a layer that is thawed goes on with the optimizer's state that it had. All
     other attributes cannot be changed any more.
 

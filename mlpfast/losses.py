@@ -81,7 +81,9 @@ class Loss(Named):
     """A loss by name, with its parameter.
 
     name: one of mlpfast.losses.NAMES; the others have classes of their own, and those of numbers too, for `missing`.
-    Most arguments take the name itself. ValueError, where it is used, for a name that is unknown or has a class.
+        Most arguments take the name itself.
+
+    ValueError, where it is used, for a name that is unknown or has a class.
 
     >>> import mlpfast
     >>> hinge = mlpfast.losses.Loss("hinge")
@@ -225,8 +227,8 @@ class Poisson(Loss):
     """sum yhat - y log yhat, for counts y >= 0, (n,) or (n, n_out): the negative log likelihood of a Poisson
     distribution with mean yhat, without log y!. Nelder and Wedderburn (1972).
 
-    The output is "exp" or "softplus", or "identity" for log yhat. missing: as for HalfSquaredError, with the same
-    ValueError.
+    The output is "exp" or "softplus", or "identity" for log yhat.
+    missing: as for HalfSquaredError, with the same ValueError.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([1, 1], output="exp", init="zeros")
@@ -263,8 +265,8 @@ class BinaryCrossEntropy(Loss):
     et al. (2016).
 
     y (n,) or (n, n_out): 0 and 1, -1 and +1, or probabilities. The output is "sigmoid", or "identity" for logits.
-    label_smoothing: from 0 to 1, else ValueError or TypeError. missing: as for HalfSquaredError, with the same
-    ValueError.
+    label_smoothing: from 0 to 1, else ValueError or TypeError.
+    missing: as for HalfSquaredError, with the same ValueError.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([2, 1], output="sigmoid", init="zeros")
@@ -282,7 +284,8 @@ class BinaryCrossEntropy(Loss):
 class Huber(Loss):
     """1/2 r^2 where abs(r) <= delta, delta (abs(r) - delta/2) beyond, r = yhat - y; y (n,) or (n, n_out). Huber (1964).
 
-    delta: > 0, else ValueError or TypeError. missing: as for HalfSquaredError, with the same ValueError.
+    delta: > 0, else ValueError or TypeError.
+    missing: as for HalfSquaredError, with the same ValueError.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([1, 1], init="zeros")
@@ -301,10 +304,10 @@ class Quantile(Loss):
     """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1.
 
     q: a number, or m ascending ones for several quantiles of each target: y (n, k), or (n,) for k = 1, and m k outputs,
-    of which the first m belong to the first column of y. The loss is the sum over all outputs.
+        of which the first m belong to the first column of y. The loss is the sum over all outputs.
 
-    Koenker and Bassett (1978). ValueError or TypeError for a q that does not fit. missing: as for HalfSquaredError,
-    with the same ValueError.
+    Koenker and Bassett (1978). ValueError or TypeError for a q that does not fit.
+    missing: as for HalfSquaredError, with the same ValueError.
 
     >>> import mlpfast
     >>> loss = mlpfast.losses.Quantile([0.1, 0.5, 0.9])
@@ -372,7 +375,8 @@ class GaussianNLL(Loss):
     """1/2 sum s + (m - y)^2 e^-s: the negative log likelihood of y (n, k) from normal distributions, without the
     constant log(2 pi) / 2. Of the 2 k outputs the first k are the means m, the others the log variances s.
 
-    Nix and Weigend (1994). The output is "identity". missing: as for HalfSquaredError, with the same ValueError.
+    Nix and Weigend (1994). The output is "identity".
+    missing: as for HalfSquaredError, with the same ValueError.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([1, 2], init="zeros")  # mean 0, variance e^0
@@ -445,14 +449,14 @@ class PerOutput(Loss):
     """Losses of parts of the outputs: the loss of a row is the sum of theirs, each times its factor.
 
     parts: [(outputs, loss, factor), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
-    loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
+        loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
 
         loss = PerOutput([(slice(0, 3), "cross_entropy", 1.0), (3, Huber(0.5), 0.5)])
         net = Network([20, 32, loss.n_out], output=loss.output)
 
     y (n, ..): the columns of the parts in their order, as many as each loss takes alone, but for cross_entropy one
-    column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part that
-    they go with, as "accuracy[0]", "mae[1]".
+        column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part
+        that they go with, as "accuracy[0]", "mae[1]".
 
     output: the activations.PerOutput that belongs to it: softmax for cross_entropy, sigmoid for binary_cross_entropy,
         exp for poisson, else identity. With a network of output "identity", predict returns logits and log rates. Other

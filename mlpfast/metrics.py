@@ -54,8 +54,11 @@ def accuracy(y, yhat, sample_weight=None):
     """Fraction of rows whose largest output is the class. With one output, or if y are rows (n, K) of 0 and 1, or of -1
     and 1, that are not one-hot: fraction of labels on the right side of the middle between the two.
 
-    y: class numbers (n,), or rows (n, K). yhat (n, K), or (n,) of one output. sample_weight (n,), or for labels of
-    their own (n, K). ValueError for y that does not fit.
+    y: class numbers (n,), or rows (n, K).
+    yhat: (n, K), or (n,) of one output.
+    sample_weight: (n,), or for labels of their own (n, K).
+
+    ValueError for y that does not fit.
 
     >>> from mlpfast import metrics
     >>> metrics.accuracy([2, 0, 1], [[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
@@ -157,7 +160,10 @@ class TopK(Closed):
 def mae(y, yhat, sample_weight=None):
     """Mean of |yhat - y|.
 
-    y, yhat: (n,) or (n, K). sample_weight (n,), or (n, K) of the entries. ValueError for other shapes.
+    y, yhat: (n,) or (n, K).
+    sample_weight: (n,), or (n, K) of the entries.
+
+    ValueError for other shapes.
 
     >>> from mlpfast import metrics
     >>> metrics.mae([1.0, 2.0], [1.5, 4.0])

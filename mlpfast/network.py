@@ -46,7 +46,8 @@ class Network(Closed):
     ValueError or TypeError for a setting that does not fit, with the name of the argument; ValueError for a Layer that
     is part of another network.
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> net = mlpfast.Network([4, 16, 3], activation="tanh", output="softmax", seed=0)
     >>> net
     <Network 4-16-3, float32>
@@ -160,7 +161,8 @@ class Network(Closed):
         """What uint8 inputs are multiplied by as they are read, a float; it may be set. ValueError or TypeError unless
         it is a finite number.
 
-        >>> import mlpfast, numpy as np
+        >>> import numpy as np
+        >>> import mlpfast
         >>> net = mlpfast.Network([2, 1], input_scale=1 / 255, seed=0)
         >>> pixels = np.array([[0, 255]], np.uint8)
         >>> bool(net.predict(pixels) == net.predict(pixels / np.float32(255)))
@@ -264,7 +266,8 @@ class Network(Closed):
         Safe to call from many Python threads at once, unless another thread trains the network.
         Raises ValueError or TypeError if X, out or squeeze do not fit.
 
-        >>> import mlpfast, numpy as np
+        >>> import numpy as np
+        >>> import mlpfast
         >>> net = mlpfast.Network([3, 1], init="zeros", seed=0)
         >>> net.layers[0].W = [[1], [2], [3]]
         >>> X = np.array([[1, 0, 0], [0, 1, 1]], np.float32)
@@ -512,7 +515,8 @@ class Network(Closed):
         section or format that does not fit, with nothing written. The files are replaced as a whole, as by `save`;
         OSError if one cannot be written.
 
-        >>> import mlpfast, os
+        >>> import os
+        >>> import mlpfast
         >>> net = mlpfast.Network([4, 16, 3], output="softmax", seed=0)
         >>> net.export_c("iris.c", name="iris")
         >>> sorted(os.listdir())

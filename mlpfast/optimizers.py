@@ -29,9 +29,11 @@ UNUSED = {
 class Optimizer(Closed):
     """What all have in common.
 
-    rule: its name in the core. loop: how a Trainer trains with it. names: the attributes that may be set. states: the
-    names of the arrays that are kept for each parameter. attribute_names: {the core's name: the attribute}, where they
-    differ.
+    rule: its name in the core.
+    loop: how a Trainer trains with it.
+    names: the attributes that may be set.
+    states: the names of the arrays that are kept for each parameter.
+    attribute_names: {the core's name: the attribute}, where they differ.
 
     It is the base class: make one of the others. TypeError for a subclass whose states are not those of its rule.
 
@@ -429,10 +431,12 @@ class NaturalGradient(FullBatch):
 
     damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
 
-    lr: > 0, or a schedule. ValueError or TypeError as for SGD, in training also for minibatches and for a loss that has
-    no such F.
+    lr: > 0, or a schedule.
 
-    >>> import mlpfast, numpy as np
+    ValueError or TypeError as for SGD, in training also for minibatches and for a loss that has no such F.
+
+    >>> import numpy as np
+    >>> import mlpfast
     >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
     >>> net = mlpfast.Network([1, 1], init="zeros", dtype="float64")
     >>> optimizer = mlpfast.NaturalGradient(damping=0.0)

@@ -38,10 +38,12 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
     """The distribution of |delta_l| over examples and units: a histogram per layer on a logarithmic axis, with the
     share of zeros in the legend.
 
-    net, X (n, n_in), y, loss: as in backprop.residuals. ax: Axes to draw into.
+    net, X (n, n_in), y, loss: as in backprop.residuals.
+    ax: Axes to draw into.
 
-    bins: how many a histogram has. ValueError if all residuals are 0 or not finite, and as backprop.residuals does;
-    ImportError without matplotlib.
+    bins: how many a histogram has.
+
+    ValueError if all residuals are 0 or not finite, and as backprop.residuals does; ImportError without matplotlib.
 
     >>> import mlpfast
     >>> X, y = mlpfast.datasets.load_digits()
@@ -99,7 +101,11 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     class numbers (n,) or one-hot rows. With one output there are two classes, 0 and 1 or -1 and 1, and predictions
     above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations.
 
-    net: a Network. resolution: points of the grid along each side. ax: Axes to draw into. ValueError for another number
+    net: a Network.
+    resolution: points of the grid along each side.
+    ax: Axes to draw into.
+
+    ValueError for another number
     of inputs, or classes that the network does not have; ImportError without matplotlib.
 
     >>> import mlpfast
@@ -147,12 +153,13 @@ def graph(graph, direction="both", ax=None):
     of the output below in red; of arrays their 2-norms, as |2.5|. A graph without values has names and shapes alone.
 
     direction: "forward" leaves out the gradients, "backward" the values, and its arrows point back. Without ax the
-    figure is as large as the graph needs; in an ax that is smaller all of it is. What does not fit into a row of 14
-    inches goes on in the next one, beginning with the names of what comes from the row before; the name alone also
-    stands for edges from far away.
+        figure is as large as the graph needs; in an ax that is smaller all of it is. What does not fit into a row of 14
+        inches goes on in the next one, beginning with the names of what comes from the row before; the name alone also
+        stands for edges from far away.
 
-    ax: Axes to draw into. TypeError for what is no Graph, ValueError for another direction; ImportError without
-    matplotlib.
+    ax: Axes to draw into.
+
+    TypeError for what is no Graph, ValueError for another direction; ImportError without matplotlib.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([2, 3, 1], seed=0)

@@ -153,7 +153,8 @@ class Schedule(Closed):
 class Constant(Schedule):
     """lr, for all t.
 
-    lr > 0, else ValueError or TypeError; per: "epoch" or "step".
+    lr > 0, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> schedules.Constant(0.1).at(7)
@@ -172,7 +173,8 @@ class Constant(Schedule):
 class Exponential(Schedule):
     """lr exp(-k t).
 
-    lr > 0, k >= 0, else ValueError or TypeError; per: "epoch" or "step".
+    lr > 0, k >= 0, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> [round(schedules.Exponential(0.1, k=0.5).at(t), 4) for t in range(4)]
@@ -191,7 +193,8 @@ class Exponential(Schedule):
 class InverseTime(Schedule):
     """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951).
 
-    lr > 0, k >= 0, else ValueError or TypeError; per: "epoch" or "step".
+    lr > 0, k >= 0, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> [round(schedules.InverseTime(0.1, k=1).at(t), 4) for t in range(4)]
@@ -210,7 +213,8 @@ class InverseTime(Schedule):
 class Step(Schedule):
     """lr factor^floor(t / every), 0 < factor < 1.
 
-    lr > 0, every >= 1, else ValueError or TypeError; per: "epoch" or "step".
+    lr > 0, every >= 1, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> [round(schedules.Step(0.1, factor=0.5, every=2).at(t), 4) for t in range(5)]
@@ -237,7 +241,8 @@ class Cosine(Schedule):
 
     Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", without the restarts.
 
-    lr > 0, total >= 1, 0 <= lowest <= lr, else ValueError or TypeError; per: "epoch" or "step".
+    lr > 0, total >= 1, 0 <= lowest <= lr, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> [round(schedules.Cosine(0.1, total=4).at(t), 4) for t in range(6)]
@@ -259,15 +264,16 @@ class OneCycle(Schedule):
 
     Both parts are half cosines; the maximum is at t = rise total - 1, the end at t = total - 1, as in PyTorch's
     OneCycleLR.
-    first: None is highest / 25. last: None is first / 10000.
+    first: None is highest / 25.
+    last: None is first / 10000.
     momentum: (lowest, highest), 0 < lowest <= highest < 1: the momentum falls from highest to lowest while the rate
         rises, and returns while the rate falls, along the same half cosines. It replaces SGD's momentum, also if that
         is 0, and beta1 of Adam and AdamW; other optimizers refuse it. None keeps the optimizer's setting (PyTorch's
         default is (0.85, 0.95)).
     Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
 
-    highest > 0, total >= 1, 0 <= rise < 1, first and last from 0 to highest, else ValueError or TypeError; per: "epoch"
-    or "step".
+    highest > 0, total >= 1, 0 <= rise < 1, first and last from 0 to highest, else ValueError or TypeError.
+    per: "epoch" or "step".
 
     >>> from mlpfast import schedules
     >>> cycle = schedules.OneCycle(0.1, total=10, momentum=(0.85, 0.95))

@@ -71,7 +71,7 @@ class Trainer(Closed):
 
     network: a Network, which training changes in place; others may predict with it in between.
     l1: the factor of the penalty, the sum of the absolute values of W, in the gradient l1 sign(W); both l1 and l2 are
-    added to those of the Layers.
+        added to those of the Layers.
 
     ValueError or TypeError for a setting that does not fit, or a loss that does not go with the output activation.
 

@@ -19,7 +19,8 @@ class ArraySource(Closed):
 
     ValueError or TypeError for other shapes, and for lengths that differ.
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> np.save("X.npy", np.arange(12.0).reshape(6, 2))
     >>> source = mlpfast.data.ArraySource(np.load("X.npy", mmap_mode="r"), [0, 1, 0, 1, 0, 1])
     >>> source

@@ -24,7 +24,8 @@ class GeneratorSource(Closed):
     TypeError for what cannot be called, ValueError or TypeError for numbers that do not fit. What the iterator yields
     is checked when it is read, with a SourceError.
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> def batches():
     ...     for i in range(4):
     ...         X = np.random.default_rng(i).normal(size=(100, 2))

@@ -22,7 +22,8 @@ def standardize(source):
 
     source: any of this module, or one of your own.
 
-    >>> import mlpfast, numpy as np
+    >>> import numpy as np
+    >>> import mlpfast
     >>> source = mlpfast.data.ArraySource(np.array([[1.0, 10.0], [3.0, 10.0]]))
     >>> mean, scale = mlpfast.data.standardize(source)
     >>> mean, scale

@@ -90,7 +90,8 @@ class ParquetSource(_TableSource):
     numbers), else float64. FileNotFoundError for a missing file, ValueError for a column that is not there, TypeError
     for one of texts, dates and others.
 
-    >>> import mlpfast, pandas
+    >>> import pandas
+    >>> import mlpfast
     >>> table = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "kind": ["cat", "dog", "cat"]})
     >>> table.to_parquet("animals.parquet", row_group_size=2)
     >>> source = mlpfast.data.ParquetSource("animals.parquet", target="kind")
@@ -169,9 +170,10 @@ class DatasetSource(_TableSource):
     files, where it costs nothing. The others as for ParquetSource.
 
     features, target, weight, nulls, categories, shuffle_rows and errors: as for ParquetSource; ValueError for a format
-    that the ending does not tell.
+        that the ending does not tell.
 
-    >>> import mlpfast, pathlib
+    >>> import pathlib
+    >>> import mlpfast
     >>> text = pathlib.Path("animals.csv").write_text("a,b,kind\n1,4,cat\n2,5,dog\n3,6,cat\n")
     >>> source = mlpfast.data.DatasetSource("animals.csv", features=["a", "b"], target="kind", n=3)
     >>> source

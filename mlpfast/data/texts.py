@@ -14,11 +14,13 @@ def libsvm(path, n_features, *, shuffle_rows=None):
     r"""A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
 
     n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0. y is the numbers at the
-    beginning of its lines. ImportError without scikit-learn.
+        beginning of its lines. ImportError without scikit-learn.
 
-    path: of the file. shuffle_rows: as for GeneratorSource. OSError and ValueError when it is read, if it cannot be.
+    path: of the file.
+    shuffle_rows: as for GeneratorSource. OSError and ValueError when it is read, if it cannot be.
 
-    >>> import mlpfast, pathlib
+    >>> import pathlib
+    >>> import mlpfast
     >>> text = pathlib.Path("rows.libsvm").write_text("1 1:0.5 3:2\n0 2:1.5\n")
     >>> source = mlpfast.data.libsvm("rows.libsvm", n_features=3)
     >>> mlpfast.Network([3, 1], init="zeros").predict(source).shape
@@ -49,7 +51,8 @@ def arff(path, target, features=None):
 
     path: of the file.
 
-    >>> import mlpfast, pathlib
+    >>> import pathlib
+    >>> import mlpfast
     >>> text = "@relation animals\n@attribute a real\n@attribute kind {cat,dog}\n@data\n1,cat\n2,dog\n"
     >>> length = pathlib.Path("animals.arff").write_text(text)
     >>> source = mlpfast.data.arff("animals.arff", target="kind")

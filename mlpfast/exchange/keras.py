@@ -39,7 +39,8 @@ def from_keras(model):
     that are not trainable stay so. UserWarning for other regularizers and constraints, which training alone uses. The
     network has the dtype of the weights, float32 or float64. ValueError for anything else, with the layer's name.
 
-    >>> import keras, mlpfast
+    >>> import keras
+    >>> import mlpfast
     >>> layers = [keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(3, "softmax")]
     >>> mlpfast.exchange.from_keras(keras.Sequential(layers))
     <Network 4-16-3, float32>

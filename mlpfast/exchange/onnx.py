@@ -52,8 +52,8 @@ def from_onnx(path, *, output=None):
     scaling of the inputs input_transform.
 
     output: the name of the value to predict, for a model of several outputs. Without it the only one of floats is
-    taken, and a UserWarning names the others.
-    ValueError for anything else, with the name of the node and what is supported.
+        taken, and a UserWarning names the others. ValueError for anything else, with the name of the node and what is
+        supported.
 
     >>> import mlpfast
     >>> mlpfast.exchange.to_onnx(mlpfast.Network([4, 16, 3], output="softmax", seed=0), "net.onnx")

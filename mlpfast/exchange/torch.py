@@ -122,7 +122,8 @@ def from_torch(module):
 
     module: the Sequential or Linear; TypeError for what is no torch.nn.Module.
 
-    >>> import mlpfast, torch
+    >>> import torch
+    >>> import mlpfast
     >>> module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
     >>> net = mlpfast.exchange.from_torch(module)
     >>> net
