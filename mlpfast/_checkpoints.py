@@ -144,8 +144,10 @@ def load_trainer(path, custom=None):
     those of the next fit that are of the same class and arguments.
 
     custom: {name: object} for what the file only names: Custom activations and losses, and schedules of your own (by
-        their class's name). No code in a file is ever run. ValueError and RuntimeWarning as for load_network, and a
-        RuntimeWarning if the file is of a version with another order of sums, whose bits were others.
+        their class's name).
+
+    No code in a file is ever run. Errors and RuntimeWarning as for load_network, and a RuntimeWarning if the file is of
+    a version with another order of sums, whose bits were others.
 
     >>> import mlpfast
     >>> X, y = mlpfast.datasets.load_digits()

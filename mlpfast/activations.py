@@ -134,8 +134,6 @@ class Custom(Activation):
     """g(z) and g'(z) as Python functions: forward(z) and derivative(z), elementwise on an array z (rows, units) of the
     network's dtype, which they may keep or change. Both return an array of z's shape.
 
-        Network([4, 16, 3], activation=Custom(lambda z: np.sin(z), lambda z: np.cos(z)))
-
     The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
     the functions for whole minibatches, predict and evaluate for some rows at a time, all on the thread of the caller.
     An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
@@ -193,8 +191,6 @@ class PerOutput(Activation):
 
     parts: [(outputs, activation), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
         activation a name or an object, neither prelu nor Custom.
-
-        Network([20, 32, 4], output=PerOutput([(slice(0, 3), "softmax"), (3, "identity")]))
 
     predict returns the values of all of them. The loss takes z_L and contains them.
 

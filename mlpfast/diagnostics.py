@@ -1,8 +1,7 @@
 """Gradient flow: sizes of a, z, delta and dW in each layer, saturated and dead units.
 
-    flow = gradient_flow(net, X, y, "cross_entropy")
-    print(flow)                                     # a table, and a verdict: vanishing, exploding or healthy
-    watch = GradientFlow(X, y, every=5)             # the same as a callback of Trainer.fit, kept in watch.reports
+gradient_flow makes a Report: a table, and a verdict, vanishing, exploding or healthy. GradientFlow is the same as a
+callback of Trainer.fit.
 
 delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) is a product of L - l matrices: its size changes by a factor per layer,
 and so geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).

@@ -151,8 +151,10 @@ def load_network(path, custom=None):
     """The network of the file at path, which Network.save or Trainer.save has written.
 
     custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
-        name). No code in a file is ever run. ValueError says what is wrong with a file that is damaged, or of another
-        kind; NaN and infinity are loaded, with a RuntimeWarning.
+        name).
+
+    No code in a file is ever run. OSError for a file that cannot be read, ValueError that says what is wrong with one
+    that is damaged or of another kind; NaN and infinity are loaded, with a RuntimeWarning.
 
     >>> import mlpfast
     >>> mlpfast.Network([4, 16, 3], seed=0).save("net.safetensors")

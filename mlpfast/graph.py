@@ -1,10 +1,7 @@
 """Computational graphs, as lectures draw them: operations on scalars and arrays, forward and backward.
 
-    x, y, z = graph.variable("x", -2), graph.variable("y", 5), graph.variable("z", -4)
-    f = graph.Graph(((x + y).named("q") * z).named("f"))
-    f.forward()                     # -12
-    f.backward()                    # {"x": -4, "y": -4, "z": 3}
-    print(f.text())                 # .dot() is Graphviz source, plots.graph(f) a drawing
+Graph has an example: its forward and backward, text for a table of the nodes, and dot for Graphviz source; plots.graph
+draws one.
 
 forward computes the value of every node in topological order; backward goes through them in reverse. At a node v with
 inputs u_1, u_2, ... and the output f of the graph

@@ -451,9 +451,6 @@ class PerOutput(Loss):
     parts: [(outputs, loss, factor), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
         loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
 
-        loss = PerOutput([(slice(0, 3), "cross_entropy", 1.0), (3, Huber(0.5), 0.5)])
-        net = Network([20, 32, loss.n_out], output=loss.output)
-
     y (n, ..): the columns of the parts in their order, as many as each loss takes alone, but for cross_entropy one
         column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part
         that they go with, as "accuracy[0]", "mae[1]".
@@ -578,8 +575,6 @@ class Custom(Loss):
 
     of: "yhat" if delta is d loss / d yhat, which is then multiplied by the derivative of the output activation; "z" if
         it is d loss / d z_L, such as yhat - y for softmax and cross entropy.
-
-        Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
 
     Threads, exceptions, bits and name: as for activations.Custom.
 

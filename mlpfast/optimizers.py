@@ -119,7 +119,8 @@ class SGD(Optimizer):
 
     0 <= momentum < 1; nesterov needs momentum > 0.
 
-    lr: > 0, or a schedule. ValueError or TypeError for a setting that does not fit, also where it is set later.
+    lr: > 0, or a schedule. ValueError or TypeError for a setting that does not fit, in training also for one that has
+    been set since.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([1, 1], init="zeros")

@@ -1,6 +1,7 @@
 """Schedules of the learning rate and momentum, given as an optimizer's lr:
 
-    SGD(lr=schedules.Cosine(0.1, total=20))
+>>> import mlpfast
+>>> optimizer = mlpfast.SGD(lr=mlpfast.schedules.Cosine(0.1, total=20))
 
 t counts from 0: epochs with per="epoch", so that the rate is constant within an epoch, or minibatches with per="step",
 including those of Trainer.step. The Trainer counts, so that another call of fit continues.

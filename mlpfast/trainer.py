@@ -69,7 +69,7 @@ class Trainer(Closed):
     The state (velocities, and .epoch and .steps, the numbers of those done) is kept between calls of fit, which
     continue from it.
 
-    network: a Network, which training changes in place; others may predict with it in between.
+    network: a Network, whose parameters training changes in place.
     l1: the factor of the penalty, the sum of the absolute values of W, in the gradient l1 sign(W); both l1 and l2 are
         added to those of the Layers.
 

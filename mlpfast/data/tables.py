@@ -90,10 +90,10 @@ class ParquetSource(_TableSource):
     numbers), else float64. FileNotFoundError for a missing file, ValueError for a column that is not there, TypeError
     for one of texts, dates and others.
 
-    >>> import pandas
+    >>> import pyarrow.parquet
     >>> import mlpfast
-    >>> table = pandas.DataFrame({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "kind": ["cat", "dog", "cat"]})
-    >>> table.to_parquet("animals.parquet", row_group_size=2)
+    >>> table = pyarrow.table({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "kind": ["cat", "dog", "cat"]})
+    >>> pyarrow.parquet.write_table(table, "animals.parquet", row_group_size=2)
     >>> source = mlpfast.data.ParquetSource("animals.parquet", target="kind")
     >>> source
     <ParquetSource of 3 rows, 2 features: animals.parquet>

@@ -17,7 +17,9 @@ def libsvm(path, n_features, *, shuffle_rows=None):
         beginning of its lines. ImportError without scikit-learn.
 
     path: of the file.
-    shuffle_rows: as for GeneratorSource. OSError and ValueError when it is read, if it cannot be.
+    shuffle_rows: as for GeneratorSource.
+
+    SourceError when it is read, if it cannot be.
 
     >>> import pathlib
     >>> import mlpfast
@@ -47,7 +49,7 @@ def libsvm(path, n_features, *, shuffle_rows=None):
 def arff(path, target, features=None):
     r"""An ArraySource of an ARFF file, which SciPy reads as a whole: y is the attribute `target`, X the others, or the
     list of features. Nominal attributes become class numbers, in the order of their declaration. ImportError without
-    SciPy, ValueError for an attribute that is not there.
+    SciPy, OSError for a file that cannot be opened, ValueError for an attribute that is not there.
 
     path: of the file.
 
