@@ -42,8 +42,8 @@ NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 class Activation(Named):
     """An activation by name, with its parameter. Two are equal if name and parameters are.
 
-    name: one of mlpfast.activations.NAMES whose activation has no parameter; the others have classes of their own. Most
-        arguments take the name itself.
+    name: of the table of the module, where no class is named. Arguments named `activation` and `output` take the name
+        itself.
 
     ValueError, where it is used, for a name that is unknown or has a class.
 

@@ -80,8 +80,8 @@ def _share(name, value):
 class Loss(Named):
     """A loss by name, with its parameter.
 
-    name: one of mlpfast.losses.NAMES; the others have classes of their own, and those of numbers too, for `missing`.
-        Most arguments take the name itself.
+    name: of the table of the module, where no class is named; losses of numbers have classes too, for `missing`.
+        Arguments named `loss` take the name itself.
 
     ValueError, where it is used, for a name that is unknown or has a class.
 
@@ -164,7 +164,8 @@ class _Measured(NamedTuple):
 class HalfSquaredError(Loss):
     """1/2 sum r^2, r = yhat - y; y (n,) or (n, n_out). Legendre (1805).
 
-    missing: "ignore" leaves out entries of y that are NaN; ValueError for anything else but None.
+    missing: "ignore" takes NaN in y as an entry of weight 0; the weight of a row is then the mean over its entries.
+        ValueError for anything else but None.
 
     >>> import mlpfast
     >>> net = mlpfast.Network([1, 1], init="zeros")
