@@ -13,7 +13,7 @@ from shared import figure, options, save
 import mlpfast
 
 
-def f(A, X, Y, Z):
+def f(A: bool, X: bool, Y: bool, Z: bool) -> bool:
     return ((A and not X and Z) or (A and not Y)) and ((X and Y) or not (X and Z))
 
 

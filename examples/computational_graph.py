@@ -16,7 +16,7 @@ from mlpfast import graph
 chosen = options(__doc__)
 
 
-def show(title, shown):
+def show(title: str, shown: graph.Graph) -> graph.Graph:
     print(f"{title}\n{shown.text()}\n")
     return shown
 

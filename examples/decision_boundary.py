@@ -3,13 +3,16 @@
 The number: the accuracy on new points of the spirals.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 
 
-def circles(n, rng):
+def circles(n: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """n points (n, 2) on two circles of radius 1/2 and 1, a little off -> X, which one."""
     y = rng.integers(2, size=n)
     angle = rng.uniform(0, 2 * np.pi, n)
@@ -17,7 +20,7 @@ def circles(n, rng):
     return X + rng.normal(scale=0.08, size=X.shape), y
 
 
-def spirals(n, rng):
+def spirals(n: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """n points (n, 2) on two spirals of a turn and a half -> X, which one."""
     y = rng.integers(2, size=n)
     t = np.sqrt(rng.uniform(0.02, 1, n))

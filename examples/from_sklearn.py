@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 from mlpfast.estimators import MLPClassifier as Ours
 
 
-def main():
+def main() -> None:
     arguments = options(__doc__)
     X, X_test, y, y_test = train_test_split(*load_digits(return_X_y=True), random_state=0)
     epochs = 10 if arguments.quick else 100

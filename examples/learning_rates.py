@@ -19,7 +19,7 @@ rates = [10.0**k for k in range(-5, 2)] if chosen.quick else [10 ** (k / 4) for 
 epochs = 10 if chosen.quick else 30
 
 
-def loss_after_training(lr):
+def loss_after_training(lr: float) -> float:
     """The training loss; infinity if training diverged."""
     net = mlpfast.Network([64, 64, 10], seed=0)
     trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(lr), batch_size=32, seed=0)

@@ -11,23 +11,27 @@ The number: among all pairs of a misclassified digit and another, the fraction i
 larger deviation; chance is 0.5.
 """
 
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 
 
-def told_apart(u, marked):
+def told_apart(u: NDArray[Any], marked: NDArray[Any]) -> float:
     """The area under the ROC curve: of all pairs of a marked and another entry, the fraction with larger u if
     marked."""
-    return np.mean(1 + np.sign(u[marked][:, None] - u[~marked])) / 2
+    return float(np.mean(1 + np.sign(u[marked][:, None] - u[~marked])) / 2)
 
 
-def entropy(p):
+def entropy(p: NDArray[Any]) -> Any:
     return -(p * np.log(p + 1e-30)).sum(axis=1)
 
 
-def digits(seed):
+def digits(seed: int) -> Iterator[tuple[float, float, NDArray[Any]]]:
     """For three measures of uncertainty: the loss, the area under the ROC curve, the accuracy on the k most certain."""
     net = mlpfast.Network([64, 256, 256, 10], output="softmax", dropout=0.5, seed=seed)
     trainer = mlpfast.Trainer(net, optimizer=mlpfast.Adam(), batch_size=32, seed=seed)
@@ -45,8 +49,10 @@ chosen = options(__doc__)
 rng = np.random.default_rng(0)
 x = rng.uniform(-1, 1, (200, 1))
 height = np.sin(4 * x) + rng.normal(scale=0.05, size=x.shape)
-inits = dict(init="he_normal", output_init="xavier_normal")  # steep units: far out it shows when one is dropped
-net = mlpfast.Network([1, 100, 100, 1], activation="relu", dropout=0.1, **inits, seed=0)
+# Steep units: far out it shows when one is dropped.
+net = mlpfast.Network(
+    [1, 100, 100, 1], activation="relu", dropout=0.1, init="he_normal", output_init="xavier_normal", seed=0
+)
 trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.Adam(), batch_size=20, seed=0)
 trainer.fit(x, height, epochs=300 if chosen.quick else 2000)
 everywhere = np.linspace(-2, 2, 401)

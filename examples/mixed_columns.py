@@ -14,7 +14,7 @@ from sklearn.preprocessing import OneHotEncoder, StandardScaler
 from mlpfast.estimators import MLPRegressor
 
 
-def flats(n, rng):
+def flats(n: int, rng: np.random.Generator) -> "tuple[pd.DataFrame, pd.Series[float]]":
     """n flats with their area, year and town, and their prices."""
     table = pd.DataFrame({
         "area": rng.uniform(25, 180, n),
@@ -25,7 +25,7 @@ def flats(n, rng):
     return table, of_town * table["area"] * (1 + ((table["year"] - 1960) / 100) ** 2) * rng.normal(1, 0.03, n)
 
 
-def main():
+def main() -> None:
     arguments = options(__doc__)
     table, price = flats(1000 if arguments.quick else 5000, np.random.default_rng(0))
     rows, held_out, y, y_held_out = train_test_split(table, price, random_state=0)

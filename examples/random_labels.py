@@ -3,7 +3,10 @@
 So its size alone does not explain why it generalises. The number: the training accuracy on random labels.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import options, save_curves
 
 import mlpfast
@@ -19,7 +22,9 @@ for name, labels in [("true labels", y), ("random labels", random)]:
     net = mlpfast.Network([64, 256, 256, 10], output="softmax", seed=0)
     trainer = mlpfast.Trainer(net, optimizer=mlpfast.Adam(), batch_size=32, seed=0)
 
-    def all_known(trainer, epoch, logs, labels=labels):
+    def all_known(
+        trainer: mlpfast.Trainer, epoch: int, logs: dict[str, float], labels: NDArray[Any] = labels
+    ) -> bool:
         return logs["accuracy"] == 1 and trainer.evaluate(X, labels)["accuracy"] == 1
 
     histories[name] = trainer.fit(X, labels, epochs=300, callbacks=[all_known])

@@ -14,7 +14,7 @@ X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
 X, X_test = X - X.mean(axis=0), X_test - X.mean(axis=0)  # planes through the middle of the data cut it best
 
 
-def accuracy(layers, lr=1e-3):
+def accuracy(layers: list[mlpfast.Layer], lr: float = 1e-3) -> float:
     net = mlpfast.Network(layers, seed=0)
     trainer = mlpfast.Trainer(net, optimizer=mlpfast.Adam(lr), batch_size=32, l2=1e-3, seed=0)
     trainer.fit(X, y, epochs=10 if chosen.quick else 60)

@@ -8,18 +8,22 @@ of the other digits.
 The number: the largest gap of the five, as a share of the gap without any.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 from mlpfast import callbacks
 
-WAYS = {  # settings of the Network, of the Trainer; whether to stop early
-    "none": ({}, {}),
-    "l2": ({}, {"l2": 2e-2}),
-    "l1": ({}, {"l1": 2e-3}),
-    "dropout": ({"dropout": 0.5}, {}),
-    "input noise": ({"input_noise": 0.5}, {}),
+# Settings of the Network, of the Trainer; whether to stop early.
+WAYS: dict[str, tuple[dict[str, Any], dict[str, Any], bool]] = {
+    "none": ({}, {}, False),
+    "l2": ({}, {"l2": 2e-2}, False),
+    "l1": ({}, {"l1": 2e-3}, False),
+    "dropout": ({"dropout": 0.5}, {}, False),
+    "input noise": ({"input_noise": 0.5}, {}, False),
     "early stopping": ({}, {}, True),
 }
 
@@ -27,11 +31,13 @@ chosen = options(__doc__)
 X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
 
 
-def mislabelled(labels, rng):
+def mislabelled(labels: NDArray[Any], rng: np.random.Generator) -> NDArray[Any]:
     return np.where(rng.random(len(labels)) < 0.2, rng.integers(10, size=len(labels)), labels)
 
 
-def trained(seed, of_network, of_trainer, early=False):
+def trained(
+    seed: int, of_network: dict[str, Any], of_trainer: dict[str, Any], early: bool
+) -> tuple[float, float, float]:
     """(training loss, test loss, test accuracy)."""
     rng = np.random.default_rng(seed)
     rows = rng.permutation(len(y))[:400]
@@ -44,8 +50,8 @@ def trained(seed, of_network, of_trainer, early=False):
         trainer.fit(X[rows], labels, epochs=100, validation_data=(X[aside], labels_aside), callbacks=[stopping])
     else:
         trainer.fit(X[rows], labels, epochs=100)
-    losses = [trainer.evaluate(*data)["loss"] for data in [(X[rows], labels), (X_test, labels_test)]]
-    return *losses, trainer.evaluate(X_test, y_test)["accuracy"]
+    loss, test_loss = (trainer.evaluate(*data)["loss"] for data in [(X[rows], labels), (X_test, labels_test)])
+    return loss, test_loss, trainer.evaluate(X_test, y_test)["accuracy"]
 
 
 gaps = {}

@@ -1,9 +1,13 @@
 """Shared by the examples: command-line options and plots."""
 
 import argparse
+from collections.abc import Mapping
+from typing import Any
+
+from mlpfast import History
 
 
-def options(doc):
+def options(doc: str | None) -> argparse.Namespace:
     """--quick and --plot FILE; doc, the example's own docstring, is the help."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds instead of up to a minute")
@@ -11,18 +15,18 @@ def options(doc):
     return parser.parse_args()
 
 
-def figure(columns=1):
+def figure(columns: int = 1) -> Any:
     """The Axes of a new figure, one or a row of them."""
     from mlpfast.plots import pyplot
 
     return pyplot().subplots(1, columns, figsize=(5 * columns, 4), layout="constrained")[1]
 
 
-def save(ax, path):
+def save(ax: Any, path: str) -> None:
     ax.figure.savefig(path, dpi=150)
 
 
-def save_curves(path, histories, number, yscale="linear"):
+def save_curves(path: str, histories: Mapping[str, History], number: str, yscale: str = "linear") -> None:
     """Draw a number of several Histories, {label: History}, against the epoch."""
     ax = figure()
     for label, history in histories.items():

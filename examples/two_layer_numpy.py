@@ -6,18 +6,21 @@ The number: the largest relative difference of the two losses over all steps.
 """
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 
 
-def sigmoid(z):
+def sigmoid(z: NDArray[Any]) -> Any:
     return 1 / (1 + np.exp(-z))
 
 
-def numpy_step(X, y, W_1, W_2, lr):
+def numpy_step(X: NDArray[Any], y: NDArray[Any], W_1: NDArray[Any], W_2: NDArray[Any], lr: float) -> float:
     """One step of gradient descent, in place; returns the loss before it."""
     a = sigmoid(X @ W_1)
     yhat = sigmoid(a @ W_2)
@@ -25,7 +28,7 @@ def numpy_step(X, y, W_1, W_2, lr):
     delta_1 = delta_2 @ W_2.T * a * (1 - a)
     W_2 -= lr / len(X) * a.T @ delta_2
     W_1 -= lr / len(X) * X.T @ delta_1
-    return ((yhat - y) ** 2).sum() / len(X)
+    return float(((yhat - y) ** 2).sum() / len(X))
 
 
 chosen = options(__doc__)
@@ -41,9 +44,10 @@ net = mlpfast.Network(layers, dtype="float64", seed=0)
 trainer = mlpfast.Trainer(net, "squared_error", mlpfast.SGD(lr))
 W_1, W_2 = (layer.W.copy() for layer in net.layers)
 
+ways: list[Callable[[], float]] = [lambda: numpy_step(X, y, W_1, W_2, lr), lambda: trainer.step(X, y)]
 losses, seconds = np.empty((2, 100 if chosen.quick else 200)), [0.0, 0.0]
 for step in range(losses.shape[1]):
-    for which, train in enumerate([lambda: numpy_step(X, y, W_1, W_2, lr), lambda: trainer.step(X, y)]):
+    for which, train in enumerate(ways):
         start = time.perf_counter()
         losses[which, step] = train()
         seconds[which] += time.perf_counter() - start

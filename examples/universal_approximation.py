@@ -15,7 +15,7 @@ target = np.sin(2 * np.pi * x) + 0.5 * np.abs(4 * x % 2 - 1)
 epochs = 1500 if chosen.quick else 12000
 
 
-def fitted(sizes):
+def fitted(sizes: list[int]) -> tuple[mlpfast.Network, float]:
     """A network trained on the function, and its RMS error. The first layer's units bend anywhere in [-1, 1]."""
     net = mlpfast.Network([1, *sizes, 1], activation="relu", dtype="float64", seed=0)
     first, rng = net.layers[0], np.random.default_rng(0)

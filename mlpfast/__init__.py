@@ -9,18 +9,21 @@
 (1797, 10)
 """
 
+from __future__ import annotations
+
 import os as _os
+from typing import Any
 
 _affinity = _os.sched_getaffinity(0) if hasattr(_os, "sched_getaffinity") else None
 try:
     from . import _core
-except ImportError as error:
-    names = _os.listdir(_os.path.dirname(__file__))
-    if "_core.pyx" in names and not any(name.startswith("_core.") and name.endswith(".so") for name in names):
+except ImportError as _error:
+    _names = _os.listdir(_os.path.dirname(__file__))
+    if "_core.pyx" in _names and not any(name.startswith("_core.") and name.endswith(".so") for name in _names):
         raise ImportError(
             "mlpfast was imported from its source folder, where its C core is not built: "
             "leave that folder, or install with `pip install -e .`"
-        ) from error
+        ) from _error
     raise
 if _affinity and _affinity != _os.sched_getaffinity(0):
     # By OMP_PROC_BIND or OMP_PLACES, OpenMP's library binds the thread that loads it to one processor. That is for the
@@ -70,7 +73,7 @@ __all__ = [
 _LATER = ("data", "datasets", "diagnostics", "estimators", "exchange", "graph", "plots")
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     if name in _LATER:
         import importlib
 
@@ -81,5 +84,5 @@ def __getattr__(name):
     raise AttributeError(f"module 'mlpfast' has no attribute {name!r}{did_you_mean(name, __all__, others)}")
 
 
-def __dir__():
+def __dir__() -> list[str]:
     return sorted({*globals(), *_LATER})

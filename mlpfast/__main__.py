@@ -6,6 +6,8 @@ of Network.save or Trainer.save holds; `python -m mlpfast convert A B` converts 
 `python -m mlpfast config --cflags --libs` prints how to compile a C program that uses the library.
 """
 
+from __future__ import annotations
+
 import argparse
 import json
 import os
@@ -13,6 +15,7 @@ import shlex
 import sys
 import time
 import warnings
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -21,22 +24,29 @@ from ._config import compiler_flags, get_library_dir, slow
 from ._numpy_mlp import NumpyMLP
 from .exchange._files import network_of_file
 
-DEFAULTS = {
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ._types import Array
+
+DEFAULTS: dict[str, dict[str, Any]] = {
     "digits": {"epochs": 40, "batch_size": 32, "lr": 0.1, "momentum": 0.9},
     "mnist": {"epochs": 5, "batch_size": 64, "lr": 0.4, "momentum": 0.0},
 }
 
 # What files a command takes.
-FILES = {"info": [], "config": [], "show": ["FILE"], "convert": ["FILE", "FILE"], "export-c": ["FILE", "[OUT.c]"]}
+FILES: dict[str, list[str]] = {
+    "info": [], "config": [], "show": ["FILE"], "convert": ["FILE", "FILE"], "export-c": ["FILE", "[OUT.c]"],
+}
 DESCRIPTION = "Train a multilayer perceptron on images of digits, and the same in plain NumPy beside it."
 
 
 class Parser(argparse.ArgumentParser):
-    def error(self, message):
+    def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: error: {message}\n")
 
 
-def parsed(arguments):
+def parsed(arguments: Sequence[str] | None) -> tuple[Parser, argparse.Namespace]:
     parser = Parser(prog="python -m mlpfast", description=DESCRIPTION)
     add = parser.add_argument
     add("command", nargs="?", choices=FILES, help="info: print the configuration as JSON; config: print the flags of "
@@ -78,7 +88,7 @@ def parsed(arguments):
     return parser, options
 
 
-def widths(text):
+def widths(text: str) -> list[int]:
     """The hidden layers' widths from "128,64"."""
     parts = text.split(",")
     if not all(part.strip().isdecimal() and int(part) > 0 for part in parts):
@@ -86,7 +96,7 @@ def widths(text):
     return [int(part) for part in parts]
 
 
-def load(options):
+def load(options: argparse.Namespace) -> tuple[Array, Array, Array, Array]:
     """X_train, y_train, X_test, y_test."""
     if options.data == "mnist":
         return datasets.load_mnist(options.path)
@@ -95,7 +105,7 @@ def load(options):
     return X[~held_out], y[~held_out], X[held_out], y[held_out]
 
 
-def race(trainer, twin, data, epochs):
+def race(trainer: Trainer, twin: Any, data: Any, epochs: int) -> tuple[tuple[list[float], list[float]], list[float]]:
     """Train both in alternating epochs -> the seconds of each epoch and the losses of the last one, for both."""
     X, y, X_test, y_test = data
     X_twin = X
@@ -120,7 +130,7 @@ def race(trainer, twin, data, epochs):
     return seconds, losses
 
 
-def report(seconds, losses, n):
+def report(seconds: tuple[list[float], list[float]], losses: list[float], n: int) -> bool:
     """Print the speeds and their ratio; True if the two losses agree."""
     best = [min(times) for times in seconds]  # the fastest epoch is the least disturbed by other processes
     for i, name in enumerate(("mlpfast", "plain NumPy")):
@@ -133,7 +143,7 @@ def report(seconds, losses, n):
     return agree
 
 
-def export_c(file, out=None, *, name):
+def export_c(file: str, out: str | None = None, *, name: str) -> None:
     """Of a network's file as one C file."""
     net = network_of_file(file)
     out = out or os.path.splitext(file)[0] + ".c"
@@ -141,14 +151,14 @@ def export_c(file, out=None, *, name):
     print(f"{out} and its header:\n{net.summary()}")
 
 
-def asked_flags(options):
+def asked_flags(options: argparse.Namespace) -> list[str]:
     """What `config` prints."""
     cflags, libs = compiler_flags()
     folder = [os.path.join(get_library_dir(), "cmake", "mlpfast")] if options.cmakedir else []
     return [*(cflags if options.cflags else []), *(libs if options.libs else []), *folder]
 
 
-def of_files(parser, options):
+def of_files(parser: Parser, options: argparse.Namespace) -> int:
     """The commands show, convert and export-c."""
     try:
         with warnings.catch_warnings(record=True) as left_out:
@@ -166,7 +176,7 @@ def of_files(parser, options):
     return 0
 
 
-def train(parser, options):
+def train(parser: Parser, options: argparse.Namespace) -> int:
     try:
         data = load(options)
         X, y, X_test, y_test = data
@@ -198,12 +208,12 @@ def train(parser, options):
     return 0 if report(seconds, losses, len(X)) else 1
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code."""
     try:
         parser, options = parsed(arguments)
         if options.command == "info":
-            config = show_config(mode="dicts")
+            config = show_config("dicts")
             print(json.dumps(config, indent=2))
             for line in slow(config):
                 print(f"{parser.prog}: warning: {line}", file=sys.stderr)

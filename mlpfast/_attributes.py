@@ -1,9 +1,18 @@
 """Objects that refuse attributes they do not have: trainer.learning_rate = 0.1 would otherwise change nothing; and
 messages for arguments and attributes that there are not, which say what to use instead."""
 
+from __future__ import annotations
+
 import functools
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ._nearest import did_you_mean
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+F = TypeVar("F", bound="Callable[..., Any]")
 
 
 class Closed:
@@ -16,21 +25,23 @@ class Closed:
     _properties: frozenset[str] = frozenset()
     _elsewhere: dict[str, str] = {}  # {a name that users try: a hint what to use instead}
 
-    def __init_subclass__(cls, **kwargs):
+    def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
         attributes = [pair for base in cls.__mro__ for pair in vars(base).items()]
         cls._properties = frozenset(name for name, value in attributes if isinstance(value, property))
         if cls.__module__.startswith(f"{__package__}."):
-            cls.__init__ = _then_closed(cls, cls.__init__)  # type: ignore[method-assign]
+            type.__setattr__(cls, "__init__", _then_closed(cls, cls.__init__))  # checkers know the own one
 
-    def __setattr__(self, name, value):
-        # hasattr instead of `in vars(self)`: accessing an object's __dict__ makes its attributes slower to read.
-        if self._closed and name[0] != "_" and (name in self._properties or not hasattr(self, name)):
-            _check(self, name)
-        object.__setattr__(self, name, value)
+    if not TYPE_CHECKING:  # to checkers it would say that any name can be set
+
+        def __setattr__(self, name, value):
+            # hasattr instead of `in vars(self)`: accessing an object's __dict__ makes its attributes slower to read.
+            if self._closed and name[0] != "_" and (name in self._properties or not hasattr(self, name)):
+                _check(self, name)
+            object.__setattr__(self, name, value)
 
 
-def not_here(message):
+def not_here(message: str) -> property:
     """A property for a name that users of other libraries try: AttributeError with that message, which says what to use
     instead. A __getattr__ of the class would make all its attributes slower to read."""
 
@@ -90,7 +101,7 @@ def _parameters(self):
 # ---- Arguments ----
 
 
-def explaining(elsewhere):
+def explaining(elsewhere: dict[str, str]) -> Callable[[F], F]:
     """Decorates a method: a TypeError for arguments that it does not have says what was meant, or which it has.
 
     elsewhere: as _elsewhere of Closed.

@@ -12,9 +12,11 @@
 The History is the tensors history.<name>.
 """
 
+from __future__ import annotations
+
 import functools
 import warnings
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -28,6 +30,11 @@ from .layer import CHANGEABLE
 from .network import warn_if_not_finite
 from .optimizers import LBFGS
 from .trainer import SETTINGS, Trainer
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._types import PathLike
 
 USUAL = "usual"
 OF_SETTINGS = ("network.", "layers.", "trainer.")  # beginnings of the keys of settings_texts
@@ -138,7 +145,7 @@ class Saved(NamedTuple):
     seen: list
 
 
-def load_trainer(path, custom=None):
+def load_trainer(path: PathLike, custom: Mapping[str, Any] | None = None) -> Trainer:
     """The Trainer of the file at path, which Trainer.save or callbacks.Checkpoint has written, with its network. It
     goes on with the same bits as if it had not stopped, on any number of threads; what callbacks had seen passes to
     those of the next fit that are of the same class and arguments.

@@ -1,8 +1,11 @@
 """Version, number of threads, and build configuration."""
 
+from __future__ import annotations
+
 import os
 import platform
 import sys
+from typing import Any, Literal, overload
 
 import numpy as np
 
@@ -16,7 +19,7 @@ MOST_THREADS = 256  # as in csrc/threads.h
 _most_threads = None  # the argument of set_num_threads
 
 
-def get_num_threads():
+def get_num_threads() -> int:
     """The largest number of threads of a call without `threads`: the limit of set_num_threads, else OpenMP's default
     (OMP_NUM_THREADS, or all processors), limited by the process's CPU affinity and, in a container, its CPU quota.
 
@@ -29,7 +32,7 @@ def get_num_threads():
     return _most_threads or _core.max_threads()
 
 
-def set_num_threads(n):
+def set_num_threads(n: int | None) -> None:
     """Limit calls without a `threads` argument to n threads; None restores the default.
 
     Small jobs use fewer. The number of threads does not affect results.
@@ -46,7 +49,7 @@ def set_num_threads(n):
     _most_threads = None if n is None else whole_number("n", n, least=1, most=MOST_THREADS)
 
 
-def checked_threads(threads):
+def checked_threads(threads: int | None) -> int:
     """A `threads` argument in the core's form: n > 0 is n; None depends on the amount of work, limited by
     set_num_threads (encoded as a negative number) or by OpenMP's default (0)."""
     if threads is None:
@@ -54,7 +57,7 @@ def checked_threads(threads):
     return whole_number("threads", threads, least=1, most=MOST_THREADS)
 
 
-def get_include():
+def get_include() -> str:
     """The folder of mlpfast.h, for programs in C, C++ and Cython.
 
     FileNotFoundError if mlpfast was installed without its C library.
@@ -67,7 +70,7 @@ def get_include():
     return _installed("include", "mlpfast")
 
 
-def get_library_dir():
+def get_library_dir() -> str:
     """The folder of the static library libmlpfast.a, with pkgconfig/mlpfast.pc and cmake/mlpfast in it.
 
     FileNotFoundError if mlpfast was installed without its C library.
@@ -87,7 +90,7 @@ def _installed(*names):
     return folder
 
 
-def compiler_flags():
+def compiler_flags() -> tuple[list[str], list[str]]:
     """([flags to compile a C program], [flags to link it]); those of the system's libraries are in mlpfast.pc."""
     folder = get_library_dir()
     with open(os.path.join(folder, "pkgconfig", "mlpfast.pc"), encoding="utf-8") as file:
@@ -95,7 +98,7 @@ def compiler_flags():
     return [f"-I{get_include()}"], [f"-L{folder}", *libs[1:]]
 
 
-def slow(config):
+def slow(config: dict[str, Any]) -> list[str]:
     """What makes this build slow, a line for each."""
     lines = []
     if config["isa_available"] == ["generic"]:
@@ -106,7 +109,11 @@ def slow(config):
     return lines
 
 
-def show_config(mode="stdout"):
+@overload
+def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
+@overload
+def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
+def show_config(mode: str = "stdout") -> dict[str, Any] | None:
     """Print the build and run-time configuration as JSON; with mode="dicts" return it as a dict instead. ValueError for
     another mode than "stdout" and "dicts".
 
@@ -136,3 +143,4 @@ def show_config(mode="stdout"):
     import json  # here, to keep the import of mlpfast fast
 
     print(json.dumps(config, indent=2))
+    return None

@@ -1,9 +1,15 @@
 """Monitors a number of the logs: the direction that is better, the best value so far, patience."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 from ._nearest import did_you_mean, nearest
 from ._scalars import one_of, real_number, whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 # Built-in numbers of the logs, each also with "val_": whether min or max is better; for top_1, top_2, ... it is max.
 DIRECTIONS = {
@@ -14,7 +20,7 @@ WITHOUT_DIRECTION = ("lr", "momentum")
 WITH_DIRECTION = f"{', '.join(DIRECTIONS)} and top_k, also with val_"  # for messages
 
 
-def direction(name):
+def direction(name: str) -> str | None:
     """"min" or "max", whichever is better for that name in the logs; None for unknown names."""
     name = name.removeprefix("val_")
     if name.endswith("]"):  # of a part of the outputs, "mae[1]"
@@ -24,12 +30,12 @@ def direction(name):
     return DIRECTIONS.get(name)
 
 
-def is_ours(name):
+def is_ours(name: str) -> bool:
     """Whether a name in the logs is reserved for built-in numbers."""
     return name.startswith("val_") or name in WITHOUT_DIRECTION or direction(name) is not None
 
 
-def check_names(there, argument, names):
+def check_names(there: Any, argument: str, names: Iterable[str]) -> None:
     """ValueError if one of the names, given in `argument`, is not in the logs."""
     for name in names:
         if name in there:
@@ -46,7 +52,7 @@ def check_names(there, argument, names):
         raise ValueError(f"{argument} must be one of {', '.join(there)}, got {name!r}{hint}")
 
 
-def number_of(logs, argument, name):
+def number_of(logs: dict[str, float], argument: str, name: str) -> float:
     """logs[name]; ValueError naming `argument` if it is missing."""
     check_names(logs, argument, [name])
     return logs[name]
@@ -65,7 +71,7 @@ def _unknown(name):
 class Monitor:
     """The best value so far of `monitor` (None: "val_loss" if present, else "loss"), and the epochs since then."""
 
-    def __init__(self, monitor, patience, min_delta, mode):
+    def __init__(self, monitor: str | None, patience: int, min_delta: float, mode: str | None) -> None:
         if not (monitor is None or isinstance(monitor, str)):
             raise TypeError(f"monitor must be a name, got {type(monitor).__name__}")
         self.monitor, self.mode = monitor, mode if mode is None else one_of("mode", mode, ("min", "max"))
@@ -74,10 +80,10 @@ class Monitor:
         self.min_delta = real_number("min_delta", min_delta, least=0)
         self.best, self.waited = math.nan, 0
 
-    def name_in(self, logs):
+    def name_in(self, logs: Iterable[str]) -> str:
         return self.monitor or ("val_loss" if "val_loss" in logs else "loss")
 
-    def rises(self, name):
+    def rises(self, name: str) -> bool:
         """Whether larger is better; ValueError if neither mode nor the name determines it."""
         better = self.mode or direction(name)
         if better is None:
@@ -87,32 +93,32 @@ class Monitor:
             )
         return better == "max"
 
-    def check(self, names):
+    def check(self, names: Iterable[str] | None) -> None:
         """ValueError if the monitored name is not among `names`, those of the logs (None: unknown), or if its direction
         is unknown."""
         if names is not None:
             check_names(names, "monitor", [self.name_in(names)])
         self.rises(self.monitor or "loss")
 
-    def settings(self):
+    def settings(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in ("monitor", "patience", "min_delta", "mode")}
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """What it has seen."""
         return {"best": self.best, "waited": self.waited}
 
     @state.setter
-    def state(self, state):
+    def state(self, state: dict[str, Any]) -> None:
         self.check_state(state)
         self.best, self.waited = state["best"], state["waited"]
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         _number("best", state["best"])
         whole_number("waited", state["waited"], least=0)
 
-    def observe(self, logs):
+    def observe(self, logs: dict[str, float]) -> bool:
         """Record the numbers of an epoch; returns whether it is the best so far, by more than min_delta."""
         name = self.name_in(logs)
         value = number_of(logs, "monitor", name)
@@ -123,7 +129,7 @@ class Monitor:
         self.waited = 0 if better else self.waited + 1
         return better
 
-    def ran_out(self):
+    def ran_out(self) -> bool:
         """Whether there was no improvement for `patience` epochs; if so, the count restarts."""
         if self.waited < self.patience:
             return False
@@ -138,7 +144,7 @@ def _number(name, value):
     return value
 
 
-def goal(name, value):
+def goal(name: str, value: Any) -> tuple[bool, float]:
     """(whether larger is better, the number to reach) from a goal: a number, or a pair such as (">=", 0.95)."""
     argument = f"stop_at[{name!r}]"
     if isinstance(value, (tuple, list)):

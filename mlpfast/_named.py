@@ -1,10 +1,15 @@
 """The base class of activations and losses."""
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ._attributes import Closed
 from ._scalars import one_of, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable
 
 
 class Named(Closed):
@@ -17,41 +22,45 @@ class Named(Closed):
     parameters: tuple[str, ...] = ()
     name: str
 
-    def __init__(self, name, **values):
+    def __init__(self, name: str, **values: Any) -> None:
         vars(self).update(name=name, **values)
 
     @property
-    def traits(self):
+    def traits(self) -> Any:
         """Its row in the core's vocabulary."""
         return self.known[self.name]
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """The arguments for a copy of this object."""
         return {name: getattr(self, name) for name in self.parameters}
 
-    def __setattr__(self, name, value):
-        if name == "name" or name in self.parameters or hasattr(type(self), name):
-            raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # to checkers it would say that any name can be set
 
-    def __repr__(self):
+        def __setattr__(self, name, value):
+            if name == "name" or name in self.parameters or hasattr(type(self), name):
+                raise AttributeError(f"{name} cannot be changed: make a new {type(self).__name__}")
+            super().__setattr__(name, value)
+
+    def __repr__(self) -> str:
         given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
         return f"{type(self).__name__}({given if self.parameters else repr(self.name)})"
 
 
-def own_name(name, known):
+def own_name(name: str, known: Iterable[str]) -> str:
     """The name of a Custom; ValueError if it is that of something else."""
     if not isinstance(name, str) or not name.isidentifier() or name in known:
         raise ValueError(f"name must be a name of your own, such as 'my_function', got {name!r}")
     return name
 
 
-def bounds(least, most=math.inf):
+def bounds(least: float, most: float = math.inf) -> list[float | None]:
     """Limits from the core in the form of real_number: None for an infinite one."""
     return [None if math.isinf(limit) else limit for limit in (least, most)]
 
 
-def from_name(argument, value, base, names, classes, example, others):
+def from_name(
+    argument: str, value: Any, base: Any, names: Collection[str], classes: Any, example: str, others: Any,
+) -> Any:
     """An object from value, a name or an object of base.
 
     classes: {name: class} for names whose object is not just base(name). others: as for did_you_mean.

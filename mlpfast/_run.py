@@ -1,5 +1,9 @@
 """A call of fit: its epochs and minibatches as callbacks, the History and the progress bar see them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from . import schedules
@@ -7,6 +11,11 @@ from ._fpmode import CallersTurn
 from ._scalars import whole_number
 from .callbacks import Checkpoint, TimeLimit
 from .history import History
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .trainer import Trainer
 
 
 class Fit:
@@ -18,12 +27,20 @@ class Fit:
     has counted over them.
     """
 
-    def __init__(self, callbacks=(), data=None):
-        self.callbacks, self.data, self.begun = callbacks, data or {}, None
-        self.epochs, self.ended, self.done, self.result = 0, False, 0, None
+    callbacks: Any
+    data: dict[str, Any]
+    epochs: int
+    begun: dict[str, str] | None
+    ended: bool
+    done: int
+    result: dict[str, Any] | None
+
+    def __init__(self, callbacks: Any = (), data: dict[str, Any] | None = None) -> None:
+        self.callbacks, self.data = callbacks, data or {}
+        self.begun, self.epochs, self.ended, self.done, self.result = None, 0, False, 0, None
 
 
-def shapes(rows, validation, accumulate):
+def shapes(rows: Any, validation: Any, accumulate: int) -> dict[str, Any]:
     """The data of a Fit. rows: TrainingRows, or WindowsOfSource. Of a source of unknown length there are 0."""
     data = rows.data
     found = {
@@ -38,7 +55,19 @@ def shapes(rows, validation, accumulate):
 class Run:
     """callbacks: their callbacks.Methods. numbers: Logs. bar: Progress. epochs: at most. fit: a Fit."""
 
-    def __init__(self, trainer, callbacks, numbers, bar, epochs, fit):
+    callbacks: list[Any]
+    trainer: Trainer
+    numbers: Any
+    bar: Any
+    epochs: int
+    fit: Fit
+    history: History
+    watching: list[Any]
+    stopped: bool
+
+    def __init__(
+        self, trainer: Trainer, callbacks: Iterable[Any], numbers: Any, bar: Any, epochs: int, fit: Fit,
+    ) -> None:
         # Checkpoints are called last: they save what the others have seen.
         self.callbacks = sorted(callbacks, key=lambda each: isinstance(each.callback, Checkpoint))
         self.trainer, self.numbers, self.bar, self.epochs, self.fit = trainer, numbers, bar, epochs, fit
@@ -48,11 +77,11 @@ class Run:
         self.strides()  # a bad one is refused before anything starts
 
     @property
-    def left(self):
+    def left(self) -> int:
         """The number of epochs to train."""
         return 0 if self.fit.ended else max(self.epochs - self.fit.epochs, 0)
 
-    def begin(self):
+    def begin(self) -> None:
         """Before an epoch, unless it was begun before a checkpoint."""
         self.bar.begin()
         if self.callbacks and not self.fit.done:
@@ -60,24 +89,24 @@ class Run:
                 for callback in self.callbacks:
                     callback.on_epoch_begin(self.trainer, self.trainer.epoch)
 
-    def take_up(self):
+    def take_up(self) -> tuple[int, Any]:
         """(minibatches of the epoch that a checkpoint has done, what the core has counted over them or None)"""
         return self.fit.done, self.fit.result if self.fit.done else None
 
-    def is_at(self, result):
+    def is_at(self, result: dict[str, Any]) -> None:
         """What the core has counted of the epoch so far, for files."""
         self.fit.done, self.fit.result = result["minibatches"], result
 
-    def strides(self):
+    def strides(self) -> list[int]:
         """The present every_batches of each callback that is watching."""
         return [whole_number("every_batches", callback.every_batches, least=1) for callback in self.watching]
 
-    def next_stop(self, done, total):
+    def next_stop(self, done: int, total: int) -> int:
         """The number of minibatches of the epoch after which to call batch_end next, if `done` of `total` are done."""
         strides = [*self.strides(), self.bar.pace.stride] if self.bar.wanted else self.strides()
         return min([total, *(done + stride - done % stride for stride in strides)])
 
-    def batch_end(self, done, sums):
+    def batch_end(self, done: int, sums: Any) -> bool:
         """After so many minibatches of the epoch; sums: of these, as Loop.epoch returns them -> whether to stop, with
         the epoch not counted."""
         if not (self.watching or self.bar.wanted):
@@ -90,7 +119,7 @@ class Run:
         self.stopped = any(map(_is_true, wishes))
         return self.stopped
 
-    def end(self, sums, **logs):
+    def end(self, sums: Any, **logs: float) -> bool:
         """After an epoch; arguments as Loop.epoch returns them -> whether to stop."""
         trainer, fit = self.trainer, self.fit
         if self.bar.rows is None and fit.result is not None:
@@ -107,7 +136,7 @@ class Run:
             self.observe(logs, [])
         return self.stopped
 
-    def call(self, logs):
+    def call(self, logs: dict[str, float]) -> None:
         """on_epoch_end of the callbacks. A schedule observes as soon as it can, before those that save at the
         latest."""
         trainer = self.trainer
@@ -121,7 +150,7 @@ class Run:
                 self.fit.ended |= type(each.callback) is not TimeLimit  # more time may be given
         self.observe(logs, observed)
 
-    def observe(self, logs, observed, only_ready=False):
+    def observe(self, logs: dict[str, float], observed: list[Any], only_ready: bool = False) -> None:
         """Pass the logs to the schedules that are not yet among those observed, and add them."""
         for schedule in self.trainer._all_schedules():
             if any(schedule is other for other in observed) or only_ready and not schedules.is_ready(schedule, logs):
@@ -129,7 +158,7 @@ class Run:
             observed.append(schedule)
             schedules.observe(schedule, logs)
 
-    def finish(self):
+    def finish(self) -> None:
         """After the last epoch."""
         if self.left and not self.stopped:  # LBFGS has converged
             self.fit.ended = True

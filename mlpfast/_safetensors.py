@@ -7,6 +7,8 @@ little-endian, in rows without padding. The header is a JSON object: {"__metadat
 Reading believes nothing: everything that a header says is checked against the file's length first.
 """
 
+from __future__ import annotations
+
 import collections
 import contextlib
 import json
@@ -14,8 +16,14 @@ import math
 import os
 import re
 import stat
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from ._types import Array, PathLike
 
 try:
     import fcntl
@@ -43,7 +51,7 @@ MOST_ROWS = 1024  # that one call of the system takes (IOV_MAX)
 # ---- Writing ----
 
 
-def pieces(tensors, metadata):
+def pieces(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> Iterator[Any]:
     """The bytes of a file, one buffer after the other. The same tensors and metadata give the same bytes everywhere.
 
     tensors: {name: array}, whose rows may be strided; metadata: {name: text}.
@@ -107,12 +115,12 @@ def _write_rows(file, rows):
             file.flush()
 
 
-def save(path, tensors, metadata, sync=True):
+def save(path: PathLike, tensors: Mapping[str, Array], metadata: Mapping[str, str], sync: bool = True) -> None:
     """Write a file of these tensors and metadata, as in `pieces`, in the way of `write`."""
     write(path, pieces(tensors, metadata), sync, sum(array.nbytes for array in tensors.values()))
 
 
-def write(path, buffers, sync=True, least=0):
+def write(path: PathLike, buffers: Iterable[Any], sync: bool = True, least: int = 0) -> None:
     """Replace the file at path as a whole: until then, and after any failure, the old one stays.
 
     The buffers, which have `least` bytes or more, go to a file beside it, "<path>.unfinished", which is then renamed.
@@ -178,7 +186,7 @@ def _alone(path):
 # ---- Reading ----
 
 
-def opened(path):
+def opened(path: PathLike) -> Any:
     """A file to read. ValueError for a pipe, which might never begin or end, and for a device."""
     path = os.fspath(path)
     mode = os.stat(path).st_mode
@@ -194,7 +202,11 @@ class File:
     format.
     """
 
-    def __init__(self, path):
+    name: str
+    metadata: dict[str, str]
+    tensors: dict[str, Any]
+
+    def __init__(self, path: PathLike) -> None:
         self.name = repr(os.fspath(path))
         self._file = opened(path)
         try:
@@ -204,13 +216,13 @@ class File:
             self._file.close()
             raise
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         self._file.close()
 
-    def wrong(self, what):
+    def wrong(self, what: object) -> ValueError:
         return ValueError(f"{self.name}: {what}")
 
     def _header(self):
@@ -256,7 +268,7 @@ class File:
             for number, row in enumerate(part[done:], done):  # the system has read less
                 self._fill(begin + number * width, row)
 
-    def read_into(self, name, array):
+    def read_into(self, name: str, array: Array) -> None:
         """array = the tensor of that name; array is C-contiguous in its rows and of the tensor's dtype and shape."""
         dtype, _shape, begin, end = self.tensors[name]
         if begin == end:
@@ -276,7 +288,7 @@ class File:
                 raise self.wrong(f"tensor {name!r} must hold bytes 0 and 1, got {part.view(np.uint8).max()}")
             array[first : first + len(part)] = part
 
-    def read(self, name):
+    def read(self, name: str) -> Array:
         """The tensor of that name, a new array."""
         dtype, shape, *_ = self.tensors[name]
         array = np.empty(shape or (1,), dtype.newbyteorder("="))
@@ -284,7 +296,7 @@ class File:
         return array.reshape(shape)
 
 
-def parsed(header):
+def parsed(header: bytes) -> dict[str, Any]:
     """The JSON object of a header; ValueError for what JSON allows and a header does not have."""
     try:
         text = header.decode()
@@ -333,7 +345,7 @@ _DECODER = json.JSONDecoder(object_pairs_hook=_without_duplicates, parse_int=_sm
                             parse_constant=_no_number)
 
 
-def checked(header, size):
+def checked(header: Any, size: int) -> tuple[dict[str, str], dict[str, Any]]:
     """(metadata, {name: (dtype, shape, begin, end)} in the order of the data), of a header whose data has that size."""
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

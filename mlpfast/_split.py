@@ -37,7 +37,7 @@ def training_and_validation(trainer, X, y, weights, validation_data, validation_
     return hold_out(data, share, flag("stratify", stratify), network, loss, trainer.seed, **weights)
 
 
-def _validation(validation_data, network, loss, keep_y) -> Data | None:
+def _validation(validation_data, network, loss, keep_y) -> Data | Stream | None:
     if validation_data is None:
         return None
     if is_source(validation_data):

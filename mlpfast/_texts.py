@@ -10,6 +10,8 @@ A text means one value, and a value has one text:
     custom                                          an object of the caller's, with what it is called under "<key>.name"
 """
 
+from __future__ import annotations
+
 import json
 import math
 import numbers
@@ -153,11 +155,15 @@ OBJECT_NAMES = {kind: name for name, kind in _MAKERS.items()}
 class Tree:
     """Texts by the parts of their keys; what has been taken is no longer there."""
 
-    def __init__(self, key=""):
+    key: str
+    below: dict[str, Tree]
+    text: Any
+
+    def __init__(self, key: str = "") -> None:
         self.key, self.text, self.below = key, None, {}
 
     @classmethod
-    def of(cls, texts):
+    def of(cls, texts: dict[str, str]) -> Tree:
         root = cls()
         for key, value in texts.items():
             names, node = key.split("."), root
@@ -170,25 +176,25 @@ class Tree:
             node.text = value
         return root
 
-    def take(self, name):
+    def take(self, name: str) -> Tree:
         """The Tree under that name, which may have dots; an empty one if there is none."""
         first, _, rest = name.partition(".")
         if rest and first in self.below:
             return self.below[first].take(rest)
         return self.below.pop(name, None) or Tree(f"{self.key}.{name}" if self.key else name)
 
-    def take_all(self, custom):
+    def take_all(self, custom: Any) -> dict[str, Any]:
         """{name: its value} of all that is left."""
         names = list(self.below)
         return {name: self.take(name).value(custom) for name in names}
 
-    def nothing_left(self):
+    def nothing_left(self) -> None:
         for node in self.below.values():
             if node.text is not None:
                 raise ValueError(f"unknown setting {node.key[:80]!r}: this file may be of a later version of mlpfast")
             node.nothing_left()
 
-    def value(self, custom):
+    def value(self, custom: Any) -> Any:
         """What `put` has been given. custom: {name: object of the caller's}."""
         if self.text is None:
             raise ValueError(f"the setting {self.key!r} is missing")

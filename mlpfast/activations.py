@@ -25,8 +25,10 @@ Names use the default parameter; objects set another.
     PerOutput([(outputs, activation), ...])                                          parts of the last layer
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ._core import ACTIVATIONS
 from ._functions import checked_result, function
@@ -35,6 +37,11 @@ from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import flag, real_number
 
 __all__ = ["Activation", "Custom", "ELU", "LeakyReLU", "PReLU", "PerOutput"]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._types import AnyActivation, Array, ArrayLike
 
 NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 
@@ -54,10 +61,11 @@ class Activation(Named):
     """
 
     known = ACTIVATIONS
-    alpha, shared = 0.0, False
-    parts: tuple = ()  # of a PerOutput
+    alpha: float = 0.0
+    shared: bool = False
+    parts: tuple[Any, ...] = ()  # of a PerOutput
 
-    def __init__(self, name, **values):
+    def __init__(self, name: str, **values: Any) -> None:
         if "alpha" in values:
             least, _ = bounds(ACTIVATIONS[name].least_alpha)
             values["alpha"] = real_number("alpha", values["alpha"], least=least)
@@ -66,10 +74,10 @@ class Activation(Named):
     def _key(self):
         return self.name, self.alpha, self.shared
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return self._key() == (other._key() if isinstance(other, Activation) else other)
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash(self._key())
 
 
@@ -86,9 +94,9 @@ class LeakyReLU(Activation):
            [ 2. ]], dtype=float32)
     """
 
-    parameters = ("alpha",)
+    parameters: tuple[str, ...] = ("alpha",)
 
-    def __init__(self, alpha=0.01):
+    def __init__(self, alpha: float = 0.01) -> None:
         super().__init__("leaky_relu", alpha=alpha)
 
 
@@ -103,9 +111,9 @@ class ELU(Activation):
            [ 2.    ]], dtype=float32)
     """
 
-    parameters = ("alpha",)
+    parameters: tuple[str, ...] = ("alpha",)
 
-    def __init__(self, alpha=1.0):
+    def __init__(self, alpha: float = 1.0) -> None:
         super().__init__("elu", alpha=alpha)
 
 
@@ -124,9 +132,9 @@ class PReLU(Activation):
     array([0.1, 0.1, 0.1], dtype=float32)
     """
 
-    parameters = ("alpha", "shared")
+    parameters: tuple[str, ...] = ("alpha", "shared")
 
-    def __init__(self, alpha=0.25, shared=False):
+    def __init__(self, alpha: float = 0.25, shared: bool = False) -> None:
         super().__init__("prelu", alpha=alpha, shared=flag("shared", shared))
 
 
@@ -154,26 +162,28 @@ class Custom(Activation):
            [1.]], dtype=float32)
     """
 
-    parameters = ("forward", "derivative")
+    parameters: tuple[str, ...] = ("forward", "derivative")
     forward: Callable
     derivative: Callable
 
-    def __init__(self, forward, derivative, *, name="custom"):
+    def __init__(
+        self, forward: Callable[[Array], ArrayLike], derivative: Callable[[Array], ArrayLike], *, name: str = "custom",
+    ) -> None:
         forward, derivative = function("forward", forward), function("derivative", derivative)
         super().__init__(own_name(name, NAMES), forward=forward, derivative=derivative)
 
     @property
-    def traits(self):
+    def traits(self) -> Any:
         return ACTIVATIONS["custom"]
 
     def _key(self):
         return self.name, self.forward, self.derivative
 
-    def values(self, z):
+    def values(self, z: Array) -> Array:
         """g(z), checked."""
         return checked_result("forward(z)", z.shape, self.forward, z)
 
-    def derivatives(self, z):
+    def derivatives(self, z: Array) -> Array:
         """g'(z), checked."""
         return checked_result("derivative(z)", z.shape, self.derivative, z)
 
@@ -204,10 +214,10 @@ class PerOutput(Activation):
     array([[0.5, 0.5, 5. ]], dtype=float32)
     """
 
-    parameters = ("parts",)
+    parameters: tuple[str, ...] = ("parts",)
     n_out: int
 
-    def __init__(self, parts):
+    def __init__(self, parts: Iterable[tuple[int | slice, AnyActivation]]) -> None:
         example = '[(slice(0, 3), "softmax"), (3, "identity")]'
         own = tuple(
             _part(f"parts[{i}]", *item) for i, item in enumerate(items_of("parts", parts, (2,), example))
@@ -215,17 +225,17 @@ class PerOutput(Activation):
         super().__init__("per_output", parts=own, n_out=width_of("parts", own))
 
     @property
-    def traits(self):
+    def traits(self) -> Any:
         """Those of identity: what the core computes, and losses take, is z_L."""
         return ACTIVATIONS["identity"]
 
     def _key(self):
         return self.name, self.parts
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"parts": [(as_given(part), of_part(part.activation)) for part in self.parts]}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PerOutput({self.arguments()['parts']!r})"
 
 
@@ -236,12 +246,12 @@ def _part(argument, outputs, activation):
     return _Part(first, n, activation)
 
 
-def of_part(activation):
+def of_part(activation: Activation) -> AnyActivation:
     """As it was given: a name, or an object with parameters."""
     return activation if activation.parameters else activation.name
 
 
-def check_part(argument, activation):
+def check_part(argument: str, activation: Activation) -> None:
     """ValueError if it cannot be that of a part of the outputs."""
     traits = activation.traits
     if traits.is_custom or traits.learns_alpha or activation.parts:
@@ -255,7 +265,7 @@ WITH_PARAMETERS: dict[str, Any] = {
 }
 
 
-def checked(name, value):
+def checked(name: str, value: Any) -> Activation:
     """An Activation from value, a name or an object; `name`: the argument's name, for messages."""
     value = OTHER_NAMES.get(value, value) if isinstance(value, str) else value
     return from_name(name, value, Activation, NAMES, WITH_PARAMETERS, "ELU() or Custom(g, derivative)", SUGGESTED)

@@ -10,7 +10,9 @@ Trainer on the same minibatch uses. Only the gradients contain the factor 1/B.
 Lists have an entry per layer: [0] belongs to layer 1, [-1] to layer L.
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import numpy as np
 
@@ -25,6 +27,9 @@ from .network import Network
 
 __all__ = ["Tape", "check_gradients", "forward", "gradients", "residuals"]
 
+if TYPE_CHECKING:
+    from ._types import AnyLoss, Array, ArrayLike
+
 
 class Tape(NamedTuple):
     """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer.
@@ -38,11 +43,11 @@ class Tape(NamedTuple):
     """
 
     X: np.ndarray
-    z: list
-    a: list
+    z: list[np.ndarray]
+    a: list[np.ndarray]
 
 
-def checked_network(net):
+def checked_network(net: Any) -> Network:
     if not isinstance(net, Network):
         hint = ": pass trainer.network" if isinstance(getattr(net, "network", None), Network) else ""
         raise TypeError(f"net must be a Network, got {type(net).__name__}{hint}")
@@ -50,7 +55,7 @@ def checked_network(net):
 
 
 @in_default_mode
-def forward(net, X):
+def forward(net: Network, X: ArrayLike) -> Tape:
     """z_l and a_l of every layer, for X (B, n_in) -> Tape.
 
     The arrays are new, of the network's dtype. TypeError if net is no Network, ValueError or TypeError for X that does
@@ -79,7 +84,7 @@ def _forward(net, X):
 
 
 @in_default_mode
-def residuals(net, X, y, loss):
+def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> list[Array]:
     """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer.
 
     net: a Network.
@@ -125,8 +130,21 @@ def _through_derivative(net, tape, l, delta):
     _kernels.through_derivative(delta, kept, unit, net.layers[l].slopes)
 
 
+@overload
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: Literal[False] = False,
+) -> list[tuple[Any, ...]]: ...
+@overload
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: Literal[True],
+) -> tuple[list[tuple[Any, ...]], Array]: ...
 @in_default_mode
-def gradients(net, X, y, loss, *, l1=0, l2=0, sample_weight=None, mean_weight=None, inputs=False):
+def gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, l1: float = 0, l2: float = 0,
+    sample_weight: ArrayLike | None = None, mean_weight: float | None = None, inputs: bool = False,
+) -> Any:
     """[(dJ/dW_1, dJ/db_1), ...] in the shapes of W and b; db is None for a layer without a bias. For a layer with a
     prelu, the gradient of its slopes is added: (dW, db, dslopes).
 
@@ -183,7 +201,9 @@ def _input_gradient(net, data, loss):
 
 
 @in_default_mode
-def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
+def check_gradients(
+    net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, *, step: float = 1e-6, inputs: bool = False,
+) -> float:
     """The largest relative error of `gradients` against central differences over all parameters, in float64; with
     inputs=True over all elements of X too.
 
@@ -205,7 +225,7 @@ def check_gradients(net, X, y, loss, *, step=1e-6, inputs=False):
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(checked_network(net))
     loss = losses.checked(loss, copy)
-    found = gradients(copy, X, y, loss, inputs=inputs)
+    found = gradients(copy, X, y, loss, inputs=inputs)  # type: ignore[call-overload]
     of_parameters, dX = found if inputs else (found, None)
     given = checked_inputs(X, net)
     data = examples(_kernels.gather(given, copy.input_scale, copy.dtype), y, copy, loss)

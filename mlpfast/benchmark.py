@@ -1,6 +1,9 @@
 """The peak arithmetic rate of the machine, as a limit for measured speeds."""
 
+from __future__ import annotations
+
 import time
+from typing import TYPE_CHECKING
 
 from . import _core
 from ._config import MOST_THREADS, get_num_threads
@@ -8,8 +11,11 @@ from ._scalars import float_dtype, real_number, whole_number
 
 __all__ = ["peak_gflops"]
 
+if TYPE_CHECKING:
+    import numpy.typing as npt
 
-def peak_gflops(threads=None, dtype="float32", *, seconds=0.05):
+
+def peak_gflops(threads: int | None = None, dtype: npt.DTypeLike = "float32", *, seconds: float = 0.05) -> float:
     """The peak rate of this machine in GFLOP/s (10^9 floating-point operations per second) for fused multiply-adds.
 
     threads: number of threads, at most that of processors; None: get_num_threads().

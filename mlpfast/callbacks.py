@@ -24,12 +24,15 @@ If only built-in callbacks add to the logs, a monitored name that the logs will 
 epoch.
 """
 
+from __future__ import annotations
+
 import contextlib
 import functools
 import inspect
 import os
 import time
 import weakref
+from typing import TYPE_CHECKING, Any
 
 from . import _core, schedules
 from ._attributes import Closed
@@ -38,6 +41,13 @@ from ._pace import Pace
 from ._scalars import flag, real_number, whole_number
 
 __all__ = ["Checkpoint", "EarlyStopping", "LearningRateLogger", "StopAt", "TimeLimit"]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ._types import Goals, PathLike
+    from .history import History
+    from .trainer import Trainer
 
 METHODS = {
     "on_epoch_begin": "(trainer, epoch)", "on_epoch_end": "(trainer, epoch, logs)", "on_fit_end": "(trainer)",
@@ -51,7 +61,13 @@ _looked_at: weakref.WeakSet[type] = weakref.WeakSet()
 class _Methods:
     """The METHODS of a callback, checked; no-ops in place of missing ones, and None for on_batch_end."""
 
-    def __init__(self, callback):
+    callback: Any
+    on_batch_end: Any
+    on_epoch_begin: Any
+    on_epoch_end: Any
+    on_fit_end: Any
+
+    def __init__(self, callback: Any) -> None:
         found = _found(callback)
         self.callback, self.on_batch_end = callback, found["on_batch_end"]
         self.on_epoch_begin, self.on_epoch_end, self.on_fit_end = (
@@ -59,11 +75,11 @@ class _Methods:
         )
 
     @property
-    def every_batches(self):
+    def every_batches(self) -> Any:
         return getattr(self.callback, "every_batches", 1)
 
 
-def methods_of(callback):
+def methods_of(callback: Any) -> _Methods:
     """The _Methods of a callback."""
     return _Methods(callback)
 
@@ -154,20 +170,20 @@ class Stateful(Closed):
     names, and lists of an array for each parameter of the network."""
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """What it has seen, for files: a dict of plain values and lists of arrays."""
         raise NotImplementedError
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """What a callback must have in common with the one whose state it takes."""
         return {}
 
-    def resume(self, trainer, state):
+    def resume(self, trainer: Trainer, state: dict[str, Any]) -> None:
         """Go on in that Trainer from a state that a file holds, and check_state has passed."""
         raise NotImplementedError
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         """ValueError or TypeError unless it can be resumed from."""
         raise NotImplementedError
 
@@ -208,7 +224,18 @@ class EarlyStopping(Stateful):
     (27, 30, 0.953)
     """
 
-    def __init__(self, monitor="val_loss", patience=5, min_delta=0.0, restore_best=True, mode=None):
+    restore_best: bool
+    best_epoch: int | None
+    stopped_epoch: int | None
+
+    def __init__(
+        self,
+        monitor: str | None = "val_loss",
+        patience: int = 5,
+        min_delta: float = 0.0,
+        restore_best: bool = True,
+        mode: str | None = None,
+    ) -> None:
         self._settings = (monitor, patience, min_delta, mode)
         self.restore_best = flag("restore_best", restore_best)
         self._start(None)
@@ -217,24 +244,24 @@ class EarlyStopping(Stateful):
         self._trainer, self._monitor, self._parameters = trainer, Monitor(*self._settings), None
         self.best_epoch = self.stopped_epoch = None
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_trainer": None}  # which cannot be pickled
 
     @property
-    def best(self):
+    def best(self) -> float:
         """The best value of the monitored number, NaN before the first epoch."""
         return self._monitor.best
 
-    def check(self, names):
+    def check(self, names: Iterable[str] | None) -> None:
         """ValueError if the number that it monitors is not among `names`, those of the logs."""
         self._monitor.check(names)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         settings = ", ".join(f"{name}={value!r}" for name, value in self._monitor.settings().items())
         best = "" if self.best_epoch is None else f": best {self.best:.6g} in epoch {self.best_epoch}"
         return f"<EarlyStopping({settings}){best}>"
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
         """Compare the monitored number with the best -> True to end the training."""
         if trainer is not self._trainer:
             self._start(trainer)
@@ -247,12 +274,12 @@ class EarlyStopping(Stateful):
         self.stopped_epoch = epoch
         return True
 
-    def on_fit_end(self, trainer):
+    def on_fit_end(self, trainer: Trainer) -> None:
         """Restore the best parameters."""
         if self._parameters is not None:
             self.restore(trainer)
 
-    def restore(self, trainer):
+    def restore(self, trainer: Trainer) -> None:
         """Set the parameters to those after the best epoch, as the end of fit does unless it is by an exception.
 
         RuntimeError if there are none: before an epoch of this Trainer, with restore_best=False, or if another thread
@@ -277,23 +304,23 @@ class EarlyStopping(Stateful):
             for parameter, best in zip(trainer.network.parameters, self._parameters, strict=True):
                 parameter[...] = best
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {**self._monitor.settings(), "restore_best": self.restore_best}
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """What it has seen."""
         own = {"best_epoch": self.best_epoch, "stopped_epoch": self.stopped_epoch, "parameters": self._parameters}
         return {**self._monitor.state, **own}
 
-    def resume(self, trainer, state):
+    def resume(self, trainer: Trainer, state: dict[str, Any]) -> None:
         self._start(trainer)
         self._monitor.state = state
         self.best_epoch, self.stopped_epoch = state["best_epoch"], state["stopped_epoch"]
         self._parameters = state["parameters"]
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         _check_entries(state, "best", "waited", "best_epoch", "stopped_epoch", "parameters")
         Monitor.check_state(state)
         for name in ("best_epoch", "stopped_epoch"):
@@ -318,29 +345,29 @@ class LearningRateLogger(Stateful):
     [0.1, 0.1, 0.05, 0.05]
     """
 
-    def __init__(self):
-        self._logs = {}
+    def __init__(self) -> None:
+        self._logs: dict[str, float] = {}
 
-    def on_epoch_begin(self, trainer, epoch):
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Read the present rate and momentum."""
         self._logs = {"lr": trainer.lr}
         momentum = schedules.momentum(trainer.optimizer.lr, trainer.epoch, trainer.steps)
         if momentum is not None:
             self._logs["momentum"] = momentum
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Add them to the logs."""
         logs.update(self._logs)
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {"logs": self._logs}
 
-    def resume(self, trainer, state):
+    def resume(self, trainer: Trainer, state: dict[str, Any]) -> None:
         self._logs = dict(state.get("logs", {}))
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         _check_entries({"logs": {}, **state}, "logs")
         for name, value in dict(state.get("logs", {})).items():
             real_number(name, value)
@@ -364,7 +391,9 @@ class StopAt(Closed):
     <History of 7 epochs: last loss 0.9123, accuracy 0.8776>
     """
 
-    def __init__(self, goals):
+    goals: dict[str, Any]
+
+    def __init__(self, goals: Goals) -> None:
         if not isinstance(goals, dict):
             goals = {"loss": real_number("stop_at", goals)}
         if not goals or not all(isinstance(name, str) for name in goals):
@@ -372,14 +401,14 @@ class StopAt(Closed):
         self.goals = dict(goals)
         self.check(None)
 
-    def check(self, names):
+    def check(self, names: Iterable[str] | None) -> None:
         """ValueError for a goal whose name is not among `names`, those of the logs (None: unknown)."""
         for name, value in self.goals.items():
             goal(name, value)
         if names is not None:
             check_names(names, "stop_at", self.goals)
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
         """True if all goals are reached."""
         reached = []
         for name, value in self.goals.items():
@@ -406,42 +435,46 @@ class TimeLimit(Stateful):
     True
     """
 
-    def __init__(self, seconds):
+    seconds: float
+    stopped: bool
+
+    def __init__(self, seconds: float) -> None:
         self.seconds = real_number("seconds", seconds, above=0)
         self.stopped = False
-        self._history, self._pace, self._start = None, Pace(), 0.0
+        self._history: History | None = None
+        self._pace, self._start = Pace(), 0.0
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {**vars(self), "_history": None}
 
     @property
-    def every_batches(self):
+    def every_batches(self) -> int:
         """How many minibatches there are between two looks at the clock."""
         return self._pace.stride
 
-    def on_epoch_begin(self, trainer, epoch):
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Begin to count, in the first epoch of a call of fit."""
         if trainer.history is not self._history:  # another call of fit
             self._history, self._start, self.stopped = trainer.history, time.monotonic(), False
         self._pace.start()
 
-    def on_batch_end(self, trainer, epoch, batch, logs):
+    def on_batch_end(self, trainer: Trainer, epoch: int, batch: int, logs: dict[str, float]) -> bool:
         """True if the time is over."""
         return self._is_over(self._pace.look())
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
         """True if the time is over."""
         return self._is_over(time.monotonic())
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {"used": 0.0 if self._history is None else time.monotonic() - self._start}
 
-    def resume(self, trainer, state):
+    def resume(self, trainer: Trainer, state: dict[str, Any]) -> None:
         self._history, self._start, self.stopped = trainer.history, time.monotonic() - state["used"], False
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         _check_entries(state, "used")
         real_number("used", state["used"], least=0)
 
@@ -475,7 +508,21 @@ class Checkpoint(Stateful):
     2
     """
 
-    def __init__(self, path, every=1, monitor=None, mode=None, keep=1, seconds=None):
+    path: str
+    every: int | None
+    seconds: float | None
+    keep: int
+    on_batch_end: Any
+
+    def __init__(
+        self,
+        path: PathLike,
+        every: int = 1,
+        monitor: str | None = None,
+        mode: str | None = None,
+        keep: int = 1,
+        seconds: float | None = None,
+    ) -> None:
         self.path = os.fspath(path)
         self.every = None if every is None else whole_number("every", every, least=1)
         self.seconds = None if seconds is None else real_number("seconds", seconds, above=0)
@@ -491,17 +538,17 @@ class Checkpoint(Stateful):
         if self.seconds is not None:
             self.on_batch_end = self._on_batch_end  # others need no stop within an epoch
 
-    def check(self, names):
+    def check(self, names: Iterable[str] | None) -> None:
         """ValueError if the number that it monitors is not among `names`, those of the logs."""
         if self._monitor is not None:
             self._monitor.check(names)
 
     @property
-    def every_batches(self):
+    def every_batches(self) -> int:
         """How many minibatches there are between two looks at the clock, with `seconds`."""
         return self._pace.stride
 
-    def on_epoch_begin(self, trainer, epoch):
+    def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
         """Begin to count."""
         if self._last is None:
             self._last, self._time = self._done(trainer), time.monotonic()
@@ -512,7 +559,7 @@ class Checkpoint(Stateful):
         if self._pace.look() - self._time >= self.seconds and trainer._fit.done:
             self._save(trainer)
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Save, if this epoch is one to be saved."""
         due = self.every is not None and (epoch + 1) % self.every == 0
         due |= self.seconds is not None and time.monotonic() - self._time >= self.seconds
@@ -521,7 +568,7 @@ class Checkpoint(Stateful):
         if due:
             self._save(trainer)
 
-    def on_fit_end(self, trainer):
+    def on_fit_end(self, trainer: Trainer) -> None:
         """Save what has not been saved yet."""
         if self._monitor is None and self._last != self._done(trainer):
             self._save(trainer)
@@ -555,22 +602,22 @@ class Checkpoint(Stateful):
         return trainer.epoch, trainer.steps, trainer._fit.ended
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {} if self._monitor is None else self._monitor.state
 
-    def resume(self, trainer, state):
+    def resume(self, trainer: Trainer, state: dict[str, Any]) -> None:
         self._last, self._time = self._done(trainer), time.monotonic()
         if self._monitor is not None:
             self._monitor.state = state
 
     @staticmethod
-    def check_state(state):
+    def check_state(state: dict[str, Any]) -> None:
         if state:
             _check_entries(state, "best", "waited")
             Monitor.check_state(state)
 
 
-def all_of(callbacks, stop_at):
+def all_of(callbacks: Any, stop_at: Goals | None) -> list[Any]:
     """The `callbacks` and `stop_at` arguments of fit as one list."""
     if callbacks is None:
         callbacks = []
@@ -579,7 +626,7 @@ def all_of(callbacks, stop_at):
     return [*callbacks, *([] if stop_at is None else [StopAt(stop_at)])]
 
 
-def check_monitored(callbacks, names):
+def check_monitored(callbacks: Sequence[Any], names: Iterable[str]) -> list[str] | None:
     """ValueError if a callback needs a number that the logs will not have, or whose direction is not known.
 
     names: of the numbers that fit puts into the logs. Returns the names of all numbers there will be, or None if a

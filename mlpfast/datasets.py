@@ -1,15 +1,21 @@
 """Example data: the digits included in the package, and readers for IDX files such as MNIST's."""
 
+from __future__ import annotations
+
 import gzip
 import math
 import os
 import sys
 import zlib
 from pathlib import Path
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
 from ._scalars import flag
+
+if TYPE_CHECKING:
+    from ._types import Array, PathLike
 
 __all__ = ["load_digits", "load_idx", "load_idx_pair", "load_mnist"]
 
@@ -24,7 +30,11 @@ _GZIP_MAGIC = b"\x1f\x8b"
 _DEFLATE_MAX_RATIO = 1032  # RFC 1951: at best 258 bytes come from a pair of one-bit codes
 
 
-def load_digits(*, split=False):
+@overload
+def load_digits(*, split: Literal[False] = False) -> tuple[Array, Array]: ...
+@overload
+def load_digits(*, split: Literal[True]) -> tuple[Array, Array, Array, Array]: ...
+def load_digits(*, split: bool = False) -> tuple[Array, ...]:
     """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set, as X (1797, 64)
     float32 in [0, 1], a row is an image read line by line, 0 is white, and y (1797,) int64, the digits 0 to 9.
 
@@ -52,7 +62,7 @@ def load_digits(*, split=False):
     return X[:n], y[:n], X[n:], y[n:]
 
 
-def load_mnist(folder):
+def load_mnist(folder: PathLike) -> tuple[Array, Array, Array, Array]:
     """Read the four IDX files of MNIST, or of a set in the same format such as Fashion-MNIST -> X_train (60000, 784)
     uint8, 0 is background and 255 is ink, y_train (60000,) int64, the classes 0 to 9, X_test (10000, 784), y_test
     (10000,).
@@ -106,7 +116,7 @@ def _find(folder, stem, kind):
     )
 
 
-def load_idx_pair(images, labels):
+def load_idx_pair(images: PathLike, labels: PathLike) -> tuple[Array, Array]:
     """Read the images and the labels of a set in MNIST's format, with any file names and classes -> X (n, height *
     width) uint8, a row is an image read line by line, and y (n,) int64, the labels as they are, 0 to 255.
 
@@ -137,7 +147,7 @@ def load_idx_pair(images, labels):
     return pictures.reshape(len(pictures), n_pixels), classes.astype(np.int64)
 
 
-def load_idx(path):
+def load_idx(path: PathLike) -> Array:
     """Read one array from an IDX file, gzipped or not (detected from its first bytes) -> a new C-contiguous array of
     uint8, int8, int16, int32, float32 or float64 in native byte order, with 1 to 32 dimensions.
 

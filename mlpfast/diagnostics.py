@@ -23,7 +23,9 @@ networks of 50 layers of 64 relu units had ratios from 0.12 to 3.5. Numbers that
 delta_L is zero everywhere, nothing is left to learn: the ratio is NaN and the verdict "healthy".
 """
 
-from typing import NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -34,6 +36,11 @@ from ._fpmode import in_default_mode
 from ._scalars import whole_number
 
 __all__ = ["GradientFlow", "LayerFlow", "Report", "gradient_flow"]
+
+if TYPE_CHECKING:
+    from ._types import AnyLoss, ArrayLike
+    from .network import Network
+    from .trainer import Trainer
 
 VANISHING, EXPLODING = 1e-2, 1e2
 
@@ -53,7 +60,7 @@ class LayerFlow(NamedTuple):
     ((2, 3), 'relu', 0.67)
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     activation: str
     a: float
     z: float
@@ -84,9 +91,14 @@ class Report:
     ['2e-06', '9e-06', '4e-05', '2e-04', '7e-04', '3e-03', '1e-02', '5e-02', '3e-01']
     """
 
-    thresholds = VANISHING, EXPLODING
+    thresholds: tuple[float, float] = VANISHING, EXPLODING
+    layers: list[LayerFlow]
+    first: int
+    ratio: float
+    per_layer: float
+    verdict: str
 
-    def __init__(self, layers, first):
+    def __init__(self, layers: list[LayerFlow], first: int) -> None:
         self.layers, self.first = layers, first
         lengths = [layer.delta * layer.shape[1] ** 0.5 for layer in layers]
         self.ratio = float(np.float64(lengths[first]) / lengths[-1])
@@ -100,7 +112,7 @@ class Report:
             return "exploding"
         return "vanishing" if self.ratio < low else "healthy"
 
-    def __str__(self):
+    def __str__(self) -> str:
         names = ("rms a", "rms z", "rms delta", "rms dW")
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<12}"
                  + "".join(f"{name:>11}" for name in names) + f"{'saturated':>11}{'dead':>7}"]
@@ -111,7 +123,7 @@ class Report:
                          f"{_share(layer.saturated):>11}{_share(layer.dead):>7}")
         return "\n".join([*lines, self.reason()])
 
-    def reason(self):
+    def reason(self) -> str:
         """The verdict and the numbers it is based on, as one line.
 
         >>> import mlpfast
@@ -125,7 +137,7 @@ class Report:
         return (f"{self.verdict}: {ratio}, a factor of {self.per_layer:.3g} a layer; "
                 f"vanishing below {low:g}, exploding above {high:g}")
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<gradient flow of {len(self.layers)} layers: {self.verdict}, ratio {self.ratio:.3g}>"
 
 
@@ -134,7 +146,7 @@ def _share(value):
 
 
 @in_default_mode
-def gradient_flow(net, X, y, loss):
+def gradient_flow(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> Report:
     """A Report on one forward and backward pass with X (n, n_in); y and loss as in Trainer. A few hundred rows suffice.
     The network is not changed. Dropout and input noise are not applied.
 
@@ -204,12 +216,18 @@ class GradientFlow(Closed):
     ([1, 3], 'healthy')
     """
 
-    def __init__(self, X, y, *, every=1):
+    X: ArrayLike
+    y: ArrayLike
+    every: int
+    reports: list[Report]
+    epochs: list[int]
+
+    def __init__(self, X: ArrayLike, y: ArrayLike, *, every: int = 1) -> None:
         self.X, self.y = X, y
         self.every = whole_number("every", every, least=1)
         self.reports, self.epochs = [], []
 
-    def on_epoch_end(self, trainer, epoch, logs):
+    def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
         """Add a Report, if it is the turn of this epoch."""
         if (epoch + 1) % self.every == 0:
             self.reports.append(gradient_flow(trainer.network, self.X, self.y, trainer.loss))

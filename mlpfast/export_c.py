@@ -4,10 +4,13 @@ The templates are in c_template/. The functions of activations are those of the 
 _c_functions.py; here are the parameters, the calls of the layers, and the self-test with its error bounds.
 """
 
+from __future__ import annotations
+
 import os
 import re
 import string
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,6 +19,10 @@ from ._config import __version__
 from ._fpmode import in_default_mode
 from ._scalars import flag, one_of
 from .exchange._parts import checked
+
+if TYPE_CHECKING:
+    from ._types import Array, ArrayLike, PathLike
+    from .network import Network
 
 TEMPLATES = "model.h", "model.c"
 FORMATS = "hex", "decimal"
@@ -46,7 +53,15 @@ SLOPES = {"gelu": 1.13, "gelu_tanh": 1.13, "silu": 1.1, "mish": 1.09, "hard_swis
 
 
 @in_default_mode
-def export_c(net, path, name="model", *, float_format="hex", section=None, const=True):
+def export_c(
+    net: Network,
+    path: PathLike,
+    name: str = "model",
+    *,
+    float_format: str = "hex",
+    section: str | None = None,
+    const: bool = True,
+) -> None:
     """See Network.export_c."""
     checked(net)
     c_path = Path(os.fsdecode(path))
@@ -86,7 +101,7 @@ def _storage(name, section, const):
     return f'{words} __attribute__((section("{section}")))'
 
 
-def texts(net, stem, name, float_format, storage):
+def texts(net: Network, stem: str, name: str, float_format: str, storage: str) -> list[str]:
     """(header, C file) of the network; stem: of the files' names."""
     real_bits = 8 * net.dtype.itemsize
     numbers = _Numbers(float_format, net.dtype)
@@ -263,7 +278,7 @@ def _test_inputs(net):
     return X.astype(net.dtype)
 
 
-def error_bounds(net, X):
+def error_bounds(net: Network, X: ArrayLike) -> Array:
     """(n, n_out), float64: by how much outputs of the C file without fused multiply-adds may differ from `predict` of
     X (n, n_in), to first order in the unit roundoff.
 

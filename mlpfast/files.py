@@ -12,6 +12,10 @@ Tensors are named as in Network.state_dict. The metadata of a network:
 A layer's shape is that of its W, and it has a bias, slopes or a mask if the file has such a tensor.
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from . import _scheduled, activations
@@ -21,16 +25,21 @@ from ._texts import Tree, by_name, described, from_caller, made, put
 from .layer import USUAL, Layer
 from .network import SETTINGS, TRANSFORM, Network, warn_if_not_finite
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._types import Array, PathLike
+
 VERSION = 1
-KINDS = {**activations.WITH_PARAMETERS, "per_output": activations.PerOutput}
+KINDS: dict[str, Any] = {**activations.WITH_PARAMETERS, "per_output": activations.PerOutput}
 # Beginnings of names: of files that hold more than a network.
-OF_OTHERS = {
+OF_OTHERS: dict[str, tuple[str, ...]] = {
     "trainer": ("trainer", "state", "schedules", "fit", "history", "callbacks", "order"),
     "estimator": ("estimator",),  # estimators/_files.py
 }
 
 
-def summary(path):
+def summary(path: PathLike) -> str:
     """What a file holds, as text. Functions of Python that it names need not be there."""
     with opened(path) as (file, texts):
         stand_ins = _StandIns()
@@ -120,16 +129,16 @@ def _of_training(file, texts, custom):
 # ---- Networks ----
 
 
-def save_network(net, path, sync):
+def save_network(net: Network, path: PathLike, sync: bool) -> None:
     texts = {**head("network"), **network_texts(net)}
     save(path, net._tensors(), texts, sync)
 
 
-def head(holds):
+def head(holds: str) -> dict[str, str]:
     return {"format": "mlpfast", "version": str(VERSION), "holds": holds}
 
 
-def network_texts(net):
+def network_texts(net: Network) -> dict[str, str]:
     texts: dict[str, str] = {}
     by_name(named_by(net))
     for name, value in net._settings().items():
@@ -142,12 +151,12 @@ def network_texts(net):
     return texts
 
 
-def named_by(net):
+def named_by(net: Network) -> list[Any]:
     """The activations and schedules of a network, which may be objects of the caller's."""
     return [layer._unit for layer in net.layers] + list(_scheduled.of_network(net).values())
 
 
-def load_network(path, custom=None):
+def load_network(path: PathLike, custom: Mapping[str, Any] | None = None) -> Network:
     """The network of the file at path, which Network.save or Trainer.save has written.
 
     custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
@@ -171,7 +180,7 @@ def load_network(path, custom=None):
     return net
 
 
-def leave_out(file, texts):
+def leave_out(file: File, texts: Tree) -> None:
     """Let a file of a Trainer or an estimator be that of its network alone."""
     for section in OF_OTHERS.get(texts.text, ()):
         texts.take(section)
@@ -183,17 +192,20 @@ class opened:
     """`with opened(path) as (file, texts)`: a checked File of ours, and its metadata as a Tree whose text is what it
     holds, which must be `holds` unless that is None. ValueErrors of what is inside name the file."""
 
-    def __init__(self, path, holds=None):
+    file: File
+    holds: str | None
+
+    def __init__(self, path: PathLike, holds: str | None = None) -> None:
         self.file, self.holds = File(path), holds
 
-    def __enter__(self):
+    def __enter__(self) -> tuple[File, Tree]:
         try:
             return self.file, self.texts()
         except BaseException as error:
             self.__exit__(type(error), error, None)
             raise
 
-    def texts(self):
+    def texts(self) -> Tree:
         metadata = dict(self.file.metadata)
         if metadata.pop("format", None) != "mlpfast":
             raise ValueError(
@@ -213,13 +225,13 @@ class opened:
         tree.text = holds
         return tree
 
-    def __exit__(self, kind, error, _traceback):
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _traceback: Any) -> None:
         self.file.__exit__()
         if isinstance(error, ValueError) and not str(error).startswith(self.file.name):
             raise self.file.wrong(error) from None
 
 
-def network_of(file, texts, custom):
+def network_of(file: File, texts: Tree, custom: Mapping[str, Any] | None) -> Network:
     """The network that the texts describe, with zeros as parameters. Sizes are those of tensors, which the file's
     length bears out."""
     settings = _without_text(texts.take("network")).take_all(custom)
@@ -290,12 +302,12 @@ def _check_parts(where, parts):
             raise ValueError(f"unknown activation {unit!r:.80} of a part of {where}, or one without its alpha")
 
 
-def read(file, name, dtype, shape):
+def read(file: File, name: str, dtype: Any, shape: tuple[int, ...]) -> Array:
     check_tensor(file, name, dtype, shape)
     return file.read(name)
 
 
-def check_tensor(file, name, dtype, shape):
+def check_tensor(file: File, name: str, dtype: Any, shape: tuple[int, ...]) -> None:
     if name not in file.tensors:
         raise ValueError(f"the tensor {name!r} is missing")
     there, size, *_ = file.tensors[name]
@@ -303,7 +315,7 @@ def check_tensor(file, name, dtype, shape):
         raise ValueError(f"tensor {name!r} must have dtype {dtype} and shape {shape}, has {there.name} and {size}")
 
 
-def read_parameters(file, net, others):
+def read_parameters(file: File, net: Network, others: Mapping[str, Array]) -> None:
     """Read all tensors into the parameters of net, and those of others, {name: array}."""
     into = {**net._named_parameters(), **others}
     for name, array in into.items():
@@ -318,7 +330,7 @@ def read_parameters(file, net, others):
             raise ValueError(f"layers.{l}.W must be 0 where layers.{l}.mask is")
 
 
-def checked_custom(custom):
+def checked_custom(custom: Mapping[str, Any] | None) -> Mapping[str, Any]:
     if custom is not None and not isinstance(custom, dict):
         raise TypeError(f"custom must be a dict {{name: object}}, got {custom!r}")
     return custom or {}

@@ -5,8 +5,10 @@ Trainer.chunk_rows rows in the network's dtype, and the chunks are added in floa
 of NaturalGradient with F, which use the kernels of backprop.py. Each chunk is computed by one thread.
 """
 
+from __future__ import annotations
+
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,10 +21,21 @@ from ._sharing import in_order
 from .minibatches import MinibatchLoop
 from .schedules import is_schedule
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from ._core import Data
+    from ._run import Run
+    from ._types import Array, ArrayLike
+    from .backprop import Tape
+    from .minibatches import TrainingRows
+    from .network import Network
+    from .trainer import Trainer
+
 FLOPS_SHARE = 1 / 100  # of a chunk: a Python thread costs about as much as a hundred barriers
 
 
-def check_all_rows(trainer):
+def check_all_rows(trainer: Trainer) -> None:
     """ValueError for minibatches."""
     if trainer.batch_size is not None:
         name = type(trainer.optimizer).__name__
@@ -32,14 +45,14 @@ def check_all_rows(trainer):
 class AllRowsLoop(MinibatchLoop):
     """All rows are one minibatch of the core."""
 
-    def check(self, trainer):
+    def check(self, trainer: Trainer) -> None:
         check_all_rows(trainer)
 
 
 class FullBatchLoop(Loop):
     """What both have in common."""
 
-    def check(self, trainer):
+    def check(self, trainer: Trainer) -> None:
         net, name = trainer.network, type(trainer.optimizer).__name__
         check_all_rows(trainer)
         zeros = [("l1", trainer.l1), ("input_dropout", net.input_dropout), ("input_noise", net.input_noise)]
@@ -66,14 +79,14 @@ class FullBatchLoop(Loop):
         if not any(layer.trainable for layer in net.layers):
             raise ValueError(f"network must have a trainable layer for {name}, got none")
 
-    def apply(self, trainer, gradients):
+    def apply(self, trainer: Trainer, gradients: Sequence[ArrayLike]) -> None:
         raise ValueError(f"apply needs an optimizer of minibatches, got {type(trainer.optimizer).__name__}")
 
 
 # ---- The objective and its gradient ----
 
 
-def threads_for(trainer, rows):
+def threads_for(trainer: Trainer, rows: int) -> int:
     """The number of threads for the chunks."""
     net = trainer.network
     loss = trainer.loss.traits
@@ -91,7 +104,11 @@ class Variables:
     elements too; their gradient is always 0.
     """
 
-    def __init__(self, net, l2):
+    layers: list[tuple[int, Any, list[Array]]]
+    lowest: int
+    penalties: Array
+
+    def __init__(self, net: Network, l2: Any) -> None:
         self.net = net
         self.layers = [(l, layer, layer.parameters) for l, layer in enumerate(net.layers) if layer.trainable]
         self.lowest = self.layers[0][0]
@@ -99,19 +116,19 @@ class Variables:
             np.full(p.size, l2 + layer.l2 if p.ndim == 2 else 0.0) for _, layer, own in self.layers for p in own
         ])
 
-    def read(self):
+    def read(self) -> Array:
         return np.concatenate([p.ravel() for *_, own in self.layers for p in own], dtype=np.float64)
 
-    def write(self, theta):
+    def write(self, theta: Array) -> None:
         parts = self.split(theta)
         for l, layer, own in self.layers:
             for p, part in zip(own, parts[l], strict=True):
                 p[...] = part if p.ndim == 1 or layer.mask is None else np.where(layer.mask, part, 0)
 
-    def split(self, vector):
+    def split(self, vector: Array) -> list[Any]:
         """[[V, v_b, v_slopes] or None for each layer of the network], in its dtype."""
         vector = vector.astype(self.net.dtype)  # if that makes infinity of a number, the loss is not finite
-        parts: list[list | None] = [None] * len(self.net.layers)
+        parts: list[Any] = [None] * len(self.net.layers)
         at = 0
         for l, _, own in self.layers:
             parts[l] = mine = []
@@ -120,7 +137,7 @@ class Variables:
                 at += p.size
         return parts
 
-    def gather(self, arrays):
+    def gather(self, arrays: list[Array]) -> Array:
         """The vector of arrays of the shapes of network.parameters."""
         trained = [layer.trainable for layer in self.net.layers for _ in layer.parameters]
         own = [array.ravel() for array, is_trained in zip(arrays, trained, strict=True) if is_trained]
@@ -130,12 +147,25 @@ class Variables:
 class Objective:
     """J of all examples, and its gradient, at the present parameters of the network."""
 
-    def __init__(self, trainer, data):
+    net: Network
+    loss: Any
+    where: str
+    settings: dict[str, Any]
+    chunk_rows: int
+    variables: Variables
+    check_finite: bool
+    threads: int
+    chunks: list[Data]
+    weight_sum: float
+    scale: float
+    counts: Any
+
+    def __init__(self, trainer: Trainer, data: Data) -> None:
         self.net, self.loss, self.where = trainer.network, trainer.loss, f"epoch {trainer.epoch}"
         self.settings, self.chunk_rows = trainer._settings(), trainer.chunk_rows
         self.variables = Variables(self.net, trainer.l2)
         self.check_finite, self.threads = trainer.check_finite, threads_for(trainer, len(data))
-        self.cores = []  # idle _core.Trainers, at most one for each thread
+        self.cores: list[_core.Trainer] = []  # idle _core.Trainers, at most one for each thread
         self.data = data  # the chunks are views of it
         self.chunks = [
             selected(data, slice(i, i + self.chunk_rows), self.net.input_scale)
@@ -144,7 +174,7 @@ class Objective:
         self.weight_sum = data.weight_sum
         self.scale = _scale(data)
 
-    def value_and_gradient(self):
+    def value_and_gradient(self) -> tuple[float, Array]:
         """(J, dJ/dtheta)"""
         self.data.check(self.net._core)
         v = self.variables
@@ -160,7 +190,7 @@ class Objective:
         self.check(J, g)
         return J, g
 
-    def gradient(self, chunk):
+    def gradient(self, chunk: Any) -> Any:
         """The chunk's parts of dL/dtheta and of the sums of losses, right labels and rows with all labels right."""
         core = self.idle_core()
         options = _core.gradient_options(scale=self.scale, unpenalised=True)
@@ -173,18 +203,18 @@ class Objective:
             self.check(result["bad_loss"] if failure == "loss" else 0.0, np.array(np.nan))
         return self.variables.gather(arrays), result["loss_sum"], result["correct"], result["exact"]
 
-    def idle_core(self):
+    def idle_core(self) -> Any:
         try:
             return self.cores.pop()
         except IndexError:
             return _core.Trainer(self.net._core, self.loss, self.chunk_rows)
 
-    def sums(self):
+    def sums(self) -> tuple[float, ...]:
         """The sums of the last value_and_gradient, as Loop.epoch returns them."""
         loss_sum, correct, exact = self.counts.tolist()
         return loss_sum, self.weight_sum, correct, exact
 
-    def check(self, J, vector):
+    def check(self, J: float, vector: Array) -> None:
         """FloatingPointError if J or the vector holds NaN or infinity."""
         if self.check_finite and not (math.isfinite(J) and np.isfinite(vector).all()):
             what = "gradient or step is not finite" if math.isfinite(J) else f"loss is {J}"
@@ -198,7 +228,7 @@ def _scale(data):
     return 1 / data.weight_sum if data.weight_sum else 0.0
 
 
-def dot(u, v):
+def dot(u: Array, v: Array) -> float:
     """u . v, summed by NumPy: the order of a BLAS depends on its threads."""
     return float(np.sum(u * v))
 
@@ -221,17 +251,17 @@ class _Raised(Exception):
 class LBFGSLoop(FullBatchLoop):
     """An epoch is an iteration of scipy.optimize.minimize."""
 
-    def fit(self, trainer, rows, epochs, run):
+    def fit(self, trainer: Trainer, rows: TrainingRows, epochs: int, run: Run) -> None:
         try:
             from scipy.optimize import minimize
         except ImportError as error:
             raise ImportError('LBFGS needs SciPy: pip install "mlpfast[lbfgs]"') from error
         _Search(trainer, rows.data, epochs, run).search(minimize)
 
-    def epoch(self, trainer, rows, run):
+    def epoch(self, trainer: Trainer, rows: TrainingRows, run: Run) -> Any:
         return self.step(trainer, rows.data)
 
-    def step(self, trainer, data):
+    def step(self, trainer: Trainer, data: Data) -> Any:
         trainer._settings()
         raise ValueError("step needs an optimizer of minibatches, got LBFGS: use fit")
 
@@ -337,7 +367,7 @@ class _Search:
 class NaturalGradientLoop(FullBatchLoop):
     """An epoch is a step."""
 
-    def check(self, trainer):
+    def check(self, trainer: Trainer) -> None:
         super().check(trainer)
         output, loss = trainer.network.layers[-1]._unit.name, trainer.loss
         natural = loss.traits.natural
@@ -347,11 +377,11 @@ class NaturalGradientLoop(FullBatchLoop):
                 f"loss and output must be one of {pairs} for NaturalGradient, got {output} + {loss.name}"
             )
 
-    def epoch(self, trainer, rows, run):
+    def epoch(self, trainer: Trainer, rows: TrainingRows, run: Run) -> tuple[Any, dict[str, float]] | None:
         sums, logs = _natural_step(trainer, trainer._settings(self), rows.data)
         return None if run.batch_end(1, sums) else (sums, logs)
 
-    def step(self, trainer, data):
+    def step(self, trainer: Trainer, data: Data) -> float:
         (loss_sum, weight_sum, *_), _logs = _natural_step(trainer, trainer._settings(self), data)
         return loss_sum / (weight_sum or 1.0)
 
@@ -377,7 +407,7 @@ def _natural_step(trainer, settings, data):
     return sums, logs
 
 
-def direction(objective, optimizer):
+def direction(objective: Objective, optimizer: Any) -> tuple[float, Array]:
     """(J, d) with (F + l2 + damping I) d = dJ/dtheta."""
     J, g = objective.value_and_gradient()
     fisher = Fisher(objective)
@@ -390,33 +420,40 @@ def direction(objective, optimizer):
 class Fisher:
     """v -> F v = (1/B) sum over examples of J^T H J v."""
 
-    def __init__(self, objective):
+    variables: Variables
+    net: Network
+    scale: float
+    threads: int
+    output: activations.Activation
+    chunks: list[Any]
+
+    def __init__(self, objective: Objective) -> None:
         self.variables, self.net, self.scale = objective.variables, objective.net, objective.scale
         self.threads = objective.threads
         # H is the Jacobian of the output's activation g, since delta_L = g(z_L) - y for these losses.
         self.output = activations.Activation(objective.loss.traits.natural)
         self.chunks = list(in_order(self.of_forward_pass, objective.chunks, self.threads))
 
-    def of_forward_pass(self, chunk):
+    def of_forward_pass(self, chunk: Any) -> Any:
         tape = backprop._forward(self.net, chunk.inputs)
         weights = chunk.weights if chunk.weights is None else chunk.weights[:, None]
         weights = weights if chunk.entries is None else chunk.entries
         return tape, weights, _kernels.activate(tape.z[-1], self.output)
 
-    def __call__(self, v):
+    def __call__(self, v: Array) -> Array:
         parts, total = self.variables.split(v), np.zeros(len(v))
         for part in in_order(lambda chunk: self.of_chunk(parts, *chunk), self.chunks, self.threads):
             total += part
         return total
 
-    def of_chunk(self, parts, tape, weights, p):
+    def of_chunk(self, parts: Any, tape: Tape, weights: Array | None, p: Array) -> Array:
         u = jacobian_product(self.net, tape, parts)
         _kernels.through_derivative(u, p, self.output)
         if weights is not None:
             u *= weights
         return self.transposed_product(tape, u)
 
-    def transposed_product(self, tape, u):
+    def transposed_product(self, tape: Tape, u: Array) -> Array:
         """scale J^T u: the gradient for delta_L = u."""
         a_below = [tape.X, *tape.a]
         parts: list[np.ndarray] = []
@@ -436,7 +473,7 @@ class Fisher:
         return np.concatenate([part.ravel() for part in parts], dtype=np.float64)
 
 
-def jacobian_product(net, tape, parts):
+def jacobian_product(net: Network, tape: Tape, parts: Any) -> Any:
     """J v (B, n_L), the derivative of z_L in the direction v = parts, as from Variables.split: Pearlmutter's R.
 
         R z_l = (R a_{l-1}) W_l + a_{l-1} V_l + v_b,   R a_l = g_l'(z_l) R z_l + min(z_l, 0) v_slopes,   R a_0 = 0
@@ -459,7 +496,7 @@ def jacobian_product(net, tape, parts):
     return Ra
 
 
-def conjugate_gradients(product, g, iterations, tolerance):
+def conjugate_gradients(product: Callable[[Array], Array], g: Array, iterations: int, tolerance: float) -> Array:
     """d with product(d) = g up to |residual| <= tolerance |g|, from d = 0; Hestenes and Stiefel (1952)."""
     d, r, p = np.zeros_like(g), g.copy(), g.copy()
     rr = dot(r, r)

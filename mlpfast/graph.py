@@ -28,10 +28,12 @@ Operations, on arrays of any shape with NumPy's broadcasting unless it says othe
 Network.graph gives the graph of a network.
 """
 
+from __future__ import annotations
+
 import collections
 import itertools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -45,6 +47,11 @@ __all__ = [
     "maximum", "mean", "multiply", "negative", "power", "reciprocal", "relu", "sigmoid", "softmax", "sqrt",
     "square", "subtract", "sum", "tanh", "variable",
 ]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._types import AnyActivation, ArrayLike
 
 
 class Operation(NamedTuple):
@@ -95,16 +102,30 @@ class Node(Closed):
 
     __array_ufunc__ = None  # so that array * node is left to __rmul__
     _elsewhere = {"name": "named(name) gives one"}
+    gradient: Any
+    local: Any
+    downstream: Any
+    notes: tuple[str, ...]
 
-    def __init__(self, operation, inputs=(), name=None, value=None, *, shape=None, notes=()):
-        self.operation, self.inputs = operation, tuple(inputs)
+    def __init__(
+        self,
+        operation: Operation | None,
+        inputs: Iterable[Node] = (),
+        name: str | None = None,
+        value: Any = None,
+        *,
+        shape: tuple[int | str, ...] | None = None,
+        notes: Iterable[str] = (),
+    ) -> None:
+        self.operation: Any = operation
+        self.inputs: tuple[Node, ...] = tuple(inputs)
         self._given_name, self._made_up = name, None
         self._value, self._shape = value, shape
         self.gradient = self.local = self.downstream = None
         self.notes = tuple(notes)
 
     @property
-    def name(self):
+    def name(self) -> Any:
         """The name it was given; without one, a Graph makes up one, such as "add_1".
 
         >>> from mlpfast import graph
@@ -115,7 +136,7 @@ class Node(Closed):
         return self._given_name or self._made_up
 
     @property
-    def value(self):
+    def value(self) -> Any:
         """An array, or None before `Graph.forward`; of a variable it may be set, to a number or an array.
 
         ValueError or TypeError for what is no array of numbers, AttributeError for an operation.
@@ -129,13 +150,13 @@ class Node(Closed):
         return self._value
 
     @value.setter
-    def value(self, value):
+    def value(self, value: ArrayLike) -> None:
         if self.operation is not None:
             raise AttributeError(f"value of {self!r} cannot be set: forward computes it; set those of variables")
         self._value = _number(f"value of {self.name}", value)
 
     @property
-    def shape(self):
+    def shape(self) -> tuple[Any, ...] | None:
         """Of the value; of a network's graph without data with "B" for the number of rows. None if not known yet.
 
         >>> from mlpfast import graph
@@ -145,7 +166,7 @@ class Node(Closed):
         return self._shape if self._value is None else np.shape(self._value)
 
     @property
-    def is_variable(self):
+    def is_variable(self) -> bool:
         """Whether it is an input of the graph, which gradients are computed for.
 
         >>> from mlpfast import graph
@@ -155,7 +176,7 @@ class Node(Closed):
         return self.operation is None and self._given_name is not None
 
     @property
-    def is_constant(self):
+    def is_constant(self) -> bool:
         """Whether it is a number or an array without a name.
 
         >>> from mlpfast import graph
@@ -165,7 +186,7 @@ class Node(Closed):
         """
         return self.operation is None and self._given_name is None
 
-    def named(self, name):
+    def named(self, name: str) -> Self:
         """The node itself, with that name.
 
         name: a text; TypeError for anything else, or an empty one.
@@ -177,48 +198,48 @@ class Node(Closed):
         self._given_name = _name(name)
         return self
 
-    def __add__(self, other):
+    def __add__(self, other: Node | ArrayLike) -> Node:
         return add(self, other)
 
-    def __radd__(self, other):
+    def __radd__(self, other: Node | ArrayLike) -> Node:
         return add(other, self)
 
-    def __sub__(self, other):
+    def __sub__(self, other: Node | ArrayLike) -> Node:
         return subtract(self, other)
 
-    def __rsub__(self, other):
+    def __rsub__(self, other: Node | ArrayLike) -> Node:
         return subtract(other, self)
 
-    def __mul__(self, other):
+    def __mul__(self, other: Node | ArrayLike) -> Node:
         return multiply(self, other)
 
-    def __rmul__(self, other):
+    def __rmul__(self, other: Node | ArrayLike) -> Node:
         return multiply(other, self)
 
-    def __truediv__(self, other):
+    def __truediv__(self, other: Node | ArrayLike) -> Node:
         return divide(self, other)
 
-    def __rtruediv__(self, other):
+    def __rtruediv__(self, other: Node | ArrayLike) -> Node:
         return divide(other, self)
 
-    def __matmul__(self, other):
+    def __matmul__(self, other: Node | ArrayLike) -> Node:
         return matmul(self, other)
 
-    def __rmatmul__(self, other):
+    def __rmatmul__(self, other: Node | ArrayLike) -> Node:
         return matmul(other, self)
 
-    def __pow__(self, exponent):
+    def __pow__(self, exponent: float) -> Node:
         return power(self, exponent)
 
-    def __neg__(self):
+    def __neg__(self) -> Node:
         return negative(self)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         kind = "constant" if self.is_constant else "variable" if self.operation is None else self.operation.name
         return f"<{kind} {shown(self.value) if self.is_constant else self.name or 'without a name'}>"
 
 
-def variable(name, value=None):
+def variable(name: str, value: ArrayLike | None = None) -> Node:
     """An input of a graph, which gradients are computed for. value: a number or an array; None: forward is given it.
 
     name: a text, TypeError for anything else; ValueError or TypeError for a value that is no array of numbers.
@@ -231,7 +252,7 @@ def variable(name, value=None):
     return Node(None, (), _name(name), None if value is None else _number(f"value of {name}", value))
 
 
-def apply(operation, *inputs, name=None):
+def apply(operation: Operation, *inputs: Node | ArrayLike, name: str | None = None) -> Node:
     """A node with operation, an Operation. inputs: nodes, or numbers and arrays, which are constants.
 
     name: of the node; without one, a Graph makes one up.
@@ -363,7 +384,7 @@ SOFTMAX = Operation(
 )
 
 
-def add(x, y, name=None):
+def add(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """x + y; local gradients 1 and 1.
 
     x, y: nodes, or numbers and arrays, which are constants, of shapes that NumPy broadcasts.
@@ -379,7 +400,7 @@ def add(x, y, name=None):
     return apply(ADD, x, y, name=name)
 
 
-def subtract(x, y, name=None):
+def subtract(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """x - y; local gradients 1 and -1. x, y, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -390,7 +411,7 @@ def subtract(x, y, name=None):
     return apply(SUBTRACT, x, y, name=name)
 
 
-def multiply(x, y, name=None):
+def multiply(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """x y, element by element; local gradients y and x. x, y, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -401,7 +422,7 @@ def multiply(x, y, name=None):
     return apply(MULTIPLY, x, y, name=name)
 
 
-def divide(x, y, name=None):
+def divide(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """x / y; local gradients 1 / y and -x / y^2. x, y, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -412,7 +433,7 @@ def divide(x, y, name=None):
     return apply(DIVIDE, x, y, name=name)
 
 
-def negative(x, name=None):
+def negative(x: Node | ArrayLike, name: str | None = None) -> Node:
     """-x; local gradient -1. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -423,7 +444,7 @@ def negative(x, name=None):
     return apply(NEGATIVE, x, name=name)
 
 
-def reciprocal(x, name=None):
+def reciprocal(x: Node | ArrayLike, name: str | None = None) -> Node:
     """1 / x; local gradient -1 / x^2. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -434,7 +455,7 @@ def reciprocal(x, name=None):
     return apply(RECIPROCAL, x, name=name)
 
 
-def square(x, name=None):
+def square(x: Node | ArrayLike, name: str | None = None) -> Node:
     """x^2; local gradient 2 x. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -445,7 +466,7 @@ def square(x, name=None):
     return apply(SQUARE, x, name=name)
 
 
-def sqrt(x, name=None):
+def sqrt(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The square root of x; local gradient 1 / (2 sqrt(x)). x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -456,7 +477,7 @@ def sqrt(x, name=None):
     return apply(SQRT, x, name=name)
 
 
-def absolute(x, name=None):
+def absolute(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The absolute value of x; local gradient its sign, 0 at 0. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -467,7 +488,7 @@ def absolute(x, name=None):
     return apply(ABSOLUTE, x, name=name)
 
 
-def log(x, name=None):
+def log(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The natural logarithm of x; local gradient 1 / x. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -478,7 +499,7 @@ def log(x, name=None):
     return apply(LOG, x, name=name)
 
 
-def maximum(x, y, name=None):
+def maximum(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """The larger of x and y, the max gate; local gradients 1 for the larger one and 0 for the other, 1/2 each where
     they are equal. x, y, name and errors as for add.
 
@@ -490,7 +511,7 @@ def maximum(x, y, name=None):
     return apply(MAXIMUM, x, y, name=name)
 
 
-def matmul(x, y, name=None):
+def matmul(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
     """The matrix product x y, of shapes (n, k) and (k, m); (k,) may take the place of either. Downstream go upstream
     y^T and x^T upstream. name and errors as for add; from Graph.forward ValueError for other shapes.
 
@@ -505,7 +526,7 @@ def matmul(x, y, name=None):
     return apply(MATMUL, x, y, name=name)
 
 
-def sum(x, name=None):
+def sum(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The sum of all elements of x, a single number; local gradient 1 for each. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -516,7 +537,7 @@ def sum(x, name=None):
     return apply(SUM, x, name=name)
 
 
-def mean(x, name=None):
+def mean(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The mean of all elements of x, a single number; local gradient 1 / (their number). x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -527,7 +548,7 @@ def mean(x, name=None):
     return apply(MEAN, x, name=name)
 
 
-def softmax(x, name=None):
+def softmax(x: Node | ArrayLike, name: str | None = None) -> Node:
     """e^x_j / sum_k e^x_k over the last axis; local gradient the Jacobian, diag(p) - p p^T of each row. x, name and
     errors as for add; from Graph.forward ValueError for a single number.
 
@@ -539,7 +560,7 @@ def softmax(x, name=None):
     return apply(SOFTMAX, x, name=name)
 
 
-def exp(x, name=None):
+def exp(x: Node | ArrayLike, name: str | None = None) -> Node:
     """e^x; local gradient e^x. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -550,7 +571,7 @@ def exp(x, name=None):
     return activation(x, "exp", name)
 
 
-def sigmoid(x, name=None):
+def sigmoid(x: Node | ArrayLike, name: str | None = None) -> Node:
     """1 / (1 + e^-x); local gradient s (1 - s) of the value s. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -561,7 +582,7 @@ def sigmoid(x, name=None):
     return activation(x, "sigmoid", name)
 
 
-def tanh(x, name=None):
+def tanh(x: Node | ArrayLike, name: str | None = None) -> Node:
     """tanh x; local gradient 1 - t^2 of the value t. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -572,7 +593,7 @@ def tanh(x, name=None):
     return activation(x, "tanh", name)
 
 
-def relu(x, name=None):
+def relu(x: Node | ArrayLike, name: str | None = None) -> Node:
     """The larger of x and 0; local gradient 1 if x > 0, else 0. x, name and errors as for add.
 
     >>> from mlpfast import graph
@@ -583,7 +604,7 @@ def relu(x, name=None):
     return activation(x, "relu", name)
 
 
-def power(x, exponent, name=None):
+def power(x: Node | ArrayLike, exponent: float, name: str | None = None) -> Node:
     """x^exponent, with a number as exponent, TypeError for anything else; local gradient exponent x^(exponent - 1). x,
     name and errors as for add.
 
@@ -599,7 +620,7 @@ def power(x, exponent, name=None):
     return apply(Operation("power", f"x^{exponent:g}", lambda x: x**p, local), x, name=name)
 
 
-def activation(x, g, name=None):
+def activation(x: Node | ArrayLike, g: AnyActivation, name: str | None = None) -> Node:
     """g: a name or an object of mlpfast.activations, computed by the kernels that training uses.
 
     x, name and errors as for add; ValueError for an unknown g, or one with learned slopes.
@@ -646,7 +667,11 @@ class Graph:
     f     multiply(q, z)    -12  -4, 3                   1
     """
 
-    def __init__(self, output, *others, in_full=3):
+    output: Node
+    in_full: int
+    nodes: list[Node]
+
+    def __init__(self, output: Node, *others: Node, in_full: int = 3) -> None:
         for node in (output, *others):
             if not isinstance(node, Node):
                 raise TypeError(f"output must be a node, got {node!r}")
@@ -656,17 +681,17 @@ class Graph:
         _give_names(self.nodes)
         self._by_name = {node.name: node for node in self.nodes}
 
-    def __getitem__(self, name):
+    def __getitem__(self, name: str) -> Node:
         try:
             return self._by_name[name]
         except KeyError:
             raise KeyError(f"no node is named {name!r}: there are {', '.join(self._by_name)}") from None
 
-    def __contains__(self, name):
+    def __contains__(self, name: object) -> bool:
         return name in self._by_name
 
     @in_default_mode
-    def forward(self, **values):
+    def forward(self, **values: ArrayLike) -> Any:
         """Compute all values -> that of the output. values: new ones of variables, by name.
 
         ValueError for a variable without a value, a name that is none of a variable, and shapes that do not fit;
@@ -700,7 +725,7 @@ class Graph:
         return _plain(self.output.value)
 
     @in_default_mode
-    def backward(self, upstream=None):
+    def backward(self, upstream: ArrayLike | None = None) -> dict[str, Any]:
         """Compute all gradients -> {name: gradient} of the variables. upstream: the gradient of the output, 1 for None,
         which needs an output of a single number.
 
@@ -741,7 +766,7 @@ class Graph:
         if any(node.operation is not None and node.operation.value is None for node in self.nodes):
             raise ValueError("the values and gradients of a network's graph are those of net.graph(loss, X, y)")
 
-    def text(self):
+    def text(self) -> str:
         """A table of the nodes: what they compute, shape, value and, after backward, local gradients and gradient.
 
         >>> from mlpfast import graph
@@ -772,7 +797,7 @@ class Graph:
             ", ".join(local), self.shown(node.gradient),
         )
 
-    def dot(self):
+    def dot(self) -> str:
         """Graphviz source, left to right; on the edges the values, and below them the gradients that come down.
 
         >>> from mlpfast import graph
@@ -798,7 +823,7 @@ class Graph:
                     lines.append(f'  n{number_of[each]} -> n{number_of[node]} [label="{_escaped(label, False)}"];')
         return "\n".join([*lines, "}"]) + "\n"
 
-    def shown(self, value):
+    def shown(self, value: Any) -> str:
         """value as text and drawings show it.
 
         value: a number, an array or None; no errors.
@@ -811,7 +836,7 @@ class Graph:
         """
         return shown(value, self.in_full)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<graph of {self.output.name}: {len(self.nodes)} nodes>"
 
 
@@ -864,7 +889,7 @@ def _give_names(nodes):
 # ---- What text, dot and drawings show
 
 
-def shown(value, in_full=3):
+def shown(value: Any, in_full: int = 3) -> str:
     """A number with four digits, also in an array of one; of arrays that are larger than in_full the 2-norm, as |2.5|,
     and if some of their numbers are NaN that of the others, and how many are NaN. "" for None."""
     if value is None:
@@ -882,12 +907,12 @@ def shown(value, in_full=3):
 
 
 @in_default_mode
-def norm(value):
+def norm(value: Any) -> float:
     """The 2-norm, in float64."""
     return float(np.sqrt(np.square(value, dtype=np.float64).sum()))
 
 
-def symbol(node):
+def symbol(node: Node) -> str:
     """The operation with the constants that it takes, as "* -1"."""
     words = [shown(each.value) if each.is_constant else "" for each in node.inputs]
     if words[1:] and node.operation in (SUBTRACT, DIVIDE):  # 1 - x is not x - 1
@@ -897,7 +922,7 @@ def symbol(node):
     return " ".join(filter(None, words))
 
 
-def operation_text(node):
+def operation_text(node: Node) -> str:
     """The operation with its inputs, as "multiply(q, z)"."""
     if node.operation is None:
         return "variable"
@@ -905,12 +930,12 @@ def operation_text(node):
     return f"{node.operation.name}({', '.join(inputs)})"
 
 
-def shape_text(node):
+def shape_text(node: Node) -> str:
     shape = node.shape
     return "" if not shape else f"({', '.join(map(str, shape))}{',' if len(shape) == 1 else ''})"
 
 
-def node_lines(node):
+def node_lines(node: Node) -> list[str]:
     """The lines of a node in drawings: its name if it was given one, its operation, its shape."""
     own = [] if node.operation is None else [symbol(node)]
     return [line for line in ([node._given_name] if node._given_name else []) + own + [shape_text(node)] if line]

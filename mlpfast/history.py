@@ -1,9 +1,17 @@
 """The numbers of each epoch."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ._types import PathLike
 
 
-class History(dict):
+class History(dict[str, list[float]]):
     """A dict of lists with one entry per epoch: "loss"; where they apply "accuracy", "exact_match", "objective",
     metrics, "val_loss", "val_accuracy" and metrics of the validation data as "val_..."; and what callbacks add.
 
@@ -21,7 +29,7 @@ class History(dict):
     [0.34, 0.51, 0.6]
     """
 
-    def append(self, logs):
+    def append(self, logs: Mapping[str, float]) -> None:
         """Add one epoch's numbers, logs {name: value}; earlier epochs without a name have NaN there. It raises no
         errors.
 
@@ -37,7 +45,7 @@ class History(dict):
             values = self.setdefault(name, [])
             values += [math.nan] * (done - len(values)) + [value]  # NaN for earlier epochs without it
 
-    def add_to_last(self, logs):
+    def add_to_last(self, logs: Mapping[str, float]) -> None:
         """Add to the last epoch those of logs, {name: value}, that it does not have yet. It raises no errors.
 
         >>> import mlpfast
@@ -52,7 +60,7 @@ class History(dict):
             if len(values) < done:
                 values += [math.nan] * (done - 1 - len(values)) + [value]
 
-    def plot(self, path=None, ax=None):
+    def plot(self, path: PathLike | None = None, ax: Any = None) -> Any:
         """Plot the losses over the epochs, and metrics on a second axis; returns matplotlib's Axes.
 
         path: a file to write, whose suffix is the format.
@@ -71,7 +79,7 @@ class History(dict):
         return plot_history(self, path, ax)
 
     @property
-    def n_epochs(self):
+    def n_epochs(self) -> int:
         """The number of epochs: the length of the longest list.
 
         >>> import mlpfast
@@ -80,6 +88,6 @@ class History(dict):
         """
         return max(map(len, self.values()), default=0)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         last = ", ".join(f"{name} {values[-1]:.4g}" for name, values in self.items() if values)
         return f"<History of {self.n_epochs} epochs{': last ' + last if last else ''}>"

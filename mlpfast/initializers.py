@@ -16,12 +16,21 @@ For weights W (n_in, n_out), and for biases b (n_out,) with the n_in and n_out o
 The second argument of N is the variance.
 """
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING, Any
 
 from . import _core
 from ._scalars import one_of
 
 __all__ = ["automatic"]
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ._types import Array
+    from .layer import Layer
 
 # "auto": (half width of W of the first layer, times sqrt(n_in); variance of W of a hidden layer, times n_in).
 # docs/vocabulary.md has the reasons.
@@ -42,7 +51,7 @@ BLOCK = 2**16  # random numbers generated at a time
 BIASES = 2**32  # stream of a layer's biases: BIASES + layer number; of its weights: the layer number
 
 # name -> (distribution, its standard deviation or half width)
-RULES = {
+RULES: dict[str, tuple[str, Callable[[int, int], float]]] = {
     "xavier_normal": ("normal", lambda n_in, n_out: math.sqrt(2 / (n_in + n_out))),
     "xavier_uniform": ("uniform", lambda n_in, n_out: math.sqrt(6 / (n_in + n_out))),
     "he_normal": ("normal", lambda n_in, n_out: math.sqrt(2 / n_in)),
@@ -55,12 +64,12 @@ RULES = {
 }
 
 
-def checked(name, init):
+def checked(name: str, init: Any) -> str:
     """The initializer's name, or ValueError; `name`: the argument's name, for messages."""
     return one_of(name, init, (*RULES, "auto"), SUGGESTED)
 
 
-def automatic(activation, place, n_in, n_out):
+def automatic(activation: str, place: str, n_in: int, n_out: int) -> tuple[float, float]:
     """(half width of W, half width of b) of the uniform distributions of "auto"; place: "first", "hidden", "output".
 
     activation: a name.
@@ -82,7 +91,7 @@ def automatic(activation, place, n_in, n_out):
     return math.sqrt(6 / (n_in + n_out) if activation in ("softmax", "sigmoid") else 3 / n_in), 0.0
 
 
-def rules(layer, init, bias_init, place):
+def rules(layer: Layer, init: str, bias_init: str, place: str) -> tuple[Any, Any]:
     """((distribution, size) of W, the same of b) for a Layer; its "auto" is replaced by the network's init,
     bias_init."""
 
@@ -99,7 +108,7 @@ def rules(layer, init, bias_init, place):
     return of_W, of_b if bias_init == "auto" else named(bias_init)
 
 
-def fill(W, b, rules, seed, layer):
+def fill(W: Array, b: Array | None, rules: tuple[Any, Any], seed: int, layer: int) -> None:
     """Initialise W (n_in, n_out) and b (n_out,) or None by these rules, determined by seed and layer number."""
     _draw(W, rules[0], seed, layer)
     if b is not None:

@@ -1,6 +1,8 @@
 """One layer of a network: its shape, its activation, and a view of its parameters."""
 
-from typing import Any
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from . import _scheduled, activations, initializers, schedules
 from ._attributes import Closed
@@ -8,10 +10,15 @@ from ._fpmode import in_default_mode
 from ._parameters import mask_matrix, parameter_values
 from ._scalars import flag, real_number, whole_number
 
+if TYPE_CHECKING:
+    from ._types import AnyActivation, Array, ArrayLike, Rate
+
 # The settings besides shape, activation and mask, with their usual values. Files leave out those that are as usual:
 # another usual value here needs another version of the format (files.py).
-USUAL = {"init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0,
-         "lr_factor": 1.0, "bias_lr_factor": 1.0}
+USUAL: dict[str, Any] = {
+    "init": "auto", "bias_init": "auto", "bias": True, "dropout": 0.0, "trainable": True, "l1": 0.0, "l2": 0.0,
+    "lr_factor": 1.0, "bias_lr_factor": 1.0,
+}
 
 CHANGEABLE = ("trainable", "lr_factor", "bias_lr_factor")  # also in a Network
 
@@ -60,40 +67,43 @@ class Layer(Closed):
         "kernel_initializer": "it is called init", "bias_initializer": "it is called bias_init",
         "kernel_regularizer": "they are called l1 and l2",
     }
-    bias_init, lr_factor, bias_lr_factor = "auto", 1.0, 1.0  # for Layers pickled by versions without them
+    bias_init: str = "auto"
+    lr_factor: float = 1.0
+    bias_lr_factor: float = 1.0  # for Layers pickled by versions without them
     n_in: int
     n_out: int
     bias: bool
-    activation: Any
-    init: Any
-    dropout: Any
+    activation: AnyActivation
+    init: str
+    dropout: Rate
     l1: float
-    l2: Any
-    mask: Any
+    l2: Rate
+    mask: Array | None
     _unit: activations.Activation
     _owner = None  # (_core.Network, number of the layer in it), once it is part of a network
+    trainable: bool
 
     def __init__(
         self,
-        n_in,
-        n_out,
-        activation="identity",
+        n_in: int,
+        n_out: int,
+        activation: AnyActivation = "identity",
         *,
-        init="auto",
-        bias_init="auto",
-        bias=True,
-        dropout=0.0,
-        trainable=True,
-        l1=0.0,
-        l2=0.0,
-        mask=None,
-        lr_factor=1.0,
-        bias_lr_factor=1.0,
-    ):
+        init: str = "auto",
+        bias_init: str = "auto",
+        bias: bool = True,
+        dropout: Rate = 0.0,
+        trainable: bool = True,
+        l1: float = 0.0,
+        l2: Rate = 0.0,
+        mask: Any = None,
+        lr_factor: float = 1.0,
+        bias_lr_factor: float = 1.0,
+    ) -> None:
         n_in = whole_number("n_in", n_in, least=1, most=2**31 - 1)
         n_out = whole_number("n_out", n_out, least=1, most=2**31 - 1)
         unit = activations.checked("activation", activation)
-        if unit.parts and unit.n_out != n_out:
+        if isinstance(unit, activations.PerOutput) and unit.n_out != n_out:
             raise ValueError(f"activation must have parts of all {n_out} outputs, got {unit!r}")
         vars(self).update(  # at once: __setattr__ takes as long as all the checks
             n_in=n_in,
@@ -110,17 +120,19 @@ class Layer(Closed):
         )
         self.trainable, self.lr_factor, self.bias_lr_factor = trainable, lr_factor, bias_lr_factor
 
-    def __setattr__(self, name, value):
-        if name in CHANGEABLE:
-            value = flag(name, value) if name == "trainable" else real_number(name, value, least=0)
-            if self._owner is not None:
-                core, index = self._owner
-                core.change(index, **{name: value})  # RuntimeError while the network is being trained
-        elif self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
-            raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
-        super().__setattr__(name, value)
+    if not TYPE_CHECKING:  # to checkers it would say that any name can be set
 
-    def __reduce_ex__(self, protocol):
+        def __setattr__(self, name, value):
+            if name in CHANGEABLE:
+                value = flag(name, value) if name == "trainable" else real_number(name, value, least=0)
+                if self._owner is not None:
+                    core, index = self._owner
+                    core.change(index, **{name: value})  # RuntimeError while the network is being trained
+            elif self._owner is not None and name not in ("W", "b", "slopes") and hasattr(self, name):
+                raise AttributeError(f"{name} cannot be changed: the Layer is part of a network")
+            super().__setattr__(name, value)
+
+    def __reduce_ex__(self, protocol: Any) -> Any:
         if self._owner is not None:
             raise TypeError("a Layer of a network cannot be pickled or copied: pickle or copy the network")
         return super().__reduce_ex__(protocol)
@@ -139,7 +151,7 @@ class Layer(Closed):
         return self._owner
 
     @property
-    def W(self):
+    def W(self) -> Array:
         """The weights, a view (n_in, n_out) of the network's dtype. Setting it copies an array of that shape, or a
         number, into them. AttributeError before the Layer is part of a Network, ValueError or TypeError for values that
         do not fit.
@@ -157,14 +169,14 @@ class Layer(Closed):
 
     @W.setter
     @in_default_mode
-    def W(self, value):
+    def W(self, value: ArrayLike) -> None:
         W = self.W
         W[...] = parameter_values("W", value, W)
         if self.mask is not None:
             W[~self.mask] = 0
 
     @property
-    def b(self):
+    def b(self) -> Array | Any:
         """The biases, a view (n_out,) of the network's dtype, or None without a bias. It is set as W is, with the same
         errors.
 
@@ -179,14 +191,14 @@ class Layer(Closed):
 
     @b.setter
     @in_default_mode
-    def b(self, value):
+    def b(self, value: ArrayLike) -> None:
         if not self.bias:
             raise AttributeError("b cannot be set: the Layer was made with bias=False")
         b = self.b
         b[...] = parameter_values("b", value, b)
 
     @property
-    def slopes(self):
+    def slopes(self) -> Array | None:
         """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations.
 
         It is set as W is, with the same errors.
@@ -201,7 +213,7 @@ class Layer(Closed):
 
     @slopes.setter
     @in_default_mode
-    def slopes(self, value):
+    def slopes(self, value: ArrayLike) -> None:
         if self.slopes is None:
             raise AttributeError(f"slopes cannot be set: only a prelu has them, the activation is {self.activation!r}")
         self.slopes[...] = parameter_values("slopes", value, self.slopes)
@@ -212,7 +224,7 @@ class Layer(Closed):
         return core.mask(index)
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[Array]:
         """[W, b, slopes], without those that the layer does not have.
 
         >>> import mlpfast
@@ -227,7 +239,7 @@ class Layer(Closed):
         return [(name, array) for name, array in each if array is not None]
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """The number of its parameters, masked weights too.
 
         >>> import mlpfast
@@ -271,7 +283,7 @@ class Layer(Closed):
                 notes.append(f"{name} {value!r}" if schedules.is_schedule(value) else f"{name} {value:g}")
         return notes if self.mask is None else [*notes, f"{self.mask.sum():,} of {self.mask.size:,} weights"]
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         extras = "".join(f", {name}={value!r}" for name, value in self._unusual().items())
         if self.mask is not None:
             extras += f", mask=<{self.mask.sum()} of {self.mask.size}>"

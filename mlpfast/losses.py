@@ -39,8 +39,10 @@ log_cosh, poisson, gaussian_nll and binary_cross_entropy: y may hold NaN, entrie
 has weight 0: it adds nothing to loss, gradients and named metrics.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -56,6 +58,13 @@ __all__ = [
     "AbsoluteError", "BinaryCrossEntropy", "CoxPH", "CrossEntropy", "Custom", "GaussianNLL", "HalfSquaredError",
     "Huber", "LogCosh", "Loss", "PerOutput", "Poisson", "Quantile", "SquaredError",
 ]
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ._types import AnyLoss, Array, ArrayLike
+    from .activations import Activation
+    from .network import Network
 
 NAMES = tuple(name for name, row in LOSSES.items() if not row.is_custom and name != "per_output")
 
@@ -92,11 +101,12 @@ class Loss(Named):
     """
 
     known = LOSSES
-    parameter = label_smoothing = 0.0
+    parameter: float = 0.0
+    label_smoothing: float = 0.0
     missing: str | None = None
-    parts: tuple = ()  # of a PerOutput
+    parts: tuple[Any, ...] = ()  # of a PerOutput
 
-    def __init__(self, name, **values):
+    def __init__(self, name: str, **values: Any) -> None:
         missing = values.get("missing")
         if missing is not None and not (isinstance(missing, str) and missing == "ignore"):
             raise ValueError(f'missing must be None or "ignore", got {missing!r}')
@@ -110,32 +120,32 @@ class Loss(Named):
             values[own] = values["parameter"] = real_number(own, values[own], above=above, below=below)
         super().__init__(name, **values)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return super().arguments() if self.missing is None else {**super().arguments(), "missing": self.missing}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         given = ", ".join(f"{own}={value!r}" for own, value in self.arguments().items())
         return f"{type(self).__name__}({given or (repr(self.name) if type(self) is Loss else '')})"
 
-    def y_columns(self, n_out):
+    def y_columns(self, n_out: int) -> int:
         """The number of columns of y (n, ..) for that many outputs; ValueError if there can be none."""
         return n_out
 
-    def parts_of(self, output, n_out):
+    def parts_of(self, output: Activation, n_out: int) -> list[_CorePart]:
         """[_CorePart] for losses that the core takes as one of several parts; else []."""
         return []
 
-    def measured(self, output, n_out):
+    def measured(self, output: Activation, n_out: int) -> list[_Measured]:
         """[_Measured]: what named metrics compare."""
         return [_Measured("", slice(None), slice(None), self, output)]
 
     @property
-    def takes_z(self):
+    def takes_z(self) -> bool:
         """Whether it is a function of z_L, since it contains the output activation."""
         return self.traits.of_z
 
     @property
-    def through_output(self):
+    def through_output(self) -> bool:
         """Whether its derivative is d loss / d a_L, which has to be multiplied by g'(z_L)."""
         return not self.takes_z
 
@@ -174,7 +184,7 @@ class HalfSquaredError(Loss):
     {'loss': 2.0}
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("half_squared_error", missing=missing)
 
 
@@ -189,7 +199,7 @@ class SquaredError(Loss):
     {'loss': 5.0}
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("squared_error", missing=missing)
 
 
@@ -204,7 +214,7 @@ class AbsoluteError(Loss):
     {'loss': 3.0}
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("absolute_error", missing=missing)
 
 
@@ -220,7 +230,7 @@ class LogCosh(Loss):
     1.325
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("log_cosh", missing=missing)
 
 
@@ -237,7 +247,7 @@ class Poisson(Loss):
     {'loss': 1.0}
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("poisson", missing=missing)
 
 
@@ -255,9 +265,9 @@ class CrossEntropy(Loss):
     1.0986
     """
 
-    parameters = ("label_smoothing",)
+    parameters: tuple[str, ...] = ("label_smoothing",)
 
-    def __init__(self, label_smoothing=0.0):
+    def __init__(self, label_smoothing: float = 0.0) -> None:
         super().__init__("cross_entropy", label_smoothing=label_smoothing)
 
 
@@ -276,9 +286,9 @@ class BinaryCrossEntropy(Loss):
     0.6931
     """
 
-    parameters = ("label_smoothing",)
+    parameters: tuple[str, ...] = ("label_smoothing",)
 
-    def __init__(self, label_smoothing=0.0, *, missing=None):
+    def __init__(self, label_smoothing: float = 0.0, *, missing: str | None = None) -> None:
         super().__init__("binary_cross_entropy", label_smoothing=label_smoothing, missing=missing)
 
 
@@ -295,9 +305,9 @@ class Huber(Loss):
     {'loss': 0.875}
     """
 
-    parameters = ("delta",)
+    parameters: tuple[str, ...] = ("delta",)
 
-    def __init__(self, delta=1.0, *, missing=None):
+    def __init__(self, delta: float = 1.0, *, missing: str | None = None) -> None:
         super().__init__("huber", delta=delta, missing=missing)
 
 
@@ -319,11 +329,11 @@ class Quantile(Loss):
     array([[1., 2., 3.]])
     """
 
-    parameters = ("q",)
+    parameters: tuple[str, ...] = ("q",)
     q: Any
     _levels: tuple = ()  # a Quantile for each of several q
 
-    def __init__(self, q=0.5, *, missing=None):
+    def __init__(self, q: float | Sequence[float] = 0.5, *, missing: str | None = None) -> None:
         if not isinstance(q, (list, tuple, np.ndarray)):
             super().__init__("quantile", q=q, missing=missing)
             return
@@ -334,20 +344,20 @@ class Quantile(Loss):
         vars(self).update(q=levels, _levels=tuple(Quantile(level) for level in levels))
 
     @property
-    def traits(self):
+    def traits(self) -> Any:
         return LOSSES["per_output" if self._levels else "quantile"]
 
-    def y_columns(self, n_out):
+    def y_columns(self, n_out: int) -> int:
         m = len(self._levels) or 1
         if n_out % m:
             raise ValueError(f"loss 'quantile' of {m} quantiles needs {m} outputs for each column of y, got {n_out}")
         return n_out // m
 
-    def parts_of(self, output, n_out):
+    def parts_of(self, output: Activation, n_out: int) -> list[_CorePart]:
         m = len(self._levels)
         return [_CorePart(j, 1, output, j // m, 1.0, self._levels[j % m]) for j in range(n_out) if m]
 
-    def measured(self, output, n_out):
+    def measured(self, output: Activation, n_out: int) -> list[_Measured]:
         if not self._levels:
             return super().measured(output, n_out)
         return [
@@ -355,7 +365,7 @@ class Quantile(Loss):
             for i, level in enumerate(self._levels)
         ]
 
-    def sorted(self, yhat):
+    def sorted(self, yhat: Array) -> Array:
         """Predictions (n, m k) with the m quantiles of each target in ascending order, a new array: training does not
         keep them from crossing. Sorting does not raise the loss: Chernozhukov et al. (2010).
 
@@ -385,17 +395,17 @@ class GaussianNLL(Loss):
     {'loss': 2.0}
     """
 
-    def __init__(self, *, missing=None):
+    def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("gaussian_nll", missing=missing)
 
-    def y_columns(self, n_out):
+    def y_columns(self, n_out: int) -> int:
         if n_out % 2:
             raise ValueError(
                 f"loss 'gaussian_nll' needs two outputs for each column of y, mean and log variance, got {n_out}"
             )
         return n_out // 2
 
-    def measured(self, output, n_out):
+    def measured(self, output: Activation, n_out: int) -> list[_Measured]:
         return [_Measured("", slice(0, n_out // 2), slice(None), self, output)]
 
 
@@ -417,15 +427,15 @@ class CoxPH(Loss):
     0.3662
     """
 
-    def __init__(self):
+    def __init__(self) -> None:
         super().__init__("cox_ph")
 
-    def y_columns(self, n_out):
+    def y_columns(self, n_out: int) -> int:
         if n_out != 1:
             raise ValueError(f"loss 'cox_ph' needs one output, the log hazard, got {n_out}")
         return 2
 
-    def measured(self, output, n_out):
+    def measured(self, output: Activation, n_out: int) -> list[_Measured]:
         return []
 
 
@@ -438,11 +448,11 @@ class _LossPart(NamedTuple):
     factor: float
 
     @property
-    def y_columns(self):
+    def y_columns(self) -> int:
         return 1 if self.by_class else self.loss.y_columns(self.n)
 
     @property
-    def by_class(self):
+    def by_class(self) -> bool:
         return self.loss.traits.y == Y_DISTRIBUTIONS
 
 
@@ -470,17 +480,17 @@ class PerOutput(Loss):
     1.3486
     """
 
-    parameters = ("parts",)
+    parameters: tuple[str, ...] = ("parts",)
     n_out: int
 
-    def __init__(self, parts):
+    def __init__(self, parts: Iterable[tuple[Any, ...]]) -> None:
         example = '[(slice(0, 3), "cross_entropy", 1.0), (3, "huber", 0.5)]'
         items = items_of("parts", parts, (2, 3), example)
         own = tuple(_part(f"parts[{i}]", *item) for i, item in enumerate(items))
         super().__init__("per_output", parts=own, n_out=width_of("parts", own))
 
     @property
-    def output(self):
+    def output(self) -> activations.PerOutput:
         """The activations.PerOutput that belongs to it, a new one.
 
         >>> import mlpfast
@@ -491,10 +501,10 @@ class PerOutput(Loss):
             (as_given(part), (part.loss.traits.outputs or ("identity",))[0]) for part in self.parts
         ])
 
-    def y_columns(self, n_out):
+    def y_columns(self, n_out: int) -> int:
         return sum(part.y_columns for part in self.parts)
 
-    def columns(self):
+    def columns(self) -> list[tuple[_LossPart, slice]]:
         """[(part, its columns of y)]"""
         places, at = [], 0
         for part in self.parts:
@@ -502,7 +512,7 @@ class PerOutput(Loss):
             at += part.y_columns
         return places
 
-    def parts_of(self, output, n_out):
+    def parts_of(self, output: Activation, n_out: int) -> list[_CorePart]:
         own = []
         for part, columns in sorted(self.columns(), key=lambda place: place[0].first):  # as the core takes them
             activation = activation_of(output, part.first, part.n)
@@ -513,7 +523,7 @@ class PerOutput(Loss):
             ]
         return own
 
-    def measured(self, output, n_out):
+    def measured(self, output: Activation, n_out: int) -> list[_Measured]:
         own = []
         for i, (part, columns) in enumerate(self.columns()):
             end = part.first + part.n
@@ -524,10 +534,10 @@ class PerOutput(Loss):
                 own.append(_Measured(f"[{i}]{one.suffix}", outputs, columns, one.loss, activation))
         return own
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {"parts": [(as_given(part), _of_part(part.loss), part.factor) for part in self.parts]}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"PerOutput({self.arguments()['parts']!r})"
 
 
@@ -546,7 +556,7 @@ def _part(argument, outputs, loss, factor=1.0):
     return part
 
 
-def activation_of(output, first, count):
+def activation_of(output: Activation, first: int, count: int) -> Activation:
     """The activation of outputs first .. first + n - 1 of a layer with the activation output; ValueError if they
     have none of their own."""
     for part in output.parts:
@@ -591,29 +601,36 @@ class Custom(Loss):
     {'loss': 16.0}
     """
 
-    parameters = ("value", "delta", "of")
+    parameters: tuple[str, ...] = ("value", "delta", "of")
     value: Callable
     delta: Callable
     of: str
 
-    def __init__(self, value, delta, *, of="yhat", name="custom"):
+    def __init__(
+        self,
+        value: Callable[[Array, Array], ArrayLike],
+        delta: Callable[[Array, Array], ArrayLike],
+        *,
+        of: str = "yhat",
+        name: str = "custom",
+    ) -> None:
         value, delta = function("value", value), function("delta", delta)
         of = one_of("of", of, ("yhat", "z"))
         super().__init__(own_name(name, NAMES), value=value, delta=delta, of=of)
 
     @property
-    def traits(self):
+    def traits(self) -> Any:
         return LOSSES["custom"]
 
     @property
-    def through_output(self):
+    def through_output(self) -> bool:
         return self.of == "yhat"
 
-    def rows(self, y, yhat):
+    def rows(self, y: Array, yhat: Array) -> Array:
         """The losses (rows,), checked."""
         return checked_result("value(y, yhat)", yhat.shape[:1], self.value, y.copy(), yhat)
 
-    def deltas(self, y, yhat):
+    def deltas(self, y: Array, yhat: Array) -> Array:
         """The result of delta (rows, n_out), checked."""
         return checked_result("delta(y, yhat)", yhat.shape, self.delta, y, yhat)
 
@@ -623,7 +640,7 @@ WITH_PARAMETERS: dict[str, Any] = {
 }
 
 
-def checked(loss, network):
+def checked(loss: AnyLoss, network: Network) -> Loss:
     """A Loss from loss, a name or an object; ValueError if it is unknown or does not fit the output activation."""
     loss = from_name("loss", loss, Loss, NAMES, WITH_PARAMETERS, "Huber() or Custom(value, delta)", SUGGESTED)
     last = network.layers[-1]
@@ -676,7 +693,7 @@ def _check_width(loss, n_out):
     loss.y_columns(n_out)
 
 
-def check_learns(loss, network):
+def check_learns(loss: Loss, network: Network) -> None:
     """ValueError if the output activation makes every gradient of a checked loss zero."""
     output = network.layers[-1]._unit
     parts = loss.parts_of(output, network.n_out)

@@ -30,9 +30,11 @@ and for y that is missing, by these, and a function is given the weights of the 
 sample_weight, like scikit-learn's, is called with the weights (n,); with weights, other functions are refused.
 """
 
+from __future__ import annotations
+
 import inspect
 import numbers
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -46,11 +48,17 @@ from ._targets import is_one_hot
 
 __all__ = ["TopK", "accuracy", "exact_match", "mae", "mse", "r2"]
 
+if TYPE_CHECKING:
+    from ._core import Data
+    from ._types import Array, ArrayLike, Metrics
+    from .losses import Loss
+    from .network import Network
+
 # All metrics of this file have the parameters y, yhat, sample_weight=None.
 
 
 @in_default_mode
-def accuracy(y, yhat, sample_weight=None):
+def accuracy(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Fraction of rows whose largest output is the class. With one output, or if y are rows (n, K) of 0 and 1, or of -1
     and 1, that are not one-hot: fraction of labels on the right side of the middle between the two.
 
@@ -70,7 +78,7 @@ def accuracy(y, yhat, sample_weight=None):
 
 
 @in_default_mode
-def exact_match(y, yhat, sample_weight=None):
+def exact_match(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Fraction of rows whose labels are all right: with one label per row, the same as accuracy.
 
     y, yhat, sample_weight, shapes and ValueError: as for accuracy.
@@ -89,10 +97,13 @@ class Share:
     `low`, 0 or -1.
     """
 
-    def __init__(self, name, low):
+    name: str
+    low: int | None
+
+    def __init__(self, name: str, low: int | None) -> None:
         self.name, self.low = name, low
 
-    def __call__(self, y, yhat, sample_weight=None):
+    def __call__(self, y: Any, yhat: Any, sample_weight: Any = None) -> float:
         if self.low is None:
             return _share_among_largest(self.name, y, yhat, 1, sample_weight)
         y, yhat = _numbers(self.name, y, yhat)
@@ -144,20 +155,23 @@ class TopK(Closed):
     'top_2'
     """
 
-    def __init__(self, k):
+    k: int
+    name: str
+
+    def __init__(self, k: int) -> None:
         self.k = whole_number("k", k, least=1)
         self.name = f"top_{self.k}"
 
     @in_default_mode
-    def __call__(self, y, yhat, sample_weight=None):
+    def __call__(self, y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
         return _share_among_largest(self.name, y, yhat, self.k, sample_weight)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"TopK({self.k})"
 
 
 @in_default_mode
-def mae(y, yhat, sample_weight=None):
+def mae(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Mean of |yhat - y|.
 
     y, yhat: (n,) or (n, K).
@@ -174,7 +188,7 @@ def mae(y, yhat, sample_weight=None):
 
 
 @in_default_mode
-def mse(y, yhat, sample_weight=None):
+def mse(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Mean of (yhat - y)^2.
 
     y, yhat, sample_weight, shapes and ValueError: as for mae.
@@ -188,7 +202,7 @@ def mse(y, yhat, sample_weight=None):
 
 
 @in_default_mode
-def r2(y, yhat, sample_weight=None):
+def r2(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Mean over the columns of 1 - sum (yhat - y)^2 / sum (y - mean y)^2.
 
     For a column with constant y it is 1 if predicted exactly, else 0; columns without weight do not count.
@@ -254,7 +268,7 @@ def _r2_of(sums):
 # ---- Many rows, some at a time: sums of some rows, which are joined in their order ----
 
 
-def sums(metric, y, yhat, sample_weight):
+def sums(metric: Any, y: Array, yhat: Array, sample_weight: Array | None) -> Any:
     """Of a named metric: of r2 its _Columns; of all others, which are means, (mean, sum of the weights)."""
     own = metric.metric if isinstance(metric, OfPart) else metric
     if own is r2:
@@ -267,7 +281,7 @@ def sums(metric, y, yhat, sample_weight):
     return value, float(len(yhat)) if sample_weight is None else float(np.sum(sample_weight, dtype=np.float64))
 
 
-def joined(before, after):
+def joined(before: Any, after: Any) -> Any:
     """The sums of all rows of both; before may be None."""
     if before is None:
         return after
@@ -279,7 +293,7 @@ def joined(before, after):
     return (value * weight + other * more) / (weight + more), weight + more
 
 
-def result(sums):
+def result(sums: Any) -> float:
     """The metric of these sums."""
     return _r2_of(sums) if isinstance(sums, _Columns) else float(sums[0])
 
@@ -288,7 +302,7 @@ BY_NAME = {"accuracy": accuracy, "mae": mae, "mse": mse, "r2": r2, "exact_match"
 SHARES = ("accuracy", "exact_match")
 
 
-def checked(metrics):
+def checked(metrics: Metrics) -> dict[str, Any]:
     """{name: function of (y, yhat)} from a name or function, or several."""
     if isinstance(metrics, str) or callable(metrics):
         metrics = (metrics,)
@@ -313,21 +327,26 @@ def checked(metrics):
 class OfPart:
     """A named metric of some outputs and the columns of y that they predict, as Loss.measured has them."""
 
-    def __init__(self, name, metric, part, ys):
+    part: Any
+    by_class: bool
+    logits: bool
+    metric: Any
+
+    def __init__(self, name: str, metric: Any, part: Any, ys: list[Array]) -> None:
         self.part, self.by_class = part, part.loss.traits.y == Y_DISTRIBUTIONS and part.suffix
         self.logits = part.loss.traits.y == Y_PROBABILITIES and part.output.name == "identity"
         ys = [self.y_of(y) for y in ys]
         width = 2 if self.by_class else ys[0].shape[1]
         self.metric = Share(name, _lower_class(name, ys, width)) if name in SHARES else metric
 
-    def y_of(self, y):
+    def y_of(self, y: Array) -> Array:
         y = y[:, self.part.columns]
         return y[:, 0] if self.by_class else y
 
-    def __call__(self, y, yhat, sample_weight=None):
+    def __call__(self, y: Array, yhat: Array, sample_weight: Array | None = None) -> float:
         return self.metric(*self.arguments(y, yhat, sample_weight))
 
-    def arguments(self, y, yhat, sample_weight):
+    def arguments(self, y: Array, yhat: Array, sample_weight: Any) -> tuple[Any, ...]:
         """The part's own."""
         yhat = yhat[:, self.part.outputs]
         if self.logits:  # 0 is the middle between the classes
@@ -346,7 +365,7 @@ def _goes_with(name, loss):
     return of_classes == loss.traits.counts
 
 
-def for_outputs(metrics, given, network, loss):
+def for_outputs(metrics: dict[str, Any], given: list[Data], network: Network, loss: Loss) -> dict[str, Any]:
     """Checked metrics for the network's outputs and the loss: named ones for each part, and accuracy and exact_match
     adapted to the labels of all data given."""
     n_out, ys = network.n_out, [data.truth for data in given]
@@ -366,7 +385,7 @@ def for_outputs(metrics, given, network, loss):
     return chosen
 
 
-def counted(metrics, given, loss):
+def counted(metrics: dict[str, Any], given: list[Data], loss: Loss) -> list[str]:
     """Names of the metrics that the core counts for a loss with classes, requested or not. Sets one_hot of all data:
     all or none of their rows are."""
     rows = [data.targets for data in given if data.targets is not None and data.targets.shape[1] > 1]
@@ -379,12 +398,12 @@ def counted(metrics, given, loss):
     return [name for name in SHARES if name == "accuracy" or not one_label or metrics.get(name) is BY_NAME[name]]
 
 
-def computable(metrics, data):
+def computable(metrics: dict[str, Any], data: Data) -> dict[str, Any]:
     """The metrics that can be computed on data: if it has weights, those that accept them."""
     return {name: f for name, f in metrics.items() if data.weights is None or is_ours(f) or _takes_weights(f)}
 
 
-def check_fit(metrics, data, n_out):
+def check_fit(metrics: dict[str, Any], data: Data, n_out: int) -> None:
     """Errors for metrics that cannot be computed on data, before any predictions are made."""
     for name, function in metrics.items():
         if is_ours(function):
@@ -402,13 +421,13 @@ def check_fit(metrics, data, n_out):
         _check_call(name, function, data)
 
 
-def named_and_own(metrics):
+def named_and_own(metrics: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """({name: function} of the library's, {name: function} of the caller's, which need all rows together)"""
     named = {name: function for name, function in metrics.items() if is_ours(function)}
     return named, {name: function for name, function in metrics.items() if name not in named}
 
 
-def values(own, data, yhat):
+def values(own: dict[str, Any], data: Data, yhat: Array) -> dict[str, float]:
     """{name: number} of functions of the caller's; the last one gets yhat itself."""
     results, last = {}, list(own)[-1:]
     for name, function in own.items():
@@ -442,12 +461,12 @@ def _name_of(function):
     return name if name and isinstance(name, str) else getattr(function, "__name__", type(function).__name__)
 
 
-def need_y(metrics):
+def need_y(metrics: dict[str, Any]) -> bool:
     """Whether a metric is a user's function, which is called with y as given."""
     return not all(map(is_ours, metrics.values()))
 
 
-def is_ours(function):
+def is_ours(function: object) -> bool:
     return isinstance(function, (TopK, Share, OfPart)) or any(function is ours for ours in BY_NAME.values())
 
 

@@ -1,7 +1,9 @@
 """Training by minibatches: a whole epoch, or a step, is one call of the core (csrc/train.c); an epoch is several where
 callbacks are to be called in between."""
 
-from typing import Any, NamedTuple
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 import numpy as np
 
@@ -13,10 +15,18 @@ from ._parameters import arrays_like
 from ._scalars import flag, one_of, within
 from ._weights import checked_mean_weight
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from ._core import Data
+    from ._run import Run
+    from ._types import Array, ArrayLike
+    from .trainer import Trainer
+
 WEIGHTINGS = ("data", "minibatch")
 
 
-def rows_of(trainer, data, accumulate, mean_weight):
+def rows_of(trainer: Trainer, data: Any, accumulate: int, mean_weight: float | None) -> Any:
     """TrainingRows of a Data, WindowsOfSource of a Stream."""
     if isinstance(data, _core.Data):
         return TrainingRows(trainer, data, accumulate, mean_weight)
@@ -43,8 +53,16 @@ class TrainingRows:
     """
 
     window_rows = None  # of a source: how many rows the order depends on
+    data: Any
+    accumulate: int
+    chosen: Array | None
+    order: Array | None
+    n: int
+    batch_rows: int
+    batches: int
+    chunk_rows: int | None
 
-    def __init__(self, trainer, data, accumulate=1, mean_weight=None):
+    def __init__(self, trainer: Trainer, data: Any, accumulate: int = 1, mean_weight: float | None = None) -> None:
         self.data, self.accumulate = data, accumulate
         self.chosen = _rows_with_weight(trainer, data, mean_weight)  # None: all
         shuffled = flag("shuffle", trainer.shuffle) and trainer.batch_size
@@ -57,25 +75,25 @@ class TrainingRows:
         rows = self.chosen if self.order is None else self.order
         self._whole = (Window(data, rows, 0, self.batches),)
 
-    def windows(self, seed, epoch, done, run):
+    def windows(self, seed: int, epoch: int, done: int, run: Run | None) -> Iterable[Window]:
         """The Windows of that epoch: a single one. done: minibatches."""
         if self.order is not None:
             _core.shuffle(self.order, seed, epoch, self.chosen)
         return self._whole
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_):
+    def __exit__(self, *_: Any) -> None:
         pass
 
-    def l2_of(self, first, count):
+    def l2_of(self, first: int, count: int) -> Array | None:
         """(count, n_layers): the l2 of minibatches [first, first + count), in place of those of Trainer and layers, or
         None."""
         return None
 
 
-def check_mean_weight(trainer, mean_weight):
+def check_mean_weight(trainer: Trainer, mean_weight: float | None) -> float:
     """The `mean_weight` of fit as the core takes it: 0 for None."""
     if mean_weight is not None and trainer.weighting != "data":
         raise ValueError(f"mean_weight goes with weighting='data', got {mean_weight!r} with {trainer.weighting!r}")
@@ -95,7 +113,7 @@ def _rows_with_weight(trainer, data, mean_weight):
 class MinibatchLoop(Loop):
     fused = True
 
-    def epoch(self, trainer, rows, run):
+    def epoch(self, trainer: Trainer, rows: TrainingRows, run: Run) -> tuple[Any, dict[str, float]] | None:
         settings = trainer._settings(self)
         (done, result), sums = run.take_up(), None
         if result is not None:
@@ -122,12 +140,12 @@ class MinibatchLoop(Loop):
                     return None
         return sums, {}
 
-    def step(self, trainer, data):
+    def step(self, trainer: Trainer, data: Data) -> float:
         failure, result = trainer._core.step(data, trainer._settings(self), checked_threads(trainer.threads))
         raise_failure(trainer, failure, result, data)
         return mean_loss(result)
 
-    def apply(self, trainer, gradients):
+    def apply(self, trainer: Trainer, gradients: Sequence[ArrayLike]) -> None:
         arrays = arrays_like("gradients", gradients, trainer.network._core.parameters_of_all())
         _clear_masked(arrays, trainer.network.layers)
         with trainer._hold:
@@ -142,7 +160,7 @@ def _sums(result):
     return [result[name] for name in ("loss_sum", "weight_sum", "correct", "exact")]
 
 
-def mean_loss(result):
+def mean_loss(result: dict[str, Any]) -> float:
     """Of what the core returns; 0.0 where all weights are 0."""
     return result["loss_sum"] / (result["weight_sum"] or 1.0)
 
@@ -193,7 +211,9 @@ def _clear_masked(gradients, layers):
             dW[~layer.mask] = 0
 
 
-def raise_failure(trainer, failure, result, data, rows=None):
+def raise_failure(
+    trainer: Trainer, failure: str | None, result: dict[str, Any], data: Data, rows: Array | None = None,
+) -> None:
     """FloatingPointError for the failure, None for none, that stopped the core on those rows of data, None for all."""
     if failure is None:
         return

@@ -1,7 +1,10 @@
 """A network: a sequence of layers, with their parameters in one block of the C core."""
 
+from __future__ import annotations
+
 import os
 import warnings
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 
@@ -16,9 +19,19 @@ from ._scalars import flag, float_dtype, real_number, whole_number, within
 from ._streams import in_place, inputs_in_order, is_source
 from .layer import Layer
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    import numpy.typing as npt
+
+    from ._types import AnyActivation, AnyLoss, Array, ArrayLike, DType, Inputs, PathLike, Rate
+    from .graph import Graph
+
 MOST_LAYERS = 10_000  # as in csrc/network.c
 # The settings besides the layers, with their usual values.
-SETTINGS = {"dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0}
+SETTINGS: dict[str, Any] = {
+    "dtype": "float32", "seed": None, "input_scale": 1.0, "input_dropout": 0.0, "input_noise": 0.0,
+}
 TRANSFORM = "input_transform.mean", "input_transform.scale"  # names in files
 UNFUSED = "trained layer by layer, not in one fused pass"
 
@@ -65,25 +78,28 @@ class Network(Closed):
         **dict.fromkeys(("loss", "optimizer", "batch_size"), "it goes to Trainer(network, ...)"),
         "trainable": "it is an attribute of each Layer, in network.layers",
     }
+    seed: int
+    input_dropout: Rate
+    input_noise: float
 
     @in_default_mode
     def __init__(
         self,
-        sizes_or_layers,
+        sizes_or_layers: Iterable[int] | Iterable[Layer],
         *,
-        activation="relu",
-        output="identity",
-        init="auto",
-        output_init=None,
-        bias_init="auto",
-        dropout=0.0,
-        dtype="float32",
-        seed=None,
-        input_scale=1.0,
-        input_transform=None,
-        input_dropout=0.0,
-        input_noise=0.0,
-    ):
+        activation: AnyActivation = "relu",
+        output: AnyActivation = "identity",
+        init: str = "auto",
+        output_init: str | None = None,
+        bias_init: str = "auto",
+        dropout: Rate = 0.0,
+        dtype: npt.DTypeLike = "float32",
+        seed: int | None = None,
+        input_scale: float = 1.0,
+        input_transform: tuple[ArrayLike, ArrayLike] | None = None,
+        input_dropout: Rate = 0.0,
+        input_noise: float = 0.0,
+    ) -> None:
         self._made_once()
         inits = [initializers.checked("init", init)] * 2
         if output_init is not None:
@@ -157,7 +173,7 @@ class Network(Closed):
             self._closed = True
 
     @property
-    def input_scale(self):
+    def input_scale(self) -> float:
         """What uint8 inputs are multiplied by as they are read, a float; it may be set. ValueError or TypeError unless
         it is a finite number.
 
@@ -171,11 +187,11 @@ class Network(Closed):
         return self._input_scale
 
     @input_scale.setter
-    def input_scale(self, input_scale):
+    def input_scale(self, input_scale: float) -> None:
         self._input_scale = real_number("input_scale", input_scale)
 
     @property
-    def input_transform(self):
+    def input_transform(self) -> tuple[Array, Array] | None:
         """(mean, scale), float64 (n_in,) and read-only, or None.
 
         >>> import mlpfast
@@ -185,7 +201,7 @@ class Network(Closed):
         return self._input_transform
 
     @property
-    def dtype(self):
+    def dtype(self) -> DType:
         """The numpy.dtype of the parameters and of predictions: float32 or float64.
 
         >>> import mlpfast
@@ -195,7 +211,7 @@ class Network(Closed):
         return self._core.dtype
 
     @property
-    def layers(self):
+    def layers(self) -> list[Layer]:
         """A new list of the Layers, the first one first.
 
         >>> import mlpfast
@@ -205,7 +221,7 @@ class Network(Closed):
         return list(self._layers)
 
     @property
-    def n_in(self):
+    def n_in(self) -> int:
         """The number of inputs, the columns of X.
 
         >>> import mlpfast
@@ -215,7 +231,7 @@ class Network(Closed):
         return self._layers[0].n_in
 
     @property
-    def n_out(self):
+    def n_out(self) -> int:
         """The number of outputs, the columns of predictions.
 
         >>> import mlpfast
@@ -225,7 +241,7 @@ class Network(Closed):
         return self._layers[-1].n_out
 
     @property
-    def n_parameters(self):
+    def n_parameters(self) -> int:
         """The number of all parameters: weights, masked ones too, biases and slopes.
 
         >>> import mlpfast
@@ -235,7 +251,7 @@ class Network(Closed):
         return sum(layer.n_parameters for layer in self.layers)
 
     @property
-    def parameters(self):
+    def parameters(self) -> list[Array]:
         """Views [W_1, b_1, W_2, b_2, ...]; without b for layers without a bias; the slopes of a prelu follow its b.
 
         >>> import mlpfast
@@ -247,7 +263,25 @@ class Network(Closed):
         """
         return self._core.parameters_of_all()
 
-    def predict(self, X, *, out=None, threads=None, dropout=False, samples=50, seed=None, squeeze=False):
+    @overload
+    def predict(
+        self, X: Inputs, *, out: Array | None = None, threads: int | None = None, dropout: Literal[False] = False,
+        samples: int = 50, seed: int | None = None, squeeze: bool = False,
+    ) -> Array: ...
+    @overload
+    def predict(
+        self, X: Inputs, *, out: Callable[[int, Array], object], threads: int | None = None,
+        dropout: Literal[False] = False, samples: int = 50, seed: int | None = None, squeeze: bool = False,
+    ) -> None: ...
+    @overload
+    def predict(
+        self, X: Inputs, *, out: None = None, threads: int | None = None, dropout: Literal[True], samples: int = 50,
+        seed: int | None = None, squeeze: bool = False,
+    ) -> tuple[Array, Array]: ...
+    def predict(
+        self, X: Inputs, *, out: Any = None, threads: int | None = None, dropout: bool = False, samples: int = 50,
+        seed: int | None = None, squeeze: bool = False,
+    ) -> Any:
         """a_L (n, n_out) for X (n, n_in): probabilities if the output is "softmax" or "sigmoid".
 
         C-contiguous X of float32, float64 or uint8 is read in place; other numbers are converted first.
@@ -293,8 +327,11 @@ class Network(Closed):
         return self._predict(X, out, threads, squeeze)
 
     __call__ = predict
-    fit = not_here("a Network has no fit: mlpfast.Trainer(network, loss, optimizer).fit(X, y) trains it")
-    evaluate = not_here("a Network has no evaluate: mlpfast.Trainer(network, loss).evaluate(X, y) has loss and metrics")
+    if not TYPE_CHECKING:  # checkers say so too
+        fit = not_here("a Network has no fit: mlpfast.Trainer(network, loss, optimizer).fit(X, y) trains it")
+        evaluate = not_here(
+            "a Network has no evaluate: mlpfast.Trainer(network, loss).evaluate(X, y) has loss and metrics"
+        )
 
     @in_default_mode_alone
     def _predict(self, X, out, threads, squeeze):
@@ -381,7 +418,15 @@ class Network(Closed):
             "input_noise": real_number("input_noise", self.input_noise, least=0),
         }
 
-    def graph(self, loss=None, X=None, y=None, *, l1=0.0, l2=0.0):
+    def graph(
+        self,
+        loss: AnyLoss | None = None,
+        X: ArrayLike | None = None,
+        y: ArrayLike | None = None,
+        *,
+        l1: float = 0.0,
+        l2: Rate = 0.0,
+    ) -> Graph:
         """The computational graph, a graph.Graph: X, W_1, b_1, z_1, a_1, ..., with a loss y and L, with penalties s and
         J = L + s. print(net.graph().text()) shows it, plots.graph draws it.
 
@@ -410,7 +455,7 @@ class Network(Closed):
 
         return graph_of(self, loss, X, y, l1, l2)
 
-    def summary(self):
+    def summary(self) -> str:
         """A text table of the layers.
 
         >>> import mlpfast
@@ -431,13 +476,13 @@ class Network(Closed):
             lines.append(f"Python functions are the activation of layer {', '.join(own)}: {UNFUSED}")
         return "\n".join(lines)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = [self.n_in, *(layer.n_out for layer in self.layers)]
         return f"<Network {'-'.join(map(str, sizes))}, {self.dtype}>"
 
     # ---- Files, pickles and copies ----
 
-    def state_dict(self):
+    def state_dict(self) -> dict[str, Array]:
         """{"layers.0.W": (n_in, n_out), "layers.0.b": (n_out,), "layers.0.slopes": ..., "layers.0.mask": ...}: a
         contiguous copy of each parameter and mask, as numpy.savez, safetensors and torch need them. (layer.W itself
         may be a view of padded rows, which `safetensors` stores wrongly.)
@@ -450,7 +495,7 @@ class Network(Closed):
         return {name: array.copy() for name, array in self._tensors().items()}
 
     @in_default_mode
-    def load_state_dict(self, state_dict):
+    def load_state_dict(self, state_dict: Mapping[str, ArrayLike]) -> None:
         """Set the parameters to those of state_dict, {name: array} as from `state_dict` of a network of the same
         layers; numbers are converted to this dtype. Masks and an input transform cannot be changed, and must be those
         of this network.
@@ -480,7 +525,7 @@ class Network(Closed):
             self._clear_masked()
         warn_if_not_finite("state_dict", self)
 
-    def save(self, path, *, sync=True):
+    def save(self, path: PathLike, *, sync: bool = True) -> None:
         """Write the network to a file at path, which mlpfast.load_network reads, and so does the safetensors library:
         layers, settings and parameters, without any code. The same network gives the same bytes on every machine.
 
@@ -498,7 +543,15 @@ class Network(Closed):
 
         files.save_network(self, path, sync)
 
-    def export_c(self, path, name="model", *, float_format="hex", section=None, const=True):
+    def export_c(
+        self,
+        path: PathLike,
+        name: str = "model",
+        *,
+        float_format: str = "hex",
+        section: str | None = None,
+        const: bool = True,
+    ) -> None:
         """Write the network as one C file at path, which ends in .c, and its header beside it, which ends in .h.
 
         The file needs no library but the standard one and allocates nothing: `void NAME_predict(const float *x, float
@@ -545,7 +598,7 @@ class Network(Closed):
             if layer.mask is not None:
                 self._core.weights(index)[~layer.mask] = 0
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         # As bytes: a pickled array names a module of the NumPy that wrote it.
         return {
             "layers": [_with_bytes(*layer._settings()) for layer in self.layers],
@@ -559,7 +612,7 @@ class Network(Closed):
         self._input_settings()  # checks them
         return {**{name: getattr(self, name) for name in SETTINGS}, "dtype": self.dtype.name}
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         """state: from __getstate__, also that of earlier versions, with arrays and without some settings."""
         layers = [Layer(*args, **_with_array(args, kwargs)) for args, kwargs in state["layers"]]
         settings = {name: value for name, value in state.items() if name not in ("layers", "parameters")}
@@ -581,7 +634,7 @@ def _with_array(args, settings):
     return {**settings, "mask": np.frombuffer(mask, bool).reshape(args[:2]) if type(mask) is bytes else mask}
 
 
-def warn_if_not_finite(what, net):
+def warn_if_not_finite(what: str, net: Network) -> None:
     layer = net._core.first_not_finite()
     if layer >= 0:
         warnings.warn(f"{what}: layer {layer + 1}, layers.{layer}, holds NaN or infinity", RuntimeWarning, stacklevel=4)
@@ -597,7 +650,7 @@ def _check_names(state_dict, tensors):
         raise ValueError(f"state_dict must have the names {', '.join(tensors)}: {what}")
 
 
-def seed_or_fresh(seed):
+def seed_or_fresh(seed: int | None) -> int:
     """A 64-bit seed."""
     return int.from_bytes(os.urandom(8), "big") if seed is None else whole_number("seed", seed, least=0, most=2**64 - 1)
 

@@ -5,9 +5,11 @@ g is the gradient of a parameter W, t the number of the step, from 1. lr > 0 is 
 size to 2^63, in float64 to 2^511, because an infinite square would stop a weight for good.
 """
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import full_batch
 from ._attributes import Closed
@@ -19,8 +21,11 @@ from .schedules import momentum, rate
 
 __all__ = ["Adagrad", "Adam", "AdamW", "LBFGS", "NaturalGradient", "Optimizer", "RMSprop", "Rprop", "SGD"]
 
+if TYPE_CHECKING:
+    from ._types import AnyOptimizer, Rate
+
 # The core's settings of an optimizer, with the values of those that a class does not have.
-UNUSED = {
+UNUSED: dict[str, Any] = {
     "momentum": 0.0, "nesterov": False, "beta1": 0.0, "beta2": 0.0, "epsilon": 0.0, "epsilon_hat": False,
     "weight_decay": 0.0, "shrink": 0.0, "grow": 0.0, "least_step": 0.0, "most_step": 0.0,
 }
@@ -48,10 +53,10 @@ class Optimizer(Closed):
     rule: str
     number: int
     momentum_name: str | None
-    lr: Any
+    lr: Rate
     _values: Callable
     usual_epochs: Any = 1  # of Trainer.fit
-    attribute_names = {"epsilon": "eps"}
+    attribute_names: dict[str, str] = {"epsilon": "eps"}
     _elsewhere = {
         **dict.fromkeys(("learning_rate", "alpha", "learning_rate_init"), "it is called lr"),
         "params": "Trainer(network, optimizer=...) gives it those of the network",
@@ -61,7 +66,7 @@ class Optimizer(Closed):
         "weight_decay": "AdamW(weight_decay=...) has it, and Trainer(l2=...) is a penalty for any optimizer",
     }
 
-    def __init_subclass__(cls):
+    def __init_subclass__(cls) -> None:
         super().__init_subclass__()
         row = OPTIMIZERS[cls.rule]
         cls.number = row.number
@@ -74,20 +79,20 @@ class Optimizer(Closed):
         """The settings other than lr, checked, under the core's names."""
         raise NotImplementedError
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """The arguments for a copy of this optimizer."""
         return {name: getattr(self, name) for name in self.names}
 
-    def settings(self):
+    def settings(self) -> tuple[Any, ...]:
         """The class and the present values of the attributes that may be set."""
         return self._values(self)
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         """The settings as the core takes them; ValueError or TypeError for one that has been set to a wrong value."""
         scheduled = self.checked_momentum(momentum(self.lr))
         return {**UNUSED, "optimizer": self.number, "lr": rate(self.lr), **self._core_settings(), **scheduled}
 
-    def checked_momentum(self, scheduled):
+    def checked_momentum(self, scheduled: float | None) -> dict[str, float]:
         """{name of the momentum: value given by a schedule}, {} for None; ValueError if the optimizer has none."""
         if scheduled is None:
             return {}
@@ -98,15 +103,15 @@ class Optimizer(Closed):
             )
         return {self.momentum_name: scheduled}
 
-    def checked_rate(self, lr):
+    def checked_rate(self, lr: float) -> float:
         """lr; ValueError or TypeError if the other settings do not allow it."""
         return lr
 
-    def usual_rate(self):
+    def usual_rate(self) -> float:
         """Every lower rate is allowed by the other settings, and in any dtype."""
         return MOST
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
 
@@ -133,11 +138,14 @@ class SGD(Optimizer):
     [5.]
     """
 
-    rule = "sgd"
-    names = ("lr", "momentum", "nesterov")
-    states = ("velocity",)
+    rule: str = "sgd"
+    names: tuple[str, ...] = ("lr", "momentum", "nesterov")
+    states: tuple[str, ...] = ("velocity",)
+    lr: Rate
+    momentum: float
+    nesterov: bool
 
-    def __init__(self, lr=0.01, momentum=0.0, nesterov=False):
+    def __init__(self, lr: Rate = 0.01, momentum: float = 0.0, nesterov: bool = False) -> None:
         self.lr, self.momentum, self.nesterov = lr, momentum, nesterov
         self.checked()
 
@@ -176,11 +184,18 @@ class Adam(Optimizer):
     """
 
     _elsewhere = {**Optimizer._elsewhere, "epsilon": "it is called eps"}
-    rule = "adam"
+    rule: str = "adam"
     names: tuple[str, ...] = ("lr", "beta1", "beta2", "eps", "epsilon_hat")
-    states = ("m", "v")
+    states: tuple[str, ...] = ("m", "v")
+    lr: Rate
+    beta1: float
+    beta2: float
+    eps: float
+    epsilon_hat: bool
 
-    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, epsilon_hat=False):
+    def __init__(
+        self, lr: Rate = 1e-3, beta1: float = 0.9, beta2: float = 0.999, eps: float = 1e-8, epsilon_hat: bool = False,
+    ) -> None:
         self.lr, self.beta1, self.beta2, self.eps, self.epsilon_hat = lr, beta1, beta2, eps, epsilon_hat
         self.checked()
 
@@ -211,9 +226,18 @@ class AdamW(Adam):
     array([[0.95]], dtype=float32)
     """
 
-    names = (*Adam.names, "weight_decay")
+    names: tuple[str, ...] = (*Adam.names, "weight_decay")
+    weight_decay: float
 
-    def __init__(self, lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.01, epsilon_hat=False):
+    def __init__(
+        self,
+        lr: Rate = 1e-3,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        eps: float = 1e-8,
+        weight_decay: float = 0.01,
+        epsilon_hat: bool = False,
+    ) -> None:
         self.weight_decay = weight_decay
         super().__init__(lr, beta1, beta2, eps, epsilon_hat)
 
@@ -221,14 +245,14 @@ class AdamW(Adam):
         self.checked_rate(rate(self.lr))
         return {**super()._core_settings(), "weight_decay": float(self.weight_decay)}
 
-    def checked_rate(self, lr):
+    def checked_rate(self, lr: float) -> float:
         """lr; ValueError or TypeError if weight_decay does not allow it."""
         decay = real_number("weight_decay", self.weight_decay, least=0)
         if decay * lr >= 1:
             raise ValueError(f"weight_decay must be < 1 / lr = {1 / lr:.6g}, got {decay!r}")
         return lr
 
-    def usual_rate(self):
+    def usual_rate(self) -> float:
         """Every lower rate is allowed by weight_decay, and in any dtype."""
         return min(MOST, 0.5 / self.weight_decay) if self.weight_decay else MOST
 
@@ -250,12 +274,15 @@ class RMSprop(Optimizer):
     array([1.], dtype=float32)
     """
 
-    attribute_names = {"epsilon": "eps", "beta2": "rho"}
-    rule = "rmsprop"
-    names = ("lr", "rho", "eps")
-    states = ("v",)
+    attribute_names: dict[str, str] = {"epsilon": "eps", "beta2": "rho"}
+    rule: str = "rmsprop"
+    names: tuple[str, ...] = ("lr", "rho", "eps")
+    states: tuple[str, ...] = ("v",)
+    lr: Rate
+    rho: float
+    eps: float
 
-    def __init__(self, lr=0.01, rho=0.99, eps=1e-8):
+    def __init__(self, lr: Rate = 0.01, rho: float = 0.99, eps: float = 1e-8) -> None:
         self.lr, self.rho, self.eps = lr, rho, eps
         self.checked()
 
@@ -284,11 +311,13 @@ class Adagrad(Optimizer):
     [1.0854]
     """
 
-    rule = "adagrad"
-    names = ("lr", "eps")
-    states = ("v",)
+    rule: str = "adagrad"
+    names: tuple[str, ...] = ("lr", "eps")
+    states: tuple[str, ...] = ("v",)
+    lr: Rate
+    eps: float
 
-    def __init__(self, lr=0.01, eps=1e-10):
+    def __init__(self, lr: Rate = 0.01, eps: float = 1e-10) -> None:
         self.lr, self.eps = lr, eps
         self.checked()
 
@@ -320,12 +349,24 @@ class Rprop(Optimizer):
     0.981
     """
 
-    loop = full_batch.AllRowsLoop()
-    rule = "rprop"
-    names = ("lr", "shrink", "grow", "least_step", "most_step")
-    states = ("gradient", "step")
+    loop: Loop = full_batch.AllRowsLoop()
+    rule: str = "rprop"
+    names: tuple[str, ...] = ("lr", "shrink", "grow", "least_step", "most_step")
+    states: tuple[str, ...] = ("gradient", "step")
+    lr: Rate
+    shrink: float
+    grow: float
+    least_step: float
+    most_step: float
 
-    def __init__(self, lr=0.01, shrink=0.5, grow=1.2, least_step=1e-6, most_step=50.0):
+    def __init__(
+        self,
+        lr: Rate = 0.01,
+        shrink: float = 0.5,
+        grow: float = 1.2,
+        least_step: float = 1e-6,
+        most_step: float = 50.0,
+    ) -> None:
         self.lr, self.shrink, self.grow, self.least_step, self.most_step = lr, shrink, grow, least_step, most_step
         self.checked()
 
@@ -345,9 +386,9 @@ class FullBatch(Optimizer):
     rows, on Python threads. Dropout, noise, l1, clipping and max_norm are refused: the gradient must be that of one
     smooth function. The core sees the settings of plain SGD, which never runs."""
 
-    rule = SGD.rule
+    rule: str = SGD.rule
 
-    def checked(self):
+    def checked(self) -> dict[str, Any]:
         self.checked_momentum(momentum(self.lr))
         return {**UNUSED, "optimizer": self.number, "lr": 1.0, **self._core_settings()}
 
@@ -380,12 +421,16 @@ class LBFGS(FullBatch):
     'CONVERGENCE'
     """
 
-    loop = full_batch.LBFGSLoop()
-    names = ("max_iterations", "history", "tolerance")
+    loop: Loop = full_batch.LBFGSLoop()
+    names: tuple[str, ...] = ("max_iterations", "history", "tolerance")
     _elsewhere = {"lr": "the line search finds its steps"}
+    max_iterations: int | None
+    history: int
+    tolerance: float
+    message: str | None
 
     @property
-    def lr(self):  # type: ignore[override]
+    def lr(self) -> float:  # type: ignore[override]
         """1.0: the line search finds the steps. AttributeError where it is set.
 
         >>> import mlpfast
@@ -395,11 +440,11 @@ class LBFGS(FullBatch):
         return 1.0
 
     @property
-    def usual_epochs(self):  # type: ignore[override]
+    def usual_epochs(self) -> int:  # type: ignore[override]
         """The most epochs of a fit without `epochs`: max_iterations, or 15,000 as in SciPy."""
         return self.max_iterations or 15_000  # as SciPy has it
 
-    def __init__(self, max_iterations=None, history=10, tolerance=1e-5):
+    def __init__(self, max_iterations: int | None = None, history: int = 10, tolerance: float = 1e-5) -> None:
         self.max_iterations, self.history, self.tolerance = max_iterations, history, tolerance
         self.message = None  # why the last call of fit ended early
         self.checked()
@@ -447,10 +492,16 @@ class NaturalGradient(FullBatch):
     [array([[2.]]), array([1.])]
     """
 
-    loop = full_batch.NaturalGradientLoop()
-    names = ("lr", "damping", "cg_iterations", "cg_tolerance")
+    loop: Loop = full_batch.NaturalGradientLoop()
+    names: tuple[str, ...] = ("lr", "damping", "cg_iterations", "cg_tolerance")
+    lr: Rate
+    damping: float
+    cg_iterations: int
+    cg_tolerance: float
 
-    def __init__(self, lr=1.0, damping=0.1, cg_iterations=100, cg_tolerance=1e-6):
+    def __init__(
+        self, lr: Rate = 1.0, damping: float = 0.1, cg_iterations: int = 100, cg_tolerance: float = 1e-6,
+    ) -> None:
         self.lr, self.damping, self.cg_iterations, self.cg_tolerance = lr, damping, cg_iterations, cg_tolerance
         self.checked()
 
@@ -467,7 +518,7 @@ BY_NAME: dict[str, Any] = {
 }
 
 
-def from_name(optimizer):
+def from_name(optimizer: AnyOptimizer) -> Optimizer:
     """An optimizer object from a name or an object."""
     if isinstance(optimizer, Optimizer):
         return optimizer

@@ -4,7 +4,10 @@ pip install "mlpfast[plots]".
 Each function draws into ax, or into a new figure, and returns the Axes.
 """
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,8 +22,13 @@ from .network import Network
 
 __all__ = ["decision_boundary", "gradient_flow", "graph", "residuals"]
 
+if TYPE_CHECKING:
+    from ._types import AnyLoss, ArrayLike, PathLike
+    from .graph import Graph
+    from .history import History
 
-def pyplot():
+
+def pyplot() -> Any:
     """matplotlib.pyplot, imported on first use."""
     try:
         import matplotlib.pyplot as plt
@@ -34,7 +42,7 @@ def _axes(ax):
 
 
 @in_default_mode
-def residuals(net, X, y, loss, ax=None, *, bins=50):
+def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, ax: Any = None, *, bins: int = 50) -> Any:
     """The distribution of |delta_l| over examples and units: a histogram per layer on a logarithmic axis, with the
     share of zeros in the legend.
 
@@ -69,7 +77,7 @@ def residuals(net, X, y, loss, ax=None, *, bins=50):
 
 
 @in_default_mode
-def gradient_flow(report, ax=None):
+def gradient_flow(report: Report, ax: Any = None) -> Any:
     """RMS of delta and dW in each layer of report, a diagnostics.Report, with its verdict as the title. The verdict is
     based on |delta|: with the same length, a wide layer has a lower RMS.
 
@@ -96,7 +104,9 @@ def gradient_flow(report, ax=None):
 
 
 @in_default_mode
-def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
+def decision_boundary(
+    net: Network, X: ArrayLike, y: ArrayLike, ax: Any = None, *, resolution: int = 200, threshold: float | None = None,
+) -> Any:
     """The class that a network of two inputs predicts around X (n, 2), and the points of X coloured by their class y:
     class numbers (n,) or one-hot rows. With one output there are two classes, 0 and 1 or -1 and 1, and predictions
     above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations.
@@ -148,7 +158,7 @@ def decision_boundary(net, X, y, ax=None, *, resolution=200, threshold=None):
     return ax
 
 
-def graph(graph, direction="both", ax=None):
+def graph(graph: Graph, direction: str = "both", ax: Any = None) -> Any:
     """A computational graph, a graph.Graph, from left to right: on each wire the value above in green, and the gradient
     of the output below in red; of arrays their 2-norms, as |2.5|. A graph without values has names and shapes alone.
 
@@ -212,7 +222,7 @@ def _true_classes(y, n_out, n_classes):
 
 
 @in_default_mode
-def plot_history(history, path=None, ax=None):
+def plot_history(history: History, path: PathLike | None = None, ax: Any = None) -> Any:
     """See History.plot."""
     if not history.n_epochs:
         raise ValueError("history must have at least one epoch to plot, got none")

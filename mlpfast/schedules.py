@@ -23,8 +23,11 @@ optimizer's setting. Files ask for your own schedules by their class's name; if 
 that can be set, it is saved.
 """
 
+from __future__ import annotations
+
 import math
 from math import cos, pi
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -38,15 +41,20 @@ __all__ = [
     "Constant", "Cosine", "Exponential", "InverseTime", "OneCycle", "ReduceOnPlateau", "Schedule", "Step", "Warmup",
 ]
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ._types import Array
+
 PER = "epoch", "step"
 
 
-def is_schedule(lr):
+def is_schedule(lr: object) -> bool:
     return type(lr) is not float and not isinstance(lr, type) and hasattr(lr, "at") and hasattr(lr, "per")
 
 
 @in_default_mode_alone
-def rate(lr, epochs=0, steps=0):
+def rate(lr: Any, epochs: int = 0, steps: int = 0) -> float:
     """An optimizer's lr as a number: itself, or the rate of the schedule after that many epochs or steps."""
     if not is_schedule(lr):
         return real_number("lr", lr, above=0)
@@ -55,7 +63,7 @@ def rate(lr, epochs=0, steps=0):
 
 
 @in_default_mode_alone
-def momentum(lr, epochs=0, steps=0):
+def momentum(lr: Any, epochs: int = 0, steps: int = 0) -> float | None:
     """The momentum of an optimizer's schedule after that many epochs or steps; None: the optimizer's setting."""
     if not is_schedule(lr):
         return None
@@ -65,13 +73,13 @@ def momentum(lr, epochs=0, steps=0):
 
 
 @in_default_mode_alone
-def rates(lr, steps):
+def rates(lr: Any, steps: Iterable[int]) -> Array:
     """The rates of a schedule with per="step" at each of `steps`, float64 (n,)."""
     return np.array(_core.values_at(lr.at, steps, math.inf, _rate_at_step))
 
 
 @in_default_mode_alone
-def momenta(lr, steps):
+def momenta(lr: Any, steps: Iterable[int]) -> Array | None:
     """The momenta of a schedule with per="step" at each of `steps`, float64 (n,), or None."""
     values = _core.values_at(lr.momentum_at, steps, 1, _momentum_at_step, True) if hasattr(lr, "momentum_at") else []
     missing = values.count(None)
@@ -83,7 +91,7 @@ def momenta(lr, steps):
 
 
 @in_default_mode
-def checked(schedule, rate, momentum, t):
+def checked(schedule: Any, rate: float, momentum: float | None, t: int) -> tuple[float, float | None]:
     """(rate, momentum), as returned by a schedule at t, checked."""
     per = one_of("lr.per", schedule.per, PER)
     return _checked_rate(rate, per, t), _checked_momentum(momentum, per, t)
@@ -121,11 +129,13 @@ class Schedule(Closed):
     True
     """
 
-    def __init__(self, per):
+    per: str
+
+    def __init__(self, per: str) -> None:
         self.per = one_of("per", per, PER)
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """What it has seen of a training, {name: number}; may be set.
 
         ValueError for one that does not fit.
@@ -139,15 +149,15 @@ class Schedule(Closed):
         return {}
 
     @state.setter
-    def state(self, state):
+    def state(self, state: dict[str, Any]) -> None:
         if state:
             raise ValueError(f"state of {type(self).__name__} must be empty, got {state!r}")
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         """The arguments for a copy of this schedule."""
         return {name: value for name, value in vars(self).items() if not name.startswith("_")}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self.arguments().items())})"
 
 
@@ -162,11 +172,13 @@ class Constant(Schedule):
     0.1
     """
 
-    def __init__(self, lr, *, per="epoch"):
+    lr: float
+
+    def __init__(self, lr: float, *, per: str = "epoch") -> None:
         self.lr = real_number("lr", lr, above=0)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t, a number: of epochs, or with per="step" of minibatches."""
         return self.lr
 
@@ -182,11 +194,14 @@ class Exponential(Schedule):
     [0.1, 0.0607, 0.0368, 0.0223]
     """
 
-    def __init__(self, lr, k, *, per="epoch"):
+    lr: float
+    k: float
+
+    def __init__(self, lr: float, k: float, *, per: str = "epoch") -> None:
         self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         return self.lr * math.exp(-self.k * t)
 
@@ -202,11 +217,14 @@ class InverseTime(Schedule):
     [0.1, 0.05, 0.0333, 0.025]
     """
 
-    def __init__(self, lr, k, *, per="epoch"):
+    lr: float
+    k: float
+
+    def __init__(self, lr: float, k: float, *, per: str = "epoch") -> None:
         self.lr, self.k = real_number("lr", lr, above=0), real_number("k", k, least=0)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         return self.lr / (1 + self.k * t)
 
@@ -222,12 +240,16 @@ class Step(Schedule):
     [0.1, 0.1, 0.05, 0.05, 0.025]
     """
 
-    def __init__(self, lr, factor=0.1, every=10, *, per="epoch"):
+    lr: float
+    factor: float
+    every: int
+
+    def __init__(self, lr: float, factor: float = 0.1, every: int = 10, *, per: str = "epoch") -> None:
         self.lr, self.factor = real_number("lr", lr, above=0), real_number("factor", factor, above=0, below=1)
         self.every = whole_number("every", every, least=1)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         return self.lr * self.factor ** (t // self.every)
 
@@ -250,12 +272,16 @@ class Cosine(Schedule):
     [0.1, 0.0854, 0.05, 0.0146, 0.0, 0.0]
     """
 
-    def __init__(self, lr, total, lowest=0.0, *, per="epoch"):
+    lr: float
+    total: int
+    lowest: float
+
+    def __init__(self, lr: float, total: int, lowest: float = 0.0, *, per: str = "epoch") -> None:
         self.lr, self.total = real_number("lr", lr, above=0), whole_number("total", total, least=1)
         self.lowest = _at_most("lowest", lowest, "lr", self.lr)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         return _between(self.lr, self.lowest, t / self.total if t < self.total else 1)
 
@@ -284,7 +310,24 @@ class OneCycle(Schedule):
     [0.95, 0.9, 0.85, 0.9111, 0.95]
     """
 
-    def __init__(self, highest, total, rise=0.3, first=None, last=None, momentum=None, *, per="epoch"):
+    highest: float
+    total: int
+    rise: float
+    first: float
+    last: float
+    momentum: tuple[float, float] | None
+
+    def __init__(
+        self,
+        highest: float,
+        total: int,
+        rise: float = 0.3,
+        first: float | None = None,
+        last: float | None = None,
+        momentum: tuple[float, float] | None = None,
+        *,
+        per: str = "epoch",
+    ) -> None:
         self.highest, self.total = real_number("highest", highest, above=0), whole_number("total", total, least=1)
         self.rise = real_number("rise", rise, least=0, below=1)
         self.first = self.highest / 25 if first is None else _at_most("first", first, "highest", self.highest)
@@ -292,11 +335,11 @@ class OneCycle(Schedule):
         self.momentum = None if momentum is None else _lowest_and_highest("momentum", momentum)
         super().__init__(per)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         return self._cycle(t, self.first, self.highest, self.last)
 
-    def momentum_at(self, t):
+    def momentum_at(self, t: int) -> float | None:
         """The momentum at t, or None to keep the optimizer's."""
         if self.momentum is None:
             return None
@@ -325,39 +368,42 @@ class Warmup(Schedule):
     [0.025, 0.05, 0.075, 0.1, 0.1]
     """
 
-    def __init__(self, steps, then):
+    steps: int
+    then: Any
+
+    def __init__(self, steps: int, then: Any) -> None:
         self.steps = whole_number("steps", steps, least=1)
         if not is_schedule(then):
             raise TypeError(f"then must be a schedule, such as schedules.Constant(0.1), got {then!r}")
         self.then, self._shown = then, 0
 
     @property
-    def per(self):
+    def per(self) -> str:  # type: ignore[override]
         """That of `then`."""
         return self.then.per
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The rate at t."""
         if t < self.steps:
             return self.then.at(0) * (t + 1) / (self.steps + 1)
         return self.then.at(t - self.steps)
 
-    def momentum_at(self, t):
+    def momentum_at(self, t: int) -> float | None:
         """The momentum of `then`; None if it has none."""
         momentum_at = getattr(self.then, "momentum_at", None)
         return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {"shown": self._shown, "then": state_of(self.then)}
 
     @state.setter
-    def state(self, state):
+    def state(self, state: dict[str, Any]) -> None:
         shown = whole_number("shown", state["shown"], least=0)
         set_state(self.then, state.get("then", {}))
         self._shown = shown
 
-    def observe(self, logs):
+    def observe(self, logs: dict[str, float]) -> None:
         """Pass the numbers of an epoch on to `then`, after the warmup."""
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
@@ -389,45 +435,57 @@ class ReduceOnPlateau(Schedule):
     """
 
     per = "epoch"
+    lr: float
+    factor: float
+    lowest: float
 
-    def __init__(self, lr, factor=0.1, patience=10, min_delta=0.0, lowest=0.0, monitor=None, mode=None):
+    def __init__(
+        self,
+        lr: float,
+        factor: float = 0.1,
+        patience: int = 10,
+        min_delta: float = 0.0,
+        lowest: float = 0.0,
+        monitor: str | None = None,
+        mode: str | None = None,
+    ) -> None:
         self.lr, self.factor = real_number("lr", lr, above=0), real_number("factor", factor, above=0, below=1)
         self.lowest = _at_most("lowest", lowest, "lr", self.lr)
         self._rate, self._monitor = self.lr, Monitor(monitor, patience, min_delta, mode)
 
-    def at(self, t):
+    def at(self, t: int) -> float:
         """The present rate, for any t."""
         return self._rate
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         return {"rate": self._rate, **self._monitor.state}
 
     @state.setter
-    def state(self, state):
+    def state(self, state: dict[str, Any]) -> None:
         rate = real_number("rate", state["rate"], least=0)
         self._monitor.state = state
         self._rate = rate
 
-    def check(self, names):
+    def check(self, names: Iterable[str] | None) -> None:
         """ValueError if the number that it monitors is not among `names`, those of the logs."""
         self._monitor.check(names)
 
-    def monitored(self, logs):
+    def monitored(self, logs: Iterable[str]) -> str:
         """The name of the number that it monitors, given the names of the logs."""
         return self._monitor.name_in(logs)
 
-    def observe(self, logs):
+    def observe(self, logs: dict[str, float]) -> None:
         """Record the numbers of an epoch."""
         self._monitor.observe(logs)
         if self._monitor.ran_out():
             self._rate = max(self._rate * self.factor, self.lowest)
 
-    def arguments(self):
+    def arguments(self) -> dict[str, Any]:
         return {**super().arguments(), **self._monitor.settings()}
 
 
-def check(lr, names):
+def check(lr: Any, names: Iterable[str] | None) -> None:
     """ValueError if a schedule monitors a name that is not among `names`, those of the logs (None: unknown)."""
     if isinstance(lr, Warmup):
         check(lr.then, names)
@@ -435,18 +493,18 @@ def check(lr, names):
         lr.check(names)
 
 
-def state_of(lr):
+def state_of(lr: Any) -> dict[str, Any]:
     """The state of a schedule that has one, else {}."""
     state = getattr(lr, "state", {}) if is_schedule(lr) else {}
     return state if isinstance(state, dict) else {}
 
 
-def set_state(lr, state):
+def set_state(lr: Any, state: dict[str, Any]) -> None:
     if state or state_of(lr):
         lr.state = state
 
 
-def is_ready(lr, logs):
+def is_ready(lr: Any, logs: dict[str, float]) -> bool:
     """Whether the numbers are there that lr observes. Of a schedule of the caller's that is not known."""
     while isinstance(lr, Warmup):
         lr = lr.then
@@ -455,7 +513,7 @@ def is_ready(lr, logs):
     return not hasattr(lr, "observe")
 
 
-def observe(lr, logs):
+def observe(lr: Any, logs: dict[str, float]) -> None:
     """Pass the numbers of an epoch to a schedule that observes them."""
     if hasattr(lr, "observe"):
         on_callers_turn(lr.observe, logs)

@@ -3,8 +3,11 @@
 fit -> optimizer.loop.fit (_loop.py) -> loop.epoch (minibatches.py, full_batch.py) -> _core -> csrc/train.c
 """
 
+from __future__ import annotations
+
 import os
 import sys
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import numpy as np
 
@@ -26,6 +29,13 @@ from .callbacks import Checkpoint, all_of, check_monitored, methods_of
 from .history import History
 from .minibatches import WEIGHTINGS, mean_loss, raise_failure, rows_of
 from .network import UNFUSED, Network, seed_or_fresh
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ._types import AnyLoss, AnyOptimizer, Array, ArrayLike, Goals, Inputs, Metrics, PathLike, Rate, Validation
+    from .losses import Loss
+    from .optimizers import Optimizer
 
 ALL_ROWS = 2**62
 LIMITS = ("clip_value", "clip_norm", "max_norm")
@@ -97,26 +107,38 @@ class Trainer(Closed):
         "early_stopping": "fit(callbacks=[callbacks.EarlyStopping()], validation_split=0.1) has it",
         "random_state": "it is called seed", "verbose": "it is fit(progress=True)", "n_jobs": "it is called threads",
     }
+    shuffle: bool
+    seed: int
+    l1: float
+    l2: Rate
+    clip_value: float | None
+    clip_norm: float | None
+    max_norm: float | None
+    weighting: str
+    check_finite: bool
+    chunk_rows: int
+    history: History
+    threads: int | None
 
     def __init__(
         self,
-        network,
-        loss="cross_entropy",
-        optimizer="sgd",
+        network: Network,
+        loss: AnyLoss = "cross_entropy",
+        optimizer: AnyOptimizer = "sgd",
         *,
-        batch_size=64,
-        shuffle=True,
-        seed=None,
-        threads=None,
-        l1=0.0,
-        l2=0.0,
-        clip_value=None,
-        clip_norm=None,
-        max_norm=None,
-        weighting="data",
-        chunk_rows=1024,
-        check_finite=True,
-    ):
+        batch_size: int | None = 64,
+        shuffle: bool = True,
+        seed: int | None = None,
+        threads: int | None = None,
+        l1: float = 0.0,
+        l2: Rate = 0.0,
+        clip_value: float | None = None,
+        clip_norm: float | None = None,
+        max_norm: float | None = None,
+        weighting: str = "data",
+        chunk_rows: int = 1024,
+        check_finite: bool = True,
+    ) -> None:
         if not isinstance(network, Network):
             raise TypeError(f"network must be a Network, got {type(network).__name__}")
         self._network = network
@@ -138,30 +160,31 @@ class Trainer(Closed):
         self.check_finite = flag("check_finite", check_finite)
         self._epoch = 0
         self.history = History()  # of the last call of fit, also after an exception
-        self._core = _core.Trainer(network._core, self.loss, ALL_ROWS if batch_size is None else self.batch_size)
+        self._core = _core.Trainer(network._core, self.loss, self._batch_size or ALL_ROWS)
         self._hold = _core.Held(network._core)
         self._given: tuple = ()  # the settings that were checked last
         self._checked: dict = {}  # the same for the core
         self._used = self._optimizer  # the optimizer that they are of
-        self._schedule = None  # their schedule, or None
+        self._schedule: Any = None  # their schedule, or None
         self._fit = Fit()  # the last call of fit, for files
         self._seen: list = []  # of load_trainer: what callbacks have seen, for those of the next fit
         self._scheduled = _scheduled.Scheduled(self)
         self._largest_factor = 1.0  # of the learning rate, over the layers
 
-    predict = not_here("a Trainer has no predict: trainer.network.predict(X) has it")
+    if not TYPE_CHECKING:  # checkers say so too
+        predict = not_here("a Trainer has no predict: trainer.network.predict(X) has it")
 
-    def score(self, *_, **__):
+    def score(self, *_: Any, **__: Any) -> NoReturn:
         """There is none: it is here for the message that scikit-learn's tools would not give."""
         raise TypeError(f"a Trainer has no score: evaluate(X, y, metrics=...) has numbers like it. {FOR_SKLEARN}")
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> NoReturn:
         raise TypeError(f"a Trainer is no estimator. {FOR_SKLEARN}")
 
     __sklearn_clone__ = __sklearn_tags__
 
     @property
-    def network(self):
+    def network(self) -> Network:
         """The Network that it trains.
 
         >>> import mlpfast
@@ -172,7 +195,7 @@ class Trainer(Closed):
         return self._network
 
     @property
-    def loss(self):
+    def loss(self) -> Loss:
         """The loss, an object of mlpfast.losses.
 
         >>> import mlpfast
@@ -182,7 +205,7 @@ class Trainer(Closed):
         return self._loss
 
     @property
-    def optimizer(self):
+    def optimizer(self) -> Optimizer:
         """It may be replaced, and its attributes may be changed. A new one starts with a new state.
 
         TypeError or ValueError for what is no optimizer.
@@ -196,11 +219,11 @@ class Trainer(Closed):
         return self._optimizer
 
     @optimizer.setter
-    def optimizer(self, optimizer):
+    def optimizer(self, optimizer: AnyOptimizer) -> None:
         self._optimizer = optimizers.from_name(optimizer)
 
     @property
-    def batch_size(self):
+    def batch_size(self) -> int | None:
         """The rows of a minibatch, or None for all rows.
 
         >>> import mlpfast
@@ -210,7 +233,7 @@ class Trainer(Closed):
         return self._batch_size
 
     @property
-    def epoch(self):
+    def epoch(self) -> int:
         """The number of whole epochs done, which the order of the examples and schedules by epoch depend on. Dropout,
         noise and schedules by minibatch depend on .steps.
 
@@ -225,11 +248,11 @@ class Trainer(Closed):
         return self._epoch
 
     @epoch.setter
-    def epoch(self, epoch):
+    def epoch(self, epoch: int) -> None:
         self._epoch = whole_number("epoch", epoch, least=0, most=COUNTS["epoch"][1])
 
     @property
-    def steps(self):
+    def steps(self) -> int:
         """The number of minibatches trained on, those of step included.
 
         It may be set, to a whole number >= 0, else ValueError or TypeError.
@@ -243,11 +266,11 @@ class Trainer(Closed):
         return self._core.steps
 
     @steps.setter
-    def steps(self, steps):
+    def steps(self, steps: int) -> None:
         self._core.steps = whole_number("steps", steps, least=0, most=COUNTS["steps"][1])
 
     @property
-    def lr(self):
+    def lr(self) -> float:
         """The present learning rate: the optimizer's number, or the value of its schedule.
 
         >>> import mlpfast
@@ -260,7 +283,7 @@ class Trainer(Closed):
         return schedules.rate(self.optimizer.lr, self.epoch, self.steps)
 
     @property
-    def momentum(self):
+    def momentum(self) -> float | None:
         """The present momentum, or beta1 of Adam and AdamW: the optimizer's number, or the value of its schedule; None
         for an optimizer that has neither.
 
@@ -278,7 +301,7 @@ class Trainer(Closed):
         return optimizer.checked_momentum(schedules.momentum(optimizer.lr, self.epoch, self.steps))
 
     @property
-    def state(self):
+    def state(self) -> dict[str, Any]:
         """A copy of all that training continues from, besides the network, the seed and the settings.
 
         {"epoch": .epoch, "steps": .steps, "updates": [t of the optimizer's formula for each layer: the steps that have
@@ -310,7 +333,7 @@ class Trainer(Closed):
 
     @state.setter
     @in_default_mode
-    def state(self, state):
+    def state(self, state: dict[str, Any]) -> None:
         names, parameters = self.optimizer.states, self.network._core.parameters_of_all()
         if not isinstance(state, dict) or set(state) != {*COUNTS, *names}:
             got = ", ".join(map(str, state)) if isinstance(state, dict) else repr(state)
@@ -342,23 +365,23 @@ class Trainer(Closed):
     @in_default_mode
     def fit(
         self,
-        X,
-        y=None,  # required: the message for None says what is supported
+        X: Inputs,
+        y: ArrayLike | None = None,  # required: the message for None says what is supported
         *,
-        epochs=None,
-        validation_data=None,
-        validation_split=None,
-        stratify=False,
-        sample_weight=None,
-        class_weight=None,
-        metrics=(),
-        stop_at=None,
-        callbacks=(),
-        progress=False,
-        accumulate=1,
-        resume=None,
-        mean_weight=None,
-    ):
+        epochs: int | None = None,
+        validation_data: Validation | None = None,
+        validation_split: float | None = None,
+        stratify: bool = False,
+        sample_weight: ArrayLike | None = None,
+        class_weight: Mapping[Any, float] | ArrayLike | None = None,
+        metrics: Metrics = (),
+        stop_at: Goals | None = None,
+        callbacks: Any = (),
+        progress: bool = False,
+        accumulate: int = 1,
+        resume: PathLike | None = None,
+        mean_weight: float | None = None,
+    ) -> History:
         """Train for that many epochs -> History, one entry per epoch.
 
         X may be a source (mlpfast.data) in place of X, y and sample_weight, and so may validation_data.
@@ -466,7 +489,7 @@ class Trainer(Closed):
             run.fit.begun = _checkpoints.settings_texts(self)
         _checkpoints.pass_on(self, run.fit.callbacks)
 
-    def save(self, path, *, sync=True):
+    def save(self, path: PathLike, *, sync: bool = True) -> None:
         """Write the network, and all that training goes on from, to a file, without any code: settings, optimizer and
         schedule with their states, epoch and steps, the History, and what callbacks of mlpfast have seen.
 
@@ -493,7 +516,9 @@ class Trainer(Closed):
             )
         return accumulate
 
-    def step(self, X, y, sample_weight=None, mean_weight=None):
+    def step(
+        self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, mean_weight: float | None = None,
+    ) -> float:
         """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 if all weights are 0.
         Shapes, sample_weight and errors as in fit.
 
@@ -520,7 +545,7 @@ class Trainer(Closed):
             return self._step(X, y, sample_weight, mean_weight)
 
     @in_default_mode
-    def _step(self, X, y, sample_weight, mean_weight):
+    def _step(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None, mean_weight: float | None) -> float:
         return self.optimizer.loop.step(self, self._minibatch(X, y, sample_weight, mean_weight))
 
     def _minibatch(self, X, y, sample_weight, mean_weight):
@@ -528,7 +553,14 @@ class Trainer(Closed):
         data.mean_weight = checked_mean_weight(mean_weight)
         return data
 
-    def gradient(self, X, y, sample_weight=None, mean_weight=None, first_row=0):
+    def gradient(
+        self,
+        X: ArrayLike,
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+        mean_weight: float | None = None,
+        first_row: int = 0,
+    ) -> tuple[float, list[Array]]:
         """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each
         of network.parameters]); nothing changes. Shapes, errors, sample_weight and
         mean_weight as in step.
@@ -558,7 +590,7 @@ class Trainer(Closed):
         return mean_loss(result), gradients
 
     @in_default_mode
-    def apply(self, gradients):
+    def apply(self, gradients: Sequence[ArrayLike]) -> None:
         """One step from gradients, arrays of the shapes of network.parameters, such as those of `gradient`, or their
         mean over several calls. They are clipped according to the settings, and the step counts as a minibatch.
 
@@ -576,7 +608,9 @@ class Trainer(Closed):
         self.optimizer.loop.apply(self, gradients)
 
     @in_default_mode
-    def evaluate(self, X, y=None, sample_weight=None, metrics=()):
+    def evaluate(
+        self, X: Inputs, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, metrics: Metrics = (),
+    ) -> dict[str, float]:
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
         metrics, names or functions (mlpfast.metrics), on X, y; changes nothing. Shapes, sample_weight and errors as in
         fit.
@@ -599,13 +633,14 @@ class Trainer(Closed):
         keep_y = known_metrics.need_y(metrics)
         if is_source(X):
             refuse_besides(y, sample_weight)
-            if not in_place(X):
-                return Logs(self, metrics, Stream(X, self.network, self.loss, keep_y=keep_y)).evaluated()
-            X, y, sample_weight = X.X, X.y, X.sample_weight
+            source: Any = X
+            if not in_place(source):
+                return Logs(self, metrics, Stream(source, self.network, self.loss, keep_y=keep_y)).evaluated()
+            X, y, sample_weight = source.X, source.y, source.sample_weight
         data = examples(X, y, self.network, self.loss, sample_weight=sample_weight, keep_y=keep_y)
         return Logs(self, metrics, data).evaluated()
 
-    def summary(self):
+    def summary(self) -> str:
         """The network's summary and the settings of the training, as text.
 
         >>> import mlpfast
@@ -627,7 +662,7 @@ class Trainer(Closed):
             lines.append(f"Python functions are the loss: {UNFUSED}")
         return "\n".join(lines)
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         sizes = "-".join(map(str, [self.network.n_in, *(layer.n_out for layer in self.network.layers)]))
         settings = f"{self.loss.name}, {self.optimizer!r}, batch_size={self.batch_size}"
         return f"<Trainer of a {sizes} network: {settings}; {self.epoch} epochs, {self.steps} steps done>"
@@ -665,7 +700,7 @@ class Trainer(Closed):
             if (momentum is not None) != self._core.moves_momentum:
                 return False
             if momentum is not None:
-                within(self._used.momentum_name, momentum, self._network.dtype)
+                within(self._used.momentum_name or "momentum", momentum, self._network.dtype)
             self._core.use_rate(rate, momentum)
         self._checked["lr"] = rate
         if momentum is not None:
@@ -723,7 +758,7 @@ class Trainer(Closed):
                 "A smaller learning rate may help"
             )
 
-    def __reduce__(self):
+    def __reduce__(self) -> Any:
         raise TypeError(
             "a Trainer cannot be pickled or copied: save it with Trainer.save, or pickle its network and make a new "
             "Trainer for it"

@@ -1,9 +1,16 @@
 """Arrays, memory maps and tables as a source: rows are taken by index."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .._arrays import INPUT_TYPES, check_length, number_array
 from .._attributes import Closed
+
+if TYPE_CHECKING:
+    from .._types import Array
 
 __all__ = ["ArraySource"]
 
@@ -29,9 +36,16 @@ class ArraySource(Closed):
     >>> history = mlpfast.Trainer(net, "binary_cross_entropy", batch_size=2, seed=0).fit(source, epochs=2)
     """
 
-    def __init__(self, X, y=None, sample_weight=None):
-        self.columns: list | None = None
-        self.features: list[str] | None = None
+    n: int
+    n_features: int
+    X: Any
+    y: Any
+    sample_weight: Any
+    columns: list[Any] | None
+    features: list[str] | None
+
+    def __init__(self, X: Any, y: Any = None, sample_weight: Any = None) -> None:
+        self.columns = self.features = None
         if hasattr(X, "columns") and hasattr(X, "dtypes"):
             self.columns = [_column(X, number, name) for number, name in enumerate(X.columns)]
             self.features, self.n, self.X = [str(name) for name in X.columns], len(X), X
@@ -51,14 +65,14 @@ class ArraySource(Closed):
                 check_length(name, getattr(self, name), self.n)
 
     @property
-    def in_place(self):
+    def in_place(self) -> bool:
         """Whether the core reads X where it lies."""
         if self.columns is not None:
             return False
         flags = self.X.flags
         return self.X.dtype in INPUT_TYPES and self.X.dtype.isnative and flags.c_contiguous and flags.aligned
 
-    def read(self, rows):
+    def read(self, rows: Array) -> tuple[Any, ...]:
         """(X, y, sample_weight) of these rows, with None for what there is not."""
         y, weight = (None if a is None else a[rows] for a in (self.y, self.sample_weight))
         if self.columns is None:
@@ -76,11 +90,11 @@ class ArraySource(Closed):
             return column[rows]
         return number_array(f"X, column {self.features[number]!r},", column.iloc[rows])
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """A text for messages: the row and X."""
         return f"row {row} of X"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<ArraySource of {self.n} rows, {self.n_features} features>"
 
 

@@ -1,10 +1,19 @@
 """Sources of what functions and datasets of the caller's give."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .._attributes import Closed
 from .._reading import parts_of
 from .._scalars import whole_number
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from .._types import Array
 
 __all__ = ["BatchSource", "GeneratorSource"]
 
@@ -37,7 +46,18 @@ class GeneratorSource(Closed):
     <GeneratorSource of batches, 400 rows>
     """
 
-    def __init__(self, make_iterator, n=None, *, n_features=None, shuffle_rows=None):
+    n: int | None
+    shuffle_rows: int | None
+    make_iterator: Callable[[], Iterable[Any]]
+
+    def __init__(
+        self,
+        make_iterator: Callable[[], Iterable[Any]],
+        n: int | None = None,
+        *,
+        n_features: int | None = None,
+        shuffle_rows: int | None = None,
+    ) -> None:
         if not callable(make_iterator):
             raise TypeError(
                 "make_iterator must be a function, which is called anew for each epoch and returns an iterator, got "
@@ -46,11 +66,11 @@ class GeneratorSource(Closed):
         self.make_iterator = make_iterator
         self.n = None if n is None else whole_number("n", n, least=1)
         self.shuffle_rows = None if shuffle_rows is None else whole_number("shuffle_rows", shuffle_rows, least=1)
-        self._last = None  # what it has returned
+        self._last: Iterator[Any] | None = None  # what it has returned
         self._n_features = None if n_features is None else whole_number("n_features", n_features, least=1)
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """The columns of X; without the argument those of the first rows, which an iterator is made for. ValueError if
         it has none."""
         if self._n_features is None:
@@ -61,7 +81,7 @@ class GeneratorSource(Closed):
                 raise ValueError("make_iterator must return an iterator with rows, got none")
         return self._n_features
 
-    def blocks(self, order):
+    def blocks(self, order: Array | None) -> Iterator[Any]:
         """A new iterator of make_iterator; ValueError if it is the same as the last one."""
         given = self.make_iterator()
         items = iter(given)
@@ -70,11 +90,11 @@ class GeneratorSource(Closed):
         self._last = items
         return items
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """A text for messages: the function and the row."""
         return f"{_name(self.make_iterator)}, row {row}"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<GeneratorSource of {_name(self.make_iterator)}, {'?' if self.n is None else self.n} rows>"
 
 
@@ -96,7 +116,12 @@ class BatchSource(Closed):
     (3, 1)
     """
 
-    def __init__(self, dataset, *, by_array=None):
+    dataset: Any
+    n: int
+    by_array: bool
+    n_features: int
+
+    def __init__(self, dataset: Any, *, by_array: bool | None = None) -> None:
         if not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
             raise TypeError(f"dataset must have __len__ and __getitem__, got {type(dataset).__name__}")
         self.dataset, self.n = dataset, len(dataset)
@@ -106,7 +131,7 @@ class BatchSource(Closed):
         self.by_array = hasattr(dataset, "tensors") if by_array is None else bool(by_array)
         self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
 
-    def read(self, rows):
+    def read(self, rows: Array) -> tuple[Any, ...]:
         """(X, y) or (X, y, weight) of these rows."""
         if self.by_array:
             X, *others = map(np.asarray, self.dataset[rows])
@@ -118,18 +143,18 @@ class BatchSource(Closed):
                           for column in zip(*map(parts_of_row, items), strict=True))
         return X.reshape(len(rows), -1), *others
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """A text for messages: the dataset and the row."""
         return f"{_name(self.dataset)}[{row}]"
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"<BatchSource of {_name(self.dataset)}, {self.n} rows, {self.n_features} features>"
 
 
-def parts_of_row(item):
+def parts_of_row(item: Any) -> tuple[Any, ...]:
     if not isinstance(item, (tuple, list)) or not 1 <= len(item) <= 3:
         raise TypeError(f"an item of the dataset must be (x, y) or (x, y, weight), got {type(item).__name__}")
-    return item
+    return tuple(item)
 
 
 def _name(thing):

@@ -1,16 +1,23 @@
 """Mean and deviation of the columns of a source."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .._ahead import in_a_thread
 from .._fpmode import in_default_mode
 from .._reading import read_all, where
 
+if TYPE_CHECKING:
+    from .._types import Array, Source
+
 __all__ = ["standardize"]
 
 
 @in_default_mode
-def standardize(source):
+def standardize(source: Source) -> tuple[Array, Array]:
     """(mean, scale), float64 (n_features,) each, of the columns of X: for Network(..., input_transform=(mean, scale)),
     which then predicts from X as it is.
 

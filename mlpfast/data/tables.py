@@ -1,8 +1,11 @@
 """Sources of tables in files, through pyarrow, which is imported when one is made."""
 
+from __future__ import annotations
+
 import glob
 import os
 import threading
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +13,11 @@ from .._attributes import Closed
 from .._reading import SourceError
 from .._scalars import whole_number
 from ._columns import Columns
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from .._types import Array, PathLike
 
 __all__ = ["DatasetSource", "ParquetSource"]
 
@@ -32,17 +40,17 @@ class _TableSource(Closed):
     }
 
     @property
-    def features(self):
+    def features(self) -> list[str]:
         """The names of the columns of X."""
         return list(self._columns.features)
 
     @property
-    def n_features(self):
+    def n_features(self) -> int:
         """The number of columns of X."""
         return len(self._columns.features)
 
     @property
-    def categories(self):
+    def categories(self) -> dict[str, list[Any]]:
         """{column: its values}, for columns of names, whose class numbers are the positions: predictions back to names
         by categories[target][class number]. For other files of the same data give them to their source."""
         with self._lock:
@@ -68,7 +76,7 @@ class _TableSource(Closed):
                 values[name].update(column.unique().drop_null().to_pylist())
         return {name: sorted(found) for name, found in values.items()}
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         rows = "?" if self.n is None else self.n
         return f"<{type(self).__name__} of {rows} rows, {self.n_features} features: {self._what}>"
 
@@ -101,8 +109,21 @@ class ParquetSource(_TableSource):
     (['a', 'b'], {'kind': ['cat', 'dog']})
     """
 
-    def __init__(self, paths, features=None, target=None, weight=None, *, nulls="error", categories=None,
-                 shuffle_rows=None):
+    shuffle_rows: int | None
+    block_rows: Array
+    n: int
+
+    def __init__(
+        self,
+        paths: PathLike | Iterable[PathLike],
+        features: Sequence[str] | None = None,
+        target: str | Sequence[str] | None = None,
+        weight: str | None = None,
+        *,
+        nulls: str | float = "error",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+        shuffle_rows: int | None = None,
+    ) -> None:
         parquet = _imported("pyarrow.parquet")
         self._lock, self._files = threading.Lock(), _files(paths)
         self.shuffle_rows = None if shuffle_rows is None else whole_number("shuffle_rows", shuffle_rows, least=1)
@@ -130,7 +151,7 @@ class ParquetSource(_TableSource):
         if self.n == 0:
             raise ValueError(f"{self._what}: there must be at least one row, got none")
 
-    def blocks(self, order):
+    def blocks(self, order: Array | None) -> Iterator[Any]:
         """(X, y) or (X, y, weight) of one row group after the other, in that order."""
         self.categories  # noqa: B018  those that are to be found
         opened: tuple = None, None
@@ -153,7 +174,7 @@ class ParquetSource(_TableSource):
             for group in range(opened.num_row_groups):
                 yield opened.read_row_group(group, columns=names)
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """A text for messages: the file, the row and its row group."""
         starts = np.concatenate([[0], np.cumsum(self.block_rows)])
         number = min(int(np.searchsorted(starts, row, side="right")) - 1, len(self._groups) - 1)
@@ -182,8 +203,23 @@ class DatasetSource(_TableSource):
     (['a', 'b'], {'kind': ['cat', 'dog']})
     """
 
-    def __init__(self, paths, features=None, target=None, weight=None, *, format=None, n=None, nulls="error",
-                 categories=None, shuffle_rows=None):
+    shuffle_rows: int | None
+    dataset: Any
+    n: int | None
+
+    def __init__(
+        self,
+        paths: PathLike | Iterable[PathLike],
+        features: Sequence[str] | None = None,
+        target: str | Sequence[str] | None = None,
+        weight: str | None = None,
+        *,
+        format: str | None = None,
+        n: int | None = None,
+        nulls: str | float = "error",
+        categories: Mapping[str, Sequence[Any]] | None = None,
+        shuffle_rows: int | None = None,
+    ) -> None:
         dataset = _imported("pyarrow.dataset")
         self._lock, self._place = threading.Lock(), [(0, "")]
         self.shuffle_rows = None if shuffle_rows is None else whole_number("shuffle_rows", shuffle_rows, least=1)
@@ -200,7 +236,7 @@ class DatasetSource(_TableSource):
         if n is None and format == "ipc":
             self.n = self.dataset.count_rows()
 
-    def blocks(self, order):
+    def blocks(self, order: Array | None) -> Iterator[Any]:
         """(X, y) or (X, y, weight) of some rows after the other."""
         self.categories  # noqa: B018  those that are to be found
         row, path, self._place = 0, None, [(0, self._what)]
@@ -215,7 +251,7 @@ class DatasetSource(_TableSource):
     def _tables(self, names):
         yield from self.dataset.to_batches(columns=names)
 
-    def where(self, row):
+    def where(self, row: int) -> str:
         """A text for messages: the file and the row in it."""
         first, path = [place for place in self._place if place[0] <= row][-1]
         return f"{path}, row {row - first}"

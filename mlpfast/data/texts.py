@@ -1,16 +1,25 @@
 """Text files of other programs, through the libraries that read them."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from .arrays import ArraySource
 from .generators import GeneratorSource
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._types import PathLike
 
 __all__ = ["arff", "libsvm"]
 
 BYTES_AT_ONCE = 2**24
 
 
-def libsvm(path, n_features, *, shuffle_rows=None):
+def libsvm(path: PathLike, n_features: int, *, shuffle_rows: int | None = None) -> GeneratorSource:
     r"""A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
 
     n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0. y is the numbers at the
@@ -46,7 +55,7 @@ def libsvm(path, n_features, *, shuffle_rows=None):
     return GeneratorSource(blocks, n_features=n_features, shuffle_rows=shuffle_rows)
 
 
-def arff(path, target, features=None):
+def arff(path: PathLike, target: str, features: Sequence[str] | None = None) -> ArraySource:
     r"""An ArraySource of an ARFF file, which SciPy reads as a whole: y is the attribute `target`, X the others, or the
     list of features. Nominal attributes become class numbers, in the order of their declaration. ImportError without
     SciPy, OSError for a file that cannot be opened, ValueError for an attribute that is not there.

@@ -10,8 +10,8 @@ agree up to rounding. docs/estimators.md names what differs, and what is here be
 
 try:
     import sklearn as _sklearn  # noqa: F401
-except ImportError as error:
-    raise ImportError('scikit-learn is needed for mlpfast.estimators: pip install "mlpfast[sklearn]"') from error
+except ImportError as _error:
+    raise ImportError('scikit-learn is needed for mlpfast.estimators: pip install "mlpfast[sklearn]"') from _error
 
 from ._classifier import MLPClassifier
 from ._files import load

@@ -1,19 +1,19 @@
 """What both estimators share: the network behind coefs_ and intercepts_, fitting, and raw predictions."""
 
+from __future__ import annotations
+
 import inspect
 import operator
 import os
 import warnings
 from contextlib import contextmanager
 from numbers import Integral, Real
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from scipy.sparse import issparse
-from sklearn.base import BaseEstimator
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, Options, StrOptions
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from .. import activations
@@ -27,7 +27,12 @@ from ._fitting import Fitting
 from ._full_batch import fit_lbfgs, loss_and_gradient
 from ._held_out import held_out_rows
 from ._rows import Rows, SparseRows, blocks_of
+from ._sklearn import BaseEstimator, available_if
 from ._solvers import solver_of
+
+if TYPE_CHECKING:
+    from .._types import Array, ArrayLike, PathLike
+    from ..history import History
 
 OURS = {"logistic": "sigmoid"}  # scikit-learn's names of activations
 THEIRS = {ours: theirs for theirs, ours in OURS.items()}
@@ -49,7 +54,7 @@ class BaseMLP(BaseEstimator):
     _in_training: Any  # the network, while it is trained
     _saved_state: Any  # of a pickle: what partial_fit goes on from
     _history: Any
-    validation_scores_: list | None
+    validation_scores_: list[float] | None
     _parameter_constraints: dict = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [StrOptions({*activations.NAMES, "logistic"}), activations.Activation, list, tuple],
@@ -80,6 +85,18 @@ class BaseMLP(BaseEstimator):
         "clip_norm": [Interval(Real, 0, None, closed="neither"), None],
         "n_jobs": [Integral, None],
     }
+    n_layers_: int
+    coefs_: list[Array]
+    intercepts_: list[Array]
+    loss_curve_: list[float]
+    best_validation_score_: float | None
+    best_loss_: float | None
+    n_iter_: int
+    t_: int
+    loss_: float
+    out_activation_: str
+    n_outputs_: int
+    n_features_in_: int
 
     def _keep(self, parameters):
         """What __init__ was given, locals(), as attributes."""
@@ -90,7 +107,7 @@ class BaseMLP(BaseEstimator):
     # ---- The network ----
 
     @property
-    def network_(self):
+    def network_(self) -> Network:
         """The mlpfast.Network behind coefs_ and intercepts_, which are views of its parameters.
 
         AttributeError, scikit-learn's NotFittedError, before fit.
@@ -218,7 +235,13 @@ class BaseMLP(BaseEstimator):
 
     # ---- Fitting ----
 
-    def fit(self, X, y, sample_weight=None, validation_data=None):
+    def fit(
+        self,
+        X: ArrayLike,
+        y: Any,
+        sample_weight: ArrayLike | None = None,
+        validation_data: Any = None,
+    ) -> Self:
         """Fit the model to X and y.
 
         X: array-like or sparse matrix (n, n_features). A float64 or float32 array in C order is not copied.
@@ -479,7 +502,7 @@ class BaseMLP(BaseEstimator):
     # ---- Files and pictures ----
 
     @property
-    def history_(self):
+    def history_(self) -> History:
         """The History of the last fit: "loss" as mlpfast counts it, without the penalty, metrics, and those of
         validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit.
 
@@ -494,7 +517,7 @@ class BaseMLP(BaseEstimator):
             raise AttributeError(f"{kind} has no history_ before a stochastic solver fits it; files do not hold it")
         return self._history
 
-    def plot(self, path=None, ax=None):
+    def plot(self, path: PathLike | None = None, ax: Any = None) -> Any:
         """Plot history_ -> matplotlib's Axes; path, ax as in History.plot.
 
         AttributeError as for history_, ImportError without matplotlib.
@@ -507,7 +530,7 @@ class BaseMLP(BaseEstimator):
         """
         return self.history_.plot(path, ax)
 
-    def save(self, path, *, sync=True):
+    def save(self, path: PathLike, *, sync: bool = True) -> None:
         """Write parameters, network, classes and names of features to a file without any code, which
         mlpfast.estimators.load reads, and mlpfast.load_network as well. path and sync as in Network.save.
 
@@ -526,7 +549,7 @@ class BaseMLP(BaseEstimator):
         check_is_fitted(self)
         save(self, path, sync)
 
-    def to_onnx(self, path=None):
+    def to_onnx(self, path: PathLike) -> None:
         """The network as an ONNX model, as in mlpfast.exchange.to_onnx: its outputs are the probabilities of
         classes_ (of two classes that of the second), or predictions.
 
@@ -540,9 +563,9 @@ class BaseMLP(BaseEstimator):
         """
         from ..exchange import to_onnx
 
-        return to_onnx(self.network_, path)
+        to_onnx(self.network_, path)
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         state = dict(super().__getstate__())
         trainer, solver = state.pop("_trainer", None), state.pop("_optimizer", None)
         network = state.pop("_network", None)
@@ -560,7 +583,7 @@ class BaseMLP(BaseEstimator):
             state["_network"] = network  # coefs_ and intercepts_ are not all of it
         return state
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: dict[str, Any]) -> None:
         super().__setstate__(state)
         if self.__dict__.get("_history") is not None:
             from ..history import History
@@ -569,7 +592,7 @@ class BaseMLP(BaseEstimator):
         if self.__dict__.get("_network") is not None:
             self._link(self._network, self._made_of)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
@@ -592,7 +615,7 @@ def _same_form(state, other):
     return forms[0] == forms[1]
 
 
-def partial_fit_is_there(estimator):
+def partial_fit_is_there(estimator: Any) -> bool:
     return estimator._check_solver()
 
 

@@ -1,12 +1,14 @@
 """MLPClassifier: labels and class numbers, losses of classes, probabilities."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from scipy.sparse import csr_array, csr_matrix, issparse
 from sklearn import get_config
-from sklearn.base import ClassifierMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.class_weight import compute_sample_weight
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import column_or_1d
 
@@ -14,6 +16,12 @@ from .. import losses
 from .._scalars import real_number
 from .._targets import by_class
 from ._base import BaseMLP, available_for_stochastic
+from ._sklearn import ClassifierMixin, available_if
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from .._types import AnyLoss, AnyOptimizer, Array, ArrayLike, Metrics
 
 LOG_LOSSES = ("log_loss", "cross_entropy", "binary_cross_entropy")
 NAMES = ("half_squared_error", "squared_error", "hinge", "absolute_error", "huber", "log_cosh")  # others of classes
@@ -74,45 +82,48 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         "loss": [StrOptions({*LOG_LOSSES, *NAMES}), losses.Loss],
         "class_weight": [StrOptions({"balanced"}), dict, list, None],
     }
+    classes_: Any
+    out_activation_: str
+    n_outputs_: int
 
     def __init__(
         self,
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        hidden_layer_sizes: ArrayLike = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        loss="log_loss",
-        optimizer=None,
-        dropout=0.0,
-        input_dropout=0.0,
-        input_noise=0.0,
-        class_weight=None,
-        clip_norm=None,
-        callbacks=None,
-        metrics=(),
-        n_jobs=None,
-        dtype="auto",
-    ):
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        loss: AnyLoss = "log_loss",
+        optimizer: AnyOptimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        class_weight: Mapping[Any, float] | ArrayLike | None = None,
+        clip_norm: float | None = None,
+        callbacks: Any = None,
+        metrics: Metrics = (),
+        n_jobs: int | None = None,
+        dtype: Any = "auto",
+    ) -> None:
         self._keep(locals())
 
     # ---- Labels ----
@@ -269,7 +280,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return (outputs[:, 0] > self._threshold()).astype(np.intp)
         return outputs.argmax(axis=1)
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Any:
         """The predicted classes (n,), or of several labels in a row 0 and 1 (n, n_classes), for X (n, n_features).
 
         ValueError for an X that does not fit; scikit-learn's NotFittedError before fit.
@@ -291,7 +302,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self.classes_[self._numbers(outputs)]
 
     @available_if(_has_probabilities)
-    def predict_proba(self, X):
+    def predict_proba(self, X: ArrayLike) -> Array:
         """Probabilities (n, n_classes) of classes_, for X (n, n_features).
 
         Errors as for predict; AttributeError for loss="hinge".
@@ -312,7 +323,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return both
 
     @available_if(_has_probabilities)
-    def predict_log_proba(self, X):
+    def predict_log_proba(self, X: ArrayLike) -> Array:
         """log(predict_proba(X)).
 
         X (n, n_features) and errors as for predict_proba.
@@ -327,7 +338,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return np.log(probabilities, out=probabilities)
 
     @available_if(_has_no_probabilities)
-    def decision_function(self, X):
+    def decision_function(self, X: ArrayLike) -> Array:
         """With loss="hinge": the outputs (n, n_classes), of two classes (n,), for X (n, n_features). Positive ones are
         for a class, of two for the second.
 
@@ -343,7 +354,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return outputs if outputs.shape[1] > 1 else outputs[:, 0]
 
     @available_for_stochastic
-    def partial_fit(self, X, y, sample_weight=None, classes=None):
+    def partial_fit(
+        self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None,
+    ) -> Self:
         """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call.
 
         X, y, sample_weight, shapes and errors as for fit; ValueError for a label that is not among classes,
@@ -365,7 +378,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 self._set_outputs()
             return self._fit(X, y, sample_weight, incremental=True)
 
-    def __sklearn_tags__(self):
+    def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags

@@ -6,8 +6,11 @@
     estimator.<array>        arrays that fit has found, as tensors, or (texts) as texts
 """
 
+from __future__ import annotations
+
 import inspect
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +22,11 @@ from ._base import THEIRS
 from ._classifier import MLPClassifier
 from ._regressor import MLPRegressor
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .._types import PathLike
+
 KINDS = {kind.__name__: kind for kind in (MLPClassifier, MLPRegressor)}
 COUNTS = ("n_features_in_", "n_layers_", "n_outputs_", "n_iter_", "t_", "_no_improvement_count")
 REALS = ("loss_", "best_loss_", "best_validation_score_")  # or None
@@ -27,7 +35,7 @@ ARRAYS = ("classes_", "feature_names_in_", "loss_curve_", "validation_scores_")
 LISTS = ("loss_curve_", "validation_scores_")
 
 
-def save(estimator, path, sync=True):
+def save(estimator: Any, path: PathLike, sync: bool = True) -> None:
     kind = next(kind for kind in KINDS.values() if isinstance(estimator, kind))
     network = estimator.network_
     texts = {**head("estimator"), **network_texts(network), "estimator": kind.__name__}
@@ -86,7 +94,7 @@ def _put_array(texts, tensors, key, array):
     texts[f"{key}.dtype"] = "object" if array.dtype == object else "str"
 
 
-def load(path, custom=None):
+def load(path: PathLike, custom: Mapping[str, Any] | None = None) -> MLPClassifier | MLPRegressor:
     """The estimator of a file that its save has written: it predicts with the same bits, and fit, with warm_start, and
     partial_fit go on from its parameters, with a new state of the optimizer.
 

@@ -1,14 +1,23 @@
 """MLPRegressor: losses of numbers, and targets that are standardised while it learns."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Self
+
 import numpy as np
 from scipy.sparse import issparse
 from scipy.special import xlogy
-from sklearn.base import RegressorMixin
 from sklearn.utils._param_validation import StrOptions
 from sklearn.utils.validation import column_or_1d
 
 from .. import losses
 from ._base import BaseMLP, available_for_stochastic
+from ._sklearn import RegressorMixin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .._types import AnyLoss, AnyOptimizer, Array, ArrayLike, Metrics
 
 NAMES = ("squared_error", "poisson", "absolute_error", "huber", "quantile", "log_cosh")
 
@@ -43,45 +52,47 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         "loss": [StrOptions(set(NAMES)), losses.Loss],
         "target_scaling": ["boolean"],
     }
+    n_outputs_: int
+    out_activation_: str
 
     def __init__(
         self,
-        loss="squared_error",
-        hidden_layer_sizes=(100,),
-        activation="relu",
+        loss: AnyLoss = "squared_error",
+        hidden_layer_sizes: ArrayLike = (100,),
+        activation: Any = "relu",
         *,
-        solver="adam",
-        alpha=0.0001,
-        batch_size="auto",
-        learning_rate="constant",
-        learning_rate_init=0.001,
-        power_t=0.5,
-        max_iter=200,
-        shuffle=True,
-        random_state=None,
-        tol=1e-4,
-        verbose=False,
-        warm_start=False,
-        momentum=0.9,
-        nesterovs_momentum=True,
-        early_stopping=False,
-        validation_fraction=0.1,
-        beta_1=0.9,
-        beta_2=0.999,
-        epsilon=1e-8,
-        n_iter_no_change=10,
-        max_fun=15000,
-        optimizer=None,
-        dropout=0.0,
-        input_dropout=0.0,
-        input_noise=0.0,
-        target_scaling=False,
-        clip_norm=None,
-        callbacks=None,
-        metrics=(),
-        n_jobs=None,
-        dtype="auto",
-    ):
+        solver: str = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: bool = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: int = 10,
+        max_fun: int = 15000,
+        optimizer: AnyOptimizer | None = None,
+        dropout: float | Sequence[float] = 0.0,
+        input_dropout: float = 0.0,
+        input_noise: float = 0.0,
+        target_scaling: bool = False,
+        clip_norm: float | None = None,
+        callbacks: Any = None,
+        metrics: Metrics = (),
+        n_jobs: int | None = None,
+        dtype: Any = "auto",
+    ) -> None:
         self._keep(locals())
 
     # ---- Targets ----
@@ -166,7 +177,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     # ---- Predicting ----
 
-    def predict(self, X):
+    def predict(self, X: ArrayLike) -> Array:
         """The predictions (n,), or of several outputs (n, n_outputs), for X (n, n_features).
 
         ValueError for an X that does not fit; scikit-learn's NotFittedError before fit.
@@ -181,7 +192,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     @available_for_stochastic
-    def partial_fit(self, X, y, sample_weight=None):
+    def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
         """One epoch over X and y, as in fit.
 
         X, y, sample_weight, shapes and errors as for fit; AttributeError with solver="lbfgs".

@@ -1,15 +1,22 @@
 """Files of one format from those of another: convert."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING
 
 from .. import files
 from .onnx import from_onnx, to_onnx
+
+if TYPE_CHECKING:
+    from .._types import PathLike
+    from ..network import Network
 
 READERS = {".safetensors": files.load_network, ".onnx": from_onnx}
 WRITERS = {".safetensors": lambda net, path: net.save(path), ".onnx": to_onnx}
 
 
-def convert(source, target):
+def convert(source: PathLike, target: PathLike) -> Network:
     """Read the network of the file `source` and write it to the file `target`; returns the Network.
 
     Endings say which format each has: .safetensors (Network.save and, as source, Trainer.save, of which the network is
@@ -29,7 +36,7 @@ def convert(source, target):
     return net
 
 
-def network_of_file(source):
+def network_of_file(source: PathLike) -> Network:
     """The Network of a file that `convert` reads."""
     return _of_ending("source", source, READERS)(source)
 

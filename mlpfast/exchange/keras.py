@@ -1,13 +1,19 @@
 """Keras 3: from_keras."""
 
+from __future__ import annotations
+
 import math
 import warnings
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .. import activations
 from .._fpmode import in_default_mode
 from ._parts import Part, Transform, library, network_of
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 SUPPORTED = (
     "supported are Sequential and functional models that are a chain of Dense, Activation, ReLU, LeakyReLU, PReLU, "
@@ -30,7 +36,7 @@ SAME_NAMES = (
 
 
 @in_default_mode
-def from_keras(model):
+def from_keras(model: Any) -> Network:
     """A Network with copies of the weights of a Keras 3 model, for any of its backends.
 
     The model is a chain of layers, see the message. Rescaling and Normalization of the inputs are multiplied into the

@@ -1,16 +1,23 @@
 """ONNX: to_onnx and from_onnx."""
 
+from __future__ import annotations
+
 import os
+from typing import TYPE_CHECKING, Any
 
 from .. import _safetensors
 from .._fpmode import in_default_mode
 from ._parts import checked, library, transform_of, warn_left_out
 
+if TYPE_CHECKING:
+    from .._types import PathLike
+    from ..network import Network
+
 MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
 
 
 @in_default_mode
-def to_onnx(net, path):
+def to_onnx(net: Network, path: PathLike) -> None:
     """Write net, a Network, to path as an ONNX model, which ONNX Runtime and others run.
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
@@ -43,7 +50,7 @@ def to_onnx(net, path):
 
 
 @in_default_mode
-def from_onnx(path, *, output=None):
+def from_onnx(path: Any, *, output: str | None = None) -> Network:
     """A Network from the ONNX model at path, or from a ModelProto; of its own dtype, float32 or float64.
 
     The model is a chain of layers: Gemm, or MatMul and Add, with constant weights; activations, as one operator or

@@ -1,16 +1,24 @@
 """scikit-learn: to_sklearn and from_sklearn."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .._fpmode import in_default_mode
 from ._parts import Part, Transform, checked, library, network_of, transform_of, warn_left_out, without_transform
+
+if TYPE_CHECKING:
+    from .._types import ArrayLike
+    from ..network import Network
 
 HIDDEN = {"identity": "identity", "logistic": "sigmoid", "tanh": "tanh", "relu": "relu"}
 OUTPUT = {"identity": "identity", "logistic": "sigmoid", "softmax": "softmax", "exp": "exp"}
 
 
 @in_default_mode
-def from_sklearn(estimator):
+def from_sklearn(estimator: Any) -> Network:
     """A Network with copies of the parameters of a fitted MLPClassifier or MLPRegressor, scikit-learn's or ours.
 
     Its predict is the estimator's predict_proba, with one column for two classes or for one output; class k is the
@@ -83,7 +91,7 @@ def _after(first, second):
 
 
 @in_default_mode
-def to_sklearn(net, *, classes=None):
+def to_sklearn(net: Network, *, classes: ArrayLike | None = None) -> Any:
     """A fitted MLPClassifier, for an output of softmax or sigmoid, or MLPRegressor, for identity or exp, with copies of
     the parameters in coefs_ and intercepts_.
 

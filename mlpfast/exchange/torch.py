@@ -1,10 +1,17 @@
 """PyTorch: to_torch and from_torch."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from .. import activations
 from .._fpmode import in_default_mode
 from ._parts import Part, Transform, checked, library, network_of, transform_of, warn_left_out
+
+if TYPE_CHECKING:
+    from ..network import Network
 
 SUPPORTED = (
     "supported are nn.Sequential of Linear, Dropout, Flatten, Identity, Softmax and the activations ReLU, LeakyReLU, "
@@ -24,7 +31,7 @@ SIMPLE = {  # name: class of torch.nn, without arguments
 
 
 @in_default_mode
-def to_torch(net):
+def to_torch(net: Network) -> Any:
     """A torch.nn.Sequential with copies of the parameters of net: a Linear for each layer, its activation, and its
     Dropout.
 
@@ -113,7 +120,7 @@ def _elementwise(nn, unit):
 
 
 @in_default_mode
-def from_torch(module):
+def from_torch(module: Any) -> Network:
     """A Network with copies of the parameters of a torch.nn.Sequential, which may contain others, or of one Linear.
 
     Linear layers, activations, Dropout after an activation or for the inputs, and Softmax over the classes; Flatten and
