@@ -42,12 +42,28 @@ def _has_no_probabilities(estimator):
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """A multilayer perceptron that learns classes: scikit-learn's MLPClassifier, on mlpfast's core.
 
-    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there:
-    hidden_layer_sizes, the widths of the hidden layers; solver, "adam", "sgd" or "lbfgs", with learning_rate,
-    learning_rate_init, power_t, momentum, nesterovs_momentum, beta_1, beta_2, epsilon and max_fun; alpha, the penalty
-    of the weights; batch_size; max_iter, epochs at the most, which end before where the loss falls by less than tol for
-    n_iter_no_change epochs, or with early_stopping the score of the validation_fraction of the rows rises by less;
-    shuffle and random_state; warm_start; verbose. Those beyond:
+    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there, and
+    are in short:
+
+    hidden_layer_sizes: the widths of the hidden layers.
+    solver: "adam", "sgd" or "lbfgs".
+    alpha: the factor of the penalty of the squared weights, which is divided by the rows of a minibatch.
+    batch_size: rows of a minibatch; "auto" is 200, or all rows if there are fewer.
+    learning_rate_init: the rate of "adam", and the first one of "sgd".
+    learning_rate: of "sgd": "constant", "invscaling", divided by (t + 1)^power_t after t rows, or "adaptive", divided by
+        5 whenever training would end.
+    power_t: the exponent of "invscaling".
+    momentum, nesterovs_momentum: of "sgd".
+    beta_1, beta_2, epsilon: of "adam".
+    max_iter, max_fun: the most epochs, and the most calls of the loss by "lbfgs".
+    tol, n_iter_no_change: training ends when the loss has not improved by more than tol for so many epochs in a row.
+    early_stopping, validation_fraction: with True, that fraction of the rows is held out, and the score on it counts in
+        place of the loss.
+    shuffle, random_state: of the rows in each epoch; random_state also determines the first weights.
+    warm_start: True goes on from the parameters of the last fit.
+    verbose: True prints the loss of each epoch.
+
+    Those beyond:
 
     activation: also any name of mlpfast.activations, an object such as LeakyReLU(0.1), or a list with one for each
         hidden layer.
@@ -55,7 +71,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         object such as CrossEntropy(label_smoothing=0.1).
     optimizer: of mlpfast, a name or an object such as AdamW(lr=schedules.Cosine(...)); it takes the place of solver and
         its parameters.
-    dropout: of the hidden layers, a probability or a list. input_dropout, input_noise: as of mlpfast.Network.
+    dropout: of the hidden layers, a probability or a list.
+    input_dropout, input_noise: as of mlpfast.Network.
     class_weight: {label: weight}, or "balanced"; of several labels in a row a list of dicts. It multiplies
         sample_weight, and a weight then means the same in every minibatch (weighting="data" of mlpfast.Trainer).
     clip_norm: limits the 2-norm of each step's gradient, or None.
@@ -63,7 +80,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_jobs: threads; None chooses by the amount of work, -1 is one for each processor. It changes no bit.
     dtype: "auto", the dtype of X if it is float32 or float64, else float64; or one of both.
 
-    network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters. history_: a mlpfast.History.
+    network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters.
+    history_: a mlpfast.History.
 
     The constructor checks nothing; fit raises ValueError or TypeError for arguments that do not fit.
 
