@@ -30,11 +30,13 @@ typedef struct {
 
 #define CACHE_LINE 64
 
-// With eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused eight times.
+// With at most eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused as often;
+// all threads get the same number of chunks.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
-    int64_t most = 8 * net->kernels->mr, each = n;
-    if (threads > 1) each = n / threads + (n % threads != 0);
-    return each < most ? each : most;
+    int64_t most = 8 * net->kernels->mr, each = threads == 1 ? n : n / threads + (n % threads != 0);
+    if (each <= most) return each;
+    int64_t chunks = each / most + (each % most != 0);
+    return each / chunks + (each % chunks != 0);
 }
 
 static thread_buffers buffers_of(const mlp_network *net, int64_t chunk) {

@@ -99,6 +99,15 @@ static void gather(const mlp_step *s, int l, mlp_part part) {
     if (s->pass->drops) disturb_input(s, i0, i1);
 }
 
+static int by_rows(const mlp_step *s, int parts, int64_t cols) {
+    return parts == 1 || mlp_by_rows(s->kernels, parts, s->batch.rows, cols);
+}
+
+// A part's block of a matrix with `cols` columns and the minibatch's rows.
+static mlp_block block_of(const mlp_step *s, mlp_part part, int64_t cols) {
+    return mlp_block_of(s->kernels, part, by_rows(s, part.of, cols), s->batch.rows, 1, cols);
+}
+
 const void *mlp_input_of(const mlp_step *s, int l) { return l == 0 ? s->batch.x : s->space->a[l - 1]; }
 
 // The activation of layer l in this step: none for the last, if the loss contains it.
@@ -120,7 +129,7 @@ static void forward_product(const mlp_step *s, int l, mlp_unit g, mlp_part part)
     void *out = output_of(s, l), *z = mlp_has(g.kind, MLP_IN_Z) ? s->space->z[l] : NULL;
     s->kernels->dense_forward(is_custom ? z : out, is_custom ? NULL : z, mlp_input_of(s, l), layer->W, layer->stride,
                               layer->b, is_custom ? no_unit : g, layer->spec.n_in, layer->spec.n_out,
-                              mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_out),
+                              block_of(s, part, layer->spec.n_out),
                               mlp_scratch(s, part));
 }
 
@@ -130,7 +139,7 @@ static void forward_dropout(const mlp_step *s, int l, mlp_block block) {
 }
 
 static void dropout_of_block(const mlp_step *s, int l, mlp_part part) {
-    forward_dropout(s, l, mlp_block_of(s->kernels, part, s->batch.rows, 1, spec_of(s, l)->n_out));
+    forward_dropout(s, l, block_of(s, part, spec_of(s, l)->n_out));
 }
 
 static void forward_block(const mlp_step *s, int l, mlp_part part) {
@@ -253,7 +262,7 @@ static void delta_below(const mlp_step *s, int l, mlp_part part) {
     mlp_unit g = unit_of(s, l - 1);
     if (mlp_has(g.kind, MLP_APART)) g = no_unit;
     void *below = s->space->delta[l - 1];
-    mlp_block block = mlp_block_of(s->kernels, part, s->batch.rows, 1, layer->spec.n_in);
+    mlp_block block = block_of(s, part, layer->spec.n_in);
     if (!mlp_step_interrupted(s, part)) {
         s->kernels->delta_below(below, s->space->delta[l], layer->W, layer->stride, kept(s, l - 1), g, layer->spec.n_in,
                                 layer->spec.n_out, block, mlp_scratch(s, part));
@@ -298,14 +307,12 @@ static int joined_loss(mlp_step *s, int last) {
 
 void mlp_step_gather(mlp_step *s) { mlp_step_phase(s, gather, 0, 1); }
 
-static int by_rows(const mlp_step *s, int64_t cols) { return mlp_by_rows(s->kernels, s->parts, cols); }
-
 static void forward(mlp_step *s, int l) {
     mlp_unit g = unit_of(s, l);
-    mlp_step_phase(s, forward_block, l, by_rows(s, spec_of(s, l)->n_out));
+    mlp_step_phase(s, forward_block, l, by_rows(s, s->parts, spec_of(s, l)->n_out));
     if (g.kind == MLP_CUSTOM_ACTIVATION) {
         call_custom(s, custom_forward, l);
-        if (drops(s, l)) mlp_step_phase(s, dropout_of_block, l, by_rows(s, spec_of(s, l)->n_out));
+        if (drops(s, l)) mlp_step_phase(s, dropout_of_block, l, by_rows(s, s->parts, spec_of(s, l)->n_out));
     }
     if (g.kind == MLP_SOFTMAX) mlp_step_phase(s, forward_softmax, l, 1);
     if (spec_of(s, l)->n_blocks && !s->pass->loss) mlp_step_phase(s, output_blocks, l, 1);
@@ -345,7 +352,7 @@ static void delta_of_output(mlp_step *s) {
 void mlp_step_backward(mlp_step *s) {
     delta_of_output(s);
     for (int l = s->net->n_layers - 1; l > s->pass->lowest; l--) {
-        mlp_step_phase(s, delta_below, l, by_rows(s, spec_of(s, l)->n_in));
+        mlp_step_phase(s, delta_below, l, by_rows(s, s->parts, spec_of(s, l)->n_in));
         if (mlp_has(unit_of(s, l - 1).kind, MLP_APART)) activation_backward(s, l - 1);
     }
 }

@@ -66,14 +66,23 @@ typedef struct {
     int64_t chunks;        // of the minibatch
 } update_job;
 
+// W is split like the outputs of its layer, so that each core finds what it has updated in its cache; by columns if it
+// has too few rows for that.
+static int by_rows(const mlp_step *s, int l, int parts) {
+    const mlp_layer_spec *spec = &s->net->layers[l].spec;
+    int64_t line = mlp_line_or(s->kernels, s->kernels->nr / 2);
+    if (parts == 1 || !mlp_by_rows(s->kernels, parts, s->batch.rows, spec->n_out)) return 0;
+    return mlp_longest_share(parts, spec->n_in, UPDATE_ROWS) <= mlp_longest_share(parts, spec->n_out, line);
+}
+
 static mlp_block block_of(const mlp_step *s, int l, mlp_part part) {
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    return mlp_block_of(s->kernels, part, spec->n_in, UPDATE_ROWS, spec->n_out);
+    return mlp_block_of(s->kernels, part, by_rows(s, l, part.of), spec->n_in, UPDATE_ROWS, spec->n_out);
 }
 
 // Whether this part has biases and slopes: those of its columns, or, if W is split by rows, all in the last part.
 static int has_vectors(const mlp_step *s, int l, mlp_part part) {
-    return !mlp_by_rows(s->kernels, part.of, s->net->layers[l].spec.n_out) || part.number == part.of - 1;
+    return !by_rows(s, l, part.of) || part.number == part.of - 1;
 }
 
 static int64_t end_of_slopes(const mlp_layer *layer, mlp_block mine) {

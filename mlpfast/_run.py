@@ -141,10 +141,13 @@ class Run:
         latest."""
         trainer = self.trainer
         observed: list = []
+        names = set(logs)
         for each in self.callbacks:
             self.observe(logs, observed, only_ready=not isinstance(each.callback, Checkpoint))
             wish = each.on_epoch_end(trainer, trainer.epoch - 1, logs)
-            self.history.add_to_last(logs)
+            if logs.keys() != names:
+                self.history.add_to_last(logs)
+                names = set(logs)
             if _is_true(wish):
                 self.stopped = True
                 self.fit.ended |= type(each.callback) is not TimeLimit  # more time may be given

@@ -712,8 +712,9 @@ class Trainer(Closed):
         return [layer.lr_factor * (max(1.0, layer.bias_lr_factor) if layer.bias else 1.0) for layer in layers]
 
     def _all_schedules(self):
-        lr = self._optimizer.lr
-        others = [each for each in self._scheduled.schedules if each is not lr]
+        lr, others = self._optimizer.lr, self._scheduled.schedules
+        if others:
+            others = [each for each in others if each is not lr]
         return [lr, *others] if schedules.is_schedule(lr) else others
 
     def _given_settings(self, optimizer):

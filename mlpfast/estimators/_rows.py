@@ -28,9 +28,9 @@ class Rows(TrainingRows):
         """The numbers of the rows in the order of the next epoch; None for all as they stand."""
         if self.random_state is None:
             return self.chosen
-        mixed = self.random_state.permutation(self.n)
-        before = self.chosen if self.present is None else self.present
-        self.present = mixed if before is None else before[mixed]
+        if self.present is None:
+            self.present = np.arange(self.n) if self.chosen is None else self.chosen.copy()
+        self.random_state.shuffle(self.present)  # the order before, taken in the order of permutation(n)
         return self.present
 
     def windows(self, seed, epoch, done, run):
