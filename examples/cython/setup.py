@@ -14,4 +14,6 @@ libs = subprocess.run([sys.executable, "-m", "mlpfast", "config", "--libs"], cap
 source = Path(__file__).with_name("scores.pyx")
 module = Extension("scores", [str(source)], include_dirs=[mlpfast.get_include()],
                    extra_link_args=re.split(r"\s+", libs.stdout.strip()))
-setup(name="scores", ext_modules=cythonize([module]))
+# The folder of the package mlpfast, whose mlpfast.pxd is cimported: an editable install is not on sys.path.
+packages = str(Path(mlpfast.__file__).parents[1])
+setup(name="scores", ext_modules=cythonize([module], include_path=[packages]))

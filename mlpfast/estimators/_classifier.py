@@ -50,8 +50,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     alpha: the factor of the penalty of the squared weights, which is divided by the rows of a minibatch.
     batch_size: rows of a minibatch; "auto" is 200, or all rows if there are fewer.
     learning_rate_init: the rate of "adam", and the first one of "sgd".
-    learning_rate: of "sgd": "constant", "invscaling", divided by (t + 1)^power_t after t rows, or "adaptive", divided by
-        5 whenever training would end.
+    learning_rate: of "sgd": "constant", "invscaling", divided by (t + 1)^power_t after t rows, or "adaptive", divided
+        by 5 whenever training would end.
     power_t: the exponent of "invscaling".
     momentum, nesterovs_momentum: of "sgd".
     beta_1, beta_2, epsilon: of "adam".

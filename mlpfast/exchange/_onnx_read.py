@@ -170,7 +170,8 @@ class _Reader:
         from onnx.reference import ReferenceEvaluator
 
         given = {name: self.arrays[name] for name in node.input if name}
-        return np.asarray(ReferenceEvaluator(node, opsets={"": self.version}).run(None, given)[0])
+        results: Any = ReferenceEvaluator(node, opsets={"": self.version}).run(None, given)
+        return np.asarray(results[0])
 
     def _attributes(self, node):
         return {each.name: self.onnx.helper.get_attribute_value(each) for each in node.attribute}
