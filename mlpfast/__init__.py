@@ -1,8 +1,12 @@
 """Multilayer perceptrons on the CPU: training and prediction in a C core, with a thin Python layer.
 
-    net = mlpfast.Network([64, 128, 10], output="softmax", seed=0)
-    mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.1, momentum=0.9), seed=0).fit(X, y, epochs=10)
-    probabilities = net.predict(X)
+>>> import mlpfast
+>>> X, y = mlpfast.datasets.load_digits()
+>>> net = mlpfast.Network([64, 128, 10], output="softmax", seed=0)
+>>> history = mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.1, momentum=0.9), seed=0).fit(X, y, epochs=10)
+>>> probabilities = net.predict(X)
+>>> probabilities.shape
+(1797, 10)
 """
 
 from __future__ import annotations

@@ -146,13 +146,24 @@ class Saved(NamedTuple):
 
 
 def load_trainer(path: PathLike, custom: Mapping[str, Any] | None = None) -> Trainer:
-    """The Trainer of a file that Trainer.save or callbacks.Checkpoint has written, with its network. It goes on with
-    the same bits as if it had not stopped, on any number of threads; what callbacks had seen passes to those of the
-    next fit that are of the same class and arguments.
+    """The Trainer of the file at path, which Trainer.save or callbacks.Checkpoint has written, with its network. It
+    goes on with the same bits as if it had not stopped, on any number of threads; what callbacks had seen passes to
+    those of the next fit that are of the same class and arguments.
 
     custom: {name: object} for what the file only names: Custom activations and losses, and schedules of your own (by
-    their class's name). No code in a file is ever run. ValueError and RuntimeWarning as for load_network, and a
-    RuntimeWarning if the file is of a version with another order of sums, whose bits were others.
+        their class's name).
+
+    No code in a file is ever run. Errors and RuntimeWarning as for load_network, and a RuntimeWarning if the file is of
+    a version with another order of sums, whose bits were others.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([64, 10], output="softmax", seed=0), optimizer="adam", seed=0)
+    >>> history = trainer.fit(X, y, epochs=2)
+    >>> trainer.save("trainer.safetensors")
+    >>> again = mlpfast.load_trainer("trainer.safetensors")
+    >>> again.epoch, again.optimizer
+    (2, Adam(lr=0.001, beta1=0.9, beta2=0.999, eps=1e-08, epsilon_hat=False))
     """
     custom = checked_custom(custom)
     with opened(path, "trainer") as (file, texts):

@@ -21,7 +21,14 @@ _most_threads = None  # the argument of set_num_threads
 
 def get_num_threads() -> int:
     """The largest number of threads of a call without `threads`: the limit of set_num_threads, else OpenMP's default
-    (OMP_NUM_THREADS, or all processors), limited by the process's CPU affinity and, in a container, its CPU quota."""
+    (OMP_NUM_THREADS, or all processors), limited by the process's CPU affinity and, in a container, its CPU quota.
+
+    >>> import mlpfast
+    >>> mlpfast.set_num_threads(1)
+    >>> mlpfast.get_num_threads()
+    1
+    >>> mlpfast.set_num_threads(None)
+    """
     return _most_threads or _core.max_threads()
 
 
@@ -29,6 +36,14 @@ def set_num_threads(n: int | None) -> None:
     """Limit calls without a `threads` argument to n threads; None restores the default.
 
     Small jobs use fewer. The number of threads does not affect results.
+
+    n is from 1 to 256, else ValueError or TypeError.
+
+    >>> import mlpfast
+    >>> mlpfast.set_num_threads(2)
+    >>> mlpfast.get_num_threads()
+    2
+    >>> mlpfast.set_num_threads(None)
     """
     global _most_threads
     _most_threads = None if n is None else whole_number("n", n, least=1, most=MOST_THREADS)
@@ -43,12 +58,28 @@ def checked_threads(threads: int | None) -> int:
 
 
 def get_include() -> str:
-    """The folder of mlpfast.h, for programs in C, C++ and Cython."""
+    """The folder of mlpfast.h, for programs in C, C++ and Cython.
+
+    FileNotFoundError if mlpfast was installed without its C library.
+
+    >>> import os
+    >>> import mlpfast
+    >>> "mlpfast.h" in os.listdir(mlpfast.get_include())
+    True
+    """
     return _installed("include", "mlpfast")
 
 
 def get_library_dir() -> str:
-    """The folder of the static library libmlpfast.a, with pkgconfig/mlpfast.pc and cmake/mlpfast in it."""
+    """The folder of the static library libmlpfast.a, with pkgconfig/mlpfast.pc and cmake/mlpfast in it.
+
+    FileNotFoundError if mlpfast was installed without its C library.
+
+    >>> import os
+    >>> import mlpfast
+    >>> "libmlpfast.a" in os.listdir(mlpfast.get_library_dir())
+    True
+    """
     return _installed("lib")
 
 
@@ -83,7 +114,16 @@ def show_config(mode: Literal["stdout"] = "stdout") -> None: ...
 @overload
 def show_config(mode: Literal["dicts"]) -> dict[str, Any]: ...
 def show_config(mode: str = "stdout") -> dict[str, Any] | None:
-    """Print the build and run-time configuration; with mode="dicts" return it as a dict instead."""
+    """Print the build and run-time configuration as JSON; with mode="dicts" return it as a dict instead. ValueError for
+    another mode than "stdout" and "dicts".
+
+    >>> import mlpfast
+    >>> config = mlpfast.show_config(mode="dicts")
+    >>> config["version"] == mlpfast.__version__
+    True
+    >>> list(config)
+    ['version', 'isa', 'isa_available', 'threading', 'processors', 'threads', 'compiler', 'numpy', 'python', 'platform']
+    """
     if mode not in ("stdout", "dicts"):
         raise ValueError(f'mode must be "stdout" or "dicts", got {mode!r}')
     config = {

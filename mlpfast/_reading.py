@@ -13,7 +13,17 @@ READ_BYTES = 2**22  # of X, that are read at once where rows can be had singly
 
 
 class SourceError(ValueError):
-    """A source could not be read, or what it gave does not fit: says where. __cause__ is the exception behind it."""
+    """A source could not be read, or what it gave does not fit: says where. __cause__ is the exception behind it.
+
+    >>> import mlpfast
+    >>> source = mlpfast.data.GeneratorSource(lambda: [([[1.0]], [0]), ([[2.0], [3.0]], [1])])
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1]), "half_squared_error")
+    >>> try:
+    ...     trainer.fit(source)
+    ... except mlpfast.data.SourceError as error:
+    ...     print(error)
+    <lambda>, row 1: y must have one entry for each row of X: X has 2, y has 1
+    """
 
 
 class InBlock(ValueError):

@@ -36,6 +36,8 @@ from ._named import Named, bounds, from_name, own_name
 from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import flag, real_number
 
+__all__ = ["Activation", "Custom", "ELU", "LeakyReLU", "PReLU", "PerOutput"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -45,7 +47,18 @@ NAMES = tuple(name for name, unit in ACTIVATIONS.items() if not unit.is_custom)
 
 
 class Activation(Named):
-    """An activation by name, with its parameter. Two are equal if name and parameters are."""
+    """An activation by name, with its parameter. Two are equal if name and parameters are.
+
+    name: of the table of the module, where no class is named. Arguments named `activation` and `output` take the name
+        itself.
+
+    ValueError, where it is used, for a name that is unknown or has a class.
+
+    >>> import mlpfast
+    >>> tanh = mlpfast.activations.Activation("tanh")
+    >>> mlpfast.Network([2, 3, 1], activation=tanh).layers[0].activation
+    Activation('tanh')
+    """
 
     known = ACTIVATIONS
     alpha: float = 0.0
@@ -69,7 +82,17 @@ class Activation(Named):
 
 
 class LeakyReLU(Activation):
-    """z if z > 0, else alpha z."""
+    """z if z > 0, else alpha z; alpha >= 0, else ValueError or TypeError. Maas et al. (2013).
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> unit = mlpfast.activations.LeakyReLU(alpha=0.1)
+    >>> net = mlpfast.Network([1, 1], output=unit, init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[-2.0], [2.0]])
+    array([[-0.2],
+           [ 2. ]], dtype=float32)
+    """
 
     parameters: tuple[str, ...] = ("alpha",)
 
@@ -78,7 +101,15 @@ class LeakyReLU(Activation):
 
 
 class ELU(Activation):
-    """z if z > 0, else alpha (e^z - 1)."""
+    """z if z > 0, else alpha (e^z - 1); alpha >= 0, else ValueError or TypeError. Clevert et al. (2016).
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], output=mlpfast.activations.ELU(alpha=0.5), init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[-2.0], [2.0]]).round(4)
+    array([[-0.4323],
+           [ 2.    ]], dtype=float32)
+    """
 
     parameters: tuple[str, ...] = ("alpha",)
 
@@ -90,6 +121,15 @@ class PReLU(Activation):
     """z if z > 0, else alpha z, with alpha learned: one slope per unit, or one shared by all units of the layer.
 
     alpha is the initial value; Layer.slopes holds the current ones. l1 and l2 do not penalise them.
+
+    shared: True for one slope.
+
+    ValueError or TypeError for an alpha that is no finite number. He et al. (2015).
+
+    >>> import mlpfast
+    >>> layer = mlpfast.Network([mlpfast.Layer(2, 3, mlpfast.activations.PReLU(alpha=0.1))]).layers[0]
+    >>> layer.slopes
+    array([0.1, 0.1, 0.1], dtype=float32)
     """
 
     parameters: tuple[str, ...] = ("alpha", "shared")
@@ -102,14 +142,24 @@ class Custom(Activation):
     """g(z) and g'(z) as Python functions: forward(z) and derivative(z), elementwise on an array z (rows, units) of the
     network's dtype, which they may keep or change. Both return an array of z's shape.
 
-        Network([4, 16, 3], activation=Custom(lambda z: np.sin(z), lambda z: np.cos(z)))
-
     The layer's product and activation are then two passes instead of one, and the second holds the GIL. Training calls
     the functions for whole minibatches, predict and evaluate for some rows at a time, all on the thread of the caller.
     An exception ends the call, and the network is as it was after the last whole minibatch. Results have the same bits
     on every machine and for any split of the rows only if the functions have.
 
     name: what files call it, which do not hold the functions: load_network(path, custom={name: Custom(...)}).
+
+    TypeError for a forward or derivative that is no function, ValueError for a name of the library's; in a call of the
+    network ValueError or TypeError for results of another shape or kind.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> sine = mlpfast.activations.Custom(np.sin, np.cos)
+    >>> net = mlpfast.Network([1, 1], output=sine, init="zeros")
+    >>> net.layers[0].W = 1
+    >>> net.predict([[0.0], [np.pi / 2]])
+    array([[0.],
+           [1.]], dtype=float32)
     """
 
     parameters: tuple[str, ...] = ("forward", "derivative")
@@ -150,11 +200,18 @@ class PerOutput(Activation):
     """Activations of parts of the outputs, for the last layer of a network that is trained with a losses.PerOutput.
 
     parts: [(outputs, activation), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
-    activation a name or an object, neither prelu nor Custom.
-
-        Network([20, 32, 4], output=PerOutput([(slice(0, 3), "softmax"), (3, "identity")]))
+        activation a name or an object, neither prelu nor Custom.
 
     predict returns the values of all of them. The loss takes z_L and contains them.
+
+    ValueError or TypeError for parts that overlap or leave an output out, and for activations that cannot be a part.
+
+    >>> import mlpfast
+    >>> output = mlpfast.activations.PerOutput([(slice(0, 2), "softmax"), (2, "identity")])
+    >>> net = mlpfast.Network([1, 3], output=output, init="zeros")
+    >>> net.layers[0].W = [[0, 0, 1]]
+    >>> net.predict([[5.0]])
+    array([[0.5, 0.5, 5. ]], dtype=float32)
     """
 
     parameters: tuple[str, ...] = ("parts",)

@@ -25,12 +25,22 @@ from ._scalars import flag, real_number
 from ._weights import checked_mean_weight
 from .network import Network
 
+__all__ = ["Tape", "check_gradients", "forward", "gradients", "residuals"]
+
 if TYPE_CHECKING:
     from ._types import AnyLoss, Array, ArrayLike
 
 
 class Tape(NamedTuple):
-    """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer."""
+    """The results of a forward pass: X = a_0 (B, n_in), and z[l], a[l] (B, n_l) for each layer.
+
+    It is what forward returns, and raises no errors.
+
+    >>> import mlpfast
+    >>> tape = mlpfast.backprop.forward(mlpfast.Network([2, 3, 1], seed=0), [[1.0, 2.0]])
+    >>> tape.X.shape, [z.shape for z in tape.z], [a.shape for a in tape.a]
+    ((1, 2), [(1, 3), (1, 1)], [(1, 3), (1, 1)])
+    """
 
     X: np.ndarray
     z: list[np.ndarray]
@@ -46,7 +56,18 @@ def checked_network(net: Any) -> Network:
 
 @in_default_mode
 def forward(net: Network, X: ArrayLike) -> Tape:
-    """z_l and a_l of every layer, for X (B, n_in) -> Tape."""
+    """z_l and a_l of every layer, for X (B, n_in) -> Tape.
+
+    The arrays are new, of the network's dtype. TypeError if net is no Network, ValueError or TypeError for X that does
+    not fit.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 2, 1], init="zeros")
+    >>> net.layers[0].W, net.layers[1].W = [[1, -1], [1, -1]], [[1], [1]]
+    >>> tape = mlpfast.backprop.forward(net, [[1.0, 2.0]])
+    >>> tape.z[0], tape.a[0], tape.a[-1]
+    (array([[ 3., -3.]], dtype=float32), array([[3., 0.]], dtype=float32), array([[3.]], dtype=float32))
+    """
     checked_network(net)
     return _forward(net, checked_inputs(X, net))
 
@@ -64,7 +85,20 @@ def _forward(net, X):
 
 @in_default_mode
 def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> list[Array]:
-    """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer."""
+    """[delta_1, ..., delta_L], each (B, n_l), without the 1/B. y and loss as in Trainer.
+
+    net: a Network.
+    X (B, n_in): as in Trainer. The residuals are new arrays of the network's dtype.
+
+    ValueError or TypeError for arguments that do not fit.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 2, 1], init="zeros")
+    >>> net.layers[0].W, net.layers[1].W = [[1, -1], [1, -1]], [[1], [1]]
+    >>> deltas = mlpfast.backprop.residuals(net, [[1.0, 2.0]], [2.0], "half_squared_error")
+    >>> deltas  # 3 - 2 for the output, and 0 where relu is off
+    [array([[1., 0.]], dtype=float32), array([[1.]], dtype=float32)]
+    """
     loss = losses.checked(loss, checked_network(net))
     data = examples(X, y, net, loss)
     return _deltas(net, _forward(net, data.X), data, loss)
@@ -124,6 +158,21 @@ def gradients(
         several rows together, it is the gradient of the sum of all losses. For d yhat_k / dX, the slope of an output,
         use a Custom loss whose value is yhat_k.
     Dropout and noise are not applied.
+
+    net: a Network, which is not changed.
+    X (B, n_in), y and loss: as in Trainer.
+    l1, l2: penalties besides those of the Layers.
+
+    ValueError or TypeError for arguments that do not fit.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 2, 1], init="zeros")
+    >>> net.layers[0].W, net.layers[1].W = [[1, -1], [1, -1]], [[1], [1]]
+    >>> (dW_1, db_1), (dW_2, db_2) = mlpfast.backprop.gradients(net, [[1.0, 2.0]], [2.0], "half_squared_error")
+    >>> dW_1, dW_2
+    (array([[1., 0.],
+           [2., 0.]], dtype=float32), array([[3.],
+           [0.]], dtype=float32))
     """
     inputs, loss = flag("inputs", inputs), losses.checked(loss, checked_network(net))
     l1, l2 = real_number("l1", l1, least=0), real_number("l2", l2, least=0)
@@ -161,6 +210,17 @@ def check_gradients(
     The differences (L(w + h) - L(w - h)) / 2h use a float64 copy of the network and h = step * max(1, |w|). An error is
     relative to the larger of the two values, but to no less than 1e-3 of the largest gradient of all parameters, or of
     X, since smaller differences are mostly rounding errors. Expect 1e-5 or less; near a kink of relu it may be larger.
+
+    net: a Network, which is not changed.
+    X (B, n_in), y and loss: as in Trainer.
+
+    ValueError or TypeError for arguments that do not fit.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 5, 10], activation="tanh", output="softmax", seed=0)
+    >>> mlpfast.backprop.check_gradients(net, X[:8], y[:8], "cross_entropy") < 1e-5
+    True
     """
     step, inputs = real_number("step", step, above=0), flag("inputs", inputs)
     copy = _float64_copy(checked_network(net))

@@ -9,6 +9,8 @@ from . import _core
 from ._config import MOST_THREADS, get_num_threads
 from ._scalars import float_dtype, real_number, whole_number
 
+__all__ = ["peak_gflops"]
+
 if TYPE_CHECKING:
     import numpy.typing as npt
 
@@ -21,6 +23,12 @@ def peak_gflops(threads: int | None = None, dtype: npt.DTypeLike = "float32", *,
     seconds: duration of the measurement, whose result is the best of many rounds of about 50 us.
 
     A multiply-add counts as two operations: a product of (B, n_in) with (n_in, n_out) has 2 B n_in n_out.
+
+    ValueError or TypeError for an argument that does not fit.
+
+    >>> import mlpfast
+    >>> mlpfast.benchmark.peak_gflops(threads=1, seconds=0.001) > 0.1
+    True
     """
     threads = get_num_threads() if threads is None else whole_number("threads", threads, least=1, most=MOST_THREADS)
     dtype = float_dtype(dtype)

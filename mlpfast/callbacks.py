@@ -40,6 +40,8 @@ from ._monitor import Monitor, check_names, goal, number_of
 from ._pace import Pace
 from ._scalars import flag, real_number, whole_number
 
+__all__ = ["Checkpoint", "EarlyStopping", "LearningRateLogger", "StopAt", "TimeLimit"]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -169,6 +171,7 @@ class Stateful(Closed):
 
     @property
     def state(self) -> dict[str, Any]:
+        """What it has seen, for files: a dict of plain values and lists of arrays."""
         raise NotImplementedError
 
     def arguments(self) -> dict[str, Any]:
@@ -205,6 +208,20 @@ class EarlyStopping(Stateful):
     it restarts. A pickled copy keeps the results, and restarts with its next fit. After an exception or Ctrl-C,
     restore(trainer) sets the best parameters.
     Prechelt (1998), "Early stopping - but when?".
+
+    monitor: a name of the logs.
+
+    ValueError or TypeError for a setting that does not fit, and in fit, before the first epoch, for a name that the
+    logs will not have.
+
+    >>> import mlpfast
+    >>> from mlpfast.callbacks import EarlyStopping
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([64, 32, 10], output="softmax", seed=0), optimizer="adam", seed=0)
+    >>> stopping = EarlyStopping("val_accuracy", patience=3)
+    >>> history = trainer.fit(X, y, epochs=50, validation_split=0.2, callbacks=stopping)
+    >>> stopping.best_epoch, stopping.stopped_epoch, round(stopping.best, 3)
+    (27, 30, 0.953)
     """
 
     restore_best: bool
@@ -232,9 +249,11 @@ class EarlyStopping(Stateful):
 
     @property
     def best(self) -> float:
+        """The best value of the monitored number, NaN before the first epoch."""
         return self._monitor.best
 
     def check(self, names: Iterable[str] | None) -> None:
+        """ValueError if the number that it monitors is not among `names`, those of the logs."""
         self._monitor.check(names)
 
     def __repr__(self) -> str:
@@ -243,6 +262,7 @@ class EarlyStopping(Stateful):
         return f"<EarlyStopping({settings}){best}>"
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
+        """Compare the monitored number with the best -> True to end the training."""
         if trainer is not self._trainer:
             self._start(trainer)
         if self._monitor.observe(logs):
@@ -255,6 +275,7 @@ class EarlyStopping(Stateful):
         return True
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        """Restore the best parameters."""
         if self._parameters is not None:
             self.restore(trainer)
 
@@ -263,6 +284,18 @@ class EarlyStopping(Stateful):
 
         RuntimeError if there are none: before an epoch of this Trainer, with restore_best=False, or if another thread
         trains the network.
+
+        trainer: the one that fit was called of, whose network's parameters are changed in place.
+
+        >>> import mlpfast
+        >>> stopping = mlpfast.callbacks.EarlyStopping("loss", patience=2)
+        >>> net = mlpfast.Network([1, 1], init="zeros")
+        >>> trainer = mlpfast.Trainer(net, "half_squared_error", batch_size=1)
+        >>> history = trainer.fit([[1.0]], [1.0], epochs=3, callbacks=stopping)
+        >>> net.layers[0].b = 7
+        >>> stopping.restore(trainer)
+        >>> net.layers[0].b.round(4)
+        array([0.0294], dtype=float32)
         """
         if trainer is not self._trainer or self._parameters is None:
             why = "it was made with restore_best=False" if not self.restore_best else "no epoch of this Trainer is done"
@@ -299,18 +332,31 @@ class EarlyStopping(Stateful):
 
 class LearningRateLogger(Stateful):
     """Adds "lr" to the logs, the learning rate at the beginning of the epoch, and "momentum" if a schedule changes the
-    momentum (for Adam and AdamW beta1)."""
+    momentum (for Adam and AdamW beta1).
+
+    It has no settings, and no errors of its own.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], seed=0)
+    >>> optimizer = mlpfast.SGD(lr=mlpfast.schedules.Step(0.1, factor=0.5, every=2))
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", optimizer)
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=4, callbacks=mlpfast.callbacks.LearningRateLogger())
+    >>> history["lr"]
+    [0.1, 0.1, 0.05, 0.05]
+    """
 
     def __init__(self) -> None:
         self._logs: dict[str, float] = {}
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Read the present rate and momentum."""
         self._logs = {"lr": trainer.lr}
         momentum = schedules.momentum(trainer.optimizer.lr, trainer.epoch, trainer.steps)
         if momentum is not None:
             self._logs["momentum"] = momentum
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        """Add them to the logs."""
         logs.update(self._logs)
 
     @property
@@ -333,6 +379,16 @@ class StopAt(Closed):
     goals: {name in the logs: number}, or a number, which is for "loss". Losses, objective, mae and mse reach a goal
         from above, accuracy, exact_match, top_k and r2 from below. Other names need a pair: {"f1": (">=", 0.95)}, or
         "<=".
+
+    ValueError or TypeError for goals that do not fit; in fit, before the first epoch, also for a name that the logs
+    will not have.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([64, 32, 10], output="softmax", seed=0), optimizer="adam", seed=0)
+    >>> goals = mlpfast.callbacks.StopAt({"accuracy": 0.8, "loss": 1.0})
+    >>> trainer.fit(X, y, epochs=50, callbacks=goals)
+    <History of 7 epochs: last loss 0.9123, accuracy 0.8776>
     """
 
     goals: dict[str, Any]
@@ -353,6 +409,7 @@ class StopAt(Closed):
             check_names(names, "stop_at", self.goals)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
+        """True if all goals are reached."""
         reached = []
         for name, value in self.goals.items():
             rises, number = goal(name, value)
@@ -367,6 +424,15 @@ class TimeLimit(Stateful):
     It looks at the clock some twenty times a second, and after each epoch. The epoch that it ends early does not count.
     .stopped says whether it has ended the training. A fit that goes on from a file has used the time before too. Which
     minibatch is the last depends on the machine.
+
+    seconds > 0, else ValueError or TypeError.
+
+    >>> import mlpfast
+    >>> limit = mlpfast.callbacks.TimeLimit(seconds=0.05)
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1]), "half_squared_error")
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=10**6, callbacks=limit)
+    >>> limit.stopped
+    True
     """
 
     seconds: float
@@ -383,17 +449,21 @@ class TimeLimit(Stateful):
 
     @property
     def every_batches(self) -> int:
+        """How many minibatches there are between two looks at the clock."""
         return self._pace.stride
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Begin to count, in the first epoch of a call of fit."""
         if trainer.history is not self._history:  # another call of fit
             self._history, self._start, self.stopped = trainer.history, time.monotonic(), False
         self._pace.start()
 
     def on_batch_end(self, trainer: Trainer, epoch: int, batch: int, logs: dict[str, float]) -> bool:
+        """True if the time is over."""
         return self._is_over(self._pace.look())
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> bool:
+        """True if the time is over."""
         return self._is_over(time.monotonic())
 
     @property
@@ -424,6 +494,18 @@ class Checkpoint(Stateful):
         is done again then. (Not within the epochs of optimizers that take all rows at once.)
 
     It is always called after the other callbacks. A file that cannot be written raises OSError and leaves the old one.
+
+    path: of the file. ValueError or TypeError for a setting that does not fit.
+
+    >>> import os
+    >>> import mlpfast
+    >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1], seed=0), "half_squared_error", seed=0)
+    >>> checkpoint = mlpfast.callbacks.Checkpoint("run.safetensors", every=2, keep=2)
+    >>> history = trainer.fit([[1.0]], [1.0], epochs=4, callbacks=checkpoint)
+    >>> sorted(os.listdir())
+    ['run.1.safetensors', 'run.safetensors']
+    >>> mlpfast.load_trainer("run.1.safetensors").epoch
+    2
     """
 
     path: str
@@ -457,14 +539,17 @@ class Checkpoint(Stateful):
             self.on_batch_end = self._on_batch_end  # others need no stop within an epoch
 
     def check(self, names: Iterable[str] | None) -> None:
+        """ValueError if the number that it monitors is not among `names`, those of the logs."""
         if self._monitor is not None:
             self._monitor.check(names)
 
     @property
     def every_batches(self) -> int:
+        """How many minibatches there are between two looks at the clock, with `seconds`."""
         return self._pace.stride
 
     def on_epoch_begin(self, trainer: Trainer, epoch: int) -> None:
+        """Begin to count."""
         if self._last is None:
             self._last, self._time = self._done(trainer), time.monotonic()
         self._pace.start()
@@ -475,6 +560,7 @@ class Checkpoint(Stateful):
             self._save(trainer)
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        """Save, if this epoch is one to be saved."""
         due = self.every is not None and (epoch + 1) % self.every == 0
         due |= self.seconds is not None and time.monotonic() - self._time >= self.seconds
         if self._monitor is not None:
@@ -483,6 +569,7 @@ class Checkpoint(Stateful):
             self._save(trainer)
 
     def on_fit_end(self, trainer: Trainer) -> None:
+        """Save what has not been saved yet."""
         if self._monitor is None and self._last != self._done(trainer):
             self._save(trainer)
 

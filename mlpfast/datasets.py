@@ -35,22 +35,22 @@ def load_digits(*, split: Literal[False] = False) -> tuple[Array, Array]: ...
 @overload
 def load_digits(*, split: Literal[True]) -> tuple[Array, Array, Array, Array]: ...
 def load_digits(*, split: bool = False) -> tuple[Array, ...]:
-    """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set.
+    """The 1,797 8x8 handwritten digits of the UCI "Optical Recognition of Handwritten Digits" test set, as X (1797, 64)
+    float32 in [0, 1], a row is an image read line by line, 0 is white, and y (1797,) int64, the digits 0 to 9.
 
-    Rows and their order are those of ``sklearn.datasets.load_digits``, with values divided by 16, from 0 to 1. The data
-    is CC BY 4.0, see digits/README.md.
+    split: True returns X_train (1437, 64), y_train (1437,), X_test (360, 64), y_test (360,): the first 1,437 rows for
+        training, the last 360 for testing, without shuffling. TypeError for what is not True or False.
 
-    Parameters
-    ----------
-    split : bool, keyword only
-        Whether to split the rows, without shuffling: the first 1,437 for training, the last 360 for
-        testing.
+    Rows and their order are those of `sklearn.datasets.load_digits`, with values divided by 16. The data is CC BY 4.0,
+    see digits/README.md.
 
-    Returns
-    -------
-    X : (1797, 64) float32 in [0, 1], a row is an image read line by line, 0 is white
-    y : (1797,) int64, the digits 0 to 9
-        With ``split=True``: X_train (1437, 64), y_train (1437,), X_test (360, 64), y_test (360,).
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> X.shape, X.dtype, y[:10]
+    ((1797, 64), dtype('float32'), array([0, 1, 2, 3, 4, 5, 6, 7, 8, 9]))
+    >>> X_train, y_train, X_test, y_test = mlpfast.datasets.load_digits(split=True)
+    >>> len(X_train), len(X_test)
+    (1437, 360)
     """
     flag("split", split)
     images = load_idx(_DATA / "digits-images-idx3-ubyte.gz")
@@ -63,29 +63,25 @@ def load_digits(*, split: bool = False) -> tuple[Array, ...]:
 
 
 def load_mnist(folder: PathLike) -> tuple[Array, Array, Array, Array]:
-    """Read the four IDX files of MNIST, or of a set in the same format such as Fashion-MNIST.
+    """Read the four IDX files of MNIST, or of a set in the same format such as Fashion-MNIST -> X_train (60000, 784)
+    uint8, 0 is background and 255 is ink, y_train (60000,) int64, the classes 0 to 9, X_test (10000, 784), y_test
+    (10000,).
 
-    Their names are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
-    t10k-labels-idx1-ubyte, each also with .gz, or with a dot as in train-images.idx3-ubyte.
-    Use load_idx_pair for files with other names or classes, such as EMNIST's.
+    folder: a path. The names in it are train-images-idx3-ubyte, train-labels-idx1-ubyte, t10k-images-idx3-ubyte and
+        t10k-labels-idx1-ubyte, each also with .gz, or with a dot as in train-images.idx3-ubyte. Use load_idx_pair for
+        files with other names or classes, such as EMNIST's.
 
-    Parameters
-    ----------
-    folder : str or path
+    FileNotFoundError if a file is missing: the message lists the names that were tried. ValueError for one that is
+    damaged, or has a wrong rank, type, image size or number of labels, or a label above 9.
 
-    Returns
-    -------
-    X_train : (60000, 784) uint8, 0 is background and 255 is ink
-    y_train : (60000,) int64, the classes 0 to 9
-    X_test : (10000, 784) uint8
-    y_test : (10000,) int64
-
-    Raises
-    ------
-    FileNotFoundError
-        A file is missing; the message lists the names that were tried.
-    ValueError
-        A file is damaged, or has a wrong rank, type, image size or number of labels, or a label above 9.
+    >>> import pathlib
+    >>> import mlpfast
+    >>> for part in ("train", "t10k"):  # of one image, 1 x 2 pixels, of class 7
+    ...     images = bytes([0, 0, 8, 3, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 200, 100])
+    ...     n = pathlib.Path(f"{part}-images-idx3-ubyte").write_bytes(images)
+    ...     n = pathlib.Path(f"{part}-labels-idx1-ubyte").write_bytes(bytes([0, 0, 8, 1, 0, 0, 0, 1, 7]))
+    >>> mlpfast.datasets.load_mnist(".")
+    (array([[200, 100]], dtype=uint8), array([7]), array([[200, 100]], dtype=uint8), array([7]))
     """
     X_train, y_train = _load_mnist_part(folder, "train")
     X_test, y_test = _load_mnist_part(folder, "t10k")
@@ -121,27 +117,23 @@ def _find(folder, stem, kind):
 
 
 def load_idx_pair(images: PathLike, labels: PathLike) -> tuple[Array, Array]:
-    """Read the images and the labels of a set in MNIST's format, with any file names and classes.
+    """Read the images and the labels of a set in MNIST's format, with any file names and classes -> X (n, height *
+    width) uint8, a row is an image read line by line, and y (n,) int64, the labels as they are, 0 to 255.
+
+    images: a path, of an IDX file of 3 dimensions (n, height, width) of uint8, gzipped or not.
+    labels: a path, of an IDX file of 1 dimension (n,) of uint8.
 
     EMNIST's images are transposed: X.reshape(-1, 28, 28).swapaxes(1, 2) turns them upright. The labels of its "letters"
-    begin at 1.
+    begin at 1. ValueError for a file that is damaged or has another rank or type, and for different numbers of images
+    and labels; OSError for one that cannot be opened or read.
 
-    Parameters
-    ----------
-    images : str or path, an IDX file of 3 dimensions (n, height, width) of uint8, gzipped or not
-    labels : str or path, an IDX file of 1 dimension (n,) of uint8
-
-    Returns
-    -------
-    X : (n, height * width) uint8, a row is an image read line by line
-    y : (n,) int64, the labels as they are, 0 to 255
-
-    Raises
-    ------
-    ValueError
-        A file is damaged, has another rank or type, or the numbers of images and labels differ.
-    OSError
-        A file cannot be opened or read.
+    >>> import mlpfast
+    >>> with open("images.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 3, *[0, 0, 0, 1] * 2, 0, 0, 0, 2, 200, 100]))  # one image of 1 x 2 pixels
+    >>> with open("labels.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 1, 0, 0, 0, 1, 26]))
+    >>> mlpfast.datasets.load_idx_pair("images.idx", "labels.idx")
+    (array([[200, 100]], dtype=uint8), array([26]))
     """
     pictures, classes = load_idx(images), load_idx(labels)
     for path, array, ndim in ((images, pictures, 3), (labels, classes, 1)):
@@ -156,27 +148,23 @@ def load_idx_pair(images: PathLike, labels: PathLike) -> tuple[Array, Array]:
 
 
 def load_idx(path: PathLike) -> Array:
-    """Read one array from an IDX file, gzipped or not (detected from its first bytes).
+    """Read one array from an IDX file, gzipped or not (detected from its first bytes) -> a new C-contiguous array of
+    uint8, int8, int16, int32, float32 or float64 in native byte order, with 1 to 32 dimensions.
+
+    path: of the file.
 
     The format is two zero bytes, a type code, the number of dimensions, each dimension as a big-endian 32-bit
     integer, then the values in C order, big-endian: http://yann.lecun.com/exdb/mnist/.
 
-    Parameters
-    ----------
-    path : str or path
+    ValueError for a file that is not IDX, is shorter or longer than its header says, or is a damaged gzip file; OSError
+    for one that cannot be opened or read. Sizes are checked before memory is allocated, and no more is unpacked than
+    the header announces.
 
-    Returns
-    -------
-    A new C-contiguous array of uint8, int8, int16, int32, float32 or float64 in native byte order, with
-    1 to 32 dimensions.
-
-    Raises
-    ------
-    ValueError
-        The file is not IDX, is shorter or longer than its header says, or is a damaged gzip file. Sizes are
-        checked before memory is allocated, and no more is unpacked than the header announces.
-    OSError
-        The file cannot be opened or read.
+    >>> import mlpfast
+    >>> with open("numbers.idx", "wb") as file:
+    ...     n = file.write(bytes([0, 0, 0x08, 1, 0, 0, 0, 3, 7, 8, 9]))  # uint8, 1 dimension, 3 numbers
+    >>> mlpfast.datasets.load_idx("numbers.idx")
+    array([7, 8, 9], dtype=uint8)
     """
     with open(path, "rb") as file:
         n_file = os.fstat(file.fileno()).st_size

@@ -1,8 +1,7 @@
 """Gradient flow: sizes of a, z, delta and dW in each layer, saturated and dead units.
 
-    flow = gradient_flow(net, X, y, "cross_entropy")
-    print(flow)                                     # a table, and a verdict: vanishing, exploding or healthy
-    watch = GradientFlow(X, y, every=5)             # the same as a callback of Trainer.fit, kept in watch.reports
+gradient_flow makes a Report: a table, and a verdict, vanishing, exploding or healthy. GradientFlow is the same as a
+callback of Trainer.fit.
 
 delta_l = (delta_{l+1} W_{l+1}^T) * g_l'(z_l) is a product of L - l matrices: its size changes by a factor per layer,
 and so geometrically with depth; Hochreiter (1991), Bengio et al. (1994), Glorot and Bengio (2010).
@@ -36,6 +35,8 @@ from ._examples import examples
 from ._fpmode import in_default_mode
 from ._scalars import whole_number
 
+__all__ = ["GradientFlow", "LayerFlow", "Report", "gradient_flow"]
+
 if TYPE_CHECKING:
     from ._types import AnyLoss, ArrayLike
     from .network import Network
@@ -49,7 +50,15 @@ FLAT = 0.05  # an entry is saturated if g'(z) is at most this fraction of the la
 class LayerFlow(NamedTuple):
     """One layer on all of X. a, z, delta, dW: root mean squares; delta is without 1/B, dW with it and without
     penalties. saturated: fraction of the entries of a. dead: fraction of the units; dead relu units have no gradient,
-    those of similar activations a small one. NaN for activations that do not saturate or die."""
+    those of similar activations a small one. NaN for activations that do not saturate or die. shape: (n_in, n_out).
+    activation: its name. gradient_flow makes them; there are no errors.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 3, 1], seed=0)
+    >>> report = mlpfast.diagnostics.gradient_flow(net, [[1.0, 2.0]], [0.5], "half_squared_error")
+    >>> report.layers[0].shape, report.layers[0].activation, round(report.layers[0].dead, 2)
+    ((2, 3), 'relu', 0.67)
+    """
 
     shape: tuple[int, ...]
     activation: str
@@ -62,8 +71,25 @@ class LayerFlow(NamedTuple):
 
 
 class Report:
-    """layers: a LayerFlow per layer. ratio: |delta_f| / |delta_L|, with f = layers[first]. per_layer: its (L - f)-th
-    root, the factor per layer. verdict: "vanishing", "exploding" or "healthy", by the two thresholds."""
+    """What gradient_flow finds in a network.
+
+    layers: a LayerFlow per layer.
+    first: the number, from 0, of the first layer that is trained, f.
+    ratio: |delta_f| / |delta_L|, with f = layers[first].
+    per_layer: its (L - f)-th root, the factor per layer.
+    verdict: "vanishing", "exploding" or "healthy", by the two thresholds.
+
+    gradient_flow makes one; print(report) shows a table of the layers and the verdict. It checks nothing: no errors.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, *[32] * 8, 10], activation="sigmoid", output="softmax", init="xavier_normal", seed=0)
+    >>> report = mlpfast.diagnostics.gradient_flow(net, X[:200], y[:200], "cross_entropy")
+    >>> report.verdict, round(report.per_layer, 2)
+    ('vanishing', 0.24)
+    >>> [f"{layer.delta:.0e}" for layer in report.layers]
+    ['2e-06', '9e-06', '4e-05', '2e-04', '7e-04', '3e-03', '1e-02', '5e-02', '3e-01']
+    """
 
     thresholds: tuple[float, float] = VANISHING, EXPLODING
     layers: list[LayerFlow]
@@ -98,7 +124,14 @@ class Report:
         return "\n".join([*lines, self.reason()])
 
     def reason(self) -> str:
-        """The verdict and the numbers it is based on, as one line."""
+        """The verdict and the numbers it is based on, as one line.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> net = mlpfast.Network([64, 32, 32, 10], output="softmax", seed=0)
+        >>> print(mlpfast.diagnostics.gradient_flow(net, X[:200], y[:200], "cross_entropy").reason())
+        healthy: |delta_1| / |delta_3| = 0.722, a factor of 0.85 a layer; vanishing below 0.01, exploding above 100
+        """
         low, high = self.thresholds
         ratio = f"|delta_{self.first + 1}| / |delta_{len(self.layers)}| = {self.ratio:.3g}"
         return (f"{self.verdict}: {ratio}, a factor of {self.per_layer:.3g} a layer; "
@@ -115,7 +148,20 @@ def _share(value):
 @in_default_mode
 def gradient_flow(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss) -> Report:
     """A Report on one forward and backward pass with X (n, n_in); y and loss as in Trainer. A few hundred rows suffice.
-    The network is not changed. Dropout and input noise are not applied."""
+    The network is not changed. Dropout and input noise are not applied.
+
+    net: a Network. ValueError or TypeError as for Trainer.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 32, 32, 10], output="softmax", seed=0)
+    >>> print(mlpfast.diagnostics.gradient_flow(net, X[:200], y[:200], "cross_entropy"))
+    layer           shape  activation        rms a      rms z  rms delta     rms dW  saturated   dead
+        1        64 -> 32  relu              0.172      0.238      0.122     0.0101          -   16 %
+        2        32 -> 32  relu              0.203      0.265      0.142    0.00311          -   22 %
+        3        32 -> 10  softmax           0.102      0.224      0.301     0.0056          -      -
+    healthy: |delta_1| / |delta_3| = 0.722, a factor of 0.85 a layer; vanishing below 0.01, exploding above 100
+    """
     loss = losses.checked(loss, backprop.checked_network(net))
     data = examples(X, y, net, loss)
     tape = backprop._forward(net, data.X)
@@ -158,6 +204,16 @@ class GradientFlow(Closed):
     """A callback of Trainer.fit: gradient_flow on X, y after every `every` epochs, with the trainer's loss.
 
     reports: the Reports so far; epochs: the numbers, from 0, of their epochs.
+
+    every >= 1, else ValueError or TypeError; X (n, n_in) and y are checked when they are used.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 32, 10], output="softmax", seed=0)
+    >>> watch = mlpfast.diagnostics.GradientFlow(X[:200], y[:200], every=2)
+    >>> history = mlpfast.Trainer(net, seed=0).fit(X, y, epochs=4, callbacks=watch)
+    >>> watch.epochs, watch.reports[-1].verdict
+    ([1, 3], 'healthy')
     """
 
     X: ArrayLike
@@ -172,6 +228,7 @@ class GradientFlow(Closed):
         self.reports, self.epochs = [], []
 
     def on_epoch_end(self, trainer: Trainer, epoch: int, logs: dict[str, float]) -> None:
+        """Add a Report, if it is the turn of this epoch."""
         if (epoch + 1) % self.every == 0:
             self.reports.append(gradient_flow(trainer.network, self.X, self.y, trainer.loss))
             self.epochs.append(epoch)

@@ -157,12 +157,18 @@ def named_by(net: Network) -> list[Any]:
 
 
 def load_network(path: PathLike, custom: Mapping[str, Any] | None = None) -> Network:
-    """The network of a file that Network.save or Trainer.save has written.
+    """The network of the file at path, which Network.save or Trainer.save has written.
 
     custom: {name: object} for the Custom activations that the file names, and schedules of your own (by their class's
-    name). No code in a file is ever run. ValueError
-    says what is wrong with a file that is damaged, or of another kind; NaN and infinity are loaded, with a
-    RuntimeWarning.
+        name).
+
+    No code in a file is ever run. OSError for a file that cannot be read, ValueError that says what is wrong with one
+    that is damaged or of another kind; NaN and infinity are loaded, with a RuntimeWarning.
+
+    >>> import mlpfast
+    >>> mlpfast.Network([4, 16, 3], seed=0).save("net.safetensors")
+    >>> mlpfast.load_network("net.safetensors")
+    <Network 4-16-3, float32>
     """
     custom = checked_custom(custom)
     with opened(path) as (file, texts):

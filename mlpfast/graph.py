@@ -1,10 +1,7 @@
 """Computational graphs, as lectures draw them: operations on scalars and arrays, forward and backward.
 
-    x, y, z = graph.variable("x", -2), graph.variable("y", 5), graph.variable("z", -4)
-    f = graph.Graph(((x + y).named("q") * z).named("f"))
-    f.forward()                     # -12
-    f.backward()                    # {"x": -4, "y": -4, "z": 3}
-    print(f.text())                 # .dot() is Graphviz source, plots.graph(f) a drawing
+Graph has an example: its forward and backward, text for a table of the nodes, and dot for Graphviz source; plots.graph
+draws one.
 
 forward computes the value of every node in topological order; backward goes through them in reverse. At a node v with
 inputs u_1, u_2, ... and the output f of the graph
@@ -45,6 +42,12 @@ from ._arrays import number_array
 from ._attributes import Closed
 from ._fpmode import in_default_mode
 
+__all__ = [
+    "Graph", "Node", "Operation", "absolute", "activation", "add", "apply", "divide", "exp", "log", "matmul",
+    "maximum", "mean", "multiply", "negative", "power", "reciprocal", "relu", "sigmoid", "softmax", "sqrt",
+    "square", "subtract", "sum", "tanh", "variable",
+]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -55,7 +58,17 @@ class Operation(NamedTuple):
     """value(*inputs) is an array. local(value, *inputs) gives a local gradient for each input, of the value's shape, if
     each element of the value depends on the same element of the inputs after broadcasting. Otherwise it may be
     anything that downstream(upstream, local, *inputs) computes df/d input from, an array for each input. symbol: what
-    drawings show."""
+    drawings show.
+
+    name: for text, and the beginning of the names of nodes without one. What a function returns is checked by
+        Graph.forward and Graph.backward, with ValueError or TypeError.
+
+    >>> from mlpfast import graph
+    >>> cube = graph.Operation("cube", "x^3", lambda x: x**3, lambda value, x: (3 * x**2,))
+    >>> f = graph.Graph(graph.apply(cube, graph.variable("x", 2)))
+    >>> f.forward(), f.backward()
+    (8.0, {'x': 12.0})
+    """
 
     name: str
     symbol: str
@@ -67,9 +80,24 @@ class Operation(NamedTuple):
 class Node(Closed):
     """A variable, a constant or an operation on other nodes.
 
-    value: an array, float64 unless it was given as float32; None before `Graph.forward`. gradient, local, downstream:
-    see the module; None before `Graph.backward`, and for constants. In the graph of a network local and downstream are
-    None. notes: texts that Graph.text shows.
+    value: an array, float64 unless it was given as float32; None before `Graph.forward`.
+    gradient, local, downstream: see the module; None before `Graph.backward`, and for constants. In the graph of a
+        network local and downstream are None.
+    notes: texts that Graph.text shows.
+    operation: an Operation, None of a variable or constant.
+    inputs: the nodes that it takes.
+    name, shape: as the properties.
+
+    `variable` and the operations make nodes; + - * / @ and ** make them too. ValueError or TypeError for a value that
+    is no array of numbers, AttributeError for setting that of an operation.
+
+    >>> from mlpfast import graph
+    >>> x = graph.variable("x", 3)
+    >>> f = graph.Graph((2 * x**2).named("f"))
+    >>> f.forward(), f.backward()
+    (18.0, {'x': 12.0})
+    >>> x.value, x.gradient, f.nodes[1].gradient
+    (array(3.), array(12.), array(2.))
     """
 
     __array_ufunc__ = None  # so that array * node is left to __rmul__
@@ -98,11 +126,27 @@ class Node(Closed):
 
     @property
     def name(self) -> Any:
-        """The name it was given; without one, a Graph makes up one, such as "add_1"."""
+        """The name it was given; without one, a Graph makes up one, such as "add_1".
+
+        >>> from mlpfast import graph
+        >>> f = graph.Graph(graph.variable("x", 2) + 1)
+        >>> f.output.name
+        'add_1'
+        """
         return self._given_name or self._made_up
 
     @property
     def value(self) -> Any:
+        """An array, or None before `Graph.forward`; of a variable it may be set, to a number or an array.
+
+        ValueError or TypeError for what is no array of numbers, AttributeError for an operation.
+
+        >>> from mlpfast import graph
+        >>> x = graph.variable("x", 2)
+        >>> x.value = [1.0, 2.0]
+        >>> x.value
+        array([1., 2.])
+        """
         return self._value
 
     @value.setter
@@ -113,19 +157,44 @@ class Node(Closed):
 
     @property
     def shape(self) -> tuple[Any, ...] | None:
-        """Of the value; of a network's graph without data with "B" for the number of rows. None if not known yet."""
+        """Of the value; of a network's graph without data with "B" for the number of rows. None if not known yet.
+
+        >>> from mlpfast import graph
+        >>> graph.variable("x", [1.0, 2.0]).shape
+        (2,)
+        """
         return self._shape if self._value is None else np.shape(self._value)
 
     @property
     def is_variable(self) -> bool:
+        """Whether it is an input of the graph, which gradients are computed for.
+
+        >>> from mlpfast import graph
+        >>> graph.variable("x").is_variable, (graph.variable("x") + 1).is_variable
+        (True, False)
+        """
         return self.operation is None and self._given_name is not None
 
     @property
     def is_constant(self) -> bool:
+        """Whether it is a number or an array without a name.
+
+        >>> from mlpfast import graph
+        >>> x, one = (graph.variable("x") + 1).inputs
+        >>> x.is_constant, one.is_constant
+        (False, True)
+        """
         return self.operation is None and self._given_name is None
 
     def named(self, name: str) -> Self:
-        """The node itself, with that name."""
+        """The node itself, with that name.
+
+        name: a text; TypeError for anything else, or an empty one.
+
+        >>> from mlpfast import graph
+        >>> (graph.variable("x") + 1).named("q")
+        <add q>
+        """
         self._given_name = _name(name)
         return self
 
@@ -171,12 +240,32 @@ class Node(Closed):
 
 
 def variable(name: str, value: ArrayLike | None = None) -> Node:
-    """An input of a graph, which gradients are computed for. value: a number or an array; None: forward is given it."""
+    """An input of a graph, which gradients are computed for. value: a number or an array; None: forward is given it.
+
+    name: a text, TypeError for anything else; ValueError or TypeError for a value that is no array of numbers.
+
+    >>> from mlpfast import graph
+    >>> x = graph.variable("x", [1.0, 2.0])
+    >>> x, x.value
+    (<variable x>, array([1., 2.]))
+    """
     return Node(None, (), _name(name), None if value is None else _number(f"value of {name}", value))
 
 
 def apply(operation: Operation, *inputs: Node | ArrayLike, name: str | None = None) -> Node:
-    """A node with that Operation. inputs: nodes, or numbers and arrays, which are constants."""
+    """A node with operation, an Operation. inputs: nodes, or numbers and arrays, which are constants.
+
+    name: of the node; without one, a Graph makes one up.
+
+    TypeError for what is no Operation, and ValueError or TypeError for inputs that are no arrays of numbers.
+
+    >>> from mlpfast import graph
+    >>> import numpy as np
+    >>> sine = graph.Operation("sine", "sin", np.sin, lambda value, x: (np.cos(x),))
+    >>> f = graph.Graph(graph.apply(sine, graph.variable("x", 0.0)))
+    >>> f.forward(), f.backward()
+    (0.0, {'x': 1.0})
+    """
     if not isinstance(operation, Operation):
         raise TypeError(f"operation must be an Operation, got {operation!r}")
     return Node(operation, [_node(each) for each in inputs], None if name is None else _name(name))
@@ -296,82 +385,234 @@ SOFTMAX = Operation(
 
 
 def add(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """x + y; local gradients 1 and 1.
+
+    x, y: nodes, or numbers and arrays, which are constants, of shapes that NumPy broadcasts.
+    name: of the node, or None.
+
+    ValueError or TypeError for what is neither, and from Graph.forward for shapes that do not fit.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.add(graph.variable("x", 2), graph.variable("y", [3.0, 4.0])))
+    >>> f.forward(), f.backward(upstream=[1, 10])
+    (array([5., 6.]), {'x': 11.0, 'y': array([ 1., 10.])})
+    """
     return apply(ADD, x, y, name=name)
 
 
 def subtract(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """x - y; local gradients 1 and -1. x, y, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.subtract(graph.variable("x", 2), graph.variable("y", 3)))
+    >>> f.forward(), f.backward()
+    (-1.0, {'x': 1.0, 'y': -1.0})
+    """
     return apply(SUBTRACT, x, y, name=name)
 
 
 def multiply(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """x y, element by element; local gradients y and x. x, y, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.multiply(graph.variable("x", 2), graph.variable("y", 3)))
+    >>> f.forward(), f.backward()
+    (6.0, {'x': 3.0, 'y': 2.0})
+    """
     return apply(MULTIPLY, x, y, name=name)
 
 
 def divide(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """x / y; local gradients 1 / y and -x / y^2. x, y, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.divide(graph.variable("x", 2), graph.variable("y", 4)))
+    >>> f.forward(), f.backward()
+    (0.5, {'x': 0.25, 'y': -0.125})
+    """
     return apply(DIVIDE, x, y, name=name)
 
 
 def negative(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """-x; local gradient -1. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.negative(graph.variable("x", 2)))
+    >>> f.forward(), f.backward()
+    (-2.0, {'x': -1.0})
+    """
     return apply(NEGATIVE, x, name=name)
 
 
 def reciprocal(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """1 / x; local gradient -1 / x^2. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.reciprocal(graph.variable("x", 2)))
+    >>> f.forward(), f.backward()
+    (0.5, {'x': -0.25})
+    """
     return apply(RECIPROCAL, x, name=name)
 
 
 def square(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """x^2; local gradient 2 x. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.square(graph.variable("x", 3)))
+    >>> f.forward(), f.backward()
+    (9.0, {'x': 6.0})
+    """
     return apply(SQUARE, x, name=name)
 
 
 def sqrt(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The square root of x; local gradient 1 / (2 sqrt(x)). x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.sqrt(graph.variable("x", 4)))
+    >>> f.forward(), f.backward()
+    (2.0, {'x': 0.25})
+    """
     return apply(SQRT, x, name=name)
 
 
 def absolute(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The absolute value of x; local gradient its sign, 0 at 0. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.absolute(graph.variable("x", -4)))
+    >>> f.forward(), f.backward()
+    (4.0, {'x': -1.0})
+    """
     return apply(ABSOLUTE, x, name=name)
 
 
 def log(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The natural logarithm of x; local gradient 1 / x. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.log(graph.variable("x", 0.5)))
+    >>> round(f.forward(), 4), f.backward()
+    (-0.6931, {'x': 2.0})
+    """
     return apply(LOG, x, name=name)
 
 
 def maximum(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """The larger of x and y, the max gate; local gradients 1 for the larger one and 0 for the other, 1/2 each where
+    they are equal. x, y, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.maximum(graph.variable("x", 2), graph.variable("y", 3)))
+    >>> f.forward(), f.backward()
+    (3.0, {'x': 0.0, 'y': 1.0})
+    """
     return apply(MAXIMUM, x, y, name=name)
 
 
 def matmul(x: Node | ArrayLike, y: Node | ArrayLike, name: str | None = None) -> Node:
+    """The matrix product x y, of shapes (n, k) and (k, m); (k,) may take the place of either. Downstream go upstream
+    y^T and x^T upstream. name and errors as for add; from Graph.forward ValueError for other shapes.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.matmul(graph.variable("x", [[1.0, 2.0]]), graph.variable("W", [[3.0], [4.0]])))
+    >>> f.forward()
+    array([[11.]])
+    >>> f.backward(upstream=[[1.0]])
+    {'x': array([[3., 4.]]), 'W': array([[1.],
+           [2.]])}
+    """
     return apply(MATMUL, x, y, name=name)
 
 
 def sum(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The sum of all elements of x, a single number; local gradient 1 for each. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.sum(graph.variable("x", [1.0, 2.0])))
+    >>> f.forward(), f.backward()
+    (3.0, {'x': array([1., 1.])})
+    """
     return apply(SUM, x, name=name)
 
 
 def mean(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The mean of all elements of x, a single number; local gradient 1 / (their number). x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.mean(graph.variable("x", [1.0, 2.0])))
+    >>> f.forward(), f.backward()
+    (1.5, {'x': array([0.5, 0.5])})
+    """
     return apply(MEAN, x, name=name)
 
 
 def softmax(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """e^x_j / sum_k e^x_k over the last axis; local gradient the Jacobian, diag(p) - p p^T of each row. x, name and
+    errors as for add; from Graph.forward ValueError for a single number.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.softmax(graph.variable("x", [0.0, 0.0])))
+    >>> f.forward(), f.backward(upstream=[1.0, 0.0])
+    (array([0.5, 0.5]), {'x': array([ 0.25, -0.25])})
+    """
     return apply(SOFTMAX, x, name=name)
 
 
 def exp(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """e^x; local gradient e^x. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.exp(graph.variable("x", 0)))
+    >>> f.forward(), f.backward()
+    (1.0, {'x': 1.0})
+    """
     return activation(x, "exp", name)
 
 
 def sigmoid(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """1 / (1 + e^-x); local gradient s (1 - s) of the value s. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.sigmoid(graph.variable("x", 0)))
+    >>> f.forward(), f.backward()
+    (0.5, {'x': 0.25})
+    """
     return activation(x, "sigmoid", name)
 
 
 def tanh(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """tanh x; local gradient 1 - t^2 of the value t. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.tanh(graph.variable("x", 0)))
+    >>> f.forward(), f.backward()
+    (0.0, {'x': 1.0})
+    """
     return activation(x, "tanh", name)
 
 
 def relu(x: Node | ArrayLike, name: str | None = None) -> Node:
+    """The larger of x and 0; local gradient 1 if x > 0, else 0. x, name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.relu(graph.variable("x", [-1.0, 2.0])))
+    >>> f.forward(), f.backward(upstream=[1, 1])
+    (array([0., 2.]), {'x': array([0., 1.])})
+    """
     return activation(x, "relu", name)
 
 
 def power(x: Node | ArrayLike, exponent: float, name: str | None = None) -> Node:
+    """x^exponent, with a number as exponent, TypeError for anything else; local gradient exponent x^(exponent - 1). x,
+    name and errors as for add.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.power(graph.variable("x", 2), 3))
+    >>> f.forward(), f.backward()
+    (8.0, {'x': 12.0})
+    """
     if isinstance(exponent, Node) or np.ndim(exponent):
         raise TypeError(f"exponent must be a number, got {exponent!r}")
     p = _constant(exponent)
@@ -380,7 +621,15 @@ def power(x: Node | ArrayLike, exponent: float, name: str | None = None) -> Node
 
 
 def activation(x: Node | ArrayLike, g: AnyActivation, name: str | None = None) -> Node:
-    """g: a name or an object of mlpfast.activations, computed by the kernels that training uses."""
+    """g: a name or an object of mlpfast.activations, computed by the kernels that training uses.
+
+    x, name and errors as for add; ValueError for an unknown g, or one with learned slopes.
+
+    >>> from mlpfast import graph
+    >>> f = graph.Graph(graph.activation(graph.variable("x", [-1.0, 2.0]), "leaky_relu"))
+    >>> f.forward(), f.backward(upstream=[1, 1])
+    (array([-0.01,  2.  ]), {'x': array([0.01, 1.  ])})
+    """
     g = activations.checked("g", g)
     if g.name == "softmax":
         return softmax(x, name)
@@ -395,8 +644,27 @@ def activation(x: Node | ArrayLike, g: AnyActivation, name: str | None = None) -
 class Graph:
     """The nodes that lead to output, in topological order (.nodes, without constants). graph["q"] is the node named q.
 
-    others: more nodes to show, with what leads to them. in_full: arrays of at most that many numbers are shown in
-    full by text, dot and plots.graph, and one number always, others by their 2-norm, as |2.5|.
+    others: more nodes to show, with what leads to them.
+    in_full: arrays of at most that many numbers are shown in full by text, dot and plots.graph, and one number always,
+        others by their 2-norm, as |2.5|.
+
+    TypeError for an output that is no node, ValueError for two nodes of the same name; KeyError from graph["q"] if
+    there is none.
+
+    >>> from mlpfast import graph
+    >>> x, y, z = graph.variable("x", -2), graph.variable("y", 5), graph.variable("z", -4)
+    >>> f = graph.Graph(((x + y).named("q") * z).named("f"))
+    >>> f.forward()
+    -12.0
+    >>> f.backward()
+    {'x': -4.0, 'y': -4.0, 'z': 3.0}
+    >>> print(f.text())
+    node  operation       value  local gradients  gradient
+    x     variable           -2                         -4
+    y     variable            5                         -4
+    q     add(x, y)           3  1, 1                   -4
+    z     variable           -4                          3
+    f     multiply(q, z)    -12  -4, 3                   1
     """
 
     output: Node
@@ -424,7 +692,16 @@ class Graph:
 
     @in_default_mode
     def forward(self, **values: ArrayLike) -> Any:
-        """Compute all values -> that of the output. values: new ones of variables, by name."""
+        """Compute all values -> that of the output. values: new ones of variables, by name.
+
+        ValueError for a variable without a value, a name that is none of a variable, and shapes that do not fit;
+        KeyError for a name that there is not. Then no value has changed.
+
+        >>> from mlpfast import graph
+        >>> f = graph.Graph(graph.variable("x") * graph.variable("y", 3))
+        >>> f.forward(x=2), f.forward(x=4, y=5)
+        (6.0, 20.0)
+        """
         self._check_computes()
         new = {}
         for name, value in values.items():
@@ -450,7 +727,15 @@ class Graph:
     @in_default_mode
     def backward(self, upstream: ArrayLike | None = None) -> dict[str, Any]:
         """Compute all gradients -> {name: gradient} of the variables. upstream: the gradient of the output, 1 for None,
-        which needs an output of a single number."""
+        which needs an output of a single number.
+
+        ValueError before forward, or without the upstream that an array needs.
+
+        >>> from mlpfast import graph
+        >>> f = graph.Graph(graph.variable("x", 2) * graph.variable("y", 3))
+        >>> f.forward(), f.backward(), f.backward(upstream=10)
+        (6.0, {'x': 3.0, 'y': 2.0}, {'x': 30.0, 'y': 20.0})
+        """
         self._check_computes()
         if self.output.value is None:
             raise ValueError("backward needs values: call forward first")
@@ -482,7 +767,17 @@ class Graph:
             raise ValueError("the values and gradients of a network's graph are those of net.graph(loss, X, y)")
 
     def text(self) -> str:
-        """A table of the nodes: what they compute, shape, value and, after backward, local gradients and gradient."""
+        """A table of the nodes: what they compute, shape, value and, after backward, local gradients and gradient.
+
+        >>> from mlpfast import graph
+        >>> f = graph.Graph(graph.variable("x", 2) * graph.variable("y", 3))
+        >>> value, gradients = f.forward(), f.backward()
+        >>> print(f.text())
+        node        operation       value  local gradients  gradient
+        x           variable            2                          3
+        y           variable            3                          2
+        multiply_1  multiply(x, y)      6  3, 2                    1
+        """
         rows = [("node", "operation", "shape", "value", "local gradients", "gradient")]
         rows += [self._row(node) for node in self.nodes]
         used = [i for i in range(len(rows[0])) if any(row[i] for row in rows[1:])]
@@ -503,7 +798,18 @@ class Graph:
         )
 
     def dot(self) -> str:
-        """Graphviz source, left to right; on the edges the values, and below them the gradients that come down."""
+        """Graphviz source, left to right; on the edges the values, and below them the gradients that come down.
+
+        >>> from mlpfast import graph
+        >>> print(graph.Graph(-graph.variable("x")).dot(), end="")
+        digraph {
+          rankdir=LR;
+          node [shape=box, style=rounded];
+          n0 [label="x", shape=plaintext];
+          n1 [label="* -1"];
+          n0 -> n1 [label=""];
+        }
+        """
         lines = ["digraph {", "  rankdir=LR;", "  node [shape=box, style=rounded];"]
         for number, node in enumerate(self.nodes):
             label = "\\n".join(_escaped(text) for text in node_lines(node))
@@ -518,7 +824,16 @@ class Graph:
         return "\n".join([*lines, "}"]) + "\n"
 
     def shown(self, value: Any) -> str:
-        """value as text and drawings show it."""
+        """value as text and drawings show it.
+
+        value: a number, an array or None; no errors.
+
+        >>> from mlpfast import graph
+        >>> import numpy as np
+        >>> f = graph.Graph(graph.variable("x"), in_full=2)
+        >>> f.shown(0.123456), f.shown(np.array([3.0, 4.0])), f.shown(np.array([2.0, 3.0, 6.0]))
+        ('0.1235', '[3, 4]', '|7|')
+        """
         return shown(value, self.in_full)
 
     def __repr__(self) -> str:

@@ -24,6 +24,8 @@ from typing import TYPE_CHECKING, Any
 from . import _core
 from ._scalars import one_of
 
+__all__ = ["automatic"]
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -68,7 +70,19 @@ def checked(name: str, init: Any) -> str:
 
 
 def automatic(activation: str, place: str, n_in: int, n_out: int) -> tuple[float, float]:
-    """(half width of W, half width of b) of the uniform distributions of "auto"; place: "first", "hidden", "output"."""
+    """(half width of W, half width of b) of the uniform distributions of "auto"; place: "first", "hidden", "output".
+
+    activation: a name.
+    n_in, n_out: inputs and outputs of the layer.
+
+    Biases of other layers than the first are 0. It checks nothing: no errors.
+
+    >>> from mlpfast import initializers
+    >>> [round(half, 4) for half in initializers.automatic("relu", "first", 100, 30)]
+    [0.0833, 0.1]
+    >>> [round(half, 4) for half in initializers.automatic("relu", "hidden", 100, 30)]
+    [0.2121, 0.0]
+    """
     first, hidden = BY_ACTIVATION.get(activation, OTHERS)
     if place == "first":
         return min(max(first / math.sqrt(n_in), LEAST), math.sqrt(6 / n_in)), 1 / math.sqrt(n_in)

@@ -26,9 +26,11 @@ CHANGEABLE = ("trainable", "lr_factor", "bias_lr_factor")  # also in a Network
 class Layer(Closed):
     """a = g(x W + b), with W (n_in, n_out) and b (n_out,).
 
+    n_in, n_out: inputs and outputs.
     activation: a name or an object of mlpfast.activations.
     init, bias_init: names of mlpfast.initializers, for W and b; "auto" uses the Network's.
-    bias=False: no b. trainable=False: training does not change the parameters.
+    bias=False: no b.
+    trainable=False: training does not change the parameters.
     dropout: in training each output is zero with this probability, and divided by 1 - dropout otherwise; Srivastava et
         al. (2014). Not applied by predict and evaluate, and not allowed for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
@@ -39,11 +41,22 @@ class Layer(Closed):
     mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
         zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
-    W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of the core's
-    parameters: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache
-    lines (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
+    W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of parameters of the
+    core: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines
+    (see W.strides); then W.reshape(-1) and W.ravel() are copies. trainable, lr_factor and bias_lr_factor may be
     changed at any time, also by a callback: a layer that is thawed goes on with the optimizer's state that it had. All
     other attributes cannot be changed any more.
+
+    ValueError or TypeError for a setting that does not fit, AttributeError for one that cannot be changed any more.
+
+    >>> import mlpfast
+    >>> hidden = mlpfast.Layer(64, 32, "relu", dropout=0.2, l2=1e-4)
+    >>> net = mlpfast.Network([hidden, mlpfast.Layer(32, 10, "softmax")], seed=0)
+    >>> net.layers[0] is hidden
+    True
+    >>> hidden.trainable = False  # frozen from now on
+    >>> hidden
+    Layer(64, 32, 'relu', dropout=0.2, trainable=False, l2=0.0001)
     """
 
     _elsewhere = {
@@ -139,6 +152,18 @@ class Layer(Closed):
 
     @property
     def W(self) -> Array:
+        """The weights, a view (n_in, n_out) of the network's dtype. Setting it copies an array of that shape, or a
+        number, into them. AttributeError before the Layer is part of a Network, ValueError or TypeError for values that
+        do not fit.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([2, 3]).layers[0]
+        >>> layer.W = [[1, 2, 3], [4, 5, 6]]
+        >>> layer.W[0] *= 10
+        >>> layer.W
+        array([[10., 20., 30.],
+               [ 4.,  5.,  6.]], dtype=float32)
+        """
         core, index = self._attached()
         return core.weights(index)
 
@@ -152,6 +177,15 @@ class Layer(Closed):
 
     @property
     def b(self) -> Array | Any:
+        """The biases, a view (n_out,) of the network's dtype, or None without a bias. It is set as W is, with the same
+        errors.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([2, 3]).layers[0]
+        >>> layer.b = [0, 1, 2]
+        >>> layer.b
+        array([0., 1., 2.], dtype=float32)
+        """
         core, index = self._attached()
         return core.bias(index)
 
@@ -165,7 +199,15 @@ class Layer(Closed):
 
     @property
     def slopes(self) -> Array | None:
-        """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations."""
+        """The learned slopes of a prelu, a view (n_out,), or (1,) if shared; None for other activations.
+
+        It is set as W is, with the same errors.
+
+        >>> import mlpfast
+        >>> layer = mlpfast.Network([mlpfast.Layer(2, 3, "prelu")]).layers[0]
+        >>> layer.slopes
+        array([0.25, 0.25, 0.25], dtype=float32)
+        """
         core, index = self._attached()
         return core.slopes(index)
 
@@ -183,7 +225,12 @@ class Layer(Closed):
 
     @property
     def parameters(self) -> list[Array]:
-        """[W, b, slopes], without those that the layer does not have."""
+        """[W, b, slopes], without those that the layer does not have.
+
+        >>> import mlpfast
+        >>> [p.shape for p in mlpfast.Network([2, 3]).layers[0].parameters]
+        [(2, 3), (3,)]
+        """
         return [array for _, array in self._named_parameters()]
 
     def _named_parameters(self):
@@ -193,6 +240,12 @@ class Layer(Closed):
 
     @property
     def n_parameters(self) -> int:
+        """The number of its parameters, masked weights too.
+
+        >>> import mlpfast
+        >>> mlpfast.Layer(4, 16).n_parameters, mlpfast.Layer(4, 16, "prelu", bias=False).n_parameters
+        (80, 80)
+        """
         slopes = 0 if not self._unit.traits.learns_alpha else 1 if self._unit.shared else self.n_out
         return self.n_in * self.n_out + (self.n_out if self.bias else 0) + slopes
 

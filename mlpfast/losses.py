@@ -54,6 +54,11 @@ from ._outputs import as_given, items_of, outputs_of, width_of
 from ._scalars import one_of, real_number, within
 from ._targets import for_numbers
 
+__all__ = [
+    "AbsoluteError", "BinaryCrossEntropy", "CoxPH", "CrossEntropy", "Custom", "GaussianNLL", "HalfSquaredError",
+    "Huber", "LogCosh", "Loss", "PerOutput", "Poisson", "Quantile", "SquaredError",
+]
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
@@ -82,7 +87,18 @@ def _share(name, value):
 
 
 class Loss(Named):
-    """A loss by name, with its parameter."""
+    """A loss by name, with its parameter.
+
+    name: of the table of the module, where no class is named; losses of numbers have classes too, for `missing`.
+        Arguments named `loss` take the name itself.
+
+    ValueError, where it is used, for a name that is unknown or has a class.
+
+    >>> import mlpfast
+    >>> hinge = mlpfast.losses.Loss("hinge")
+    >>> mlpfast.Trainer(mlpfast.Network([2, 1]), hinge).loss
+    Loss('hinge')
+    """
 
     known = LOSSES
     parameter: float = 0.0
@@ -156,42 +172,98 @@ class _Measured(NamedTuple):
 
 
 class HalfSquaredError(Loss):
-    """1/2 sum r^2."""
+    """1/2 sum r^2, r = yhat - y; y (n,) or (n, n_out). Legendre (1805).
+
+    missing: "ignore" takes NaN in y as an entry of weight 0; the weight of a row is then the mean over its entries.
+        ValueError for anything else but None.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> loss = mlpfast.losses.HalfSquaredError(missing="ignore")
+    >>> mlpfast.Trainer(net, loss).evaluate([[1.0], [1.0]], [2.0, float("nan")])
+    {'loss': 2.0}
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("half_squared_error", missing=missing)
 
 
 class SquaredError(Loss):
-    """sum r^2."""
+    """sum r^2, r = yhat - y; y (n,) or (n, n_out). Legendre (1805).
+
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 2], init="zeros")
+    >>> mlpfast.Trainer(net, mlpfast.losses.SquaredError()).evaluate([[1.0]], [[2.0, 1.0]])
+    {'loss': 5.0}
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("squared_error", missing=missing)
 
 
 class AbsoluteError(Loss):
-    """sum |r|."""
+    """sum abs(r), r = yhat - y; y (n,) or (n, n_out). Its derivative is sign(r), and 0 at 0. Laplace (1774).
+
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 2], init="zeros")
+    >>> mlpfast.Trainer(net, mlpfast.losses.AbsoluteError()).evaluate([[1.0]], [[2.0, 1.0]])
+    {'loss': 3.0}
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("absolute_error", missing=missing)
 
 
 class LogCosh(Loss):
-    """sum log cosh r."""
+    """sum log cosh r, r = yhat - y; y (n,) or (n, n_out): r^2 / 2 for small r, abs(r) - log 2 for large. Green (1990).
+
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> scores = mlpfast.Trainer(net, mlpfast.losses.LogCosh()).evaluate([[1.0]], [2.0])
+    >>> round(scores["loss"], 4)
+    1.325
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("log_cosh", missing=missing)
 
 
 class Poisson(Loss):
-    """sum yhat - y log yhat."""
+    """sum yhat - y log yhat, for counts y >= 0, (n,) or (n, n_out): the negative log likelihood of a Poisson
+    distribution with mean yhat, without log y!. Nelder and Wedderburn (1972).
+
+    The output is "exp" or "softplus", or "identity" for log yhat.
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], output="exp", init="zeros")
+    >>> mlpfast.Trainer(net, mlpfast.losses.Poisson()).evaluate([[1.0]], [3])  # yhat = e^0
+    {'loss': 1.0}
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("poisson", missing=missing)
 
 
 class CrossEntropy(Loss):
-    """-sum y log yhat; with label_smoothing e, y becomes (1 - e) y + e / K for K classes."""
+    """-sum y log yhat; with label_smoothing e, y becomes (1 - e) y + e / K for K classes. Bridle (1990), Szegedy et al.
+    (2016).
+
+    y: class numbers (n,), one-hot rows or probabilities (n, K). The output is "softmax", or "identity" for logits.
+    label_smoothing: from 0 to 1, else ValueError or TypeError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 3], output="softmax", init="zeros")
+    >>> trainer = mlpfast.Trainer(net, mlpfast.losses.CrossEntropy(label_smoothing=0.1))
+    >>> round(trainer.evaluate([[1.0, 2.0]], [2])["loss"], 4)  # log 3
+    1.0986
+    """
 
     parameters: tuple[str, ...] = ("label_smoothing",)
 
@@ -200,7 +272,19 @@ class CrossEntropy(Loss):
 
 
 class BinaryCrossEntropy(Loss):
-    """-sum y log yhat + (1 - y) log(1 - yhat); with label_smoothing e, y becomes (1 - e) y + e / 2."""
+    """-sum y log yhat + (1 - y) log(1 - yhat); with label_smoothing e, y becomes (1 - e) y + e / 2. Cox (1958), Szegedy
+    et al. (2016).
+
+    y (n,) or (n, n_out): 0 and 1, -1 and +1, or probabilities. The output is "sigmoid", or "identity" for logits.
+    label_smoothing: from 0 to 1, else ValueError or TypeError.
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 1], output="sigmoid", init="zeros")
+    >>> trainer = mlpfast.Trainer(net, mlpfast.losses.BinaryCrossEntropy())
+    >>> round(trainer.evaluate([[1.0, 2.0]], [1])["loss"], 4)  # log 2
+    0.6931
+    """
 
     parameters: tuple[str, ...] = ("label_smoothing",)
 
@@ -209,7 +293,17 @@ class BinaryCrossEntropy(Loss):
 
 
 class Huber(Loss):
-    """1/2 r^2 where |r| <= delta, delta (|r| - delta/2) beyond; delta > 0."""
+    """1/2 r^2 where abs(r) <= delta, delta (abs(r) - delta/2) beyond, r = yhat - y; y (n,) or (n, n_out). Huber (1964).
+
+    delta: > 0, else ValueError or TypeError.
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> trainer = mlpfast.Trainer(net, mlpfast.losses.Huber(delta=0.5))
+    >>> trainer.evaluate([[1.0]], [2.0])
+    {'loss': 0.875}
+    """
 
     parameters: tuple[str, ...] = ("delta",)
 
@@ -221,7 +315,18 @@ class Quantile(Loss):
     """q (y - yhat) below the target, (1 - q) (yhat - y) above; 0 < q < 1.
 
     q: a number, or m ascending ones for several quantiles of each target: y (n, k), or (n,) for k = 1, and m k outputs,
-    of which the first m belong to the first column of y. The loss is the sum over all outputs.
+        of which the first m belong to the first column of y. The loss is the sum over all outputs.
+
+    Koenker and Bassett (1978). ValueError or TypeError for a q that does not fit.
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> loss = mlpfast.losses.Quantile([0.1, 0.5, 0.9])
+    >>> net = mlpfast.Network([4, 16, 3], seed=0)  # of one target
+    >>> mlpfast.Trainer(net, loss).loss
+    Quantile(q=(0.1, 0.5, 0.9))
+    >>> loss.sorted([[2.0, 1.0, 3.0]])
+    array([[1., 2., 3.]])
     """
 
     parameters: tuple[str, ...] = ("q",)
@@ -262,7 +367,15 @@ class Quantile(Loss):
 
     def sorted(self, yhat: Array) -> Array:
         """Predictions (n, m k) with the m quantiles of each target in ascending order, a new array: training does not
-        keep them from crossing. Sorting does not raise the loss: Chernozhukov et al. (2010)."""
+        keep them from crossing. Sorting does not raise the loss: Chernozhukov et al. (2010).
+
+        yhat: of any dtype, which is kept. ValueError for another shape.
+
+        >>> import mlpfast
+        >>> mlpfast.losses.Quantile([0.1, 0.9]).sorted([[2.0, 1.0], [3.0, 4.0]])
+        array([[1., 2.],
+               [3., 4.]])
+        """
         yhat, m = np.asarray(yhat), len(self._levels) or 1
         if yhat.ndim != 2 or yhat.shape[1] % m:
             raise ValueError(f"yhat must have shape (n, k {m}) for {m} quantiles, got {yhat.shape}")
@@ -271,7 +384,16 @@ class Quantile(Loss):
 
 class GaussianNLL(Loss):
     """1/2 sum s + (m - y)^2 e^-s: the negative log likelihood of y (n, k) from normal distributions, without the
-    constant log(2 pi) / 2. Of the 2 k outputs the first k are the means m, the others the log variances s."""
+    constant log(2 pi) / 2. Of the 2 k outputs the first k are the means m, the others the log variances s.
+
+    Nix and Weigend (1994). The output is "identity".
+    missing: as for HalfSquaredError, with the same ValueError.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 2], init="zeros")  # mean 0, variance e^0
+    >>> mlpfast.Trainer(net, mlpfast.losses.GaussianNLL()).evaluate([[1.0]], [2.0])
+    {'loss': 2.0}
+    """
 
     def __init__(self, *, missing: str | None = None) -> None:
         super().__init__("gaussian_nll", missing=missing)
@@ -294,6 +416,15 @@ class CoxPH(Loss):
     then, 0 if the row was observed no longer. Only the order of the times counts. The loss of a row with an event is
     log sum e^z over the rows whose time is not shorter - z, that of others 0; the mean is over all rows. A minibatch
     compares its own rows alone, so it should be large, or batch_size=None. evaluate and validation take all rows.
+
+    Cox (1972), Efron (1977). ValueError if a network has several outputs, or y another shape.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> y = [[1.0, 1], [2.0, 0], [3.0, 1]]  # the second was observed until 2
+    >>> scores = mlpfast.Trainer(net, mlpfast.losses.CoxPH()).evaluate([[0.0], [1.0], [2.0]], y)
+    >>> round(scores["loss"], 4)  # (log 3 + log 1) / 3
+    0.3662
     """
 
     def __init__(self) -> None:
@@ -329,18 +460,24 @@ class PerOutput(Loss):
     """Losses of parts of the outputs: the loss of a row is the sum of theirs, each times its factor.
 
     parts: [(outputs, loss, factor), ...]; outputs is a number or a slice of neighbours, and each output is in one part;
-    loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
-
-        loss = PerOutput([(slice(0, 3), "cross_entropy", 1.0), (3, Huber(0.5), 0.5)])
-        net = Network([20, 32, loss.n_out], output=loss.output)
+        loss a name or an object, neither Custom nor CoxPH; factor > 0, and 1 if it is left out.
 
     y (n, ..): the columns of the parts in their order, as many as each loss takes alone, but for cross_entropy one
-    column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part that
-    they go with, as "accuracy[0]", "mae[1]".
+        column of class numbers. sample_weight is (n,), or has the shape of y. Named metrics are computed for each part
+        that they go with, as "accuracy[0]", "mae[1]".
 
     output: the activations.PerOutput that belongs to it: softmax for cross_entropy, sigmoid for binary_cross_entropy,
         exp for poisson, else identity. With a network of output "identity", predict returns logits and log rates. Other
         activations of the losses that go with any are set by an activations.PerOutput of the same outputs.
+
+    ValueError or TypeError for parts that overlap or leave an output out, and for losses that cannot be a part.
+
+    >>> import mlpfast
+    >>> loss = mlpfast.losses.PerOutput([(slice(0, 3), "cross_entropy"), (3, "huber", 0.5)])
+    >>> net = mlpfast.Network([2, loss.n_out], output=loss.output, init="zeros")
+    >>> scores = mlpfast.Trainer(net, loss).evaluate([[1.0, 2.0]], [[2, 1.0]])  # class 2, and the number 1
+    >>> round(scores["loss"], 4)  # log 3 + 0.5 * 0.5
+    1.3486
     """
 
     parameters: tuple[str, ...] = ("parts",)
@@ -354,6 +491,12 @@ class PerOutput(Loss):
 
     @property
     def output(self) -> activations.PerOutput:
+        """The activations.PerOutput that belongs to it, a new one.
+
+        >>> import mlpfast
+        >>> mlpfast.losses.PerOutput([(slice(0, 3), "cross_entropy"), (3, "poisson")]).output
+        PerOutput([(slice(0, 3, None), 'softmax'), (3, 'exp')])
+        """
         return activations.PerOutput([
             (as_given(part), (part.loss.traits.outputs or ("identity",))[0]) for part in self.parts
         ])
@@ -444,9 +587,18 @@ class Custom(Loss):
     of: "yhat" if delta is d loss / d yhat, which is then multiplied by the derivative of the output activation; "z" if
         it is d loss / d z_L, such as yhat - y for softmax and cross entropy.
 
-        Trainer(net, losses.Custom(lambda y, yhat: ((yhat - y) ** 4).sum(axis=1), lambda y, yhat: 4 * (yhat - y) ** 3))
-
     Threads, exceptions, bits and name: as for activations.Custom.
+
+    TypeError for a value or delta that is no function, ValueError for another `of` or a name of the library's; in
+    training ValueError or TypeError for results of another shape or kind.
+
+    >>> import mlpfast
+    >>> def value(y, yhat):
+    ...     return ((yhat - y) ** 4).sum(axis=1)
+    >>> fourth = mlpfast.losses.Custom(value, lambda y, yhat: 4 * (yhat - y) ** 3)
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> mlpfast.Trainer(net, fourth).evaluate([[1.0]], [2.0])
+    {'loss': 16.0}
     """
 
     parameters: tuple[str, ...] = ("value", "delta", "of")

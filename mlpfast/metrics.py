@@ -46,6 +46,8 @@ from ._nearest import did_you_mean
 from ._scalars import whole_number
 from ._targets import is_one_hot
 
+__all__ = ["TopK", "accuracy", "exact_match", "mae", "mse", "r2"]
+
 if TYPE_CHECKING:
     from ._core import Data
     from ._types import Array, ArrayLike, Metrics
@@ -58,13 +60,33 @@ if TYPE_CHECKING:
 @in_default_mode
 def accuracy(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
     """Fraction of rows whose largest output is the class. With one output, or if y are rows (n, K) of 0 and 1, or of -1
-    and 1, that are not one-hot: fraction of labels on the right side of the middle between the two."""
+    and 1, that are not one-hot: fraction of labels on the right side of the middle between the two.
+
+    y: class numbers (n,), or rows (n, K).
+    yhat: (n, K), or (n,) of one output.
+    sample_weight: (n,), or for labels of their own (n, K).
+
+    ValueError for y that does not fit.
+
+    >>> from mlpfast import metrics
+    >>> metrics.accuracy([2, 0, 1], [[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
+    0.6666666666666666
+    >>> metrics.accuracy([[1, 0], [1, 1]], [[0.9, 0.2], [0.8, 0.4]])  # three labels of four
+    0.75
+    """
     return Share("accuracy", _lower_class("accuracy", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
 @in_default_mode
 def exact_match(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Fraction of rows whose labels are all right: with one label per row, the same as accuracy."""
+    """Fraction of rows whose labels are all right: with one label per row, the same as accuracy.
+
+    y, yhat, sample_weight, shapes and ValueError: as for accuracy.
+
+    >>> from mlpfast import metrics
+    >>> metrics.exact_match([[1, 0], [1, 1]], [[0.9, 0.2], [0.8, 0.4]])  # the first row of two
+    0.5
+    """
     return Share("exact_match", _lower_class("exact_match", [y], _width(yhat)))(y, yhat, sample_weight)
 
 
@@ -121,7 +143,17 @@ def _lower_of_two(name, y):
 
 
 class TopK(Closed):
-    """Fraction of rows whose class is among the k largest outputs."""
+    """Fraction of rows whose class is among the k largest outputs.
+
+    k >= 1, else ValueError or TypeError. It is called with (y, yhat), as accuracy is, of K >= k classes.
+
+    >>> from mlpfast import metrics
+    >>> top_2 = metrics.TopK(2)
+    >>> top_2([2, 0, 1], [[0.1, 0.2, 0.7], [0.6, 0.3, 0.1], [0.5, 0.3, 0.2]])
+    1.0
+    >>> top_2.name
+    'top_2'
+    """
 
     k: int
     name: str
@@ -140,14 +172,31 @@ class TopK(Closed):
 
 @in_default_mode
 def mae(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Mean of |yhat - y|."""
+    """Mean of |yhat - y|.
+
+    y, yhat: (n,) or (n, K).
+    sample_weight: (n,), or (n, K) of the entries.
+
+    ValueError for other shapes.
+
+    >>> from mlpfast import metrics
+    >>> metrics.mae([1.0, 2.0], [1.5, 4.0])
+    1.25
+    """
     y, yhat = _numbers("mae", y, yhat)
     return _mean_of_entries(np.abs(yhat - y), sample_weight)
 
 
 @in_default_mode
 def mse(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) -> float:
-    """Mean of (yhat - y)^2."""
+    """Mean of (yhat - y)^2.
+
+    y, yhat, sample_weight, shapes and ValueError: as for mae.
+
+    >>> from mlpfast import metrics
+    >>> metrics.mse([1.0, 2.0], [1.5, 4.0])
+    2.125
+    """
     y, yhat = _numbers("mse", y, yhat)
     return _mean_of_entries(np.square(yhat - y), sample_weight)
 
@@ -157,6 +206,12 @@ def r2(y: ArrayLike, yhat: ArrayLike, sample_weight: ArrayLike | None = None) ->
     """Mean over the columns of 1 - sum (yhat - y)^2 / sum (y - mean y)^2.
 
     For a column with constant y it is 1 if predicted exactly, else 0; columns without weight do not count.
+
+    y, yhat, sample_weight, shapes and ValueError: as for mae.
+
+    >>> from mlpfast import metrics
+    >>> metrics.r2([1.0, 2.0, 3.0], [1.0, 2.0, 2.0])
+    0.5
     """
     return _r2_of(_r2_sums(y, yhat, sample_weight))
 

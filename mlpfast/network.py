@@ -55,6 +55,21 @@ class Network(Closed):
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
     dropout and input_dropout may be schedules (mlpfast.schedules), whose rate is their value.
+
+    ValueError or TypeError for a setting that does not fit, with the name of the argument; ValueError for a Layer that
+    is part of another network.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> net = mlpfast.Network([4, 16, 3], activation="tanh", output="softmax", seed=0)
+    >>> net
+    <Network 4-16-3, float32>
+    >>> X = np.array([[5.1, 3.5, 1.4, 0.2], [6.7, 3.0, 5.2, 2.3]])
+    >>> net.predict(X).shape
+    (2, 3)
+    >>> layers = [mlpfast.Layer(4, 16, "relu", dropout=0.1), mlpfast.Layer(16, 1)]
+    >>> mlpfast.Network(layers, seed=0).n_parameters
+    97
     """
 
     _elsewhere = {
@@ -159,6 +174,16 @@ class Network(Closed):
 
     @property
     def input_scale(self) -> float:
+        """What uint8 inputs are multiplied by as they are read, a float; it may be set. ValueError or TypeError unless
+        it is a finite number.
+
+        >>> import numpy as np
+        >>> import mlpfast
+        >>> net = mlpfast.Network([2, 1], input_scale=1 / 255, seed=0)
+        >>> pixels = np.array([[0, 255]], np.uint8)
+        >>> bool(net.predict(pixels) == net.predict(pixels / np.float32(255)))
+        True
+        """
         return self._input_scale
 
     @input_scale.setter
@@ -167,32 +192,75 @@ class Network(Closed):
 
     @property
     def input_transform(self) -> tuple[Array, Array] | None:
-        """(mean, scale), float64 (n_in,) and read-only, or None."""
+        """(mean, scale), float64 (n_in,) and read-only, or None.
+
+        >>> import mlpfast
+        >>> mlpfast.Network([2, 1], input_transform=([1.0, 2.0], [0.5, 4.0])).input_transform
+        (array([1., 2.]), array([0.5, 4. ]))
+        """
         return self._input_transform
 
     @property
     def dtype(self) -> DType:
+        """The numpy.dtype of the parameters and of predictions: float32 or float64.
+
+        >>> import mlpfast
+        >>> mlpfast.Network([2, 1], dtype="float64").dtype
+        dtype('float64')
+        """
         return self._core.dtype
 
     @property
     def layers(self) -> list[Layer]:
+        """A new list of the Layers, the first one first.
+
+        >>> import mlpfast
+        >>> [layer.W.shape for layer in mlpfast.Network([4, 16, 3]).layers]
+        [(4, 16), (16, 3)]
+        """
         return list(self._layers)
 
     @property
     def n_in(self) -> int:
+        """The number of inputs, the columns of X.
+
+        >>> import mlpfast
+        >>> mlpfast.Network([4, 16, 3]).n_in
+        4
+        """
         return self._layers[0].n_in
 
     @property
     def n_out(self) -> int:
+        """The number of outputs, the columns of predictions.
+
+        >>> import mlpfast
+        >>> mlpfast.Network([4, 16, 3]).n_out
+        3
+        """
         return self._layers[-1].n_out
 
     @property
     def n_parameters(self) -> int:
+        """The number of all parameters: weights, masked ones too, biases and slopes.
+
+        >>> import mlpfast
+        >>> mlpfast.Network([4, 16, 3]).n_parameters  # 4 * 16 + 16 + 16 * 3 + 3
+        131
+        """
         return sum(layer.n_parameters for layer in self.layers)
 
     @property
     def parameters(self) -> list[Array]:
-        """Views [W_1, b_1, W_2, b_2, ...]; without b for layers without a bias; the slopes of a prelu follow its b."""
+        """Views [W_1, b_1, W_2, b_2, ...]; without b for layers without a bias; the slopes of a prelu follow its b.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([4, 3], init="zeros")
+        >>> W, b = net.parameters
+        >>> b[0] = 1  # changes the network
+        >>> net.layers[0].b
+        array([1., 0., 0.], dtype=float32)
+        """
         return self._core.parameters_of_all()
 
     @overload
@@ -231,6 +299,20 @@ class Network(Closed):
             (2016). seed determines the random numbers; None draws one. out must be None.
         Safe to call from many Python threads at once, unless another thread trains the network.
         Raises ValueError or TypeError if X, out or squeeze do not fit.
+
+        >>> import numpy as np
+        >>> import mlpfast
+        >>> net = mlpfast.Network([3, 1], init="zeros", seed=0)
+        >>> net.layers[0].W = [[1], [2], [3]]
+        >>> X = np.array([[1, 0, 0], [0, 1, 1]], np.float32)
+        >>> net.predict(X)
+        array([[1.],
+               [5.]], dtype=float32)
+        >>> net.predict(X, squeeze=True)
+        array([1., 5.], dtype=float32)
+        >>> out = np.empty((2, 1), np.float32)
+        >>> net.predict(X, out=out) is out
+        True
         """
         if dropout is False:
             if seed is not None or samples != 50:
@@ -358,13 +440,36 @@ class Network(Closed):
         delta_l / n. X is shown as the network sees it: with input_scale applied. l1, l2: penalties as in
         backprop.gradients, in addition to those of the Layers. Dropout and noise are not applied. Raises ValueError or
         TypeError if the arguments do not fit.
+
+        >>> import mlpfast
+        >>> print(mlpfast.Network([2, 3, 1], seed=0).graph("half_squared_error").text())
+        node  operation                   shape
+        X     variable                    (B, 2)
+        W_1   variable                    (2, 3)
+        b_1   variable                    (3,)
+        z_1   affine(X, W_1, b_1)         (B, 3)
+        a_1   relu(z_1)                   (B, 3)
+        W_2   variable                    (3, 1)
+        b_2   variable                    (1,)
+        z_2   affine(a_1, W_2, b_2)       (B, 1)
+        a_2   identity(z_2)               (B, 1)
+        y     variable                    (B, 1)
+        L     half_squared_error(a_2, y)
         """
         from ._network_graph import graph_of  # imports this module
 
         return graph_of(self, loss, X, y, l1, l2)
 
     def summary(self) -> str:
-        """A text table of the layers."""
+        """A text table of the layers.
+
+        >>> import mlpfast
+        >>> print(mlpfast.Network([64, 32, 10], output="softmax").summary())
+        layer           shape  activation  parameters
+            1        64 -> 32  relu             2,080
+            2        32 -> 10  softmax            330
+        2,410 parameters, float32
+        """
         lines = [f"{'layer':>5}  {'shape':>14}  {'activation':<10}  {'parameters':>10}"]
         for number, layer in enumerate(self.layers, 1):
             shape = f"{layer.n_in} -> {layer.n_out}"
@@ -385,7 +490,13 @@ class Network(Closed):
     def state_dict(self) -> dict[str, Array]:
         """{"layers.0.W": (n_in, n_out), "layers.0.b": (n_out,), "layers.0.slopes": ..., "layers.0.mask": ...}: a
         contiguous copy of each parameter and mask, as numpy.savez, safetensors and torch need them. (layer.W itself
-        may be a view of padded rows, which `safetensors` stores wrongly.)"""
+        may be a view of padded rows, which `safetensors` stores wrongly.)
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([4, 16, 3])
+        >>> {name: array.shape for name, array in net.state_dict().items()}
+        {'layers.0.W': (4, 16), 'layers.0.b': (16,), 'layers.1.W': (16, 3), 'layers.1.b': (3,)}
+        """
         return {name: array.copy() for name, array in self._tensors().items()}
 
     @in_default_mode
@@ -396,6 +507,12 @@ class Network(Closed):
 
         Raises ValueError or TypeError if a name, a shape or a number does not fit, and RuntimeError while another
         thread trains the network, with nothing changed. NaN and infinity are taken, with a warning.
+
+        >>> import mlpfast
+        >>> net, other = mlpfast.Network([4, 16, 3], seed=0), mlpfast.Network([4, 16, 3], seed=1)
+        >>> other.load_state_dict(net.state_dict())
+        >>> bool((other.layers[1].W == net.layers[1].W).all())
+        True
         """
         _check_names(state_dict, self._tensors())
         parameters = self._named_parameters()
@@ -414,12 +531,18 @@ class Network(Closed):
         warn_if_not_finite("state_dict", self)
 
     def save(self, path: PathLike, *, sync: bool = True) -> None:
-        """Write the network to a file, which mlpfast.load_network reads, and so does the safetensors library: layers,
-        settings and parameters, without any code. The same network gives the same bytes on every machine.
+        """Write the network to a file at path, which mlpfast.load_network reads, and so does the safetensors library:
+        layers, settings and parameters, without any code. The same network gives the same bytes on every machine.
 
         The file is replaced as a whole, so that a crash leaves the old one or the new one. sync=False does not wait for
         the disk, and after a crash of the system (not of this process) the file may be damaged. A Custom activation
         is stored by its name. Raises OSError, and leaves the old file, if the new one cannot be written.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([4, 16, 3], seed=0)
+        >>> net.save("net.safetensors")
+        >>> mlpfast.load_network("net.safetensors")
+        <Network 4-16-3, float32>
         """
         from . import files  # here, since it imports this module
 
@@ -449,6 +572,13 @@ class Network(Closed):
         Raises ValueError for a Custom activation, for parameters that are NaN or infinite, and for a name, path,
         section or format that does not fit, with nothing written. The files are replaced as a whole, as by `save`;
         OSError if one cannot be written.
+
+        >>> import os
+        >>> import mlpfast
+        >>> net = mlpfast.Network([4, 16, 3], output="softmax", seed=0)
+        >>> net.export_c("iris.c", name="iris")
+        >>> sorted(os.listdir())
+        ['iris.c', 'iris.h']
         """
         from .export_c import export_c  # imports this module
 

@@ -19,6 +19,8 @@ from ._scalars import MOST, flag, one_of, real_number, whole_number
 from .minibatches import MinibatchLoop
 from .schedules import momentum, rate
 
+__all__ = ["Adagrad", "Adam", "AdamW", "LBFGS", "NaturalGradient", "Optimizer", "RMSprop", "Rprop", "SGD"]
+
 if TYPE_CHECKING:
     from ._types import AnyOptimizer, Rate
 
@@ -32,9 +34,17 @@ UNUSED: dict[str, Any] = {
 class Optimizer(Closed):
     """What all have in common.
 
-    rule: its name in the core. loop: how a Trainer trains with it. names: the attributes that may be set. states: the
-    names of the arrays that are kept for each parameter. attribute_names: {the core's name: the attribute}, where they
-    differ.
+    rule: its name in the core.
+    loop: how a Trainer trains with it.
+    names: the attributes that may be set.
+    states: the names of the arrays that are kept for each parameter.
+    attribute_names: {the core's name: the attribute}, where they differ.
+
+    It is the base class: make one of the others. TypeError for a subclass whose states are not those of its rule.
+
+    >>> import mlpfast
+    >>> isinstance(mlpfast.Adam(), mlpfast.optimizers.Optimizer)
+    True
     """
 
     loop: Loop = MinibatchLoop()
@@ -94,7 +104,7 @@ class Optimizer(Closed):
         return {self.momentum_name: scheduled}
 
     def checked_rate(self, lr: float) -> float:
-        """lr; ValueError if the other settings do not allow it."""
+        """lr; ValueError or TypeError if the other settings do not allow it."""
         return lr
 
     def usual_rate(self) -> float:
@@ -113,6 +123,19 @@ class SGD(Optimizer):
         V = momentum V + g,   W = W - lr (g + momentum V)      nesterov: Sutskever et al. (2013)
 
     0 <= momentum < 1; nesterov needs momentum > 0.
+
+    lr: > 0, or a schedule. ValueError or TypeError for a setting that does not fit, in training also for one that has
+    been set since.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(lr=0.5, momentum=0.5))
+    >>> for _ in range(3):  # the gradient of b is b - 4
+    ...     loss = trainer.step([[0.0]], [4.0])
+    ...     print(net.layers[0].b)
+    [2.]
+    [4.]
+    [5.]
     """
 
     rule: str = "sgd"
@@ -146,6 +169,18 @@ class Adam(Optimizer):
 
     0 <= beta1, beta2 < 1, eps > 0. If a schedule changes beta1, 1 - beta1^t uses its present value, as in PyTorch. In
     float32 v is 0 for |g| below 3e-18, so an eps much smaller than that does not bound the step.
+
+    lr: > 0, or a schedule. ValueError or TypeError as for SGD.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.Adam(lr=0.5))
+    >>> for _ in range(3):
+    ...     loss = trainer.step([[0.0]], [4.0])
+    ...     print(net.layers[0].b.round(4))
+    [0.5]
+    [0.9972]
+    [1.4889]
     """
 
     _elsewhere = {**Optimizer._elsewhere, "epsilon": "it is called eps"}
@@ -179,6 +214,16 @@ class AdamW(Adam):
         W = W - lr weight_decay W
 
     for weights, not for biases. weight_decay >= 0, lr weight_decay < 1.
+
+    lr, beta1, beta2, eps, epsilon_hat, and errors: as for Adam.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> net.layers[0].W = 1
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.AdamW(lr=0.5, weight_decay=0.1))
+    >>> loss = trainer.step([[0.0]], [4.0])
+    >>> net.layers[0].W  # whose gradient is 0
+    array([[0.95]], dtype=float32)
     """
 
     names: tuple[str, ...] = (*Adam.names, "weight_decay")
@@ -201,12 +246,14 @@ class AdamW(Adam):
         return {**super()._core_settings(), "weight_decay": float(self.weight_decay)}
 
     def checked_rate(self, lr: float) -> float:
+        """lr; ValueError or TypeError if weight_decay does not allow it."""
         decay = real_number("weight_decay", self.weight_decay, least=0)
         if decay * lr >= 1:
             raise ValueError(f"weight_decay must be < 1 / lr = {1 / lr:.6g}, got {decay!r}")
         return lr
 
     def usual_rate(self) -> float:
+        """Every lower rate is allowed by weight_decay, and in any dtype."""
         return min(MOST, 0.5 / self.weight_decay) if self.weight_decay else MOST
 
 
@@ -216,6 +263,15 @@ class RMSprop(Optimizer):
         v = rho v + (1 - rho) g^2,   W = W - lr g / (sqrt(v) + eps)
 
     0 <= rho < 1, eps > 0.
+
+    lr: > 0, or a schedule. ValueError or TypeError as for SGD.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.RMSprop(lr=0.1))
+    >>> loss = trainer.step([[0.0]], [4.0])
+    >>> net.layers[0].b.round(4)  # 0.1 / sqrt(1 - rho)
+    array([1.], dtype=float32)
     """
 
     attribute_names: dict[str, str] = {"epsilon": "eps", "beta2": "rho"}
@@ -241,6 +297,18 @@ class Adagrad(Optimizer):
         v = v + g^2,   W = W - lr g / (sqrt(v) + eps)
 
     eps > 0.
+
+    lr: > 0, or a schedule. ValueError or TypeError as for SGD.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([1, 1], init="zeros")
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.Adagrad(lr=0.5))
+    >>> for _ in range(3):
+    ...     loss = trainer.step([[0.0]], [4.0])
+    ...     print(net.layers[0].b.round(4))
+    [0.5]
+    [0.8293]
+    [1.0854]
     """
 
     rule: str = "adagrad"
@@ -269,6 +337,16 @@ class Rprop(Optimizer):
     lr is the first D of all weights, a number; the formula needs no other. For all rows at once: Trainer(...,
     batch_size=None), since g of minibatches changes its sign by chance. 0 < shrink < 1 < grow, 0 < least_step <=
     most_step.
+
+    ValueError or TypeError as for SGD, in training also for minibatches.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 32, 10], output="softmax", seed=0)
+    >>> trainer = mlpfast.Trainer(net, optimizer=mlpfast.Rprop(), batch_size=None, seed=0)
+    >>> history = trainer.fit(X, y, epochs=30)
+    >>> round(history["accuracy"][-1], 3)
+    0.981
     """
 
     loop: Loop = full_batch.AllRowsLoop()
@@ -329,6 +407,18 @@ class LBFGS(FullBatch):
 
     history >= 1, tolerance >= 0. Needs SciPy: pip install "mlpfast[lbfgs]". Its arithmetic is SciPy's: the same bits
     for any number of threads of mlpfast, but not for any build of SciPy.
+
+    ValueError or TypeError as for SGD, in training also for minibatches; ImportError without SciPy.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 10], output="softmax", seed=0)
+    >>> trainer = mlpfast.Trainer(net, optimizer=mlpfast.LBFGS(), batch_size=None, l2=0.1)
+    >>> history = trainer.fit(X, y)  # until it has converged
+    >>> round(history["objective"][-1], 3)
+    1.666
+    >>> trainer.optimizer.message[:11]
+    'CONVERGENCE'
     """
 
     loop: Loop = full_batch.LBFGSLoop()
@@ -341,10 +431,17 @@ class LBFGS(FullBatch):
 
     @property
     def lr(self) -> float:  # type: ignore[override]
+        """1.0: the line search finds the steps. AttributeError where it is set.
+
+        >>> import mlpfast
+        >>> mlpfast.LBFGS().lr
+        1.0
+        """
         return 1.0
 
     @property
     def usual_epochs(self) -> int:  # type: ignore[override]
+        """The most epochs of a fit without `epochs`: max_iterations, or 15,000 as in SciPy."""
         return self.max_iterations or 15_000  # as SciPy has it
 
     def __init__(self, max_iterations: int | None = None, history: int = 10, tolerance: float = 1e-5) -> None:
@@ -379,6 +476,20 @@ class NaturalGradient(FullBatch):
     damping then. A smaller one converges faster, but from random weights lr=1 with 0.01 often diverges (digits).
 
     damping >= 0, cg_iterations >= 1, 0 <= cg_tolerance < 1.
+
+    lr: > 0, or a schedule.
+
+    ValueError or TypeError as for SGD, in training also for minibatches and for a loss that has no such F.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> X = np.array([[0.0], [1.0], [2.0], [3.0]])
+    >>> net = mlpfast.Network([1, 1], init="zeros", dtype="float64")
+    >>> optimizer = mlpfast.NaturalGradient(damping=0.0)
+    >>> trainer = mlpfast.Trainer(net, "half_squared_error", optimizer, batch_size=None)
+    >>> loss = trainer.step(X, [1.0, 3.0, 5.0, 7.0])  # one step of Newton's method
+    >>> [p.round(6) + 0 for p in net.parameters]
+    [array([[2.]]), array([1.])]
     """
 
     loop: Loop = full_batch.NaturalGradientLoop()

@@ -20,6 +20,8 @@ from .activations import PerOutput
 from .diagnostics import Report
 from .network import Network
 
+__all__ = ["decision_boundary", "gradient_flow", "graph", "residuals"]
+
 if TYPE_CHECKING:
     from ._types import AnyLoss, ArrayLike, PathLike
     from .graph import Graph
@@ -42,7 +44,21 @@ def _axes(ax):
 @in_default_mode
 def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, ax: Any = None, *, bins: int = 50) -> Any:
     """The distribution of |delta_l| over examples and units: a histogram per layer on a logarithmic axis, with the
-    share of zeros in the legend. Arguments as in backprop.residuals."""
+    share of zeros in the legend.
+
+    net, X (n, n_in), y, loss: as in backprop.residuals.
+    ax: Axes to draw into.
+
+    bins: how many a histogram has.
+
+    ValueError if all residuals are 0 or not finite, and as backprop.residuals does; ImportError without matplotlib.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 32, 10], output="softmax", seed=0)
+    >>> axes = mlpfast.plots.residuals(net, X, y, "cross_entropy")
+    >>> axes.figure.savefig("residuals.png")
+    """
     sizes = [np.abs(delta).ravel() for delta in backprop.residuals(net, X, y, loss)]
     positive = [size[np.isfinite(size) & (size > 0)].astype(np.float64) for size in sizes]
     if not any(map(len, positive)):
@@ -62,8 +78,18 @@ def residuals(net: Network, X: ArrayLike, y: ArrayLike, loss: AnyLoss, ax: Any =
 
 @in_default_mode
 def gradient_flow(report: Report, ax: Any = None) -> Any:
-    """RMS of delta and dW in each layer of a diagnostics.Report, with its verdict as the title. The verdict is based on
-    |delta|: with the same length, a wide layer has a lower RMS."""
+    """RMS of delta and dW in each layer of report, a diagnostics.Report, with its verdict as the title. The verdict is
+    based on |delta|: with the same length, a wide layer has a lower RMS.
+
+    ax: Axes to draw into. TypeError for what is no Report; ImportError without matplotlib.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 32, 10], output="softmax", seed=0)
+    >>> report = mlpfast.diagnostics.gradient_flow(net, X, y, "cross_entropy")
+    >>> mlpfast.plots.gradient_flow(report).get_title()
+    'healthy, a factor of 0.908 a layer'
+    """
     if not isinstance(report, Report):
         hint = ": diagnostics.gradient_flow(net, X, y, loss) makes one" if isinstance(report, Network) else ""
         raise TypeError(f"report must be a diagnostics.Report, got {type(report).__name__}{hint}")
@@ -83,7 +109,23 @@ def decision_boundary(
 ) -> Any:
     """The class that a network of two inputs predicts around X (n, 2), and the points of X coloured by their class y:
     class numbers (n,) or one-hot rows. With one output there are two classes, 0 and 1 or -1 and 1, and predictions
-    above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations."""
+    above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations.
+
+    net: a Network.
+    resolution: points of the grid along each side.
+    ax: Axes to draw into.
+
+    ValueError for another number
+    of inputs, or classes that the network does not have; ImportError without matplotlib.
+
+    >>> import mlpfast
+    >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]
+    >>> net = mlpfast.Network([2, 8, 1], activation="tanh", output="sigmoid", seed=0)
+    >>> trainer = mlpfast.Trainer(net, "binary_cross_entropy", mlpfast.Adam(lr=0.05), seed=0)
+    >>> history = trainer.fit(X, y, epochs=200)
+    >>> axes = mlpfast.plots.decision_boundary(net, X, y)
+    >>> axes.figure.savefig("xor.png")
+    """
     if backprop.checked_network(net).n_in != 2:
         raise ValueError(f"net must have 2 inputs to be drawn, got {net.n_in}")
     if isinstance(net.layers[-1].activation, PerOutput):
@@ -121,9 +163,18 @@ def graph(graph: Graph, direction: str = "both", ax: Any = None) -> Any:
     of the output below in red; of arrays their 2-norms, as |2.5|. A graph without values has names and shapes alone.
 
     direction: "forward" leaves out the gradients, "backward" the values, and its arrows point back. Without ax the
-    figure is as large as the graph needs; in an ax that is smaller all of it is. What does not fit into a row of 14
-    inches goes on in the next one, beginning with the names of what comes from the row before; the name alone also
-    stands for edges from far away.
+        figure is as large as the graph needs; in an ax that is smaller all of it is. What does not fit into a row of 14
+        inches goes on in the next one, beginning with the names of what comes from the row before; the name alone also
+        stands for edges from far away.
+
+    ax: Axes to draw into.
+
+    TypeError for what is no Graph, ValueError for another direction; ImportError without matplotlib.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([2, 3, 1], seed=0)
+    >>> axes = mlpfast.plots.graph(net.graph("half_squared_error", X=[[1.0, 2.0]], y=[0.5]))
+    >>> axes.figure.savefig("graph.png")
     """
     from . import _graph_drawing
     from .graph import Graph

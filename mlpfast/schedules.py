@@ -1,6 +1,7 @@
 """Schedules of the learning rate and momentum, given as an optimizer's lr:
 
-    SGD(lr=schedules.Cosine(0.1, total=20))
+>>> import mlpfast
+>>> optimizer = mlpfast.SGD(lr=mlpfast.schedules.Cosine(0.1, total=20))
 
 t counts from 0: epochs with per="epoch", so that the rate is constant within an epoch, or minibatches with per="step",
 including those of Trainer.step. The Trainer counts, so that another call of fit continues.
@@ -35,6 +36,10 @@ from ._attributes import Closed
 from ._fpmode import in_default_mode, in_default_mode_alone, on_callers_turn
 from ._monitor import Monitor
 from ._scalars import LEAST, one_of, real_number, whole_number
+
+__all__ = [
+    "Constant", "Cosine", "Exponential", "InverseTime", "OneCycle", "ReduceOnPlateau", "Schedule", "Step", "Warmup",
+]
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -115,7 +120,14 @@ def _time(lr, epochs, steps):
 
 
 class Schedule(Closed):
-    """The base class of schedules."""
+    """The base class of schedules.
+
+    per: what t counts, "epoch" or "step", else ValueError. A class of your own needs no base class, see the module.
+
+    >>> from mlpfast import schedules
+    >>> isinstance(schedules.Constant(0.1), schedules.Schedule)
+    True
+    """
 
     per: str
 
@@ -124,7 +136,16 @@ class Schedule(Closed):
 
     @property
     def state(self) -> dict[str, Any]:
-        """What it has seen of a training, {name: number}; may be set."""
+        """What it has seen of a training, {name: number}; may be set.
+
+        ValueError for one that does not fit.
+
+        >>> from mlpfast import schedules
+        >>> schedules.Constant(0.1).state
+        {}
+        >>> schedules.ReduceOnPlateau(0.1).state
+        {'rate': 0.1, 'best': nan, 'waited': 0}
+        """
         return {}
 
     @state.setter
@@ -141,7 +162,15 @@ class Schedule(Closed):
 
 
 class Constant(Schedule):
-    """lr, for all t."""
+    """lr, for all t.
+
+    lr > 0, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> schedules.Constant(0.1).at(7)
+    0.1
+    """
 
     lr: float
 
@@ -150,11 +179,20 @@ class Constant(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t, a number: of epochs, or with per="step" of minibatches."""
         return self.lr
 
 
 class Exponential(Schedule):
-    """lr exp(-k t)."""
+    """lr exp(-k t).
+
+    lr > 0, k >= 0, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Exponential(0.1, k=0.5).at(t), 4) for t in range(4)]
+    [0.1, 0.0607, 0.0368, 0.0223]
+    """
 
     lr: float
     k: float
@@ -164,11 +202,20 @@ class Exponential(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         return self.lr * math.exp(-self.k * t)
 
 
 class InverseTime(Schedule):
-    """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951)."""
+    """lr / (1 + k t): the sum of the rates diverges, that of their squares does not (Robbins and Monro, 1951).
+
+    lr > 0, k >= 0, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.InverseTime(0.1, k=1).at(t), 4) for t in range(4)]
+    [0.1, 0.05, 0.0333, 0.025]
+    """
 
     lr: float
     k: float
@@ -178,11 +225,20 @@ class InverseTime(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         return self.lr / (1 + self.k * t)
 
 
 class Step(Schedule):
-    """lr factor^floor(t / every), 0 < factor < 1."""
+    """lr factor^floor(t / every), 0 < factor < 1.
+
+    lr > 0, every >= 1, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Step(0.1, factor=0.5, every=2).at(t), 4) for t in range(5)]
+    [0.1, 0.1, 0.05, 0.05, 0.025]
+    """
 
     lr: float
     factor: float
@@ -194,6 +250,7 @@ class Step(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         return self.lr * self.factor ** (t // self.every)
 
 
@@ -206,6 +263,13 @@ class Cosine(Schedule):
     """lowest + (lr - lowest) (1 + cos(pi t / total)) / 2 up to t = total, then lowest.
 
     Loshchilov and Hutter (2017), "SGDR: stochastic gradient descent with warm restarts", without the restarts.
+
+    lr > 0, total >= 1, 0 <= lowest <= lr, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> [round(schedules.Cosine(0.1, total=4).at(t), 4) for t in range(6)]
+    [0.1, 0.0854, 0.05, 0.0146, 0.0, 0.0]
     """
 
     lr: float
@@ -218,6 +282,7 @@ class Cosine(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         return _between(self.lr, self.lowest, t / self.total if t < self.total else 1)
 
 
@@ -226,12 +291,23 @@ class OneCycle(Schedule):
 
     Both parts are half cosines; the maximum is at t = rise total - 1, the end at t = total - 1, as in PyTorch's
     OneCycleLR.
-    first: None is highest / 25. last: None is first / 10000.
+    first: None is highest / 25.
+    last: None is first / 10000.
     momentum: (lowest, highest), 0 < lowest <= highest < 1: the momentum falls from highest to lowest while the rate
         rises, and returns while the rate falls, along the same half cosines. It replaces SGD's momentum, also if that
         is 0, and beta1 of Adam and AdamW; other optimizers refuse it. None keeps the optimizer's setting (PyTorch's
         default is (0.85, 0.95)).
     Smith (2018), "A disciplined approach to neural network hyper-parameters: part 1".
+
+    highest > 0, total >= 1, 0 <= rise < 1, first and last from 0 to highest, else ValueError or TypeError.
+    per: "epoch" or "step".
+
+    >>> from mlpfast import schedules
+    >>> cycle = schedules.OneCycle(0.1, total=10, momentum=(0.85, 0.95))
+    >>> [round(cycle.at(t), 4) for t in (0, 1, 2, 6, 9)]
+    [0.004, 0.052, 0.1, 0.0389, 0.0]
+    >>> [round(cycle.momentum_at(t), 4) for t in (0, 1, 2, 6, 9)]
+    [0.95, 0.9, 0.85, 0.9111, 0.95]
     """
 
     highest: float
@@ -260,9 +336,11 @@ class OneCycle(Schedule):
         super().__init__(per)
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         return self._cycle(t, self.first, self.highest, self.last)
 
     def momentum_at(self, t: int) -> float | None:
+        """The momentum at t, or None to keep the optimizer's."""
         if self.momentum is None:
             return None
         lowest, highest = self.momentum
@@ -281,6 +359,13 @@ class Warmup(Schedule):
 
     During the warmup, a momentum of `then` keeps its first value, and a ReduceOnPlateau with per="epoch" does not
     observe the logs. Goyal et al. (2017), "Accurate, large minibatch SGD: training ImageNet in 1 hour".
+
+    steps >= 1, and then a schedule, else ValueError or TypeError.
+
+    >>> from mlpfast import schedules
+    >>> warmup = schedules.Warmup(3, schedules.Constant(0.1, per="step"))
+    >>> [round(warmup.at(t), 4) for t in range(5)]
+    [0.025, 0.05, 0.075, 0.1, 0.1]
     """
 
     steps: int
@@ -294,14 +379,17 @@ class Warmup(Schedule):
 
     @property
     def per(self) -> str:  # type: ignore[override]
+        """That of `then`."""
         return self.then.per
 
     def at(self, t: int) -> float:
+        """The rate at t."""
         if t < self.steps:
             return self.then.at(0) * (t + 1) / (self.steps + 1)
         return self.then.at(t - self.steps)
 
     def momentum_at(self, t: int) -> float | None:
+        """The momentum of `then`; None if it has none."""
         momentum_at = getattr(self.then, "momentum_at", None)
         return None if momentum_at is None else momentum_at(t - self.steps if t > self.steps else 0)
 
@@ -316,6 +404,7 @@ class Warmup(Schedule):
         self._shown = shown
 
     def observe(self, logs: dict[str, float]) -> None:
+        """Pass the numbers of an epoch on to `then`, after the warmup."""
         if self.per == "epoch" and self._shown < self.steps:
             self._shown += 1
         elif hasattr(self.then, "observe"):
@@ -330,6 +419,19 @@ class ReduceOnPlateau(Schedule):
     mode: "min" or "max", whichever is better. None: "min" for loss, objective, mae and mse, "max" for accuracy,
         exact_match, top_k and r2, also with "val_". For other names it must be given.
     It has a state: do not share it between Trainers. PyTorch reduces after patience + 1 epochs.
+
+    lr > 0, 0 < factor < 1, patience >= 1, min_delta >= 0, 0 <= lowest <= lr, else ValueError or TypeError.
+
+    >>> from mlpfast import schedules
+    >>> plateau = schedules.ReduceOnPlateau(0.1, factor=0.5, patience=2)
+    >>> for loss in (1.0, 0.9, 0.9, 0.9, 0.8):
+    ...     plateau.observe({"loss": loss})  # as fit does after each epoch
+    ...     print(plateau.at(None))
+    0.1
+    0.1
+    0.1
+    0.05
+    0.05
     """
 
     per = "epoch"
@@ -352,6 +454,7 @@ class ReduceOnPlateau(Schedule):
         self._rate, self._monitor = self.lr, Monitor(monitor, patience, min_delta, mode)
 
     def at(self, t: int) -> float:
+        """The present rate, for any t."""
         return self._rate
 
     @property
@@ -365,6 +468,7 @@ class ReduceOnPlateau(Schedule):
         self._rate = rate
 
     def check(self, names: Iterable[str] | None) -> None:
+        """ValueError if the number that it monitors is not among `names`, those of the logs."""
         self._monitor.check(names)
 
     def monitored(self, logs: Iterable[str]) -> str:

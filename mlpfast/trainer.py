@@ -79,6 +79,22 @@ class Trainer(Closed):
 
     The state (velocities, and .epoch and .steps, the numbers of those done) is kept between calls of fit, which
     continue from it.
+
+    network: a Network, whose parameters training changes in place.
+    l1: the factor of the penalty, the sum of the absolute values of W, in the gradient l1 sign(W); both l1 and l2 are
+        added to those of the Layers.
+
+    ValueError or TypeError for a setting that does not fit, or a loss that does not go with the output activation.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> net = mlpfast.Network([64, 64, 10], output="softmax", seed=0)
+    >>> trainer = mlpfast.Trainer(net, "cross_entropy", mlpfast.SGD(lr=0.1, momentum=0.9), seed=0)
+    >>> history = trainer.fit(X, y, epochs=5)
+    >>> trainer.epoch, trainer.steps
+    (5, 145)
+    >>> round(trainer.evaluate(X, y)["accuracy"], 3)
+    0.956
     """
 
     _sum_l2 = False  # whether the core sums the penalties of each minibatch
@@ -170,15 +186,37 @@ class Trainer(Closed):
 
     @property
     def network(self) -> Network:
+        """The Network that it trains.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([4, 3], output="softmax")
+        >>> mlpfast.Trainer(net).network is net
+        True
+        """
         return self._network
 
     @property
     def loss(self) -> Loss:
+        """The loss, an object of mlpfast.losses.
+
+        >>> import mlpfast
+        >>> mlpfast.Trainer(mlpfast.Network([4, 1]), "huber").loss
+        Huber(delta=1.0)
+        """
         return self._loss
 
     @property
     def optimizer(self) -> Optimizer:
-        """It may be replaced, and its attributes may be changed. A new one starts with a new state."""
+        """It may be replaced, and its attributes may be changed. A new one starts with a new state.
+
+        TypeError or ValueError for what is no optimizer.
+
+        >>> import mlpfast
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([4, 1]), "huber", "adam")
+        >>> trainer.optimizer.lr = 0.01
+        >>> trainer.optimizer
+        Adam(lr=0.01, beta1=0.9, beta2=0.999, eps=1e-08, epsilon_hat=False)
+        """
         return self._optimizer
 
     @optimizer.setter
@@ -187,12 +225,27 @@ class Trainer(Closed):
 
     @property
     def batch_size(self) -> int | None:
+        """The rows of a minibatch, or None for all rows.
+
+        >>> import mlpfast
+        >>> mlpfast.Trainer(mlpfast.Network([4, 1]), "huber", batch_size=32).batch_size
+        32
+        """
         return self._batch_size
 
     @property
     def epoch(self) -> int:
         """The number of whole epochs done, which the order of the examples and schedules by epoch depend on. Dropout,
-        noise and schedules by minibatch depend on .steps."""
+        noise and schedules by minibatch depend on .steps.
+
+        It may be set, to a whole number >= 0, else ValueError or TypeError.
+
+        >>> import mlpfast
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1]), "huber", batch_size=2, seed=0)
+        >>> history = trainer.fit([[0], [1], [2]], [0, 1, 2], epochs=5)
+        >>> trainer.epoch, trainer.steps
+        (5, 10)
+        """
         return self._epoch
 
     @epoch.setter
@@ -201,7 +254,16 @@ class Trainer(Closed):
 
     @property
     def steps(self) -> int:
-        """The number of minibatches trained on, those of step included."""
+        """The number of minibatches trained on, those of step included.
+
+        It may be set, to a whole number >= 0, else ValueError or TypeError.
+
+        >>> import mlpfast
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([1, 1]), "huber")
+        >>> loss = trainer.step([[0], [1]], [0, 1])
+        >>> trainer.steps
+        1
+        """
         return self._core.steps
 
     @steps.setter
@@ -210,13 +272,28 @@ class Trainer(Closed):
 
     @property
     def lr(self) -> float:
-        """The present learning rate: the optimizer's number, or the value of its schedule."""
+        """The present learning rate: the optimizer's number, or the value of its schedule.
+
+        >>> import mlpfast
+        >>> cosine = mlpfast.schedules.Cosine(0.1, total=20)
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([4, 1]), "huber", mlpfast.SGD(lr=cosine))
+        >>> trainer.epoch = 10
+        >>> round(trainer.lr, 6)
+        0.05
+        """
         return schedules.rate(self.optimizer.lr, self.epoch, self.steps)
 
     @property
     def momentum(self) -> float | None:
         """The present momentum, or beta1 of Adam and AdamW: the optimizer's number, or the value of its schedule; None
-        for an optimizer that has neither."""
+        for an optimizer that has neither.
+
+        >>> import mlpfast
+        >>> mlpfast.Trainer(mlpfast.Network([4, 1]), "huber", mlpfast.SGD(momentum=0.9)).momentum
+        0.9
+        >>> mlpfast.Trainer(mlpfast.Network([4, 1]), "huber", "adam").momentum
+        0.9
+        """
         optimizer = self.optimizer
         name = optimizer.momentum_name
         return None if name is None else self._scheduled_momentum(optimizer).get(name, getattr(optimizer, name))
@@ -235,6 +312,17 @@ class Trainer(Closed):
         SGD without momentum. A new Trainer with the same settings and this state continues with the same bits as the
         old one. The states of ReduceOnPlateau and of callbacks are not included. RuntimeError while another thread
         trains the network; callbacks may read it.
+
+        Setting it copies the arrays. ValueError or TypeError for a state of another optimizer or network, with nothing
+        changed.
+
+        >>> import mlpfast
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([2, 1]), "huber", "adam")
+        >>> loss = trainer.step([[0, 1]], [1])
+        >>> {name: value for name, value in trainer.state.items() if name not in "mv"}
+        {'epoch': 0, 'steps': 1, 'updates': [1], 'chunk_rows': 1024}
+        >>> [array.shape for array in trainer.state["m"]]
+        [(2, 1), (1,)]
         """
         optimizer, parameters = self.optimizer, self.network._core.parameters_of_all()
         with self._hold:
@@ -337,6 +425,17 @@ class Trainer(Closed):
         Changes the network's parameters in place. Ctrl-C raises KeyboardInterrupt and leaves them as they were after
         the last whole minibatch. Raises ValueError or TypeError for arguments that do not fit, with nothing changed,
         and FloatingPointError for numbers that are not finite (see check_finite).
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> net = mlpfast.Network([64, 64, 10], output="softmax", seed=0)
+        >>> trainer = mlpfast.Trainer(net, optimizer="adam", seed=0)
+        >>> history = trainer.fit(X, y, epochs=20, validation_split=0.2, stop_at={"val_accuracy": 0.9})
+        >>> history
+        <History of 5 epochs: last loss 1.041, accuracy 0.8769, val_loss 0.9281, val_accuracy 0.9192>
+        >>> more = trainer.fit(X, y, epochs=2)  # goes on
+        >>> trainer.epoch
+        7
         """
         _refuse_sklearn(sys._getframe())
         if y is None:
@@ -400,6 +499,12 @@ class Trainer(Closed):
         callback that saves belongs behind the others: what those after it will have seen of the epoch is not in the
         file (callbacks.Checkpoint is always called last). Functions of yours are stored by name only. path, sync and
         errors as in Network.save; RuntimeError while another thread trains the network.
+
+        >>> import mlpfast
+        >>> trainer = mlpfast.Trainer(mlpfast.Network([4, 3], output="softmax", seed=0), seed=0)
+        >>> trainer.save("trainer.safetensors")
+        >>> mlpfast.load_trainer("trainer.safetensors").optimizer
+        SGD(lr=0.01, momentum=0.0, nesterov=False)
         """
         from . import _checkpoints
 
@@ -417,11 +522,20 @@ class Trainer(Closed):
         self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None, mean_weight: float | None = None,
     ) -> float:
         """Train on one minibatch, all of X and y -> its mean loss before the update, 0.0 if all weights are 0.
-        Shapes and errors as in fit.
+        Shapes, sample_weight and errors as in fit.
 
         mean_weight: m divides the gradient of the B rows by B m; None by the sum of their weights, and if that is 0 the
             gradient of the loss is 0. A minibatch of fit is a step with m the mean weight of all rows to train on whose
             weight is not 0.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([1, 1], init="zeros", seed=0)
+        >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(lr=0.25))
+        >>> X, y = [[1.0], [3.0]], [2.0, 4.0]
+        >>> trainer.step(X, y), trainer.step(X, y)
+        (5.0, 1.0625)
+        >>> net.layers[0].W, net.layers[0].b
+        (array([[0.9375]], dtype=float32), array([0.4375], dtype=float32))
         """
         with self._hold:
             loop = self._optimizer.loop
@@ -450,12 +564,19 @@ class Trainer(Closed):
         first_row: int = 0,
     ) -> tuple[float, list[Array]]:
         """The gradient of J on one minibatch, all of X and y, as step would use it -> (mean loss, [an array like each
-        of network.parameters]); nothing changes. Shapes, errors and mean_weight as in step.
+        of network.parameters]); nothing changes. Shapes, errors, sample_weight and
+        mean_weight as in step.
 
         It includes the penalties; masked weights and layers that are not trained have zeros. Clipping and weight decay
         are done by apply. first_row: the position of these rows in a minibatch that several calls share, which dropout
         and noise depend on. The part of the loss is a mean over the rows: the gradient of a minibatch in parts of equal
         size is the mean of theirs.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([1, 1], init="zeros", seed=0)
+        >>> trainer = mlpfast.Trainer(net, "half_squared_error")
+        >>> trainer.gradient([[1.0], [3.0]], [2.0, 4.0])
+        (5.0, [array([[-7.]], dtype=float32), array([-3.], dtype=float32)])
         """
         with self._hold:
             return self._gradient(X, y, sample_weight, mean_weight, first_row)
@@ -477,6 +598,14 @@ class Trainer(Closed):
 
         apply(gradient(X, y)[1]) is step(X, y), bit for bit. Raises ValueError or TypeError for arrays that do not fit,
         and FloatingPointError for NaN or infinity (see check_finite), with nothing changed.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([1, 1], init="zeros", seed=0)
+        >>> trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(lr=0.25))
+        >>> loss, gradients = trainer.gradient([[1.0], [3.0]], [2.0, 4.0])
+        >>> trainer.apply(gradients)
+        >>> net.parameters
+        [array([[1.75]], dtype=float32), array([0.75], dtype=float32)]
         """
         self.optimizer.loop.apply(self, gradients)
 
@@ -485,7 +614,8 @@ class Trainer(Closed):
         self, X: Inputs, y: ArrayLike | None = None, sample_weight: ArrayLike | None = None, metrics: Metrics = (),
     ) -> dict[str, float]:
         """{"loss": mean loss, "accuracy": share of right classes (cross entropies, hinge and perceptron only)} and the
-        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing.
+        metrics, names or functions (mlpfast.metrics), on X, y; changes nothing. Shapes, sample_weight and errors as in
+        fit.
 
         If each output has a label of its own, "accuracy" is the share of right labels, and "exact_match" that of rows
         with all labels right. A Custom loss is called once, with all rows: the value of one that combines rows is that
@@ -493,6 +623,13 @@ class Trainer(Closed):
         infinity FloatingPointError is raised (see check_finite).
         X may be a source (mlpfast.data), which has its y and weights, and is read once, some rows at a time; for
         metrics that are functions, and for a Custom loss, all predictions and y are kept.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([2, 2], output="softmax", init="zeros")
+        >>> net.layers[0].W = [[2, 0], [0, 2]]
+        >>> scores = mlpfast.Trainer(net).evaluate([[1, 0], [0, 1], [3, 4]], [0, 1, 0], metrics=["top_2"])
+        >>> {name: round(value, 3) for name, value in scores.items()}
+        {'loss': 0.794, 'accuracy': 0.667, 'top_2': 1.0}
         """
         metrics = known_metrics.checked(metrics)
         keep_y = known_metrics.need_y(metrics)
@@ -510,7 +647,17 @@ class Trainer(Closed):
         return Logs(self, metrics, data).evaluated()
 
     def summary(self) -> str:
-        """The network's summary and the settings of the training, as text."""
+        """The network's summary and the settings of the training, as text.
+
+        >>> import mlpfast
+        >>> net = mlpfast.Network([64, 32, 10], output="softmax")
+        >>> print(mlpfast.Trainer(net, optimizer="sgd", l2=1e-4).summary())
+        layer           shape  activation  parameters
+            1        64 -> 32  relu             2,080
+            2        32 -> 10  softmax            330
+        2,410 parameters, float32
+        loss CrossEntropy(label_smoothing=0.0), SGD(lr=0.01, momentum=0.0, nesterov=False), minibatches of 64, l2 0.0001
+        """
         rows = "all rows as one minibatch" if self.batch_size is None else f"minibatches of {self.batch_size}"
         limits = {name: getattr(self, name) for name in LIMITS + ("l1", "l2") if getattr(self, name)}
         more = [f"{name} {value!r}" if schedules.is_schedule(value) else f"{name} {value:g}"

@@ -1,9 +1,12 @@
 import gc
+import importlib.util
 import os
 from pathlib import Path
 
 # Set before mlpfast is imported, so that tests get the number of threads they ask for, also on two processors.
 os.environ.setdefault("MLPFAST_OVERSUBSCRIBE", "1")
+if importlib.util.find_spec("torch") and not importlib.util.find_spec("tensorflow"):
+    os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import hypothesis
 import pytest

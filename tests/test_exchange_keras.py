@@ -1,16 +1,11 @@
 """Keras 3: the same outputs, whatever its backend."""
 
-import importlib.util
-import os
-
 import numpy as np
 import pytest
 from processes import run_python
 
 from mlpfast import activations
 
-if importlib.util.find_spec("torch") and not importlib.util.find_spec("tensorflow"):
-    os.environ.setdefault("KERAS_BACKEND", "torch")
 keras = pytest.importorskip("keras", reason="the extra keras has it", exc_type=ImportError)
 
 from keras import layers, regularizers  # noqa: E402

@@ -24,6 +24,17 @@ class ArraySource(Closed):
     float16, and of tables of pandas and polars, are read in the order of the epoch some at a time, with the same bits
     as their conversion as a whole. y and sample_weight are as for fit, which takes them from here; y None is for
     predict.
+
+    ValueError or TypeError for other shapes, and for lengths that differ.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> np.save("X.npy", np.arange(12.0).reshape(6, 2))
+    >>> source = mlpfast.data.ArraySource(np.load("X.npy", mmap_mode="r"), [0, 1, 0, 1, 0, 1])
+    >>> source
+    <ArraySource of 6 rows, 2 features>
+    >>> net = mlpfast.Network([2, 1], output="sigmoid", seed=0)
+    >>> history = mlpfast.Trainer(net, "binary_cross_entropy", batch_size=2, seed=0).fit(source, epochs=2)
     """
 
     _elsewhere = {"weight": "it is called sample_weight", "weights": "it is called sample_weight"}
@@ -65,6 +76,7 @@ class ArraySource(Closed):
         return self.X.dtype in INPUT_TYPES and self.X.dtype.isnative and flags.c_contiguous and flags.aligned
 
     def read(self, rows: Array) -> tuple[Any, ...]:
+        """(X, y, sample_weight) of these rows, with None for what there is not."""
         y, weight = (None if a is None else a[rows] for a in (self.y, self.sample_weight))
         if self.columns is None:
             return self.X[rows], y, weight
@@ -92,6 +104,7 @@ class ArraySource(Closed):
                 number_array(f"X, column {column.name!r},", column)
 
     def where(self, row: int) -> str:
+        """A text for messages: the row and X."""
         return f"row {row} of X"
 
     def __repr__(self) -> str:

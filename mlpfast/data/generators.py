@@ -29,6 +29,21 @@ class GeneratorSource(Closed):
     n_features: the columns of X; None looks at the first rows.
     shuffle_rows: how many rows are shuffled together, where the Trainer shuffles; None: what fits in 256 MB. 1 leaves
         the order to the iterator.
+
+    TypeError for what cannot be called, ValueError or TypeError for numbers that do not fit. What the iterator yields
+    is checked when it is read, with a SourceError.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> def batches():
+    ...     for i in range(4):
+    ...         X = np.random.default_rng(i).normal(size=(100, 2))
+    ...         yield X, X[:, 0] > X[:, 1]
+    >>> source = mlpfast.data.GeneratorSource(batches, n=400)
+    >>> net = mlpfast.Network([2, 8, 1], output="sigmoid", seed=0)
+    >>> history = mlpfast.Trainer(net, "binary_cross_entropy", "adam", seed=0).fit(source, epochs=2)
+    >>> source
+    <GeneratorSource of batches, 400 rows>
     """
 
     n: int | None
@@ -56,6 +71,8 @@ class GeneratorSource(Closed):
 
     @property
     def n_features(self) -> int:
+        """The columns of X; without the argument those of the first rows, which an iterator is made for. ValueError if
+        it has none."""
         if self._n_features is None:
             with naming(self, 0):
                 item = next(self.blocks(None), None)
@@ -68,6 +85,7 @@ class GeneratorSource(Closed):
         return self._n_features
 
     def blocks(self, order: Array | None) -> Iterator[Any]:
+        """A new iterator of make_iterator; ValueError if it is the same as the last one."""
         given = self.make_iterator()
         if not hasattr(given, "__iter__") and not hasattr(given, "__getitem__"):
             raise TypeError(f"make_iterator must return an iterator, got {given!r}")
@@ -78,6 +96,7 @@ class GeneratorSource(Closed):
         return items
 
     def where(self, row: int) -> str:
+        """A text for messages: the function and the row."""
         return f"{_name(self.make_iterator)}, row {row}"
 
     def __repr__(self) -> str:
@@ -90,6 +109,16 @@ class BatchSource(Closed):
 
     An object with __getitems__, as PyTorch has it, is asked for several rows at once; and one that says
     `by_array=True` for an int64 array of rows, as arrays and TensorDataset understand it.
+
+    dataset: that object. TypeError for one without these methods, ValueError for an empty one.
+
+    >>> import mlpfast
+    >>> rows = [([0.0, 1.0], 0), ([2.0, 3.0], 1), ([4.0, 5.0], 1)]
+    >>> source = mlpfast.data.BatchSource(rows)
+    >>> source
+    <BatchSource of list, 3 rows, 2 features>
+    >>> mlpfast.Network([2, 1], init="zeros").predict(source).shape
+    (3, 1)
     """
 
     dataset: Any
@@ -109,6 +138,7 @@ class BatchSource(Closed):
             self.n_features = np.asarray(parts_of_row(dataset[0])[0]).size
 
     def read(self, rows: Array) -> tuple[Any, ...]:
+        """(X, y) or (X, y, weight) of these rows."""
         if self.by_array:
             X, *others = map(np.asarray, self.dataset[rows])
         else:
@@ -125,6 +155,7 @@ class BatchSource(Closed):
             raise InBlock(place, f"{type(error).__name__}: {error}") from error
 
     def where(self, row: int) -> str:
+        """A text for messages: the dataset and the row."""
         return f"{_name(self.dataset)}[{row}]"
 
     def __repr__(self) -> str:

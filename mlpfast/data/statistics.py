@@ -28,6 +28,16 @@ def standardize(source: Source) -> tuple[Array, Array]:
     variance" (1983). scale is the standard deviation over n, as in scikit-learn's StandardScaler, and 1 for a column of
     equal numbers. uint8 is taken as it is: with input_scale s give (s * mean, s * scale). ValueError for NaN and
     infinity.
+
+    source: any of this module, or one of your own.
+
+    >>> import numpy as np
+    >>> import mlpfast
+    >>> source = mlpfast.data.ArraySource(np.array([[1.0, 10.0], [3.0, 10.0]]))
+    >>> mean, scale = mlpfast.data.standardize(source)
+    >>> mean, scale
+    (array([ 2., 10.]), array([1., 1.]))
+    >>> net = mlpfast.Network([2, 1], input_transform=(mean, scale))
     """
     if not is_source(source):
         source = ArraySource(source)

@@ -46,6 +46,7 @@ class _TableSource(Closed):
 
     @property
     def n_features(self) -> int:
+        """The number of columns of X."""
         return len(self._columns.features)
 
     @property
@@ -96,6 +97,16 @@ class ParquetSource(_TableSource):
     X is uint8 if all its columns are, float32 if that holds each of their numbers (integers of 16 bits, bool, class
     numbers), else float64. FileNotFoundError for a missing file, ValueError for a column that is not there, TypeError
     for one of texts, dates and others.
+
+    >>> import pyarrow.parquet
+    >>> import mlpfast
+    >>> table = pyarrow.table({"a": [1.0, 2.0, 3.0], "b": [4, 5, 6], "kind": ["cat", "dog", "cat"]})
+    >>> pyarrow.parquet.write_table(table, "animals.parquet", row_group_size=2)
+    >>> source = mlpfast.data.ParquetSource("animals.parquet", target="kind")
+    >>> source
+    <ParquetSource of 3 rows, 2 features: animals.parquet>
+    >>> source.features, source.categories
+    (['a', 'b'], {'kind': ['cat', 'dog']})
     """
 
     shuffle_rows: int | None
@@ -143,6 +154,7 @@ class ParquetSource(_TableSource):
             raise ValueError(f"{self._what}: there must be at least one row, got none")
 
     def blocks(self, order: Array | None) -> Iterator[Any]:
+        """(X, y) or (X, y, weight) of one row group after the other, in that order."""
         self.categories  # noqa: B018  those that are to be found
         opened: tuple = None, None
         for number in range(len(self._groups)) if order is None else order.tolist():
@@ -165,6 +177,7 @@ class ParquetSource(_TableSource):
                 yield opened.read_row_group(group, columns=names)
 
     def where(self, row: int) -> str:
+        """A text for messages: the file, the row and its row group."""
         starts = np.concatenate([[0], np.cumsum(self.block_rows)])
         number = min(int(np.searchsorted(starts, row, side="right")) - 1, len(self._groups) - 1)
         file, group, first = self._groups[number]
@@ -172,12 +185,24 @@ class ParquetSource(_TableSource):
 
 
 class DatasetSource(_TableSource):
-    """Files that pyarrow.dataset reads: Arrow (Feather), CSV, ORC, JSON, and Parquet of partitioned folders.
+    r"""Files that pyarrow.dataset reads: Arrow (Feather), CSV, ORC, JSON, and Parquet of partitioned folders.
 
     They cannot be read from the middle: rows come in the order of the files, and are shuffled within the window of
     shuffle_rows. paths: as for ParquetSource, or a pyarrow.dataset.Dataset. format: "ipc", "csv", "orc", "json" or
     "parquet"; None: by the suffix of the files' names. n: the number of rows, if known; None counts those of Arrow
     files, where it costs nothing. The others as for ParquetSource.
+
+    features, target, weight, nulls, categories, shuffle_rows and errors: as for ParquetSource; ValueError for a format
+        that the ending does not tell.
+
+    >>> import pathlib
+    >>> import mlpfast
+    >>> text = pathlib.Path("animals.csv").write_text("a,b,kind\n1,4,cat\n2,5,dog\n3,6,cat\n")
+    >>> source = mlpfast.data.DatasetSource("animals.csv", features=["a", "b"], target="kind", n=3)
+    >>> source
+    <DatasetSource of 3 rows, 2 features: animals.csv>
+    >>> source.features, source.categories
+    (['a', 'b'], {'kind': ['cat', 'dog']})
     """
 
     shuffle_rows: int | None
@@ -220,6 +245,7 @@ class DatasetSource(_TableSource):
             self.n = self.dataset.count_rows()
 
     def blocks(self, order: Array | None) -> Iterator[Any]:
+        """(X, y) or (X, y, weight) of some rows after the other."""
         self.categories  # noqa: B018  those that are to be found
         row, path, self._place = 0, None, [(0, self._what)]
         for tagged in self.dataset.scanner(columns=self._columns.all).scan_batches():
@@ -234,6 +260,7 @@ class DatasetSource(_TableSource):
         yield from self.dataset.to_batches(columns=names)
 
     def where(self, row: int) -> str:
+        """A text for messages: the file and the row in it."""
         first, path = [place for place in self._place if place[0] <= row][-1]
         return f"{path}, row {row - first}"
 

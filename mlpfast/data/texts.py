@@ -20,10 +20,22 @@ BYTES_AT_ONCE = 2**24
 
 
 def libsvm(path: PathLike, n_features: int, *, shuffle_rows: int | None = None) -> GeneratorSource:
-    """A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
+    r"""A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
 
     n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0. y is the numbers at the
-    beginning of its lines. ImportError without scikit-learn.
+        beginning of its lines. ImportError without scikit-learn.
+
+    path: of the file.
+    shuffle_rows: as for GeneratorSource.
+
+    SourceError when it is read, if it cannot be.
+
+    >>> import pathlib
+    >>> import mlpfast
+    >>> text = pathlib.Path("rows.libsvm").write_text("1 1:0.5 3:2\n0 2:1.5\n")
+    >>> source = mlpfast.data.libsvm("rows.libsvm", n_features=3)
+    >>> mlpfast.Network([3, 1], init="zeros").predict(source).shape
+    (2, 1)
     """
     try:
         from sklearn.datasets import load_svmlight_file
@@ -44,9 +56,20 @@ def libsvm(path: PathLike, n_features: int, *, shuffle_rows: int | None = None) 
 
 
 def arff(path: PathLike, target: str, features: Sequence[str] | None = None) -> ArraySource:
-    """An ArraySource of an ARFF file, which SciPy reads as a whole: y is the attribute `target`, X the others, or those
-    that are named. Nominal attributes become class numbers, in the order of their declaration. ImportError without
-    SciPy, ValueError for an attribute that is not there.
+    r"""An ArraySource of an ARFF file, which SciPy reads as a whole: y is the attribute `target`, X the others, or the
+    list of features. Nominal attributes become class numbers, in the order of their declaration. ImportError without
+    SciPy, OSError for a file that cannot be opened, ValueError for an attribute that is not there.
+
+    path: of the file.
+
+    >>> import pathlib
+    >>> import mlpfast
+    >>> text = "@relation animals\n@attribute a real\n@attribute kind {cat,dog}\n@data\n1,cat\n2,dog\n"
+    >>> length = pathlib.Path("animals.arff").write_text(text)
+    >>> source = mlpfast.data.arff("animals.arff", target="kind")
+    >>> source.X, source.y
+    (array([[1.],
+           [2.]]), array([0, 1]))
     """
     try:
         from scipy.io.arff import loadarff

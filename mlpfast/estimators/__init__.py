@@ -1,7 +1,7 @@
 """Estimators for scikit-learn: MLPClassifier and MLPRegressor in place of those of sklearn.neural_network, with their
 arguments, attributes, methods and results, trained by mlpfast.
 
-    from mlpfast.estimators import MLPClassifier       # was: from sklearn.neural_network import MLPClassifier
+>>> from mlpfast.estimators import MLPClassifier  # was: from sklearn.neural_network import MLPClassifier
 
 Needs scikit-learn 1.7 or newer: pip install "mlpfast[sklearn]". The mathematics is that of scikit-learn 1.7 to 1.9:
 with the same random_state the first weights and the order of the rows are theirs, so that loss curves and predictions

@@ -108,7 +108,16 @@ class BaseMLP(BaseEstimator):
 
     @property
     def network_(self) -> Network:
-        """The mlpfast.Network behind coefs_ and intercepts_, which are views of its parameters."""
+        """The mlpfast.Network behind coefs_ and intercepts_, which are views of its parameters.
+
+        AttributeError, scikit-learn's NotFittedError, before fit.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> estimator = mlpfast.estimators.MLPClassifier(max_iter=100, tol=1e-2, random_state=0).fit(X, y)
+        >>> estimator.network_
+        <Network 64-100-10, float32>
+        """
         check_is_fitted(self)
         return self._present_network()
 
@@ -242,7 +251,15 @@ class BaseMLP(BaseEstimator):
             which early_stopping uses in place of a part of X. A sparse X becomes dense as a whole here, and with
             metrics, or an optimizer of all rows at once, that of training too.
 
-        A fit that is refused leaves the estimator as it was.
+        ValueError or TypeError for arguments that do not fit, those of the constructor too; a fit that is refused
+        leaves the estimator as it was.
+
+        >>> import mlpfast
+        >>> X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
+        >>> estimator = mlpfast.estimators.MLPClassifier(tol=1e-2, random_state=0)
+        >>> estimator = estimator.fit(X, y, validation_data=(X_test, y_test))
+        >>> estimator.n_iter_, round(estimator.history_["val_accuracy"][-1], 2)
+        (38, 0.88)
         """
         return self._fit(X, y, sample_weight, validation_data=validation_data)
 
@@ -487,19 +504,46 @@ class BaseMLP(BaseEstimator):
     @property
     def history_(self) -> History:
         """The History of the last fit: "loss" as mlpfast counts it, without the penalty, metrics, and those of
-        validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit."""
+        validation_data as "val_...". An AttributeError after solver="lbfgs", or before fit.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> estimator = mlpfast.estimators.MLPClassifier(tol=1e-2, random_state=0).fit(X, y)
+        >>> list(estimator.history_), estimator.history_.n_epochs
+        (['loss', 'accuracy'], 37)
+        """
         if self.__dict__.get("_history") is None:
             kind = type(self).__name__
             raise AttributeError(f"{kind} has no history_ before a stochastic solver fits it; files do not hold it")
         return self._history
 
     def plot(self, path: PathLike | None = None, ax: Any = None) -> Any:
-        """Plot history_ -> matplotlib's Axes; path, ax as in History.plot."""
+        """Plot history_ -> matplotlib's Axes; path, ax as in History.plot.
+
+        AttributeError as for history_, ImportError without matplotlib.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> axes = mlpfast.estimators.MLPClassifier(tol=1e-2, random_state=0).fit(X, y).plot("loss.png")
+        >>> axes.get_ylabel()
+        'loss'
+        """
         return self.history_.plot(path, ax)
 
     def save(self, path: PathLike, *, sync: bool = True) -> None:
         """Write parameters, network, classes and names of features to a file without any code, which
-        mlpfast.estimators.load reads, and mlpfast.load_network as well. path and sync as in Network.save."""
+        mlpfast.estimators.load reads, and mlpfast.load_network as well. path and sync as in Network.save.
+
+        scikit-learn's NotFittedError before fit, OSError for a file that cannot be written, and a UserWarning for
+        arguments that it does not hold.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> estimator = mlpfast.estimators.MLPClassifier(tol=1e-2, random_state=0).fit(X, y)
+        >>> estimator.save("digits.safetensors")
+        >>> bool((mlpfast.estimators.load("digits.safetensors").predict(X) == estimator.predict(X)).all())
+        True
+        """
         from ._files import save
 
         check_is_fitted(self)
@@ -507,7 +551,16 @@ class BaseMLP(BaseEstimator):
 
     def to_onnx(self, path: PathLike) -> None:
         """The network as an ONNX model, as in mlpfast.exchange.to_onnx: its outputs are the probabilities of
-        classes_ (of two classes that of the second), or predictions."""
+        classes_ (of two classes that of the second), or predictions.
+
+        path: of the file. scikit-learn's NotFittedError before fit; other errors as in to_onnx.
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> mlpfast.estimators.MLPClassifier(tol=1e-2, random_state=0).fit(X, y).to_onnx("digits.onnx")
+        >>> mlpfast.exchange.from_onnx("digits.onnx")
+        <Network 64-100-10, float32>
+        """
         from ..exchange import to_onnx
 
         to_onnx(self.network_, path)

@@ -42,7 +42,27 @@ def _has_no_probabilities(estimator):
 class MLPClassifier(ClassifierMixin, BaseMLP):
     """A multilayer perceptron that learns classes: scikit-learn's MLPClassifier, on mlpfast's core.
 
-    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there.
+    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there, and
+    are in short:
+
+    hidden_layer_sizes: the widths of the hidden layers.
+    solver: "adam", "sgd" or "lbfgs".
+    alpha: the factor of the penalty of the squared weights, which is divided by the rows of a minibatch.
+    batch_size: rows of a minibatch; "auto" is 200, or all rows if there are fewer.
+    learning_rate_init: the rate of "adam", and the first one of "sgd".
+    learning_rate: of "sgd": "constant", "invscaling", divided by (t + 1)^power_t after t rows, or "adaptive", divided
+        by 5 whenever training would end.
+    power_t: the exponent of "invscaling".
+    momentum, nesterovs_momentum: of "sgd".
+    beta_1, beta_2, epsilon: of "adam".
+    max_iter, max_fun: the most epochs, and the most calls of the loss by "lbfgs".
+    tol, n_iter_no_change: training ends when the loss has not improved by more than tol for so many epochs in a row.
+    early_stopping, validation_fraction: with True, that fraction of the rows is held out, and the score on it counts in
+        place of the loss.
+    shuffle, random_state: of the rows in each epoch; random_state also determines the first weights.
+    warm_start: True goes on from the parameters of the last fit.
+    verbose: True prints the loss of each epoch.
+
     Those beyond:
 
     activation: also any name of mlpfast.activations, an object such as LeakyReLU(0.1), or a list with one for each
@@ -51,7 +71,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         object such as CrossEntropy(label_smoothing=0.1).
     optimizer: of mlpfast, a name or an object such as AdamW(lr=schedules.Cosine(...)); it takes the place of solver and
         its parameters.
-    dropout: of the hidden layers, a probability or a list. input_dropout, input_noise: as of mlpfast.Network.
+    dropout: of the hidden layers, a probability or a list.
+    input_dropout, input_noise: as of mlpfast.Network.
     class_weight: {label: weight}, or "balanced"; of several labels in a row a list of dicts. It multiplies
         sample_weight, and a weight then means the same in every minibatch (weighting="data" of mlpfast.Trainer).
     clip_norm: limits the 2-norm of each step's gradient, or None.
@@ -59,7 +80,18 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_jobs: threads; None chooses by the amount of work, -1 is one for each processor. It changes no bit.
     dtype: "auto", the dtype of X if it is float32 or float64, else float64; or one of both.
 
-    network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters. history_: a mlpfast.History.
+    network_: the mlpfast.Network. coefs_ and intercepts_ are views of its parameters.
+    history_: a mlpfast.History.
+
+    The constructor checks nothing; fit raises ValueError or TypeError for arguments that do not fit.
+
+    >>> import mlpfast
+    >>> X, y, X_test, y_test = mlpfast.datasets.load_digits(split=True)
+    >>> estimator = mlpfast.estimators.MLPClassifier(hidden_layer_sizes=(64,), tol=1e-3, random_state=0)
+    >>> round(estimator.fit(X, y).score(X_test, y_test), 2)
+    0.89
+    >>> [W.shape for W in estimator.coefs_]
+    [(64, 64), (64, 10)]
     """
 
     _kind: str  # of the labels, as type_of_target says
@@ -267,7 +299,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return outputs.argmax(axis=1)
 
     def predict(self, X: ArrayLike) -> Any:
-        """The predicted classes (n,), or of several labels in a row 0 and 1 (n, n_classes), for X (n, n_features)."""
+        """The predicted classes (n,), or of several labels in a row 0 and 1 (n, n_classes), for X (n, n_features).
+
+        ValueError for an X that does not fit; scikit-learn's NotFittedError before fit.
+
+        >>> import mlpfast
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 10, ["low", "low", "high", "high"] * 10
+        >>> estimator = mlpfast.estimators.MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> estimator.predict([[0.5], [2.5]])
+        array(['low', 'high'], dtype='<U4')
+        """
         outputs = self._outputs(X)
         if self._kind.startswith("multilabel"):
             labels = (outputs > self._threshold()).astype(int)
@@ -280,7 +321,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(_has_probabilities)
     def predict_proba(self, X: ArrayLike) -> Array:
-        """Probabilities (n, n_classes) of classes_, for X (n, n_features)."""
+        """Probabilities (n, n_classes) of classes_, for X (n, n_features).
+
+        Errors as for predict; AttributeError for loss="hinge".
+
+        >>> import mlpfast
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 10, ["low", "low", "high", "high"] * 10
+        >>> estimator = mlpfast.estimators.MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> estimator.classes_, estimator.predict_proba([[0.5], [2.5]]).round(2)
+        (array(['high', 'low'], dtype='<U4'), array([[0., 1.],
+               [1., 0.]]))
+        """
         outputs = self._outputs(X)
         if outputs.shape[1] > 1:
             return outputs
@@ -291,14 +342,32 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     @available_if(_has_probabilities)
     def predict_log_proba(self, X: ArrayLike) -> Array:
-        """log(predict_proba(X))."""
+        """log(predict_proba(X)).
+
+        X (n, n_features) and errors as for predict_proba.
+
+        >>> import mlpfast
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 10, ["low", "low", "high", "high"] * 10
+        >>> estimator = mlpfast.estimators.MLPClassifier((8,), solver="lbfgs", random_state=0).fit(X, y)
+        >>> estimator.predict_log_proba([[0.5]]).shape
+        (1, 2)
+        """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
     @available_if(_has_no_probabilities)
     def decision_function(self, X: ArrayLike) -> Array:
         """With loss="hinge": the outputs (n, n_classes), of two classes (n,), for X (n, n_features). Positive ones are
-        for a class, of two for the second."""
+        for a class, of two for the second.
+
+        Errors as for predict; AttributeError for other losses, which have predict_proba.
+
+        >>> import mlpfast
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]] * 10, [0, 0, 1, 1] * 10
+        >>> estimator = mlpfast.estimators.MLPClassifier((8,), loss="hinge", max_iter=500, random_state=0).fit(X, y)
+        >>> estimator.decision_function([[0.0], [3.0]]) > 0
+        array([False,  True])
+        """
         outputs = self._outputs(X)
         return outputs if outputs.shape[1] > 1 else outputs[:, 0]
 
@@ -306,7 +375,19 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def partial_fit(
         self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None, classes: ArrayLike | None = None,
     ) -> Self:
-        """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call."""
+        """One epoch over X and y, as in fit. classes: all labels that there will be, for the first call.
+
+        X, y, sample_weight, shapes and errors as for fit; ValueError for a label that is not among classes,
+        AttributeError with solver="lbfgs".
+
+        >>> import mlpfast
+        >>> X, y = mlpfast.datasets.load_digits()
+        >>> estimator = mlpfast.estimators.MLPClassifier(random_state=0)
+        >>> for first in range(0, 1500, 500):
+        ...     estimator = estimator.partial_fit(X[first:first + 500], y[first:first + 500], classes=range(10))
+        >>> estimator.t_
+        1500
+        """
         with self._unchanged_if_refused():
             self._validate_params()
             if _check_partial_fit_first_call(self, classes):

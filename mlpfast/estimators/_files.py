@@ -100,6 +100,14 @@ def load(path: PathLike, custom: Mapping[str, Any] | None = None) -> MLPClassifi
 
     custom as in mlpfast.load_network. No code in a file is ever run; ValueError says what is wrong with one that is
     damaged, or of another kind.
+
+    path: of the file; OSError if it cannot be read.
+
+    >>> import mlpfast
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> mlpfast.estimators.MLPClassifier((32,), tol=1e-2, random_state=0).fit(X, y).save("digits.safetensors")
+    >>> mlpfast.estimators.load("digits.safetensors").hidden_layer_sizes
+    (32,)
     """
     custom = checked_custom(custom)
     with opened(path, "estimator") as (file, texts):

@@ -25,13 +25,25 @@ NAMES = ("squared_error", "poisson", "absolute_error", "huber", "quantile", "log
 class MLPRegressor(RegressorMixin, BaseMLP):
     """A multilayer perceptron that learns numbers: scikit-learn's MLPRegressor, on mlpfast's core.
 
-    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there.
-    Those beyond are as of MLPClassifier, and:
+    Arguments and attributes of scikit-learn's class have its names, defaults and meaning; they are described there, and
+    in short with MLPClassifier: hidden_layer_sizes, solver, learning_rate, learning_rate_init, power_t, momentum,
+    nesterovs_momentum, beta_1, beta_2, epsilon, max_fun, alpha, batch_size, max_iter, tol, n_iter_no_change,
+    early_stopping, validation_fraction, shuffle, random_state, warm_start, verbose.
+    Those beyond are as of MLPClassifier, activation, optimizer, dropout, input_dropout, input_noise, clip_norm,
+    callbacks, metrics, n_jobs and dtype, and:
 
     loss: "squared_error", which is 1/2 r^2 as in scikit-learn, "poisson"; also "absolute_error", "huber", "quantile",
         "log_cosh", or an object of mlpfast.losses such as Quantile(0.9).
     target_scaling: True standardises each column of y while the network learns, and folds mean and deviation into the
         last layer afterwards, so that predictions, files and exports are in the unit of y. Not with "poisson".
+
+    The constructor checks nothing; fit raises ValueError or TypeError for arguments that do not fit.
+
+    >>> import mlpfast
+    >>> X, y = [[i / 10] for i in range(40)], [i / 5 for i in range(40)]  # y = 2 x
+    >>> estimator = mlpfast.estimators.MLPRegressor(target_scaling=True, max_iter=1000, random_state=0)
+    >>> round(estimator.fit(X, y).score(X, y), 2)
+    1.0
     """
 
     _target: tuple | None  # mean and scale of y, with target_scaling
@@ -166,13 +178,30 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     # ---- Predicting ----
 
     def predict(self, X: ArrayLike) -> Array:
-        """The predictions (n,), or of several outputs (n, n_outputs), for X (n, n_features)."""
+        """The predictions (n,), or of several outputs (n, n_outputs), for X (n, n_features).
+
+        ValueError for an X that does not fit; scikit-learn's NotFittedError before fit.
+
+        >>> import mlpfast
+        >>> X, y = [[0.0], [1.0], [2.0], [3.0]], [0.0, 2.0, 4.0, 6.0]
+        >>> estimator = mlpfast.estimators.MLPRegressor(hidden_layer_sizes=(8,), solver="lbfgs", random_state=0)
+        >>> estimator.fit(X, y).predict([[1.0], [3.0]]).round(1)
+        array([2., 6.])
+        """
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
     @available_for_stochastic
     def partial_fit(self, X: ArrayLike, y: Any, sample_weight: ArrayLike | None = None) -> Self:
-        """One epoch over X and y, as in fit."""
+        """One epoch over X and y, as in fit.
+
+        X, y, sample_weight, shapes and errors as for fit; AttributeError with solver="lbfgs".
+
+        >>> import mlpfast
+        >>> estimator = mlpfast.estimators.MLPRegressor(random_state=0)
+        >>> estimator.partial_fit([[0.0], [1.0]], [0.0, 2.0]).partial_fit([[2.0], [3.0]], [4.0, 6.0]).t_
+        4
+        """
         return self._fit(X, y, sample_weight, incremental=True)
 
 

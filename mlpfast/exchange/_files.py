@@ -22,6 +22,13 @@ def convert(source: PathLike, target: PathLike) -> Network:
     Suffixes say which format each has: .safetensors (Network.save and, as source, Trainer.save, of which the network is
     taken) or .onnx. ValueError for another suffix, and for what the reader or the writer cannot carry over; then
     nothing is written.
+
+    >>> import mlpfast
+    >>> mlpfast.Network([4, 16, 3], seed=0).save("net.safetensors")
+    >>> mlpfast.exchange.convert("net.safetensors", "net.onnx")
+    <Network 4-16-3, float32>
+    >>> mlpfast.exchange.from_onnx("net.onnx")
+    <Network 4-16-3, float32>
     """
     read, write = _of_suffix("source", source, READERS), _of_suffix("target", target, WRITERS)
     net = read(source)

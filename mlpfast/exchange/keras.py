@@ -44,6 +44,12 @@ def from_keras(model: Any) -> Network:
     L2 regularizers of kernels are l1 and l2 of the layers (Keras adds l2 sum W^2, a network l2/2 sum W^2), and layers
     that are not trainable stay so. UserWarning for other regularizers and constraints, which training alone uses. The
     network has the dtype of the weights, float32 or float64. ValueError for anything else, with the layer's name.
+
+    >>> import keras
+    >>> import mlpfast
+    >>> layers = [keras.Input((4,)), keras.layers.Dense(16, "relu"), keras.layers.Dense(3, "softmax")]
+    >>> mlpfast.exchange.from_keras(keras.Sequential(layers))
+    <Network 4-16-3, float32>
     """
     keras = library("keras")
     if not isinstance(model, keras.Model):

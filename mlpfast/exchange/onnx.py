@@ -18,7 +18,7 @@ MOST_BYTES = 2**31 - 2**20  # a file of protobuf has less than 2 GB
 
 @in_default_mode
 def to_onnx(net: Network, path: PathLike) -> None:
-    """Write a network to path as an ONNX model, which ONNX Runtime and others run.
+    """Write net, a Network, to path as an ONNX model, which ONNX Runtime and others run.
 
     Its input X is (batch, n_in) with any number of rows, of the network's dtype, or of uint8 if input_scale is not 1;
     its output yhat is `predict`. input_scale and input_transform, in float64, are part of it; dropout, noise and
@@ -28,6 +28,13 @@ def to_onnx(net: Network, path: PathLike) -> None:
 
     ValueError for a Custom activation, and for gelu in float64, since ONNX Runtime has no Erf for it, with nothing
     written. The file is replaced as a whole, as by Network.save: after an OSError the old one is there.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([4, 16, 3], output="softmax", seed=0)
+    >>> mlpfast.exchange.to_onnx(net, "net.onnx")
+    >>> import onnx
+    >>> [node.op_type for node in onnx.load("net.onnx").graph.node]
+    ['Gemm', 'Relu', 'Gemm', 'Softmax']
     """
     onnx = library("onnx")
     checked(net)
@@ -52,8 +59,14 @@ def from_onnx(path: Any, *, output: str | None = None) -> Network:
     scaling of the inputs input_transform.
 
     output: the name of the value to predict, for a model of several outputs. Without it the only one of floats is
-    taken, and a UserWarning names the others.
-    ValueError for anything else, with the name of the node and what is supported.
+        taken, and a UserWarning names the others. ValueError for anything else, with the name of the node and what is
+        supported.
+
+    >>> import mlpfast
+    >>> mlpfast.exchange.to_onnx(mlpfast.Network([4, 16, 3], output="softmax", seed=0), "net.onnx")
+    >>> net = mlpfast.exchange.from_onnx("net.onnx")
+    >>> net, net.layers[-1].activation
+    (<Network 4-16-3, float32>, 'softmax')
     """
     onnx = library("onnx")
     library("onnx.numpy_helper", "onnx")

@@ -25,6 +25,18 @@ def from_sklearn(estimator: Any) -> Network:
     estimator's classes_[k]. A Pipeline of StandardScaler or MinMaxScaler and one of these is taken too: the scaling
     becomes input_transform. The dtype is that of coefs_. ValueError for other estimators, and for one that is
     not fitted.
+
+    estimator: it is not changed.
+
+    >>> import mlpfast
+    >>> from sklearn.neural_network import MLPClassifier
+    >>> X, y = mlpfast.datasets.load_digits()
+    >>> estimator = MLPClassifier((16,), max_iter=200, tol=1e-2, random_state=0).fit(X[:200], y[:200])
+    >>> net = mlpfast.exchange.from_sklearn(estimator)
+    >>> net
+    <Network 64-16-10, float32>
+    >>> float(abs(net.predict(X) - estimator.predict_proba(X)).max()) < 1e-5
+    True
     """
     neural = library("sklearn.neural_network", "sklearn")
     preprocessing = library("sklearn.preprocessing", "sklearn")
@@ -89,6 +101,14 @@ def to_sklearn(net: Network, *, classes: ArrayLike | None = None) -> Any:
     input_scale is not 1, X holds pixels. Training can go on with warm_start, with the estimator's own settings.
     UserWarning for settings of the training. ValueError for hidden activations other than identity, sigmoid, tanh and
     relu, one for all layers, which are all that the estimators have, for masks, and for other output activations.
+
+    >>> import mlpfast
+    >>> net = mlpfast.Network([4, 16, 3], output="softmax", init="zeros", seed=0)
+    >>> estimator = mlpfast.exchange.to_sklearn(net, classes=["a", "b", "c"])
+    >>> estimator.predict_proba([[1.0, 2.0, 3.0, 4.0]]).round(4)
+    array([[0.3333, 0.3333, 0.3333]])
+    >>> estimator.classes_
+    array(['a', 'b', 'c'], dtype='<U1')
     """
     neural = library("sklearn.neural_network", "sklearn")
     checked(net)

@@ -32,7 +32,8 @@ SIMPLE = {  # name: class of torch.nn, without arguments
 
 @in_default_mode
 def to_torch(net: Network) -> Any:
-    """A torch.nn.Sequential with copies of the parameters: a Linear for each layer, its activation, and its Dropout.
+    """A torch.nn.Sequential with copies of the parameters of net: a Linear for each layer, its activation, and its
+    Dropout.
 
     It is of the network's dtype and in training mode, as modules of PyTorch begin: call eval() before predictions.
     A mask is one of torch.nn.utils.prune, so that masked weights stay 0 in training; layers that are not trained do
@@ -40,6 +41,14 @@ def to_torch(net: Network) -> Any:
     input_dropout is a Dropout; a dropout that is a schedule has its present value. A PerOutput is a module of its own.
     UserWarning for l1, l2 and factors of layers and input_noise, which PyTorch has elsewhere. ValueError for a Custom
     activation.
+
+    >>> import mlpfast
+    >>> mlpfast.exchange.to_torch(mlpfast.Network([4, 16, 3], seed=0))
+    Sequential(
+      (0): Linear(in_features=4, out_features=16, bias=True)
+      (1): ReLU()
+      (2): Linear(in_features=16, out_features=3, bias=True)
+    )
     """
     torch = library("torch")
     nn = torch.nn
@@ -117,6 +126,17 @@ def from_torch(module: Any) -> Network:
     Linear layers, activations, Dropout after an activation or for the inputs, and Softmax over the classes; Flatten and
     Identity pass. Masks of torch.nn.utils.prune and requires_grad are kept. The network has the dtype of the
     parameters, float32 or float64. ValueError for anything else, with its name in the module.
+
+    module: the Sequential or Linear; TypeError for what is no torch.nn.Module.
+
+    >>> import torch
+    >>> import mlpfast
+    >>> module = torch.nn.Sequential(torch.nn.Linear(4, 16), torch.nn.ReLU(), torch.nn.Linear(16, 3))
+    >>> net = mlpfast.exchange.from_torch(module)
+    >>> net
+    <Network 4-16-3, float32>
+    >>> bool((net.layers[0].W.T == module[0].weight.detach().numpy()).all())
+    True
     """
     torch = library("torch")
     reader = _Reader(torch)
