@@ -13,6 +13,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 BOUNDS = {  # lower and upper bound
+    "perceptron": (0.01, 1),  # above 1 the theorem would be wrong, or the bound
     "xor": (0, 0),
     "computational_graph": (0, 1e-15),
     "boolean_function": (0, 0),
@@ -29,6 +30,15 @@ BOUNDS = {  # lower and upper bound
     "optimizers": (0, 0.1),  # chance is 2.3
     "from_sklearn": (0, 1e-9),
     "mixed_columns": (0.9, 1),
+    "activations": (0, 1e-8),  # rounding, of differences with a step of 1e-6
+    "softmax_cross_entropy": (0, 1e-8),
+    "residuals": (0, 1e-14),
+    "initialisation": (0.1, 10),  # 1 for infinite widths
+    "learning_rate_decay": (0, 0.01),
+    "weight_decay": (0, 1e-6),
+    "early_stopping": (1.05, 2),
+    "noise": (0, 0.1),
+    "natural_gradient": (0, 1e-9),
 }
 OTHERS = {"mnist": "needs its four files", "shared": "no example"}
 
