@@ -37,9 +37,9 @@ for unit, times_n in [("tanh", 0.25), ("tanh", 1), ("tanh", 9), ("relu", 0.5), (
     net = network(unit, np.sqrt(times_n / width))
     layers = mlpfast.diagnostics.gradient_flow(net, X, y, "cross_entropy").layers
     sizes[f"{unit}, {times_n:g} / n"] = a = [layer.a for layer in layers[:-1]]
-    trainer = mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.03), batch_size=32, seed=0)
+    trainer = mlpfast.Trainer(net, optimizer=mlpfast.SGD(lr=0.02), batch_size=32, seed=0)
     try:
-        trainer.fit(X, y, epochs=5 if chosen.quick else 40)
+        trainer.fit(X, y, epochs=10 if chosen.quick else 40)
         learned = f"{100 * trainer.evaluate(X_test, y_test)['accuracy']:.1f} %"
     except FloatingPointError:
         learned = "diverged"

@@ -88,6 +88,29 @@ def test_the_plot(name, tmp_path):
     assert image.startswith(b"\x89PNG") and len(image) > 5000
 
 
+COURSE = (EXAMPLES.parent / "docs" / "course.md").read_text(encoding="utf-8")
+QUOTED = re.compile(r"^```console\n\$ python examples/(\w+)\.py --quick\n(.*?)^```\n", re.M | re.S)
+
+
+def without_rounding(text):
+    """Numbers below 1e-8 are those of NumPy's products, whose order of sums is another one on other machines."""
+    return re.sub(r"\d(\.\d+)?e-(09|[1-9]\d)", "tiny", text)
+
+
+@pytest.mark.parametrize("name, quoted", QUOTED.findall(COURSE), ids=lambda text: text if text in BOUNDS else "")
+def test_the_course_shows_what_is_printed(name, quoted):
+    printed = without_rounding("\n".join([*lines_of(name), ""]))
+    parts = without_rounding(quoted).split("...\n")
+    assert re.fullmatch(r"(?:.*\n)*".join(map(re.escape, parts)), printed), printed
+
+
+def test_numbers_in_the_text_of_the_course_are_printed():
+    for section in COURSE.split("\n## ")[1:]:
+        shown, text = "".join(quoted for _, quoted in QUOTED.findall(section)), QUOTED.sub("", section)
+        numbers = re.findall(r"\d+\.\d+(?:e[+-]\d+)?", text)
+        assert [number for number in numbers if number not in shown] == [], section.splitlines()[0]
+
+
 def test_double_descent_falls_rises_and_falls():
     lines = lines_of("double_descent")[1:-1]
     width, train, test = zip(*(map(float, line.split()) for line in lines), strict=True)
