@@ -1,0 +1,79 @@
+"""Pages that lie elsewhere in the repository, and links as they stand in Markdown, which also work on a code host.
+
+The files of ELSEWHERE become pages of the folder project/, which the build writes. In every page a link to a file
+outside of docs/ leads to its page, to the page of the gallery, or else to a copy of the file. A picture
+pictures/NAME.png is drawn by examples/NAME.py.
+"""
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+DOCS = Path(__file__).resolve().parents[1]
+ROOT = DOCS.parent
+LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
+PICTURE = re.compile(r"\]\(pictures/(\w+)\.png\)")
+
+ELSEWHERE = {  # the file: the page
+    "CONTRIBUTING.md": "project/contributing.md",
+    "SECURITY.md": "project/security.md",
+    "CHANGELOG.md": "project/changelog.md",
+    "benchmarks/README.md": "project/benchmarks.md",
+    "benchmarks/results.md": "project/results.md",
+    "csrc/mlpfast.h": "api/c.md",
+}
+
+
+def target(link, folder):
+    """The link of a page in folder, a part of the repository -> the file of docs/ or of the repository."""
+    to = os.path.relpath((folder / link).resolve(), ROOT)
+    if to in ELSEWHERE:
+        return DOCS / ELSEWHERE[to]
+    if example := re.fullmatch(r"examples/(\w+)\.py", to):
+        return DOCS / "gallery" / f"{example[1]}.rst" if example[1] != "shared" else ROOT / to
+    if to in ("examples", "examples/"):
+        return DOCS / "gallery" / "index.rst"
+    return ROOT / to
+
+
+def relinked(text, folder, page_folder):
+    """The text of a file in folder, as that of a page in page_folder."""
+    def link(found):
+        return found[1] + os.path.relpath(target(found[2], folder), page_folder) + found[3]
+    return LINK.sub(link, text)
+
+
+def draw(name):
+    """docs/pictures/NAME.png by examples/NAME.py, unless it is there already and newer."""
+    program, picture = ROOT / "examples" / f"{name}.py", DOCS / "pictures" / f"{name}.png"
+    if not picture.exists() or picture.stat().st_mtime < program.stat().st_mtime:
+        picture.parent.mkdir(exist_ok=True)
+        subprocess.run([sys.executable, program, "--quick", "--plot", picture], check=True, stdout=subprocess.DEVNULL,
+                       cwd=tempfile.gettempdir())
+
+
+def write_pages(app):
+    for file, page in ELSEWHERE.items():
+        if page.startswith("project/"):
+            page = DOCS / page
+            page.parent.mkdir(exist_ok=True)
+            text = relinked((ROOT / file).read_text(encoding="utf-8"), (ROOT / file).parent, page.parent)
+            if not page.exists() or page.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
+                page.write_text(text, encoding="utf-8")
+
+
+def read(app, name, content):
+    path = Path(app.env.doc2path(name))
+    if path.suffix == ".md" and path.parent.name != "project":
+        content[0] = relinked(content[0], path.parent, path.parent)
+        for picture in PICTURE.findall(content[0]):
+            draw(picture)
+
+
+def setup(app):
+    app.connect("builder-inited", write_pages)
+    app.connect("source-read", read)
+    return {"parallel_read_safe": True}
