@@ -30,13 +30,14 @@ myst_enable_extensions = ["dollarmath", "deflist"]
 myst_heading_anchors = 4
 html_math_renderer = "mathml"
 
+highlight_language = "none"  # of what says no language: formulas, commands
+
 # ---- API
 
 default_role = None
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True}
 autodoc_typehints = "none"
-autodoc_inherit_docstrings = False
 autosummary_generate = False
 add_module_names = False
 toc_object_entries_show_parents = "hide"
@@ -84,6 +85,7 @@ html_show_sourcelink = False
 html_copy_source = False
 html_theme_options = {
     "navigation_with_keys": False,
+    "header_links_before_dropdown": 8,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc", "sg_download_links"],
     "footer_start": ["copyright"],

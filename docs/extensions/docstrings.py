@@ -60,6 +60,17 @@ def entries(block, names):
     yield kind, head, lines
 
 
+def literal(block):
+    """A block of code, coloured if it is Python: one line of code alone rather is a formula."""
+    code = inspect.cleandoc("\n".join(block))
+    try:
+        compile(code, "a docstring", "exec")
+        language = "python" if "\n" in code and re.search(r"[=(]", code) else "none"
+    except SyntaxError:
+        language = "none"
+    return [f".. code-block:: {language}", "", *(f"    {line}" for line in code.splitlines()), ""]
+
+
 def converted(lines, names=()):
     """The lines of a docstring -> those of the same in reStructuredText. names: arguments and attributes."""
     made = []
@@ -67,9 +78,7 @@ def converted(lines, names=()):
         if block[0].lstrip().startswith(">>>"):
             made += [*inspect.cleandoc("\n".join(block)).splitlines(), ""]
         elif block[0].startswith(" "):
-            if made[-3:-2] == ["::"]:  # the block before was one too
-                made[-1:] = []
-            made += ["::", "", *block, ""]
+            made += literal(block)
         else:
             for kind, head, text_of in entries(block, names):
                 if kind == "item":
@@ -85,7 +94,7 @@ def names_of(thing):
         arguments = set(inspect.signature(thing).parameters)
     except (TypeError, ValueError):
         arguments = set()
-    return arguments | set(getattr(thing, "__annotations__", ())) | (set(dir(thing)) if inspect.isclass(thing) else set())
+    return arguments | set(getattr(thing, "__annotations__", ())) | set(dir(thing) if inspect.isclass(thing) else ())
 
 
 def process(app, what, name, thing, options, lines):
@@ -93,6 +102,17 @@ def process(app, what, name, thing, options, lines):
     if what == "module" and hasattr(thing, "__all__"):
         lines += [".. autosummary::", "   :nosignatures:", ""]
         lines += [f"   {public}" for public in thing.__all__ if not inspect.ismodule(getattr(thing, public))] + [""]
+
+
+def skip(app, what, name, thing, skipped, options):
+    """What there is only for the message that says what to use instead: `Trainer.predict`, `Network.fit`."""
+    function = thing.fget if isinstance(thing, property) else thing
+    if getattr(function, "__name__", None) == "refuse":
+        return True
+    try:
+        return True if str(inspect.signature(function)) == "(self, *_, **__)" else None
+    except (TypeError, ValueError):
+        return None
 
 
 def read(app, page, content):
@@ -103,5 +123,6 @@ def read(app, page, content):
 
 def setup(app):
     app.connect("source-read", read)
+    app.connect("autodoc-skip-member", skip)
     app.connect("autodoc-process-docstring", process)
     return {"parallel_read_safe": True}

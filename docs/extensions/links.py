@@ -33,7 +33,7 @@ def link(app, doctree, page):
     objects, others = by_name(app.env), InventoryAdapter(app.env).main_inventory
     for node in list(doctree.findall(nodes.literal)):
         found = CALL.fullmatch(node.astext())
-        if not found or isinstance(node.parent, nodes.reference) or not looks_like_a_name(found[1]):
+        if not found or not looks_like_a_name(found[1]) or isinstance(node.parent, (nodes.reference, nodes.title)):
             continue
         if entry := objects.get(found[1]):
             to, anchor, title = entry
