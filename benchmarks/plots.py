@@ -1,18 +1,26 @@
-"""The training cases as bars, the sweep as lines."""
+"""The training cases as bars, the sweep as lines.
+
+python -m benchmarks.plots FOLDER draws cases.png and sweep.png from results.md.
+"""
+
+import sys
+from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
+from .report import SWEEP, TRAINING, from_markdown  # noqa: E402
+
 
 def draw(sections, path):
     """Plot the training cases to path and the sweep to sweep.png in the same folder, if they were measured."""
-    by_name = {section.name: section for section in sections}
-    if "training" in by_name:
-        save(bars(by_name["training"]), path)
-    if "sweep" in by_name:
-        save(lines(by_name["sweep"]), path.with_name("sweep.png"))
+    for section in sections:
+        if section.title == TRAINING:
+            save(bars(section), path)
+        elif section.title == SWEEP:
+            save(lines(section), path.with_name("sweep.png"))
 
 
 def save(figure, path):
@@ -43,11 +51,11 @@ def bars(section):
 def lines(section):
     """A line for each batch: the fraction of the peak over width."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    batches = section.raw["fractions"]
+    widths, *columns = zip(*section.rows, strict=True)
     colours = pyplot.get_cmap("viridis")
-    for i, (batch, fractions) in enumerate(batches.items()):
-        colour = colours(i / max(1, len(batches) - 1))
-        axes.plot(section.raw["widths"], fractions, marker=".", color=colour, label=f"batch {batch}")
+    for i, (batch, fractions) in enumerate(zip(section.columns[1:], columns, strict=True)):
+        colour = colours(i / max(1, len(columns) - 1))
+        axes.plot([int(width) for width in widths], fractions, marker=".", color=colour, label=batch)
     axes.set_xscale("log", base=2)
     axes.set_xticks([8, 16, 32, 64, 128, 256, 512, 1024], labels=[8, 16, 32, 64, 128, 256, 512, 1024])
     axes.set_ylim(0, 1)
@@ -56,3 +64,12 @@ def lines(section):
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     return figure
+
+
+def draw_results(folder):
+    results = Path(__file__).with_name("results.md").read_text(encoding="utf-8")
+    draw(from_markdown(results)[0], Path(folder) / "cases.png")
+
+
+if __name__ == "__main__":
+    draw_results(sys.argv[1])

@@ -1,4 +1,8 @@
-"""A fixed random layer below a trained one: the signs of random projections preserve the angles between images
+"""
+Random projections
+==================
+
+A fixed random layer below a trained one: the signs of random projections preserve the angles between images
 (Charikar, 2002), and a linear layer on many of them classifies digits. Rosenblatt's perceptron (1958) had this
 structure.
 
