@@ -2,9 +2,11 @@
 somewhere, and the pages of the API have every public name.
 """
 
-import importlib
+import importlib.util
 import inspect
 import re
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -24,11 +26,16 @@ def name_of(page):
 
 
 PROGRAM = re.compile(r"^```python\n(.*?)^```\n(?:\n```text\n(.*?)^```\n)?", re.M | re.S)
+IN_ORDER = ROOT / "docs/getting_started.md"  # its programs go on from one another
 PROGRAMS = {
     f"{name_of(page)}-{i}": match.groups()
     for page in PAGES
+    if page != IN_ORDER
     for i, match in enumerate(PROGRAM.finditer(page.read_text(encoding="utf-8")))
 }
+
+
+OPTIONAL = {"sklearn", "torch", "keras", "tensorflow", "jax"}  # a page may show what others do
 
 
 def test_there_are_programs():
@@ -48,9 +55,31 @@ def test_no_program_escapes(page):
 def test_program(name, tmp_path, monkeypatch, capsys):
     program, printed = PROGRAMS[name]
     monkeypatch.chdir(tmp_path)
-    exec(compile(program, name, "exec"), {"__name__": "__main__"})
+    try:
+        exec(compile(program, name, "exec"), {"__name__": "__main__"})
+    except ModuleNotFoundError as error:
+        if error.name not in OPTIONAL:
+            raise
+        pytest.skip(f"needs {error.name}")
     if printed is not None:
         assert capsys.readouterr().out == printed
+
+
+def test_getting_started(tmp_path, monkeypatch, capsys):
+    """Its programs, one after the other, and the C program at the end, whose answer is that of the network."""
+    pytest.importorskip("sklearn")
+    monkeypatch.chdir(tmp_path)
+    text, names = IN_ORDER.read_text(encoding="utf-8"), {"__name__": "__main__"}
+    for program, printed in PROGRAM.findall(text):
+        if "to_onnx" not in program or importlib.util.find_spec("onnx"):
+            exec(compile(program, IN_ORDER.name, "exec"), names)
+            assert capsys.readouterr().out == printed
+    code, command, printed = re.search(r"```c\n(.*?)```\n\n```sh\n(.*?)```\n\n```text\n(.*?)```", text, re.S).groups()
+    if shutil.which("gcc"):
+        Path("main.c").write_text(code)
+        assert subprocess.run(command, shell=True, capture_output=True, text=True, check=True).stdout == printed
+        probability = names["net"].predict(names["X_test"][:1])[0]
+        assert printed.split()[0] == f"{probability.argmax()}," and printed.split()[-1] == f"{probability.max():.4f}"
 
 
 def anchors(page):
