@@ -11,7 +11,7 @@ import matplotlib
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
-from .report import SWEEP, TRAINING, from_markdown  # noqa: E402
+from .report import SWEEP, TRAINING, from_markdown, shown  # noqa: E402
 
 
 def draw(sections, path):
@@ -38,7 +38,7 @@ def bars(section):
         rows = [row for row in section.rows if row[0] == case][::-1]  # the fastest on top
         names, us, ratios = ([row[i] for row in rows] for i in (1, 2, -1))
         drawn = axes.barh(names, ratios, color=[colours[name] for name in names])
-        labels = [f" {ratio:.2f}x, {time:,.1f} us" for ratio, time in zip(ratios, us, strict=True)]
+        labels = [f" {shown(ratio)}x, {shown(time)} us" for ratio, time in zip(ratios, us, strict=True)]
         axes.bar_label(drawn, labels=labels, fontsize=7)
         axes.set_title(case, fontsize=9, loc="left")
         axes.margins(x=0.2)

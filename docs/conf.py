@@ -46,13 +46,15 @@ intersphinx_mapping = {
     "python": ("https://docs.python.org/3/", "inventories/python.txt"),
     "numpy": ("https://numpy.org/doc/stable/", "inventories/numpy.txt"),
     "sklearn": ("https://scikit-learn.org/stable/", "inventories/sklearn.txt"),
+    "torch": ("https://docs.pytorch.org/docs/stable/", "inventories/torch.txt"),
 }
 
 # ---- Gallery
 
 
 def arguments_of_an_example(gallery_conf, script_vars):
-    return ["--plot", os.path.join(tempfile.gettempdir(), "mlpfast-example.png")]
+    """--quick, as in docs/course.md and the tests: these are the numbers that a test holds within bounds."""
+    return ["--quick", "--plot", os.path.join(tempfile.gettempdir(), "mlpfast-example.png")]
 
 
 arguments_of_an_example.__module__ = __name__
@@ -92,7 +94,7 @@ html_theme_options = {
     "footer_end": [],
     "show_version_warning_banner": False,
 }
-html_sidebars = {"**": ["sidebar-nav-bs"]}
+html_sidebars = {"**": ["sidebar-nav-bs"], **dict.fromkeys(("index", "getting_started", "course", "mathematics"), [])}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_exclude = ".linenos, .gp, .go"

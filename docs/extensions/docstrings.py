@@ -118,7 +118,7 @@ def skip(app, what, name, thing, skipped, options):
 def read(app, page, content):
     """The texts of a page of the gallery: the docstring of an example is text as well."""
     if page.startswith("gallery/") and page != "gallery/index":
-        content[0] = TEXT_OF_EXAMPLE.sub(lambda m: m[1] + "\n".join(converted(m[2].splitlines())), content[0])
+        content[0] = TEXT_OF_EXAMPLE.sub(lambda m: m[1] + "\n".join([*converted(m[2].splitlines()), ""]), content[0])
 
 
 def setup(app):

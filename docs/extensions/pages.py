@@ -18,6 +18,7 @@ from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
+NAMED_AS_FILE = re.compile(r"\[[\w./]+\.md\](?=\([^):]+\.md[#)])")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
 PROGRAM = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
 PICTURE = re.compile(r"\]\(pictures/(\w+)\.png\)")
@@ -50,7 +51,7 @@ def relinked(text, folder, page_folder):
     """The text of a file in folder, as that of a page in page_folder."""
     def link(found):
         return found[1] + os.path.relpath(target(found[2], folder), page_folder) + found[3]
-    return LINK.sub(link, text)
+    return LINK.sub(link, NAMED_AS_FILE.sub("[]", text))  # without a text of its own a link shows the title
 
 
 def draw(name, page):
