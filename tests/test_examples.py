@@ -1,6 +1,8 @@
 """Every example runs with --quick, and the number it prints is within the bounds of its docstring."""
 
+import ast
 import functools
+import importlib.util
 import os
 import re
 import subprocess
@@ -70,6 +72,28 @@ def result_of(done, name):
 
 def test_every_example_has_bounds():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*BOUNDS, *OTHERS}
+
+
+@pytest.mark.parametrize("name", [*BOUNDS, "mnist"])
+def test_a_docstring_begins_with_a_title(name):
+    """With which the gallery of the site begins its page."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")))
+    title, line, blank, *_ = text.splitlines()
+    assert title and line == "=" * len(title) and not blank
+
+
+def test_a_notebook_has_no_command_line(monkeypatch, tmp_path):
+    """It brings shared.py along (docs/conf.py), and shows its plot instead of writing it."""
+    spec = importlib.util.spec_from_file_location("shared", EXAMPLES / "shared.py")
+    shared = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shared)
+    monkeypatch.setitem(sys.modules, "ipykernel", shared)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    chosen = shared.options("what it is")
+    assert chosen.quick and chosen.plot
+    monkeypatch.chdir(tmp_path)
+    shared.save(None, chosen.plot)  # draws nothing
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", BOUNDS)
