@@ -94,7 +94,10 @@ html_theme_options = {
     "footer_end": [],
     "show_version_warning_banner": False,
 }
-html_sidebars = {"**": ["sidebar-nav-bs"], **dict.fromkeys(("index", "getting_started", "course", "mathematics"), [])}
+html_sidebars = {
+    "**": ["sidebar-nav-bs"],
+    **dict.fromkeys(("index", "getting_started", "coming_from", "course", "mathematics"), []),  # nothing below them
+}
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 copybutton_exclude = ".linenos, .gp, .go"

@@ -3,16 +3,22 @@
 The converter from TeX is that of docutils. A formula that it does not know is a warning.
 """
 
+import re
+
 from docutils import nodes
 from docutils.utils.math import MathError
 from docutils.utils.math.latex2mathml import tex2mathml
 from sphinx.util import logging
 
+# What docutils has under another name only.
+SYNONYMS = {r"\dots": r"\ldots", r"\big": r"\bigl", r"\Big": r"\Bigl", r"\bigg": r"\biggl", r"\Bigg": r"\Biggl"}
+SYNONYM = re.compile(r"\\(?:dots|[bB]igg?)(?![a-zA-Z])")
+
 logger = logging.getLogger(__name__)
 
 
 def markup(node, as_block):
-    tex = node.astext()
+    tex = SYNONYM.sub(lambda found: SYNONYMS[found[0]], node.astext())
     if as_block and "\\\\" in tex and "\\begin" not in tex:
         tex = f"\\begin{{align*}}{tex}\\end{{align*}}"
     try:
