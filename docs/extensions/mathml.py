@@ -14,6 +14,11 @@ from sphinx.util import logging
 SYNONYMS = {r"\dots": r"\ldots", r"\big": r"\bigl", r"\Big": r"\Bigl", r"\bigg": r"\biggl", r"\Bigg": r"\Biggl"}
 SYNONYM = re.compile(r"\\(?:dots|[bB]igg?)(?![a-zA-Z])")
 
+# An index below a hat belongs beside it.
+HAT = re.compile(r"<munderover>(\s*<mi>\w</mi>)(\s*.*?)(\s*<mo stretchy=\"false\">ˆ</mo>)\s*</munderover>", re.S)
+# Bars of a norm would grow with what stands beside them, such as a sum with its limits.
+BARS = re.compile(r"<mo>(?=‖</mo>)")
+
 logger = logging.getLogger(__name__)
 
 
@@ -22,7 +27,8 @@ def markup(node, as_block):
     if as_block and "\\\\" in tex and "\\begin" not in tex:
         tex = f"\\begin{{align*}}{tex}\\end{{align*}}"
     try:
-        return tex2mathml(tex, as_block=as_block)
+        made = HAT.sub(r"<msub><mover>\1\3</mover>\2</msub>", tex2mathml(tex, as_block=as_block))
+        return BARS.sub('<mo stretchy="false">', made)
     except MathError as error:
         logger.warning("formula: %s", error, location=node)
         return f"<code>{node.astext()}</code>"
