@@ -13,6 +13,7 @@ from sphinx.ext.intersphinx import InventoryAdapter
 CALL = re.compile(r"([A-Za-z_][\w.]*)(?:\(.*\))?", re.S)
 EXAMPLE = re.compile(r"(?:python )?examples/(\w+)\.py(?: .*)?")
 SHORT = {"np": "numpy", "nn": "torch.nn"}
+LONG = 28  # letters of a word that a table on a telephone has no room for
 
 
 def by_name(env):
@@ -55,6 +56,8 @@ def destination(code, page, objects, others, app):
 def link(app, doctree, page):
     objects, others = by_name(app.env), InventoryAdapter(app.env).main_inventory
     for node in list(doctree.findall(nodes.literal)):
+        if max(map(len, node.astext().split()), default=0) > LONG:
+            node["classes"].append("long")
         if isinstance(node.parent, (nodes.reference, nodes.title)):
             continue
         if to := destination(node.astext(), page, objects, others, app):
