@@ -105,12 +105,13 @@ def process(app, what, name, thing, options, lines):
 
 
 def skip(app, what, name, thing, skipped, options):
-    """What there is only for the message that says what to use instead: `Trainer.predict`, `Network.fit`."""
+    """What there is only for the message that says what to use instead (`Trainer.predict`, `Network.fit`), and the fields
+    of a NamedTuple, which its arguments are."""
     function = thing.fget if isinstance(thing, property) else thing
-    if getattr(function, "__name__", None) == "refuse":
+    if getattr(function, "__name__", None) == "refuse" or type(thing).__name__ == "_tuplegetter":
         return True
     try:
-        return True if str(inspect.signature(function)) == "(self, *_, **__)" else None
+        return True if [*inspect.signature(function).parameters] == ["self", "_", "__"] else None
     except (TypeError, ValueError):
         return None
 
