@@ -121,7 +121,8 @@ benchmarks: readme-test
 docs: benchmarks
 	$(prelude)
 	venv '$(WORK)/venv'
-	needed=$$(python -c "import importlib.metadata as m; print(*(r.split(';')[0] for r in m.requires('mlpfast') if 'extra == \"docs\"' in r), sep='\n')")
+	needed=$$(python -c "import importlib.metadata as m; print(*m.requires('mlpfast'), sep='\n')" | sed -n 's/; extra == "docs"//p')
+	[[ -n $$needed ]]
 	xargs -d '\n' pip install -q <<<"$$needed" || skip "the extra 'docs' cannot be installed"
 	copy '$(WORK)/source-docs'
 	alone=(); ! unshare -rn true 2>/dev/null || alone=(unshare -rn)

@@ -105,8 +105,8 @@ def process(app, what, name, thing, options, lines):
 
 
 def skip(app, what, name, thing, skipped, options):
-    """What there is only for the message that says what to use instead (`Trainer.predict`, `Network.fit`), and the fields
-    of a NamedTuple, which its arguments are."""
+    """What there is only for the message that says what to use instead (`Trainer.predict`, `Network.fit`), and the
+    fields of a NamedTuple, which are its arguments."""
     function = thing.fget if isinstance(thing, property) else thing
     if getattr(function, "__name__", None) == "refuse" or type(thing).__name__ == "_tuplegetter":
         return True
