@@ -31,8 +31,9 @@ endef
 
 ISA_STEPS = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 3,isa-$(isa)-$(threads)))
 
-.PHONY: check release benchmarks  # there is a folder of that name
-check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types source-package benchmarks
+.PHONY: check release benchmarks docs  # there are folders of these names
+check: readme-test readme-run $(ISA_STEPS) c-gcc c-pthreads c-clang c-sanitized c-threads lint types source-package \
+    benchmarks docs
 
 # Alone, and first: it measures nothing, but what runs beside it would only make it longer; others use what it installs.
 readme-test:
@@ -140,13 +141,26 @@ benchmarks: readme-test
 	pytest -q benchmarks --benchmark-disable
 	passed
 
+# The site without the output of the examples. Behind `benchmarks`, which also installs into this virtual environment. A
+# warning is an error, and there is no network, where it can be taken away.
+docs: benchmarks
+	$(prelude)
+	venv '$(WORK)/venv'
+	needed=$$(python -c "import importlib.metadata as m; print(*m.requires('mlpfast'), sep='\n')" | sed -n 's/; extra == "docs"//p')
+	[[ -n $$needed ]]
+	xargs -d '\n' pip install -q <<<"$$needed" || skip "the extra 'docs' cannot be installed"
+	copy '$(WORK)/source-docs'
+	alone=(); ! unshare -rn true 2>/dev/null || alone=(unshare -rn)
+	"$${alone[@]}" $(MAKE) -C '$(WORK)/source-docs/docs' quick PYTHON=python
+	passed
+
 # ---- Before a release
 
 EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,suite-$(isa)-$(threads)))
 
 release: check $(EVERY_SUITE) valgrind old-processors neon-emulated one-c-file coverage sanitized-python wheel-gcc \
     wheel-clang wheel-zig wheel-audit wheel-limited serial free-threaded limits plain-gcc plain-clang small-library fuzz \
-    stress zig-targets zig-aarch64 zig-riscv64 windows no-futex
+    site stress zig-targets zig-aarch64 zig-riscv64 windows no-futex
 
 $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
@@ -370,6 +384,16 @@ fuzz: readme-test
 	venv '$(WORK)/venv'
 	python tests/bad_files.py '$(WORK)/corpus'
 	$(MAKE) $(C_TESTS) fuzz CC=clang WERROR=0 SECONDS=60 CORPUS='$(WORK)/corpus'
+	passed
+
+# All of the site, with every example run.
+site: docs
+	$(prelude)
+	[[ -d '$(WORK)/source-docs' ]] || skip "the step docs was skipped"
+	venv '$(WORK)/venv'
+	alone=(); ! unshare -rn true 2>/dev/null || alone=(unshare -rn)
+	"$${alone[@]}" $(MAKE) -C '$(WORK)/source-docs/docs' html PYTHON=python
+	[[ -s '$(WORK)/source-docs/docs/gallery/images/sphx_glr_xor_001.png' ]]
 	passed
 
 # Wheel and import: the best of several, since a busy machine is not mlpfast's fault.

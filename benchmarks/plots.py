@@ -1,18 +1,26 @@
-"""The training cases as bars, the sweep as lines."""
+"""The training cases as bars, the sweep as lines.
+
+python -m benchmarks.plots FOLDER draws cases.png and sweep.png from results.md.
+"""
+
+import sys
+from pathlib import Path
 
 import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot  # noqa: E402
 
+from .report import SWEEP, TRAINING, from_markdown, shown  # noqa: E402
+
 
 def draw(sections, path):
     """Plot the training cases to path and the sweep to sweep.png in the same folder, if they were measured."""
-    by_name = {section.name: section for section in sections}
-    if "training" in by_name:
-        save(bars(by_name["training"]), path)
-    if "sweep" in by_name:
-        save(lines(by_name["sweep"]), path.with_name("sweep.png"))
+    for section in sections:
+        if section.title == TRAINING:
+            save(bars(section), path)
+        elif section.title == SWEEP:
+            save(lines(section), path.with_name("sweep.png"))
 
 
 def save(figure, path):
@@ -30,7 +38,7 @@ def bars(section):
         rows = [row for row in section.rows if row[0] == case][::-1]  # the fastest on top
         names, us, ratios = ([row[i] for row in rows] for i in (1, 2, -1))
         drawn = axes.barh(names, ratios, color=[colours[name] for name in names])
-        labels = [f" {ratio:.2f}x, {time:,.1f} us" for ratio, time in zip(ratios, us, strict=True)]
+        labels = [f" {shown(ratio)}x, {shown(time)} us" for ratio, time in zip(ratios, us, strict=True)]
         axes.bar_label(drawn, labels=labels, fontsize=7)
         axes.set_title(case, fontsize=9, loc="left")
         axes.margins(x=0.2)
@@ -43,11 +51,11 @@ def bars(section):
 def lines(section):
     """A line for each batch: the fraction of the peak over width."""
     figure, axes = pyplot.subplots(figsize=(8, 5))
-    batches = section.raw["fractions"]
+    widths, *columns = zip(*section.rows, strict=True)
     colours = pyplot.get_cmap("viridis")
-    for i, (batch, fractions) in enumerate(batches.items()):
-        colour = colours(i / max(1, len(batches) - 1))
-        axes.plot(section.raw["widths"], fractions, marker=".", color=colour, label=f"batch {batch}")
+    for i, (batch, fractions) in enumerate(zip(section.columns[1:], columns, strict=True)):
+        colour = colours(i / max(1, len(columns) - 1))
+        axes.plot([int(width) for width in widths], fractions, marker=".", color=colour, label=batch)
     axes.set_xscale("log", base=2)
     axes.set_xticks([8, 16, 32, 64, 128, 256, 512, 1024], labels=[8, 16, 32, 64, 128, 256, 512, 1024])
     axes.set_ylim(0, 1)
@@ -56,3 +64,12 @@ def lines(section):
     axes.grid(alpha=0.3)
     axes.legend(fontsize=7)
     return figure
+
+
+def draw_results(folder):
+    results = Path(__file__).with_name("results.md").read_text(encoding="utf-8")
+    draw(from_markdown(results)[0], Path(folder) / "cases.png")
+
+
+if __name__ == "__main__":
+    draw_results(sys.argv[1])

@@ -1,9 +1,12 @@
 """Results as text, Markdown and JSON, compared with the targets."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 
 from .cases import TARGETS
+
+TRAINING, SWEEP = "Training steps", "Fraction of the peak over width and batch"  # titles that plots and README.md need
 
 
 @dataclass
@@ -66,7 +69,7 @@ def text(section):
     return "\n".join(["", section.title, "", *(line.rstrip() for line in lines), "", *ends])
 
 
-# ---- For README.md ----
+# ---- For results.md ----
 
 
 def markdown(sections, machine):
@@ -97,6 +100,26 @@ def _markdown_section(section):
 
 def _markdown_row(row):
     return "| " + " | ".join(shown(value).replace("|", "\\|") for value in row) + " |"
+
+
+def from_markdown(text):
+    """-> (sections, machine): the tables of such a report, in the digits that it shows, and nothing else of it."""
+    head, *parts = re.split(r"^## ", text, flags=re.M)
+    machine = dict(re.findall(r"^- ([^:\n]+): (.*)$", head.partition("Targets: ")[0], re.M))
+    return [_section_from_markdown(part) for part in parts], machine
+
+
+def _section_from_markdown(text):
+    title, table = text.splitlines()[0], re.search(r"(^\|.*\n)+", text, re.M)[0].splitlines()
+    cells = [[cell.replace("\\|", "|") for cell in re.split(r" (?<!\\)\| ", f"{line[1:]} ")[:-1]] for line in table]
+    cells = [[cell.strip() for cell in row] for row in cells]
+    right = [mark == "---:" for mark in cells[1]]
+    rows = [[_number(cell) if r else cell for cell, r in zip(row, right, strict=True)] for row in cells[2:]]
+    return Section(title, title, cells[0], rows)
+
+
+def _number(cell):
+    return None if cell == "-" else float(cell.replace(",", ""))
 
 
 # ---- For programs ----

@@ -4,7 +4,7 @@ import numpy as np
 
 from .cases import Case, Problem
 from .contenders.ours import Mlpfast
-from .report import Section
+from .report import SWEEP, Section
 from .timing import race
 
 WIDTHS = [8, 12, 16, 24, 32, 45, 46, 48, 64, 80, 96, 100, 128, 160, 192, 224, 256, 320, 384, 448, 512, 576, 617, 640,
@@ -25,7 +25,7 @@ def case_of(width, batch):
 def sweep(settings):
     widths, batches = (QUICK_WIDTHS, QUICK_BATCHES) if settings.quick else (WIDTHS, BATCHES)
     columns = ["width", *(f"batch {batch}" for batch in batches)]
-    section = Section("sweep", "Fraction of the peak over width and batch", columns)
+    section = Section("sweep", SWEEP, columns)
     fractions = {}
     for batch in batches:
         settings.say(f"sweep: batch {batch}")

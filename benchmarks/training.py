@@ -14,7 +14,7 @@ from mlpfast.losses import CrossEntropy
 from . import ROOT, agreement, contenders
 from .cases import CASES, SHAPES, Problem
 from .contenders.ours import Mlpfast
-from .report import Section
+from .report import TRAINING, Section
 from .timing import race
 
 UNIT = (
@@ -26,7 +26,7 @@ UNIT = (
 def against_peers(settings):
     """Every case, all contenders in turn."""
     columns = ["case", "program", "us a step", "best round", "GFLOP/s", "of peak", "times mlpfast"]
-    section = Section("training", "Training steps", columns, notes=[UNIT])
+    section = Section("training", TRAINING, columns, notes=[UNIT])
     makers = contenders.makers(settings, section.notes)
     if left_out := [name for name in CASES if name not in [case.name for case in settings.cases]]:
         section.notes.append(f"cases left out: {', '.join(left_out)}")

@@ -1,4 +1,8 @@
-"""A function of four truth values, learnt from its table of 16 rows:
+"""
+A Boolean function
+==================
+
+A function of four truth values, learnt from its table of 16 rows:
 
     ((A and not X and Z) or (A and not Y)) and ((X and Y) or not (X and Z))
 

@@ -1,4 +1,8 @@
-"""Computational graphs as in Stanford's CS231n: forward, and backward with upstream times local gradient at each node.
+"""
+Computational graphs
+====================
+
+Computational graphs as in Stanford's CS231n: forward, and backward with upstream times local gradient at each node.
 
     f = (x + y) z                       at (-2, 5, -4): the gradients are -4, -4, 3
     sigma(w x + b)                      from elementary gates, and with one sigmoid gate: the same gradients

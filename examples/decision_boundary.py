@@ -1,4 +1,8 @@
-"""Decision boundaries: two concentric circles, and two spirals (Lang and Witbrock, 1988).
+"""
+Decision boundaries
+===================
+
+Where a network draws the line: two concentric circles, and two spirals (Lang and Witbrock, 1988).
 
 The number: the accuracy on new points of the spirals.
 """

@@ -1,4 +1,8 @@
-"""Beyond the width at which it can just fit all examples, a network gets better again (Belkin et al., 2019).
+"""
+Double descent
+==============
+
+Beyond the width at which it can just fit all examples, a network gets better again (Belkin et al., 2019).
 
 n digits, a fifth of them with a wrong label; a frozen random layer of relu units, and on it a linear layer that
 minimises the squared error. At width = n the fit becomes perfect and follows the wrong labels with very large weights,

@@ -1,4 +1,8 @@
-"""One import line changes: scikit-learn's MLPClassifier and mlpfast's, with the same random_state.
+"""
+One line beside scikit-learn
+============================
+
+One import line changes: scikit-learn's MLPClassifier and mlpfast's, with the same random_state.
 
 The number: how far apart their probabilities are. Rounding errors alone make them differ.
 """

@@ -1,4 +1,8 @@
-"""The loss after some epochs of SGD against the learning rate: too small, good, too large.
+"""
+Learning rates
+==============
+
+The loss after some epochs of SGD against the learning rate: too small, good, too large.
 
 Too small and nothing moves; too large and each step overshoots by more than the one before, until the loss is infinite
 and mlpfast raises FloatingPointError. In between lie a few powers of ten.

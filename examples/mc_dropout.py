@@ -1,4 +1,8 @@
-"""Uncertainty of predictions by Monte Carlo dropout (Gal and Ghahramani, 2016): many predictions with random dropout
+"""
+Monte Carlo dropout
+===================
+
+Uncertainty of predictions (Gal and Ghahramani, 2016): many predictions with random dropout
 show how much they differ.
 
 On a curve through noisy points, the standard deviation of the samples is larger where there are no points, which the

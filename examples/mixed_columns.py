@@ -1,4 +1,8 @@
-"""A table with numbers and texts through a ColumnTransformer: prices of flats, which are learned in their own unit.
+"""
+Columns of several kinds
+========================
+
+A table with numbers and texts through a ColumnTransformer: prices of flats, which are learned in their own unit.
 
 The number: R2 on flats that were held out.
 """

@@ -1,4 +1,8 @@
-"""784-128-10 on MNIST: python mnist.py FOLDER, the folder that holds its four files."""
+"""
+MNIST
+=====
+
+784-128-10 on MNIST: python mnist.py FOLDER, the folder that holds its four files."""
 
 import sys
 

@@ -1,4 +1,8 @@
-"""Seven optimizers on the digits, from the same first weights.
+"""
+Seven optimizers
+================
+
+All on the digits, from the same first weights.
 
 Five go through the same minibatches, 45 steps an epoch. L-BFGS and the natural gradient take all rows at once, one step
 an epoch: a step of L-BFGS is about one pass through the data, one of the natural gradient up to a hundred, which solve

@@ -1,4 +1,8 @@
-"""A network that can learn the digits can also memorise them with random labels (Zhang et al., 2017).
+"""
+Random labels
+=============
+
+A network that can learn the digits can also memorise them with random labels (Zhang et al., 2017).
 
 So its size alone does not explain why it generalises. The number: the training accuracy on random labels.
 """

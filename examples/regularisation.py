@@ -1,4 +1,8 @@
-"""Regularisation against memorising the examples: 400 digits, a fifth of them with a random label.
+"""
+Regularisation
+==============
+
+Against memorising the examples: 400 digits, a fifth of them with a random label.
 
 The generalisation gap is the loss on other digits with as many wrong labels minus the training loss: without
 regularisation, with a penalty l2/2 |W|^2 or l1 |W|, with dropout of hidden units, with noise on the inputs, and with

@@ -1,14 +1,20 @@
 """Shared by the examples: command-line options and plots."""
 
 import argparse
+import sys
 from collections.abc import Mapping
 from typing import Any
 
 from mlpfast import History
 
+IN_THE_NOTEBOOK = "in the notebook"
+
 
 def options(doc: str | None) -> argparse.Namespace:
-    """--quick and --plot FILE; doc, the example's own docstring, is the help."""
+    """--quick and --plot FILE; doc, the example's own docstring, is the help. A notebook, which has no command line, is
+    quick and shows its plot below the cell."""
+    if "ipykernel" in sys.modules:
+        return argparse.Namespace(quick=True, plot=IN_THE_NOTEBOOK)
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="a few seconds instead of up to a minute")
     parser.add_argument("--plot", metavar="FILE.png", help='draw it; needs pip install "mlpfast[plots]"')
@@ -23,7 +29,8 @@ def figure(columns: int = 1) -> Any:
 
 
 def save(ax: Any, path: str) -> None:
-    ax.figure.savefig(path, dpi=150)
+    if path != IN_THE_NOTEBOOK:
+        ax.figure.savefig(path, dpi=150)
 
 
 def save_curves(path: str, histories: Mapping[str, History], number: str, yscale: str = "linear") -> None:

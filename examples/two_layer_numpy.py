@@ -1,4 +1,8 @@
-"""Two layers of sigmoid units with a squared error, without biases: ten lines of NumPy compared with mlpfast.
+"""
+Two layers in NumPy
+===================
+
+Two layers of sigmoid units with a squared error, without biases: ten lines of NumPy compared with mlpfast.
 
     a = sigmoid(X W_1)    yhat = sigmoid(a W_2)    loss = (1/B) sum of (yhat - y)^2
 

@@ -1,4 +1,8 @@
-"""A wide enough hidden layer approximates any continuous function (Cybenko, 1989; Hornik, 1991). How wide must it be,
+"""
+Universal approximation
+=======================
+
+A wide enough hidden layer approximates any continuous function (Cybenko, 1989; Hornik, 1991). How wide must it be,
 and is a deep network with as many parameters better (Telgarsky, 2016)?
 
 The function: sin(2 pi x) + a small zigzag, on [-1, 1]. The number: the RMS error of the widest network.

@@ -1,4 +1,8 @@
-"""How the residual delta shrinks through 20 layers, for three choices of activation and initial weights.
+"""
+Vanishing gradients
+===================
+
+How the residual delta shrinks through 20 layers, for three choices of activation and initial weights.
 
 Each layer multiplies delta by W^T and by g'. sigmoid' is at most 1/4, so with Xavier's weights, which by themselves
 keep the size of delta, it loses a factor of 4 per layer. Weights from N(0, 1) compensate for some of that, but saturate

@@ -1,4 +1,8 @@
-"""XOR, which no single layer can learn (Minsky and Papert, 1969): a 2-8-1 network with a tanh layer.
+"""
+XOR
+===
+
+The function that no single layer can learn (Minsky and Papert, 1969): a 2-8-1 network with a tanh layer.
 
 The number: how many of the four rows are wrong.
 """

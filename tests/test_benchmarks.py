@@ -29,7 +29,7 @@ def load_benchmarks():
 
 load_benchmarks()
 
-from benchmarks import agreement, neighbours, peers, report, sweep, timing  # noqa: E402
+from benchmarks import agreement, neighbours, peers, readme, report, sweep, timing  # noqa: E402
 from benchmarks.cases import CASES, SHAPES, TARGETS, Case, Problem  # noqa: E402
 from benchmarks.contenders import Unsuitable  # noqa: E402
 from benchmarks.contenders.ours import Mlpfast  # noqa: E402
@@ -223,6 +223,29 @@ def test_markdown():
     assert text.count("made up") == 1
 
 
+def test_the_tables_of_a_report_can_be_read_again():
+    section = made_up()
+    (again,), machine = report.from_markdown(report.markdown([section], {"CPU": "an abacus", "cores": "2: two"}))
+    assert machine == {"CPU": "an abacus", "cores": "2: two"}
+    assert (again.title, again.columns) == (section.title, section.columns)
+    assert again.rows == [["tiny", "mlpfast", 1.25, 0.0123], ["tiny", "a|b", 1234.0, None]]
+
+
+RESULTS = (ROOT / "benchmarks/results.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_the_front_page_is_that_of_the_results():
+    page = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert readme.with_speed(page, RESULTS) == page, "python -m benchmarks.readme writes it"
+
+
+def test_the_front_page_follows_the_results():
+    found = readme.speed(RESULTS.replace("| tiny | mlpfast | 1.76 |", "| tiny | mlpfast | 1.55 |"))
+    assert "| 4-16-3, 32 | 1.55 | 6.8 | 18 | 35 | 66 |" in found
+    with pytest.raises(ValueError, match="README.md must have"):
+        readme.with_speed("no marks", RESULTS)
+
+
 def test_results_of_several_runs_are_put_together(tmp_path, capsys):
     older, other = made_up(), report.Section("sweep", "A sweep", ["width"], [["8"]])
     older.title = "an older one"
@@ -238,9 +261,9 @@ def test_plots(tmp_path):
     pytest.importorskip("matplotlib", reason="the plots extra has matplotlib")
     from benchmarks import plots
 
-    training = report.Section("training", "Training steps", ["case", "program", "us", "times"])
+    training = report.Section("training", report.TRAINING, ["case", "program", "us", "times"])
     training.rows = [["tiny", f"program {i}", 1.0 + i, 1.0 + i] for i in range(12)]
-    lines = report.Section("sweep", "A sweep", [], raw={"widths": [8, 16], "fractions": {"1": [0.1, 0.2]}})
+    lines = report.Section("sweep", report.SWEEP, ["width", "batch 1"], [["8", 0.1], ["16", 0.2]])
     plots.draw([training, lines], tmp_path / "cases.png")
     for name in ("cases.png", "sweep.png"):
         assert (tmp_path / name).read_bytes().startswith(b"\x89PNG")

@@ -1,6 +1,8 @@
 """Every example runs with --quick, and the number it prints is within the bounds of its docstring."""
 
+import ast
 import functools
+import importlib.util
 import os
 import re
 import subprocess
@@ -13,6 +15,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
 BOUNDS = {  # lower and upper bound
+    "perceptron": (0.01, 1),  # above 1 the theorem would be wrong, or the bound
     "xor": (0, 0),
     "computational_graph": (0, 1e-15),
     "boolean_function": (0, 0),
@@ -29,6 +32,15 @@ BOUNDS = {  # lower and upper bound
     "optimizers": (0, 0.1),  # chance is 2.3
     "from_sklearn": (0, 1e-9),
     "mixed_columns": (0.9, 1),
+    "activations": (0, 1e-8),  # rounding, of differences with a step of 1e-6
+    "softmax_cross_entropy": (0, 1e-8),
+    "residuals": (0, 1e-14),
+    "initialisation": (0.1, 10),  # 1 for infinite widths
+    "learning_rate_decay": (0, 0.01),
+    "weight_decay": (0, 1e-6),
+    "early_stopping": (1.05, 2),
+    "noise": (0, 0.1),
+    "natural_gradient": (0, 1e-9),
 }
 OTHERS = {"mnist": "needs its four files", "shared": "no example"}
 
@@ -62,6 +74,28 @@ def test_every_example_has_bounds():
     assert {path.stem for path in EXAMPLES.glob("*.py")} == {*BOUNDS, *OTHERS}
 
 
+@pytest.mark.parametrize("name", [*BOUNDS, "mnist"])
+def test_a_docstring_begins_with_a_title(name):
+    """With which the gallery of the site begins its page."""
+    text = ast.get_docstring(ast.parse((EXAMPLES / f"{name}.py").read_text(encoding="utf-8")))
+    title, line, blank, *_ = text.splitlines()
+    assert title and line == "=" * len(title) and not blank
+
+
+def test_a_notebook_has_no_command_line(monkeypatch, tmp_path):
+    """It brings shared.py along (docs/conf.py), and shows its plot instead of writing it."""
+    spec = importlib.util.spec_from_file_location("shared", EXAMPLES / "shared.py")
+    shared = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(shared)
+    monkeypatch.setitem(sys.modules, "ipykernel", shared)
+    monkeypatch.setattr(sys, "argv", ["ipykernel_launcher.py", "-f", "kernel.json"])
+    chosen = shared.options("what it is")
+    assert chosen.quick and chosen.plot
+    monkeypatch.chdir(tmp_path)
+    shared.save(None, chosen.plot)  # draws nothing
+    assert not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("name", BOUNDS)
 def test_the_number(name):
     done, files = quick(name)
@@ -76,6 +110,29 @@ def test_the_plot(name, tmp_path):
     result_of(run(name, "--quick", "--plot", "it.png", cwd=tmp_path), name)
     image = (tmp_path / "it.png").read_bytes()
     assert image.startswith(b"\x89PNG") and len(image) > 5000
+
+
+COURSE = (EXAMPLES.parent / "docs" / "course.md").read_text(encoding="utf-8")
+QUOTED = re.compile(r"^```console\n\$ python examples/(\w+)\.py --quick\n(.*?)^```\n", re.M | re.S)
+
+
+def without_rounding(text):
+    """Numbers below 1e-8 are those of NumPy's products, whose order of sums is another one on other machines."""
+    return re.sub(r"\d(\.\d+)?e-(09|[1-9]\d)", "tiny", text)
+
+
+@pytest.mark.parametrize("name, quoted", QUOTED.findall(COURSE), ids=lambda text: text if text in BOUNDS else "")
+def test_the_course_shows_what_is_printed(name, quoted):
+    printed = without_rounding("\n".join([*lines_of(name), ""]))
+    parts = without_rounding(quoted).split("...\n")
+    assert re.fullmatch(r"(?:.*\n)*".join(map(re.escape, parts)), printed), printed
+
+
+def test_numbers_in_the_text_of_the_course_are_printed():
+    for section in COURSE.split("\n## ")[1:]:
+        shown, text = "".join(quoted for _, quoted in QUOTED.findall(section)), QUOTED.sub("", section)
+        numbers = re.findall(r"\d+\.\d+(?:e[+-]\d+)?", text)
+        assert [number for number in numbers if number not in shown] == [], section.splitlines()[0]
 
 
 def test_double_descent_falls_rises_and_falls():
