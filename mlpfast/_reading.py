@@ -105,7 +105,7 @@ def rows_in(source, name):
 
 
 def rows_at_once(source):
-    return max(1, READ_BYTES // (4 * source.n_features))
+    return max(1, READ_BYTES // (8 * source.n_features))
 
 
 def read_rows(source, rows):

@@ -159,7 +159,7 @@ def class_weights(class_weight, labels, n_classes, signs=False, sample_weight=No
     if each.shape != (n_classes,):
         raise ValueError(f"class_weight must have shape ({n_classes},), got {each.shape}")
     _check_weights("class_weight", each)
-    return each
+    return each.astype(np.float64)
 
 
 def counted(counts, labels, sample_weight=None):

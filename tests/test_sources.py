@@ -153,7 +153,7 @@ def test_weights_too(make):
 @pytest.mark.parametrize("make, shuffle", [(Rows, True), (Rows, False), (SOURCES["columns"], True), (generator, False)])
 def test_many_small_windows_have_the_same_bits(make, shuffle, monkeypatch):
     """Sources of rows, and rows that are not shuffled, are read 48 at a time, into two buffers in turn."""
-    monkeypatch.setattr(_reading, "READ_BYTES", 4 * N_IN * 50)
+    monkeypatch.setattr(_reading, "READ_BYTES", 8 * N_IN * 50)
     wanted, more = trainer(shuffle=shuffle), {"epochs": 3, "metrics": ["top_2", own_metric]}
     wanted.fit(X, y, validation_data=(X[:301], y[:301]), sample_weight=WEIGHT + 1, **more)
     mine = trainer(shuffle=shuffle)
