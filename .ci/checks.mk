@@ -252,7 +252,7 @@ wheel-audit: source-package
 	$(PYTHON) -m venv '$(WORK)/venv-wheel'
 	PIP_ONLY_BINARY=:all: '$(WORK)/venv-wheel/bin/pip' install -q pytest hypothesis '$(WORK)'/wheel-audited/*.whl
 	cd '$(WORK)/empty'
-	PATH='$(WORK)/venv-wheel/bin' python -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
+	PATH='$(WORK)/venv-wheel/bin' '$(WORK)/venv-wheel/bin/python' -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
 	passed
 
 # The wheel for later Pythons.
@@ -265,7 +265,7 @@ wheel-limited: source-package
 	$(PYTHON) -m venv '$(WORK)/venv-limited'
 	PIP_ONLY_BINARY=:all: '$(WORK)/venv-limited/bin/pip' install -q pytest hypothesis '$(WORK)'/wheel-limited/*.whl
 	cd '$(WORK)/empty'
-	PATH='$(WORK)/venv-limited/bin' python -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
+	PATH='$(WORK)/venv-limited/bin' '$(WORK)/venv-limited/bin/python' -m pytest -q -p no:cacheprovider $(TESTS_OF_WHEELS)
 	passed
 
 serial: readme-test
