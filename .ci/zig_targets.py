@@ -1,4 +1,4 @@
-"""Compiles the core for other systems and processors by zig's clang, warnings being errors, and links a program with it.
+"""Compiles the core for other systems and processors by zig's clang, warnings being errors, and links a program.
 
     python .ci/zig_targets.py FOLDER [TARGET ...]
 
@@ -37,7 +37,8 @@ def build(target, folder):
     """What went wrong, or ""."""
     flags = ["-target", target, *FLAGS, *TARGETS[target]]
     folder.mkdir(parents=True)
-    jobs = {folder / f"{source.parent.name}_{source.stem}.o": source for source in [*SOURCES, ROOT / "tests/c/golden.c"]}
+    sources = [*SOURCES, ROOT / "tests/c/golden.c"]
+    jobs = {folder / f"{source.parent.name}_{source.stem}.o": source for source in sources}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         made = pool.map(lambda o: zig("cc", *flags, "-I", ROOT / "csrc", "-c", "-o", o, jobs[o]), jobs)
     problems = [result.stderr for result in made if result.returncode]
@@ -54,7 +55,8 @@ def main(folder, *targets):
     for target in targets or TARGETS:
         begin = time.perf_counter()
         problems = build(target, Path(folder, target))
-        print(f"{target:22}{'FAILED' if problems else 'no warnings, links'}  {time.perf_counter() - begin:.0f} s", flush=True)
+        outcome = "FAILED" if problems else "no warnings, links"
+        print(f"{target:22}{outcome}  {time.perf_counter() - begin:.0f} s", flush=True)
         if problems:
             print(problems[:2000])
         failed |= bool(problems)

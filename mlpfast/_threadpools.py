@@ -4,8 +4,8 @@ from . import _core
 
 
 def register() -> None:
-    """Let threadpoolctl, if it is installed, see mlpfast's threads; a limit holds for calls of the thread that sets it, as
-    with OpenMP."""
+    """Let threadpoolctl, if it is installed, see mlpfast's threads; a limit holds for calls of the thread that sets it,
+    as with OpenMP."""
     if _core.threading() in ("openmp", "none"):
         return
     try:
