@@ -2,7 +2,8 @@
 
 Environment: CC and CFLAGS as usual. MLPFAST_OPENMP=0 builds without threads, and with MLPFAST_THREADS=1 besides with
 threads of the system, as a compiler without OpenMP does. MLPFAST_WERROR=1 makes warnings in csrc/ errors;
-MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN. On Windows: MinGW's GCC, or CC=clang-cl.
+MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN. On Windows: MinGW's GCC, or
+CC=clang-cl.
 
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
