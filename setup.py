@@ -1,14 +1,16 @@
 """Builds the binding, a module for each mlpfast/*.pyx. The C core in csrc/ is linked into mlpfast._core alone.
 
 Environment: CC and CFLAGS as usual. MLPFAST_OPENMP=0 builds without threads, and with MLPFAST_THREADS=1 besides with
-threads that are not OpenMP's, as a compiler without OpenMP does. MLPFAST_LIMITED_API=1 makes one wheel for CPython 3.11
-and all later versions, whose short calls are slower (CONTRIBUTING.md). MLPFAST_WERROR=1 makes warnings in csrc/ errors;
-MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN.
+threads of the system, as a compiler without OpenMP does. MLPFAST_LIMITED_API=1 makes one wheel for CPython 3.11 and all
+later versions, whose short calls are slower (CONTRIBUTING.md). MLPFAST_WERROR=1 makes warnings in csrc/ errors;
+MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN. On Windows: MinGW's GCC, or
+CC=clang-cl.
 
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
 
 import glob
+import itertools
 import json
 import os
 import re
@@ -38,6 +40,10 @@ if LIMITED:
         raise SystemExit("MLPFAST_LIMITED_API=1 needs a CPython with the GIL: without, it has no stable ABI.")
     BINDING_FLAGS += ["-DPy_LIMITED_API=0x030B0000", "-DCYTHON_LIMITED_API=1"]
 OPENMP, PTHREADS = CORE["OPENMP"].split(), CORE["PTHREADS"].split()
+MATHS = ["-lm"]
+if os.name == "nt":  # both are in the libraries that every program has
+    PTHREADS.remove("-pthread")
+    MATHS = []
 CORE_SOURCES = sorted(str(path) for pattern in CORE["CORE_SOURCES"].split() for path in Path("csrc").glob(pattern))
 
 VERSION = ".".join(re.findall(r"^#define MLP_VERSION_\w+ (\d+)$", Path("csrc/mlpfast.h").read_text(), re.M))
@@ -63,10 +69,9 @@ class BuildModules(build_ext):
 
     def build_extensions(self):
         if self.compiler.compiler_type == "msvc":
-            raise SystemExit("mlpfast cannot be built with MSVC: it needs GCC or clang.")
+            self.use_clang_cl()
         if not self.can_link(C11_PROGRAM, CORE_FLAGS):
-            command = self.compiler.compiler[0]
-            raise SystemExit(f"mlpfast needs a C11 compiler (GCC or clang), but `{command}` does not work.")
+            raise SystemExit(f"mlpfast needs a C11 compiler (GCC or clang), but `{self.command_name()}` does not work.")
         threads = self.thread_flags()
         core_flags = CORE_FLAGS + threads
         if os.environ.get("MLPFAST_WERROR", "0") == "1":
@@ -77,7 +82,7 @@ class BuildModules(build_ext):
         modules = cythonize(self.extensions, build_dir=folder)
         jobs = {source: (core_flags, ["csrc"]) for source in CORE_SOURCES}
         jobs |= {source: (BINDING_FLAGS, made.include_dirs) for made in modules for source in made.sources}
-        version = subprocess.run([self.compiler.compiler[0], "--version"], capture_output=True, text=True).stdout
+        version = subprocess.run([*self.command(), "--version"], capture_output=True, text=True).stdout
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             made = pool.map(lambda source: self.compiled(source, *jobs[source], folder, version), jobs)
         objects = dict(zip(jobs, made, strict=True))
@@ -86,17 +91,43 @@ class BuildModules(build_ext):
             self.compiler.link_shared_object(
                 [objects[source] for source in sources],
                 self.get_ext_fullpath(module.name),
-                extra_postargs=[*threads, "-lm"],
+                libraries=self.get_libraries(module),
+                extra_postargs=[] if self.is_clang_cl() else [*threads, *MATHS],
             )
 
         self.install_library(Path(self.build_lib, "mlpfast"), [objects[source] for source in CORE_SOURCES], threads)
         self.warn(threads)
 
+    def use_clang_cl(self):
+        """In place of cl, with Visual Studio's headers and linker."""
+        command = shutil.which(os.environ.get("CC", "")) or ""
+        if "clang-cl" not in os.path.basename(command).lower():
+            raise SystemExit("mlpfast cannot be built with MSVC's compiler: set CC=clang-cl, which Visual Studio and "
+                             "LLVM bring, or take MinGW's GCC: `compiler = mingw32` under `[build_ext]` in setup.cfg.")
+        self.compiler.initialize()
+        self.compiler.cc = command
+        self.compiler.compile_options.remove("/GL")  # for cl's linker
+
+    def is_clang_cl(self):
+        return self.compiler.compiler_type == "msvc"
+
+    def flags(self, flags):
+        """Flags of GCC and clang as the compiler understands them."""
+        return [f"/clang:{flag}" for flag in flags] if self.is_clang_cl() else flags
+
+    def command(self):
+        """How the compiler is called: of `zig cc` the first word would not be one."""
+        return [self.compiler.cc] if self.is_clang_cl() else self.compiler.compiler_so
+
+    def command_name(self):
+        return " ".join(itertools.takewhile(lambda word: not word.startswith("-"), self.command()))
+
     def install_library(self, package, objects, threads):
         """The core for C programs: header, static library, and how to link it, as CMakeLists.txt installs them."""
-        values = {"VERSION": VERSION, "INCLUDE": "include", "LIB": "lib", "LIBRARY": "libmlpfast.a",
-                  "UP": "../../..", "UP_FROM_PC": "../..",
-                  "LINKS": " ".join(["-lm", *(flag for flag in threads if not flag.startswith("-D")), "-pthread"])}
+        library = os.path.basename(self.compiler.library_filename("mlpfast"))
+        system = [*MATHS, *(flag for flag in threads if not flag.startswith("-D")), *(["-pthread"] if MATHS else [])]
+        values = {"VERSION": VERSION, "INCLUDE": "include", "LIB": "lib", "LIBRARY": library,
+                  "UP": "../../..", "UP_FROM_PC": "../..", "LINKS": " ".join(system)}
         folders = {"mlpfast.pc": "lib/pkgconfig", "mlpfast-config.cmake": "lib/cmake/mlpfast",
                    "mlpfast-config-version.cmake": "lib/cmake/mlpfast"}
         for name, folder in folders.items():
@@ -106,7 +137,7 @@ class BuildModules(build_ext):
         package.joinpath("include/mlpfast").mkdir(parents=True, exist_ok=True)
         for header in ("mlpfast.h", "vocabulary.h"):
             shutil.copyfile(f"csrc/{header}", package.joinpath("include/mlpfast", header))
-        package.joinpath("lib/libmlpfast.a").unlink(missing_ok=True)
+        package.joinpath("lib", library).unlink(missing_ok=True)
         self.compiler.create_static_lib(objects, "mlpfast", output_dir=str(package / "lib"))
 
     def warn(self, threads):
@@ -121,11 +152,11 @@ class BuildModules(build_ext):
         """The object file of a C file."""
         (made,) = self.compiler.object_filenames([source], output_dir=folder)
         needs, command = made + ".d", Path(made + ".json")
-        wanted = json.dumps([self.compiler.compiler_so, flags, include_dirs, version])
+        wanted = json.dumps([self.command(), flags, include_dirs, version])
         if not is_fresh(made, needs, command, wanted):
             command.unlink(missing_ok=True)
             self.compiler.compile(
-                [source], folder, include_dirs=include_dirs, extra_postargs=[*flags, "-MMD", "-MF", needs]
+                [source], folder, include_dirs=include_dirs, extra_postargs=self.flags([*flags, "-MMD", "-MF", needs])
             )
             command.write_text(wanted)
         return made
@@ -135,8 +166,8 @@ class BuildModules(build_ext):
             return PTHREADS if os.environ.get("MLPFAST_THREADS", "0") == "1" else []
         if self.can_link(OPENMP_PROGRAM, OPENMP):
             return OPENMP
-        command = self.compiler.compiler[0]
-        print(f"mlpfast is built with pthreads: `{command}` has no working -fopenmp.", flush=True)
+        print(f"mlpfast is built with threads of the system: `{self.command_name()}` has no working -fopenmp.",
+              flush=True)
         return PTHREADS
 
     def can_link(self, program, flags):
@@ -148,9 +179,9 @@ class BuildModules(build_ext):
             null = os.open(os.devnull, os.O_WRONLY)
             os.dup2(null, 2)
             try:
-                # output_dir "/": distutils appends the source's absolute path to it
-                objects = self.compiler.compile([str(source)], output_dir="/", extra_postargs=flags)
-                self.compiler.link_executable(objects, "probe", output_dir=folder, extra_postargs=flags)
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=self.flags(flags))
+                self.compiler.link_executable(objects, "probe", output_dir=folder,
+                                              extra_postargs=[] if self.is_clang_cl() else flags)
             except (CCompilerError, ExecError, OSError):
                 return False
             finally:

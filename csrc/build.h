@@ -18,6 +18,11 @@
 #error "mlpfast needs GCC or clang; another compiler must not contract products and sums: then -DMLP_WITHOUT_CONTRACTION"
 #endif
 
+// fma() of MinGW's library, without the instruction, rounds twice: zig has one of its own. So plain C is left out there.
+#if defined(__MINGW32__) && !defined(__clang__) && !defined(__FMA__)
+#define MLP_WRONG_FMA
+#endif
+
 // ---- Parts that may be left out: CMakeLists.txt has the options ----
 //
 // MLP_NO_AVX512, MLP_NO_AVX2, MLP_NO_NEON, MLP_NO_GENERIC    kernels
@@ -33,14 +38,15 @@
 #if defined(__aarch64__) && !defined(MLP_NO_NEON)
 #define MLP_HAS_NEON
 #endif
-#if !defined(MLP_NO_GENERIC)
+#if !defined(MLP_NO_GENERIC) && !defined(MLP_WRONG_FMA)
 #define MLP_HAS_GENERIC
 #endif
 #if defined(__x86_64__) && !defined(MLP_NO_GENERIC) && !defined(MLP_NO_GENERIC_FMA)
 #define MLP_HAS_GENERIC_FMA
 #endif
-#if !defined(MLP_HAS_AVX512) && !defined(MLP_HAS_AVX2) && !defined(MLP_HAS_NEON) && !defined(MLP_HAS_GENERIC)
-#error "no kernels are left for this machine"
+#if !defined(MLP_HAS_AVX512) && !defined(MLP_HAS_AVX2) && !defined(MLP_HAS_NEON) && !defined(MLP_HAS_GENERIC) && \
+    !defined(MLP_HAS_GENERIC_FMA)
+#error "no kernels are left for this machine; plain C by GCC for Windows needs -mfma, since MinGW's fma() rounds wrongly"
 #endif
 
 #endif

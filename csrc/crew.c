@@ -10,13 +10,7 @@
 // work that takes several times as long as waking them. A call during which the process forks goes on in both
 // processes.
 #include "build.h"
-
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "crew.h"
-
-#include <pthread.h>
 
 #include "helpers.h"
 #include "mlpfast.h"
@@ -42,7 +36,7 @@ static void in_child(void) {
 }
 
 __attribute__((constructor)) static void watch_forks(void) {
-    pthread_atfork(mlp_helpers_before_fork, mlp_helpers_after_fork, in_child);
+    mlp_watch_forks(mlp_helpers_before_fork, mlp_helpers_after_fork, in_child);
 }
 
 // ---- Whether helpers help ----

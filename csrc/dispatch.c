@@ -54,7 +54,7 @@ static int has_avx2(void) { return has_fma() && has(0, 1u << 5, 0); }
 #if defined(MLP_HAS_AVX512)
 static int has_avx512(void) { return has_avx2() && has(0, 1u << 16 | 1u << 17 | 1u << 31, 0xE6); }
 #endif
-#if defined(MLP_HAS_GENERIC_FMA)
+#if defined(MLP_HAS_GENERIC_FMA) && defined(MLP_HAS_GENERIC)
 static int has_no_fma(void) { return !has_fma(); }
 #elif defined(MLP_HAS_NEON) || defined(MLP_HAS_GENERIC)
 static int always(void) { return 1; }
@@ -72,6 +72,8 @@ static const candidate candidates[] = {  // best first
 #endif
 #if defined(MLP_HAS_GENERIC_FMA)
     {has_fma, &mlp_kernels_generic_fma_f32, F64(mlp_kernels_generic_fma_f64)},  // both of plain C are called "generic"
+#endif
+#if defined(MLP_HAS_GENERIC_FMA) && defined(MLP_HAS_GENERIC)
     {has_no_fma, &mlp_kernels_generic_f32, F64(mlp_kernels_generic_f64)},
 #elif defined(MLP_HAS_GENERIC)
     {always, &mlp_kernels_generic_f32, F64(mlp_kernels_generic_f64)},

@@ -8,6 +8,8 @@
 #ifndef MLP_FPMODE_H
 #define MLP_FPMODE_H
 
+#include <stdint.h>
+
 #if defined(__x86_64__)
 
 typedef unsigned mlp_fpmode;
@@ -24,7 +26,7 @@ static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return ((mo
 
 #elif defined(__aarch64__)
 
-typedef unsigned long mlp_fpmode;
+typedef uint64_t mlp_fpmode;
 static inline mlp_fpmode mlp_fpmode_now(void) {
     mlp_fpmode mode;
     __asm__ volatile("mrs %0, fpcr" : "=r"(mode) : : "memory");
@@ -32,7 +34,7 @@ static inline mlp_fpmode mlp_fpmode_now(void) {
 }
 static inline void mlp_fpmode_set(mlp_fpmode mode) { __asm__ volatile("msr fpcr, %0" : : "r"(mode) : "memory"); }
 static inline mlp_fpmode mlp_fpmode_default(void) { return 0; }
-static inline mlp_fpmode mlp_fpmode_core(void) { return 1ul << 24; }  // FZ
+static inline mlp_fpmode mlp_fpmode_core(void) { return UINT64_C(1) << 24; }  // FZ
 static inline int mlp_fpmode_is(mlp_fpmode mode, mlp_fpmode other) { return mode == other; }
 
 #else

@@ -5,7 +5,6 @@
 #include "helpers.h"
 
 #include <limits.h>
-#include <sched.h>
 
 #include "system.h"
 
@@ -109,7 +108,7 @@ static void work_until_dismissed(helper *h) {
 static helper *arrive(unsigned number) {
     while (!mlp_try_lock(&crew.lock)) {
         if (atomic_load(&crew.number) != number) return NULL;
-        sched_yield();
+        mlp_yield();
     }
     helper *h = NULL;
     if (atomic_load(&crew.number) == number) {
@@ -143,7 +142,7 @@ static void dismiss(void) {
         if (is_place(place)) leave_place(place);
         mlp_wake(&crew.helpers[i].place);
     }
-    while (atomic_load(&crew.left) < size) sched_yield();
+    while (atomic_load(&crew.left) < size) mlp_yield();
     if (atomic_load(&crew.wanted) > 0) mlp_threads_finish();
     atomic_store(&crew.wanted, 0);
     atomic_store(&crew.size, 0);

@@ -168,7 +168,7 @@ MLP_API mlp_status mlp_select_isa(const char *name);
 MLP_API const char *mlp_isa(void);             // the name of the kernels in use
 MLP_API const char *mlp_isa_available(int i);  // the i-th name this machine supports, best first; NULL past the last
 MLP_API const char *mlp_compiler(void);        // the compiler that built this library, e.g. "gcc 12.2.0"
-MLP_API const char *mlp_threading(void);       // where helper threads come from: "openmp", "pthreads" or "none"
+MLP_API const char *mlp_threading(void);       // where helper threads come from: "openmp", "pthreads", "windows" or "none"
 // By any thread.
 MLP_API int mlp_processors(void);   // processors this process may use, by its affinity mask and CPU quota
 MLP_API int mlp_max_threads(void);  // the same, limited by OMP_NUM_THREADS

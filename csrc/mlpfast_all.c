@@ -26,7 +26,13 @@
 #include "loss.c"
 #include "minibatch.c"
 #include "network.c"
+#include "os/linux.c"
+#include "os/macos.c"
+#include "os/posix.c"
+#include "os/wasi.c"
+#include "os/windows.c"
 #include "predict.c"
+#include "processors.c"
 #include "safetensors.c"
 #include "save.c"
 #include "self_check.c"
@@ -37,9 +43,6 @@
 #define least least_of_two
 #include "crew_size.c"
 #undef least
-#define read_numbers read_numbers_of_file
-#include "processors.c"
-#undef read_numbers
 #define gather gather_phase
 #include "step.c"
 #undef gather

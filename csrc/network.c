@@ -1,13 +1,6 @@
 // Networks: layers, and their parameters in one aligned block. Sizes are checked before memory is allocated.
 #include "build.h"
 
-#ifdef __linux__
-#ifndef _DEFAULT_SOURCE
-#define _DEFAULT_SOURCE  // for madvise
-#endif
-#include <sys/mman.h>
-#endif
-
 #include "network.h"
 
 #include <float.h>
@@ -16,25 +9,22 @@
 #include <string.h>
 
 #include "fpmode.h"
+#include "os/os.h"
 #include "sized.h"
 
 #define MOST_UNITS INT32_MAX
-
-#define HUGE_PAGE ((size_t)1 << 21)
 
 // calloc gives what the system has just made without writing zeros once more. Where its memory begins stands before the
 // block. bytes is at most PTRDIFF_MAX, so none of the sums overflows.
 void *mlp_aligned_block(size_t bytes) {
     // A large block takes huge pages where the system has them: its first use takes a third of the time.
-    size_t unit = bytes >= 2 * HUGE_PAGE ? HUGE_PAGE : MLP_LINE, whole = (bytes + unit - 1) / unit * unit;
+    size_t unit = bytes >= 2 * MLP_HUGE_PAGE ? MLP_HUGE_PAGE : MLP_LINE, whole = (bytes + unit - 1) / unit * unit;
     char *begin = calloc(1, sizeof begin + unit + whole);
     if (!begin) return NULL;
     char *block = begin + sizeof begin;
     block += -(uintptr_t)block % unit;
     memcpy(block - sizeof begin, &begin, sizeof begin);
-#ifdef MADV_HUGEPAGE
-    if (unit == HUGE_PAGE) (void)madvise(block, whole, MADV_HUGEPAGE);
-#endif
+    if (unit == MLP_HUGE_PAGE) mlp_take_huge_pages(block, whole);
     return block;
 }
 

@@ -83,6 +83,9 @@ void mlp_random_uniform(double *out, int64_t first, int64_t count, uint64_t seed
     }
 }
 
+#if defined(MLP_NO_FLOAT64) && defined(MLP_WRONG_FMA)
+#error "without float64, GCC for Windows needs -mfma: MinGW's fma() rounds wrongly, and so would the logarithm here"
+#endif
 #if defined(MLP_NO_FLOAT64)  // the logarithm alone, of plain C, which has the bits of the others
 #define REAL_BITS 64
 #define UNROLL

@@ -1,11 +1,5 @@
 #include "build.h"
-
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "slot.h"
-
-#include <time.h>
 
 #include "system.h"
 
@@ -17,7 +11,7 @@ static void delay(void) {
     static _Thread_local unsigned state;
     if (state == 0) state = (unsigned)mlp_this_thread() / 4096 | 1;
     state = state * 1664525u + 1013904223u;
-    if (state >> 26 == 0) nanosleep(&(struct timespec){0, (long)(state % 300000)}, NULL);
+    if (state >> 26 == 0) mlp_nap(1e-9 * (state % 300000));
 }
 #else
 static void delay(void) {}

@@ -1,14 +1,8 @@
-// What the library needs of the operating system: a clock, sleeping, and locks that live through forks.
+// Locks that live through forks, and how a thread waits in a loop.
 #ifndef MLP_SYSTEM_H
 #define MLP_SYSTEM_H
 
-#include <stdatomic.h>
-
-// A monotonic clock.
-double mlp_seconds(void);
-
-// The number of the processor that the thread is on; -1 where the system does not say.
-int mlp_processor(void);
+#include "os/os.h"
 
 // Tells the processor that the thread is in a loop that waits.
 static inline void mlp_relax(void) {
@@ -19,16 +13,10 @@ static inline void mlp_relax(void) {
 #endif
 }
 
-// Sleeps until mlp_wake is called for that word, or returns at once if it does not have that value. It may return
-// without reason.
-void mlp_sleep_while(atomic_uint *word, unsigned value);
-void mlp_wake(atomic_uint *word);
-
 // The number of forks between the process that loaded the library and this one. crew.c counts them, in the child.
 int mlp_forks(void);
 void mlp_count_fork(void);
-// This thread, and the one that a forked child has of its parent's, as numbers that other threads do not have; 0: none.
-unsigned long mlp_this_thread(void);
+// The thread that a forked child has of its parent's, by mlp_this_thread; 0: none.
 unsigned long mlp_survivor(void);
 
 // Around a few instructions. A child forked meanwhile has a copy of the lock that nobody will give back: it may take

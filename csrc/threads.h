@@ -1,12 +1,14 @@
-// Where helpers come from: OpenMP, or pthreads if the compiler has no OpenMP or the build asked for them. Only
+// Where helpers come from: OpenMP, or threads of the system if the compiler has no OpenMP or the build asked for them. Only
 // threads.c knows which.
 #ifndef MLP_THREADS_H
 #define MLP_THREADS_H
 
 #define MLP_MOST_THREADS 256  // of a call
 
-// As many threads as the settings of OpenMP allow; with pthreads, OMP_NUM_THREADS.
+// As many threads as the settings of OpenMP allow calls of this thread. Threads of the system obey the variables
+// OMP_NUM_THREADS and OMP_THREAD_LIMIT, as they were when the library was loaded, and this function: n >= 1.
 int mlp_threads_allowed(void);
+void mlp_threads_allow(int n);
 
 // Starts up to n threads that call mlp_help(number), in which all signals are blocked, and does not wait for them.
 // Returns 0 if there will be none. Between two starts: mlp_threads_finish.

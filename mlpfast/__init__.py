@@ -15,7 +15,8 @@ try:
     from . import _core
 except ImportError as _error:
     _names = _os.listdir(_os.path.dirname(__file__))
-    if "_core.pyx" in _names and not any(name.startswith("_core.") and name.endswith(".so") for name in _names):
+    _built = any(name.startswith("_core.") and name.endswith((".so", ".pyd")) for name in _names)
+    if "_core.pyx" in _names and not _built:
         raise ImportError(
             "mlpfast was imported from its source folder, where its C core is not built: "
             "leave that folder, or install with `pip install -e .`"
@@ -30,6 +31,7 @@ _core.select_isa(_os.environ.get("MLPFAST_ISA") or None)
 _core.allow_oversubscription(_os.environ.get("MLPFAST_OVERSUBSCRIBE") == "1")  # for tests: see csrc/crew_size.c
 
 from . import (  # noqa: E402
+    _threadpools,
     activations,
     backprop,
     benchmark,
@@ -56,6 +58,8 @@ from .optimizers import LBFGS, SGD, Adagrad, Adam, AdamW, NaturalGradient, RMSpr
 from .trainer import Trainer  # noqa: E402
 
 from ._checkpoints import load_trainer  # noqa: E402  isort: skip
+
+_threadpools.register()
 
 __all__ = [
     "LBFGS", "SGD", "Adagrad", "Adam", "AdamW", "History", "Layer", "NaturalGradient", "Network", "RMSprop", "Rprop",

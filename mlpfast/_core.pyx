@@ -13,7 +13,6 @@ from cpython.exc cimport PyErr_CheckSignals
 from cpython.object cimport PyObject
 from libc.stdint cimport int32_t, int64_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
-from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 import collections
 
@@ -26,6 +25,18 @@ from mlpfast._fpmode cimport CallersTurn, on_callers_turn
 from mlpfast._memory cimport address, address_or_null, dtype_of, is_plain, row_stride, type_of, view
 
 cnp.import_array()
+
+# By this symbol _threadpools.py knows this module among others that are called _core.
+cdef extern from *:
+    """
+    #if defined(_WIN32)
+    __declspec(dllexport)
+    #else
+    __attribute__((visibility("default")))
+    #endif
+    extern const int mlpfast_core;
+    const int mlpfast_core = 1;
+    """
 
 # ---- The vocabulary, as it stands in vocabulary.h: {name: its row}; "custom" are functions of the caller's ----
 
@@ -192,6 +203,11 @@ def processors():
 
 def max_threads():
     return mlp_max_threads()
+
+
+def allow_threads(int n):
+    """Limits calls of this thread without `threads`, as omp_set_num_threads does."""
+    mlp_threads_allow(n)
 
 
 def allow_oversubscription(bint allowed):
@@ -378,21 +394,15 @@ cdef inline mlp_data rows_alone(cnp.ndarray X, double scale) noexcept:
 
 cdef inline poll_state polled(list caught, void *data):
     """The context of a call that begins now. The call names every member: a literal may leave members unset."""
-    return poll_state(now(), <void *>caught, data)
+    return poll_state(mlp_seconds(), <void *>caught, data)
 
 
 cdef double POLL_SECONDS = 0.05  # each poll takes the GIL; Ctrl-C is answered within 0.2 s
 
 
-cdef double now() noexcept nogil:
-    cdef timespec t
-    clock_gettime(CLOCK_MONOTONIC, &t)
-    return <double>t.tv_sec + 1e-9 * <double>t.tv_nsec
-
-
 cdef int ask(void *context) noexcept nogil:
     cdef poll_state *state = <poll_state *>context
-    cdef double time = now()
+    cdef double time = mlp_seconds()
     if time - state.last < POLL_SECONDS:
         return 0
     state.last = time

@@ -36,7 +36,11 @@ cdef extern from "crew.h":
     int mlp_crew_size(int, double)
     int mlp_crew_limit()
 
+cdef extern from "threads.h":
+    void mlp_threads_allow(int)
+
 cdef extern from "system.h":
+    double mlp_seconds() nogil
     int mlp_forks()
     unsigned long mlp_this_thread()
     unsigned long mlp_survivor()
@@ -45,7 +49,7 @@ cdef extern from "system.h":
 
 cdef extern from *:
     """
-    static inline mlp_result sized(mlp_result result) { result.size = sizeof result; return result; }
+    __attribute__((unused)) static inline mlp_result sized(mlp_result result) { result.size = sizeof result; return result; }
     #ifdef Py_GIL_DISABLED
     #define FREE_THREADED 1
     #else

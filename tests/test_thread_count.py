@@ -60,6 +60,36 @@ def test_omp_num_threads_is_kept_up_to_the_processors():
 
 
 @linux_with_threads
+def test_other_variables_of_openmp_are_kept():
+    processors = counts()[0]
+    assert counts(OMP_NUM_THREADS="1,4") == (processors, 1, 1)  # a list: for parallel regions within others
+    assert counts(OMP_THREAD_LIMIT="1")[2] == 1
+
+
+LIMITED = """
+import threading, mlpfast
+from threadpoolctl import threadpool_limits
+counts = [mlpfast.get_num_threads()]
+with threadpool_limits(1):
+    counts.append(mlpfast.get_num_threads())
+    other = threading.Thread(target=lambda: counts.append(mlpfast.get_num_threads()))
+    other.start()
+    other.join()
+counts.append(mlpfast.get_num_threads())
+print(*counts)
+"""
+
+
+@linux_with_threads
+@pytest.mark.parametrize("first", ["import threadpoolctl", "import mlpfast"])
+def test_limits_of_threadpoolctl_hold_for_the_thread_that_sets_them(first):
+    pytest.importorskip("threadpoolctl")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
+    n = counts()[1]
+    assert run_python(first + LIMITED, env=env) == f"{n} 1 {n} {n}\n"
+
+
+@linux_with_threads
 def test_threads_that_are_asked_for_need_some_work():
     env = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "MLPFAST_OVERSUBSCRIBE"))}
     program = "from mlpfast import _core; print(*(_core.threads_for(2, flops) for flops in (1e3, 1e5, 1e9)))"

@@ -2,17 +2,12 @@
 #ifndef MLP_TEST_CHECK_H
 #define MLP_TEST_CHECK_H
 
-#ifndef _DEFAULT_SOURCE
-#define _DEFAULT_SOURCE  // MAP_ANONYMOUS, sigaction
-#endif
+#include "pages.h"
 
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <unistd.h>
 
 // ---- Checks ----
 
@@ -38,27 +33,19 @@ static inline int check_that(int holds, const char *condition, const char *file,
     return holds;
 }
 
-// On a crash or a timeout, prints what was being tested. Only write() is safe in a signal handler.
-static inline void check_write(const char *text) {
-    if (write(2, text, strlen(text)) < 0) _exit(3);
-}
-
-static inline void check_died(int number) {
-    check_write(number == SIGALRM ? "does not end: " : "touched memory that is not its own: ");
-    check_write(check_doing);
-    check_write("\n");
-    _exit(2);
+// On a crash or a timeout, says what was being tested.
+static inline void check_died(const char *why) {
+    write_error(why);
+    write_error(check_doing);
+    write_error("\n");
+    end_at_once(2);
 }
 
 // Call it first. Returns whether the program was called with --quick; sets a time limit in seconds, which the environment
 // variable TEST_PATIENCE multiplies: under an emulator all takes some 30 times as long.
 static inline int check_begin(int argc, char **argv, unsigned seconds) {
-    struct sigaction action = {.sa_handler = check_died};
-    sigaction(SIGSEGV, &action, NULL);
-    sigaction(SIGBUS, &action, NULL);
-    sigaction(SIGALRM, &action, NULL);
     const char *patience = getenv("TEST_PATIENCE");
-    alarm(seconds * (patience ? (unsigned)atoi(patience) : 1));
+    watch_over(seconds * (patience ? (unsigned)atoi(patience) : 1), check_died);
     return argc > 1 && strcmp(argv[1], "--quick") == 0;
 }
 
@@ -83,9 +70,9 @@ typedef enum { AT_END, AT_BEGIN } guarded_side;
 #define CANARY_BYTES 128  // two of the widest vectors
 
 static inline guarded guarded_create(size_t bytes) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (bytes + CANARY_BYTES + page - 1) / page * page;
-    unsigned char *pages = mmap(NULL, room + 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED || mprotect(pages, page, PROT_NONE) || mprotect(pages + page + room, page, PROT_NONE)) {
+    size_t page = page_size(), room = (bytes + CANARY_BYTES + page - 1) / page * page;
+    unsigned char *pages = make_pages(room + 2 * page);
+    if (!pages || !forbid_page(pages) || !forbid_page(pages + page + room)) {
         perror("guarded_create");
         exit(3);
     }
@@ -93,8 +80,8 @@ static inline guarded guarded_create(size_t bytes) {
 }
 
 static inline void guarded_destroy(guarded *buffer) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
-    munmap(buffer->begin - page, buffer->bytes + 2 * page);
+    size_t page = page_size();
+    free_pages(buffer->begin - page, buffer->bytes + 2 * page);
     *buffer = (guarded){0};
 }
 

@@ -3,9 +3,7 @@
 
 #include <limits.h>
 #include <math.h>
-#include <pthread.h>
 #include <stdatomic.h>
-#include <sys/wait.h>
 
 #include "fpmode.h"
 #include "mlpfast.h"
@@ -135,7 +133,7 @@ static void test_parts(void) {
 }
 
 static void nap(int phase) {
-    if (phase % 50 == 0) nanosleep(&(struct timespec){0, 200000}, NULL);  // until helpers sleep
+    if (phase % 50 == 0) mlp_nap(200e-6);  // until helpers sleep
 }
 
 static void test_parts_after_sleep(void) {
@@ -151,14 +149,14 @@ static void *call_often(void *well) {
 static void test_callers(void) {
     doing("several callers");
     enum { CALLERS = 5 };
-    pthread_t thread[CALLERS];
+    mlp_thread thread[CALLERS];
     int well[CALLERS];
     for (int i = 0; i < CALLERS; i++) {
         well[i] = 1;
-        CHECK(pthread_create(&thread[i], NULL, call_often, &well[i]) == 0);
+        CHECK(mlp_thread_start(&thread[i], call_often, &well[i]));
     }
     for (int i = 0; i < CALLERS; i++) {
-        pthread_join(thread[i], NULL);
+        mlp_thread_join(thread[i]);
         CHECK(well[i]);
     }
 }
@@ -203,19 +201,7 @@ static void test_sizes_of_crews(void) {
     mlp_allow_oversubscription(1);
 }
 
-// ---- Forks ----
-
-// Forks a process that runs child(); returns its result.
-static int answer_of(int (*child)(void)) {
-    pid_t pid = fork();
-    if (pid == 0) {
-        alarm(30);  // alarms are not inherited
-        _exit(child());
-    }
-    int status = -1;
-    waitpid(pid, &status, 0);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-}
+// ---- Helpers ----
 
 static int has_threads(void) { return strcmp(mlp_threading(), "none") != 0; }
 
@@ -229,9 +215,34 @@ static int helpers_come(int threads) {
         for (int part = 1; part < threads; part++) come += mlp_awaits(call.slot, part);
         mlp_call_end(&call);
         if (come == threads - 1) return 1;
-        sched_yield();
+        mlp_yield();
     }
     return !has_threads();
+}
+
+static void test_helpers_come(void) {
+    doing("helpers come");
+    for (int i = 0; i < 20; i++) {
+        CHECK(helpers_come(MOST));
+        mlp_nap(1e-3);  // they sleep
+    }
+}
+
+// ---- Forks ----
+
+#if !defined(_WIN32)
+#include <sys/wait.h>
+
+// Forks a process that runs child(); returns its result.
+static int answer_of(int (*child)(void)) {
+    pid_t pid = fork();
+    if (pid == 0) {
+        alarm(30);  // alarms are not inherited
+        _exit(child());
+    }
+    int status = -1;
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
 }
 
 // Sanitizers do not support new threads in a child whose parent had several: their own locks may be held there.
@@ -275,12 +286,12 @@ static void *work_until_over(void *well) {
 static void test_fork_while_others_work(void) {
     doing("forks while another thread is in calls");
     int well = 1;
-    pthread_t other;
-    if (!CHECK(pthread_create(&other, NULL, work_until_over, &well) == 0)) return;
-    while (!atomic_load(&at_work)) sched_yield();
+    mlp_thread other;
+    if (!CHECK(mlp_thread_start(&other, work_until_over, &well))) return;
+    while (!atomic_load(&at_work)) mlp_yield();
     for (int i = 0; i < 30; i++) CHECK(answer_of(child_has_threads) == 1);
     atomic_store(&over, 1);
-    pthread_join(other, NULL);
+    mlp_thread_join(other);
     CHECK(well);
 }
 
@@ -311,21 +322,21 @@ static int child_has_work_of_its_own(void) {
 
 static void test_work_of_threads_that_a_child_does_not_have(void) {
     doing("a fork while another thread is in a phase");
-    pthread_t other;
+    mlp_thread other;
     parent = getpid();
     atomic_store(&over, 0);
-    if (!CHECK(pthread_create(&other, NULL, know_until_over, NULL) == 0)) return;
+    if (!CHECK(mlp_thread_start(&other, know_until_over, NULL))) return;
     for (int i = 0; i < 20; i++) {
         atomic_store(&in_phase, 0);
-        while (!atomic_load(&in_phase)) sched_yield();
+        while (!atomic_load(&in_phase)) mlp_yield();
         CHECK(answer_of(child_has_work_of_its_own) == 1);
     }
     atomic_store(&over, 1);
-    pthread_join(other, NULL);
+    mlp_thread_join(other);
 }
 
 static pid_t forked = -1;
-static pthread_t second;
+static mlp_thread second;
 static int second_is_well;
 
 // In the child, another thread makes calls while the one that forked goes on.
@@ -335,9 +346,9 @@ static void fork_and_share(int phase) {
         if (forked != 0) return;
         alarm(30);
         second_is_well = 1;
-        if (SANITIZED || pthread_create(&second, NULL, call_often, &second_is_well)) _exit(1);
+        if (SANITIZED || !mlp_thread_start(&second, call_often, &second_is_well)) _exit(1);
     }
-    if (forked == 0) nanosleep(&(struct timespec){0, 10000}, NULL);
+    if (forked == 0) mlp_nap(10e-6);
 }
 
 static void test_two_callers_in_a_child(void) {
@@ -346,7 +357,7 @@ static void test_two_callers_in_a_child(void) {
         doing("a call goes on in a child beside another thread's");
         int well = each_part_is_done_once(MOST, fork_and_share), status = -1;
         if (forked == 0) {
-            pthread_join(second, NULL);
+            mlp_thread_join(second);
             _exit(well && second_is_well);
         }
         waitpid(forked, &status, 0);
@@ -374,6 +385,7 @@ static void test_fork_within_a_call(void) {
         CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 1);
     }
 }
+#endif
 
 int main(int argc, char **argv) {
     check_begin(argc, argv, 300);
@@ -385,10 +397,13 @@ int main(int argc, char **argv) {
     test_callers();
     test_calls_within_calls();
     test_sizes_of_crews();
+    test_helpers_come();
+#if !defined(_WIN32)
     test_forks();
     test_fork_while_others_work();
     test_work_of_threads_that_a_child_does_not_have();
     test_two_callers_in_a_child();
     test_fork_within_a_call();
+#endif
     return check_end("test_crew");
 }

@@ -8,8 +8,10 @@
 #endif
 #include "check.h"
 
+#if !defined(_WIN32)
 #include <pthread.h>
 #include <sys/wait.h>
+#endif
 
 #include "kernel_table.h"
 #include "self_check.h"
@@ -19,14 +21,16 @@
 
 void *__real_malloc(size_t bytes);
 void *__real_calloc(size_t count, size_t bytes);
-int __real_pthread_mutex_lock(pthread_mutex_t *lock);
 static long asked, locked, refused_at = -1;
 
 static int is_refused(void) { return asked++ == refused_at; }
 
 void *__wrap_malloc(size_t bytes) { return is_refused() ? NULL : __real_malloc(bytes); }
 void *__wrap_calloc(size_t count, size_t bytes) { return is_refused() ? NULL : __real_calloc(count, bytes); }
+#if !defined(_WIN32)
+int __real_pthread_mutex_lock(pthread_mutex_t *lock);
 int __wrap_pthread_mutex_lock(pthread_mutex_t *lock) { return locked++, __real_pthread_mutex_lock(lock); }
+#endif
 
 // ---- A network with everything that a file can have ----
 

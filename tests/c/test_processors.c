@@ -1,10 +1,11 @@
 // The CPU quota, read from file trees like those of containers.
 #include "check.h"
 
+#include "os/os.h"
+
+#if defined(__linux__)
 #include <errno.h>
 #include <sys/stat.h>
-
-#include "processors.h"
 
 static char root[64];
 
@@ -103,7 +104,7 @@ static void test_both_versions(void) {
     }
 }
 
-#define LONGEST_LINE 4096  // LONGEST of processors.c
+#define LONGEST_LINE 4096  // LONGEST of os/linux.c
 
 static void test_what_cannot_be_read(void) {
     begin("no file", NULL);
@@ -134,12 +135,23 @@ static void test_what_cannot_be_read(void) {
     CHECK(mlp_cpu_quota("/nowhere/at/all") == 0);
     CHECK(mlp_cpu_quota("") >= 0);
 }
+#endif
+
+static void test_processors(void) {
+    doing("processors");
+    int n = mlp_processors_of_process();
+    CHECK(n > 0 && n < 100000);
+    CHECK(mlp_processor() >= -1 && mlp_processor() < 100000);
+}
 
 int main(int argc, char **argv) {
     check_begin(argc, argv, 60);
+#if defined(__linux__)
     test_version_2();
     test_version_1();
     test_both_versions();
     test_what_cannot_be_read();
+#endif
+    test_processors();
     return check_end("test_processors");
 }

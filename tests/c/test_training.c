@@ -721,7 +721,6 @@ typedef struct {
 } stopped;
 
 static stopped train_until_stopped(const setting *s, const mlp_data *data, int threads, mlp_poll poll, void *context) {
-    alarm(120);  // if members of a team disagreed about stopping, they would wait for each other forever
     mlp_network *net = make_network(s, MLP_FLOAT32);
     mlp_trainer *trainer = make_trainer(s, net);
     stopped o = {.out.result = mlp_result_init()};
