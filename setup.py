@@ -2,9 +2,9 @@
 
 Environment: CC and CFLAGS as usual. MLPFAST_OPENMP=0 builds without threads, and with MLPFAST_THREADS=1 besides with
 threads of the system, as a compiler without OpenMP does. MLPFAST_LIMITED_API=1 makes one wheel for CPython 3.11 and all
-later versions, whose short calls are slower (CONTRIBUTING.md). On Windows: MinGW's GCC, or CC=clang-cl.
-MLPFAST_WERROR=1 makes warnings in csrc/ errors; MLPFAST_POISON=1, for tests, fills memory that has not been written to
-with NaN.
+later versions, whose short calls are slower (CONTRIBUTING.md). MLPFAST_WERROR=1 makes warnings in csrc/ errors;
+MLPFAST_POISON=1, for tests, fills memory that has not been written to with NaN. On Windows: MinGW's GCC, or
+CC=clang-cl.
 
 Objects stay in build/objects, and only those are compiled again whose command has changed, or a file they were made of.
 """
@@ -102,10 +102,8 @@ class BuildModules(build_ext):
         """In place of cl, with Visual Studio's headers and linker."""
         command = shutil.which(os.environ.get("CC", "")) or ""
         if "clang-cl" not in os.path.basename(command).lower():
-            raise SystemExit(
-                "mlpfast cannot be built with MSVC's compiler: set CC=clang-cl, which Visual Studio and LLVM bring, or "
-                "take MinGW's GCC: `compiler = mingw32` under `[build_ext]` in setup.cfg."
-            )
+            raise SystemExit("mlpfast cannot be built with MSVC's compiler: set CC=clang-cl, which Visual Studio and "
+                             "LLVM bring, or take MinGW's GCC: `compiler = mingw32` under `[build_ext]` in setup.cfg.")
         self.compiler.initialize()
         self.compiler.cc = command
         self.compiler.compile_options.remove("/GL")  # for cl's linker
@@ -168,8 +166,8 @@ class BuildModules(build_ext):
             return PTHREADS if os.environ.get("MLPFAST_THREADS", "0") == "1" else []
         if self.can_link(OPENMP_PROGRAM, OPENMP):
             return OPENMP
-        command = self.command_name()
-        print(f"mlpfast is built with threads of the system: `{command}` has no working -fopenmp.", flush=True)
+        print(f"mlpfast is built with threads of the system: `{self.command_name()}` has no working -fopenmp.",
+              flush=True)
         return PTHREADS
 
     def can_link(self, program, flags):

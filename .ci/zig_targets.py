@@ -1,4 +1,4 @@
-"""Compiles the core for other systems and processors by zig's clang, with warnings as errors, and links a program.
+"""Compiles the core for other systems and processors by zig's clang, warnings being errors, and links a program.
 
     python .ci/zig_targets.py FOLDER [TARGET ...]
 
@@ -55,8 +55,8 @@ def main(folder, *targets):
     for target in targets or TARGETS:
         begin = time.perf_counter()
         problems = build(target, Path(folder, target))
-        seconds, says = time.perf_counter() - begin, "FAILED" if problems else "no warnings, links"
-        print(f"{target:22}{says}  {seconds:.0f} s", flush=True)
+        outcome = "FAILED" if problems else "no warnings, links"
+        print(f"{target:22}{outcome}  {time.perf_counter() - begin:.0f} s", flush=True)
         if problems:
             print(problems[:2000])
         failed |= bool(problems)

@@ -19,7 +19,7 @@ try:
     from . import _core
 except ImportError as _error:
     _names = _os.listdir(_os.path.dirname(__file__))
-    _built = [name for name in _names if name.startswith("_core.") and name.endswith((".so", ".pyd"))]
+    _built = any(name.startswith("_core.") and name.endswith((".so", ".pyd")) for name in _names)
     if "_core.pyx" in _names and not _built:
         raise ImportError(
             "mlpfast was imported from its source folder, where its C core is not built: "

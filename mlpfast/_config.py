@@ -130,7 +130,7 @@ def show_config(mode: str = "stdout") -> dict[str, Any] | None:
         "version": __version__,
         "isa": _core.isa(),
         "isa_available": _core.isa_available(),
-        "threading": _core.threading(),  # "openmp", "pthreads" or "none"
+        "threading": _core.threading(),  # "openmp", "pthreads", "windows" or "none"
         "processors": _core.processors(),  # that this process may use
         "threads": get_num_threads(),
         "compiler": _core.compiler(),

@@ -78,7 +78,7 @@ def test_info_is_json_and_nothing_else(run):
     assert info.keys() == mlpfast.show_config(mode="dicts").keys()
     assert info["version"] == mlpfast.__version__
     assert info["isa"] in info["isa_available"]
-    assert info["threading"] in ("openmp", "pthreads", "none")
+    assert info["threading"] in ("openmp", "pthreads", "windows", "none")
 
 
 def test_help(run):
