@@ -219,8 +219,13 @@ zig-targets: zig
 	'$(WORK)/venv-zig/bin/python' .ci/zig_targets.py '$(WORK)/zig-targets'
 	passed
 
-ZIG_TESTS = $(C_TESTS) test-quick golden AR="$$zig ar" WITHOUT="test_memory test_embedding" THREADING=PTHREADS THREADS="1 3"
+ZIG_TESTS = $(C_TESTS) test-quick golden AR="$$zig ar" THREADING=PTHREADS THREADS="1 3" \
+    WITHOUT="test_memory test_embedding $(LEFT_OUT)"
 
+# qemu-user itself fails in the children of a process with threads. Plain C on RISC-V has no mode without subnormal
+# numbers, and with those mish is less exact than test_activations asks.
+zig-aarch64: LEFT_OUT = test_crew
+zig-riscv64: LEFT_OUT = test_crew test_activations
 zig-aarch64 zig-riscv64: zig-%: zig
 	$(prelude)
 	[[ $$(uname -m) != $* ]] || skip "this machine is one itself"
