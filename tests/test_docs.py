@@ -89,7 +89,7 @@ def anchors(page):
 
 
 def draws(link, text):
-    """Whether the build of the site makes that picture: a program of the page, or an example (extensions/pages.py)."""
+    """Whether the build of the site makes that picture, from a program of the page or an example."""
     name = Path(link).stem
     return f'"{name}.png"' in text or (ROOT / "examples" / f"{name}.py").exists()
 

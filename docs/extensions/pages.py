@@ -2,26 +2,16 @@
 
 The files of ELSEWHERE become pages of the folder project/, which the build writes. In every page a link to a file
 outside of docs/ leads to its page, to the page of the gallery, or else to a copy of the file.
-
-No picture is committed: pictures/NAME.png is what a program of the page writes as "NAME.png", or else examples/NAME.py
-draws it; those of the benchmarks are drawn by benchmarks/plots.py.
 """
 
-import importlib.util
 import os
 import re
-import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parents[1]
 ROOT = DOCS.parent
 NAMED_AS_FILE = re.compile(r"\[[\w./]+\.md\](?=\([^):]+\.md[#)])")
 LINK = re.compile(r"(\]\()([^)#:\s]+)((?:#[^)\s]*)?\))")
-PROGRAM = re.compile(r"^```python\n(.*?)^```", re.M | re.S)
-PICTURE = re.compile(r"\]\(pictures/(\w+)\.png\)")
 
 ELSEWHERE = {  # the file: the page
     "CONTRIBUTING.md": "project/contributing.md",
@@ -54,33 +44,6 @@ def relinked(text, folder, page_folder):
     return LINK.sub(link, NAMED_AS_FILE.sub("[]", text))  # without a text of its own a link shows the title
 
 
-def draw(name, page):
-    """docs/pictures/NAME.png, unless it is there and newer than what draws it: a program in the page, or an example."""
-    programs = PROGRAM.findall(page.read_text(encoding="utf-8"))
-    program = next((text for text in programs if f'"{name}.png"' in text), None)
-    example, picture = ROOT / "examples" / f"{name}.py", DOCS / "pictures" / f"{name}.png"
-    if picture.exists() and picture.stat().st_mtime > (page if program else example).stat().st_mtime:
-        return
-    picture.parent.mkdir(exist_ok=True)
-    how = ["-c", program] if program else [example, "--quick", "--plot", picture]
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run([sys.executable, *how], check=True, stdout=subprocess.DEVNULL, cwd=folder,
-                       env={**os.environ, "MPLBACKEND": "agg"})
-        if program:
-            shutil.move(Path(folder) / picture.name, picture)
-
-
-def draw_benchmarks():
-    """From results.md. The package is found by its file: ROOT on sys.path would hide the installed mlpfast."""
-    folder = ROOT / "benchmarks"
-    spec = importlib.util.spec_from_file_location(
-        "benchmarks", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    sys.modules["benchmarks"] = package = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(package)
-    importlib.import_module("benchmarks.plots").draw_results(DOCS / "project")
-
-
 def write_pages(app):
     for file, page in ELSEWHERE.items():
         if page.startswith("project/"):
@@ -89,15 +52,12 @@ def write_pages(app):
             text = relinked((ROOT / file).read_text(encoding="utf-8"), (ROOT / file).parent, page.parent)
             if not page.exists() or page.read_text(encoding="utf-8") != text:  # else Sphinx would read it again
                 page.write_text(text, encoding="utf-8")
-    draw_benchmarks()
 
 
 def read(app, name, content):
     path = Path(app.env.doc2path(name))
     if path.suffix == ".md" and path.parent.name != "project":
         content[0] = relinked(content[0], path.parent, path.parent)
-        for picture in PICTURE.findall(content[0]):
-            draw(picture, path)
 
 
 def setup(app):
