@@ -160,8 +160,7 @@ EVERY_SUITE = $(foreach isa,avx512 avx2 neon generic,$(foreach threads,1 2 3,sui
 
 release: check $(EVERY_SUITE) valgrind old-processors neon-emulated one-c-file coverage sanitized-python wheel-gcc \
     wheel-clang wheel-audit wheel-limited serial free-threaded limits plain-gcc plain-clang small-library fuzz site \
-    stress
-    zig-targets zig-aarch64 zig-riscv64 windows no-futex
+    stress zig-targets zig-aarch64 zig-riscv64 windows no-futex
 
 $(EVERY_SUITE): suite-%: readme-test
 	$(prelude)
