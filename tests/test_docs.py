@@ -35,7 +35,7 @@ PROGRAMS = {
 }
 
 
-OPTIONAL = {"sklearn", "torch", "keras", "tensorflow", "jax"}  # a page may show what others do
+OPTIONAL = {"sklearn", "torch", "keras", "tensorflow", "jax", "pyarrow"}  # a page may show what others do
 
 
 def test_there_are_programs():
