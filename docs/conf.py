@@ -18,7 +18,7 @@ version = release = mlpfast.__version__
 
 extensions = [
     "myst_parser", "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.intersphinx", "sphinx_copybutton",
-    "sphinx_gallery.gen_gallery", "docstrings", "links", "mathml", "pages", "pictures",
+    "sphinx_gallery.gen_gallery", "breaks", "docstrings", "links", "mathml", "pages", "pictures",
 ]
 exclude_patterns = ["_build", "inventories", "gallery/backreferences", "**/GALLERY_HEADER.rst"]
 nitpicky = True  # a link that leads nowhere is a warning, and `make` makes it an error

@@ -4,10 +4,11 @@ Double descent
 
 Beyond the width at which it can just fit all examples, a network gets better again (Belkin et al., 2019).
 
-n digits, a fifth of them with a wrong label; a frozen random layer of relu units, and on it a linear layer that
-minimises the squared error. At width = n the fit becomes perfect and follows the wrong labels with very large weights,
-since the smallest singular value of the features is near 0. For larger widths there are many perfect fits; the SVD
-gives the one with the smallest weights, to which gradient descent from zero would converge after very many steps.
+n digits, a fifth of them with a random label; a frozen random layer of relu units, and on it a linear layer that
+minimises the squared error. Where the features become as many as the rows, a little above width = n since about one
+unit in twenty is 0 for every digit, the fit becomes perfect and follows the wrong labels with very large weights: the
+smallest singular value of the features is near 0. For larger widths there are many perfect fits; the SVD gives the one
+with the smallest weights, to which gradient descent from zero would converge after very many steps.
 
 The errors are medians over several draws. The number: the highest test error of all widths over that of the widest.
 """

@@ -33,6 +33,7 @@ sgd = mlpfast.SGD(schedules.Cosine(0.05, total=epochs))
 mlpfast.Trainer(net, "half_squared_error", sgd, batch_size=10, seed=0).fit(A, b, epochs=epochs)
 free, ridge = (np.linalg.solve(A.T @ A + n * l2 * np.eye(5), A.T @ b) for l2 in (0, deviation**2))
 found = net.layers[0].W[:, 0]
+print("weights of the linear layer")
 for name, w in (("no penalty", free), ("ridge regression", ridge), ("trained with noise", found)):
     print(f"{name:<19}" + "".join(f"{number:>8.3f}" for number in w))
 

@@ -9,7 +9,7 @@ PAGE = (DOCS / "mathematics.md").read_text(encoding="utf-8")
 
 
 def test_the_lines_it_quotes_are_those_of_the_code():
-    quotes = list(re.finditer(r":\n\n```\n(.*?)^```\n", PAGE, re.M | re.S))
+    quotes = list(re.finditer(r":\n\n```py\n(.*?)^```\n", PAGE, re.M | re.S))
     assert len(quotes) == 6
     for quote in quotes:
         file = re.findall(r"\]\((\.\./\S+?\.py)\)", PAGE[: quote.start()])[-1]  # the last link before it

@@ -1,6 +1,7 @@
 """What docs/extensions does with docstrings and links. The step `docs` of .ci/checks.mk builds the site itself."""
 
 import importlib.util
+import re
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,27 @@ def extension(name):
 
 
 docstrings, pages = extension("docstrings"), extension("pages")
+
+
+@pytest.mark.parametrize(
+    "code, broken",
+    [
+        ("sklearn.neural_network.MLPClassifier", "sklearn.|neural_|network.|MLPClassifier"),
+        ("Network([64, 32])", "Network(|[64, 32])"),
+        ("Trainer(batch_size=64)", "Trainer(|batch_|size=|64)"),
+        ("coefs_", "coefs_"),
+        ("_forward", "_forward"),
+        ("...", "..."),
+        ("1e-05", "1e-05"),
+        ("__init__", "__init__"),
+    ],
+)
+def test_long_names_break_between_their_parts(code, broken):
+    pytest.importorskip("docutils")
+    words = code.split(" ")
+    html = " ".join(f'<span class="pre">{word}</span>' for word in words)
+    made = extension("breaks").breakable(f'<code class="long">{html}</code>')
+    assert re.sub(r"<(?!wbr)[^>]*>", "", made).replace("<wbr>", "|") == broken
 
 
 @pytest.mark.parametrize(
