@@ -12,7 +12,11 @@ is the output itself.
 The number: the largest difference between g' and central differences of g, away from corners.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
@@ -22,26 +26,26 @@ NAMES = ["identity", "sigmoid", "tanh", "softsign", "relu", "leaky_relu", "elu",
 OUTPUT = losses.Custom(lambda y, yhat: yhat[:, 0], lambda y, yhat: np.ones_like(yhat))  # its residual is g'(z)
 
 
-def unit(name):
+def unit(name: str) -> Callable[[NDArray[Any]], tuple[NDArray[Any], NDArray[Any]]]:
     """z (n,) -> g(z), g'(z)."""
     net = mlpfast.Network([mlpfast.Layer(1, 1, name)], dtype="float64", seed=0)
     net.layers[0].W[...], net.layers[0].b[...] = 1, 0
 
-    def values(z):
+    def values(z: NDArray[Any]) -> tuple[NDArray[Any], NDArray[Any]]:
         column = z[:, None]
         return net.predict(column, squeeze=True), backprop.residuals(net, column, column, OUTPUT)[0][:, 0]
 
     return values
 
 
-def rings(n, rng):
+def rings(n: int, rng: np.random.Generator) -> tuple[NDArray[Any], NDArray[Any]]:
     """n points (n, 2), half of them within the circle of radius 1/2 and half of them outside -> X, which."""
     y = rng.integers(2, size=n)
     radius, angle = rng.uniform(0.6 * y, 0.4 + 0.6 * y), rng.uniform(0, 2 * np.pi, n)
     return radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1), y
 
 
-def accuracy(name):
+def accuracy(name: str) -> float:
     rng = np.random.default_rng(0)
     (X, y), new = rings(500, rng), rings(2000, rng)
     net = mlpfast.Network([2, 16, 1], activation=name, output="sigmoid", seed=0)

@@ -11,7 +11,10 @@ training when their loss has not fallen for some epochs (the patience), and rest
 The number: the test loss at the end of a training of all epochs, relative to that of the restored parameters.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
@@ -23,7 +26,7 @@ rng = np.random.default_rng(0)
 rows = rng.permutation(len(y))[:400]
 
 
-def mislabelled(labels):
+def mislabelled(labels: NDArray[Any]) -> NDArray[Any]:
     return np.where(rng.random(len(labels)) < 0.2, rng.integers(10, size=len(labels)), labels)
 
 
@@ -31,7 +34,7 @@ X, y, y_noisy = X[rows], mislabelled(y[rows]), mislabelled(y_test)
 held_out = X[300:], y[300:]
 
 
-def trained(epochs, *calls):
+def trained(epochs: int, *calls: Any) -> tuple[mlpfast.Trainer, mlpfast.History]:
     net = mlpfast.Network([64, 128, 10], output="softmax", seed=0)
     trainer = mlpfast.Trainer(net, optimizer=mlpfast.Adam(), batch_size=20, seed=0)
     history = trainer.fit(X[:300], y[:300], epochs=epochs, validation_data=held_out, callbacks=calls)
@@ -46,7 +49,8 @@ for epoch in (1, 5, 10, 20, 50, epochs):
 
 stopping = callbacks.EarlyStopping("val_loss", patience=10)
 stopped, short = trained(epochs, stopping)
-print(f"stopped after {short.n_epochs} epochs; the best was epoch {stopping.best_epoch + 1}")
+best = 1 + (stopping.best_epoch or 0)
+print(f"stopped after {short.n_epochs} epochs; the best was epoch {best}")
 test = {}
 for name, trainer in (("all epochs", whole), ("early stopping", stopped)):
     test[name] = trainer.evaluate(X_test, y_noisy)["loss"]
@@ -58,7 +62,7 @@ if chosen.plot:
     numbers = range(1, epochs + 1)
     ax.plot(numbers, history["loss"], label="training")
     ax.plot(numbers, history["val_loss"], label="held out")
-    ax.axvline(stopping.best_epoch + 1, color="grey", linestyle="--", label="the parameters that are kept")
+    ax.axvline(best, color="grey", linestyle="--", label="the parameters that are kept")
     ax.set(xlabel="epoch", ylabel="loss", ylim=(0, 3))
     ax.legend()
     save(ax, chosen.plot)

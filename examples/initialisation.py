@@ -22,7 +22,7 @@ X, X_test = 2 * X - X.mean(), 2 * X_test - X.mean()
 depth, width = 20, 100
 
 
-def network(unit, deviation):
+def network(unit: str, deviation: float) -> mlpfast.Network:
     """20 hidden layers of 100 units; W from N(0, deviation^2), b zero."""
     net = mlpfast.Network([64, *[width] * depth, 10], activation=unit, output="softmax", bias_init="zeros", seed=0)
     rng = np.random.default_rng(0)

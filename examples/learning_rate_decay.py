@@ -12,6 +12,8 @@ of the loss over this minimum, means over several seeds.
 The number: the excess with a cosine relative to that with the same rate kept constant.
 """
 
+from typing import Any
+
 import numpy as np
 from shared import figure, options, save
 
@@ -36,7 +38,7 @@ w, *_ = np.linalg.lstsq(X, y, rcond=None)
 least = np.mean((y - X @ w) ** 2) / 2
 
 
-def excess_losses(rate, seed):
+def excess_losses(rate: Any, seed: int) -> list[float]:
     """The loss after each epoch, minus the least one."""
     net = mlpfast.Network([mlpfast.Layer(20, 1, init="zeros", bias=False)], dtype="float64")
     trainer = mlpfast.Trainer(net, "half_squared_error", mlpfast.SGD(rate), batch_size=10, seed=seed)

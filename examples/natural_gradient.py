@@ -17,14 +17,17 @@ multiplied by 100.
 The number: the largest difference between the two steps, relative to the step.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 from mlpfast import backprop
 
 
-def scores(net, X, k):
+def scores(net: mlpfast.Network, X: NDArray[Any], k: int) -> NDArray[Any]:
     """grad log p_k of each row in all parameters, (B, n_parameters), from the residuals of the label k."""
     tape = backprop.forward(net, X)
     deltas = backprop.residuals(net, X, np.full(len(X), k), "cross_entropy")  # of -log p_k
@@ -34,11 +37,12 @@ def scores(net, X, k):
     return np.concatenate(parts, axis=1)
 
 
-def fisher(net, X):
+def fisher(net: mlpfast.Network, X: NDArray[Any]) -> NDArray[Any]:
     """F = (1/B) sum over rows and classes k of p_k s_k s_k^T."""
     p = net.predict(X)
     weighted = [(p[:, [k]] * s).T @ s for k, s in ((k, scores(net, X, k)) for k in range(net.n_out))]
-    return sum(weighted) / len(X)
+    total: NDArray[Any] = np.sum(weighted, axis=0)
+    return total / len(X)
 
 
 chosen = options(__doc__)

@@ -13,17 +13,20 @@ line, and the mistakes never end.
 The number: the mistakes on separable points as a share of Novikoff's bound.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 
 
-def learn(X, y, epochs):
+def learn(X: NDArray[Any], y: NDArray[Any], epochs: int) -> tuple[mlpfast.Network, list[int]]:
     """Apply the rule to all rows in turn, until an epoch has no mistake -> the network, mistakes in each epoch."""
     net = mlpfast.Network([mlpfast.Layer(2, 1, init="zeros")], dtype="float64")
     trainer = mlpfast.Trainer(net, "perceptron", mlpfast.SGD(lr=1.0), batch_size=1)
-    mistakes = []
+    mistakes: list[int] = []
     while len(mistakes) < epochs and (not mistakes or mistakes[-1]):
         mistakes.append(0)
         for x, truth in zip(X[:, None], y[:, None], strict=True):

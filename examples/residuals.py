@@ -15,22 +15,28 @@ differences as well: z_l is changed, and the layers above it are computed again.
 The number: the largest difference between the residuals and gradients in NumPy and those of mlpfast.
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 from mlpfast import backprop
 
 
-def from_layer(net, l, z):
+def from_layer(net: mlpfast.Network, l: int, z: NDArray[Any]) -> NDArray[Any]:
     """The output of the network for given z of layer l (from 1 on)."""
     for layer in net.layers[l:]:
         z = np.tanh(z) @ layer.W + layer.b
     e = np.exp(z - z.max(axis=1, keepdims=True))
-    return e / e.sum(axis=1, keepdims=True)
+    yhat: NDArray[Any] = e / e.sum(axis=1, keepdims=True)
+    return yhat
 
 
-def by_differences(net, l, z, y, h=1e-6):
+def by_differences(
+    net: mlpfast.Network, l: int, z: NDArray[Any], y: NDArray[Any], h: float = 1e-6
+) -> NDArray[Any]:
     """delta_l by central differences of the losses -log yhat_c of the rows."""
     delta, rows = np.empty_like(z), np.arange(len(z))
     for j in range(z.shape[1]):

@@ -13,24 +13,27 @@ The number: the largest difference between p - y and central differences of the 
 """
 
 import warnings
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
 from mlpfast import backprop
 
 
-def logits_are_inputs(K):
+def logits_are_inputs(K: int) -> mlpfast.Network:
     """A network of one layer whose z is its input: z = x I."""
     net = mlpfast.Network([mlpfast.Layer(K, K, "softmax", bias=False)], dtype="float64", seed=0)
     net.layers[0].W[...] = np.eye(K)
     return net
 
 
-def naive(z):
+def naive(z: NDArray[Any]) -> NDArray[Any]:
     """Softmax as it is written."""
-    return np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    p: NDArray[Any] = np.exp(z) / np.exp(z).sum(axis=1, keepdims=True)
+    return p
 
 
 chosen = options(__doc__)
@@ -42,7 +45,7 @@ n, h = 100 if chosen.quick else 10000, 1e-6
 Z, c = 3 * rng.normal(size=(n, 3)), rng.integers(3, size=n)
 
 
-def losses(z):
+def losses(z: NDArray[Any]) -> NDArray[Any]:
     return -np.log(net.predict(z)[range(n), c])
 
 

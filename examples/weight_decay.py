@@ -14,7 +14,10 @@ whatever the gradient is. AdamW takes lr weight_decay W off by itself (Loshchilo
 The number: the largest difference between the shrinking that training finds and s^2 / (s^2 + n l2).
 """
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 from shared import figure, options, save
 
 import mlpfast
@@ -28,7 +31,7 @@ X = U * sigma @ V.T
 y = X @ (V @ np.ones(5)) + 0.01 * rng.normal(size=n)  # without a penalty: about 1 along each direction
 
 
-def trained(l2, steps=3000 if chosen.quick else 20000):
+def trained(l2: float, steps: int = 3000 if chosen.quick else 20000) -> NDArray[Any]:
     """W (5,) after gradient descent on the half squared error of all rows."""
     net = mlpfast.Network([mlpfast.Layer(5, 1, init="zeros", bias=False)], dtype="float64")
     rate = 1 / (sigma[0] ** 2 / n + l2)
