@@ -254,7 +254,7 @@ coverage: readme-test
 	bash .ci/coverage '$(WORK)/coverage'
 	passed
 
-# On an extension with AddressSanitizer, UBSan, and NaN in what nobody has written to: those that hand arrays to the core.
+# Those that hand arrays to the core, on an extension with AddressSanitizer, UBSan, and NaN in unset memory.
 ARRAY_TESTS = arrays bad_input chunks custom_functions entry_weights factors freezing full_batch gaussian_and_cox \
     gradient_and_apply gradients input_transform numbers optimizers order overflow per_output regularisation same_bits \
     short_ways tables training validation_split vocabulary weights
@@ -265,7 +265,7 @@ sanitized-python: readme-test
 	flags="-fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer"
 	(cd '$(WORK)/source-asan' && CC="gcc $$flags" MLPFAST_POISON=1 pip install -q ".[test]")
 	cd '$(WORK)/empty'
-	nm -D '$(WORK)'/venv-asan/lib/python*/site-packages/mlpfast/_core*.so | grep __asan_ >/dev/null  # -q would break the pipe
+	nm -D '$(WORK)'/venv-asan/lib/python*/site-packages/mlpfast/_core*.so | grep __asan_ >/dev/null  # -q breaks pipes
 	# Python's own leaks never end. The standard C++ library must come first, or its exceptions are not understood.
 	export LD_PRELOAD="$$(gcc -print-file-name=libasan.so) $$(gcc -print-file-name=libubsan.so) $$(gcc -print-file-name=libstdc++.so)"
 	export ASAN_OPTIONS=detect_leaks=0
