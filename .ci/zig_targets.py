@@ -39,8 +39,10 @@ def build(target, folder):
     folder.mkdir(parents=True)
     sources = [*SOURCES, ROOT / "tests/c/golden.c"]
     jobs = {folder / f"{source.parent.name}_{source.stem}.o": source for source in sources}
+    alone = {folder / "all.o": ROOT / "csrc/mlpfast_all.c"}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        made = pool.map(lambda o: zig("cc", *flags, "-I", ROOT / "csrc", "-c", "-o", o, jobs[o]), jobs)
+        flags_of_c = [*flags, "-I", ROOT / "csrc", "-c"]
+        made = list(pool.map(lambda job: zig("cc", *flags_of_c, "-o", *job), [*jobs.items(), *alone.items()]))
     problems = [result.stderr for result in made if result.returncode]
     if not problems:
         linked = zig("cc", *flags, "-o", folder / "golden", *jobs, *([] if "windows" in target else ["-lm"]))

@@ -30,7 +30,6 @@
 #include "os/macos.c"
 #include "os/posix.c"
 #include "os/wasi.c"
-#include "os/windows.c"
 #include "predict.c"
 #include "processors.c"
 #include "safetensors.c"
@@ -58,3 +57,6 @@
 #else
 #include "isa/generic_f32.c"
 #endif
+// Last: a header of Windows defines words such as `far`.
+#undef FAR
+#include "os/windows.c"

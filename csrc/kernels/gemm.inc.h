@@ -71,6 +71,21 @@ SIMD void plain_step(real *W, vreal sum, const update_rule *rule, const int pena
     v_store(W, v_sub(w, v_mul(v_set1(rule->lr), g)));
 }
 
+// clang moves products behind a branch that follows them, which keeps more numbers than there are registers; GCC does
+// not, and its code for large products is faster with the branch last.
+#ifdef __clang__
+#define PACKS_FIRST 1
+#else
+#define PACKS_FIRST 0
+#endif
+
+// Copies the columns of b that a step of the inner loop has loaded.
+SIMD void pack_terms(operands *o, const vreal *w, const int vecs) {
+    UNROLL for (int v = 0; v < vecs; v++) v_store(o->pack + v * VL, w[v]);
+    o->pack += NR;
+    UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o->b + PREFETCH_STEPS * o->b_step + v * VL);
+}
+
 // The inner loop. rows, vecs and part are compile-time constants at every call site; with part, only `last` lanes of
 // the last vector exist in memory. a, b and init point to the tile's first row and column.
 SIMD void tile_of(const int rows, const int vecs, const int part, int last, real *sums, operands o,
@@ -92,16 +107,13 @@ SIMD void tile_of(const int rows, const int vecs, const int part, int last, real
         UNROLL for (int v = 0; v < vecs; v++) {
             w[v] = part && v == vecs - 1 ? v_load_part(o.b + v * VL, last) : v_load(o.b + v * VL);
         }
+        if (PACKS_FIRST && may_pack && o.pack) pack_terms(&o, w, vecs);
         UNROLL for (int r = 0; r < rows; r++) {
             vreal x = v_set1(a[r / 3][(r % 3) * o.a_row]);
             UNROLL for (int v = 0; v < vecs; v++) sum[r][v] = v_fma(x, w[v], sum[r][v]);
         }
         UNROLL for (int r = 0; r < rows; r += 3) a[r / 3] += o.a_step;
-        if (may_pack && o.pack) {
-            UNROLL for (int v = 0; v < vecs; v++) v_store(o.pack + v * VL, w[v]);
-            o.pack += NR;
-            UNROLL for (int v = 0; v < vecs; v++) __builtin_prefetch(o.b + PREFETCH_STEPS * o.b_step + v * VL);
-        }
+        if (!PACKS_FIRST && may_pack && o.pack) pack_terms(&o, w, vecs);
         o.b += o.b_step;
     }
     if (plain && (plain->rule->l1 != 0 || plain->rule->l2 != 0)) {

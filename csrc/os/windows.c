@@ -53,21 +53,21 @@ const char *mlp_threads_of_system(void) { return "windows"; }
 typedef struct {
     void *(*begin)(void *);
     void *argument;
-} start;
+} beginning;
 
-static DWORD WINAPI run(LPVOID argument) {
-    start s = *(start *)argument;
+static DWORD WINAPI run_thread(LPVOID argument) {
+    beginning b = *(beginning *)argument;
     free(argument);
-    s.begin(s.argument);
+    b.begin(b.argument);
     return 0;
 }
 
 int mlp_thread_start(mlp_thread *thread, void *(*begin)(void *), void *argument) {
-    start *s = malloc(sizeof *s);
-    if (!s) return 0;
-    *s = (start){begin, argument};
-    HANDLE started = CreateThread(NULL, 0, run, s, 0, NULL);
-    if (!started) free(s);
+    beginning *b = malloc(sizeof *b);
+    if (!b) return 0;
+    *b = (beginning){begin, argument};
+    HANDLE started = CreateThread(NULL, 0, run_thread, b, 0, NULL);
+    if (!started) free(b);
     else *thread = (mlp_thread)started;
     return started != NULL;
 }
