@@ -63,7 +63,7 @@ for step in range(losses.shape[1]):
         print(f"step {step:>4}   NumPy {losses[0, step]:.15f}   mlpfast {losses[1, step]:.15f}")
 
 milliseconds = [1e3 * s / losses.shape[1] for s in seconds]
-print(f"a step takes {milliseconds[0]:.2f} ms in NumPy on one thread, {milliseconds[1]:.2f} ms in mlpfast")
+print(f"a step takes {milliseconds[0]:.2f} ms in NumPy, {milliseconds[1]:.2f} ms in mlpfast")
 difference = np.abs(losses[0] - losses[1]) / losses[0]
 
 if chosen.plot:

@@ -1,7 +1,10 @@
 """What docs/extensions does with docstrings and links. The step `docs` of .ci/checks.mk builds the site itself."""
 
 import importlib.util
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,10 +37,19 @@ docstrings, pages = extension("docstrings"), extension("pages")
 )
 def test_long_names_break_between_their_parts(code, broken):
     pytest.importorskip("docutils")
-    words = code.split(" ")
-    html = " ".join(f'<span class="pre">{word}</span>' for word in words)
-    made = extension("breaks").breakable(f'<code class="long">{html}</code>')
+    made = extension("breaks").breakable(f'<code class="long"><span class="pre">{code}</span></code>')
     assert re.sub(r"<(?!wbr)[^>]*>", "", made).replace("<wbr>", "|") == broken
+
+
+def test_sphinx_writes_these_breaks_and_holds_punctuation(tmp_path):
+    pytest.importorskip("sphinx")
+    (tmp_path / "index.rst").write_text("Title\n=====\n\n``a_long.name`` of :math:`x`, and :math:`y` too\n")
+    command = [sys.executable, "-m", "sphinx", "-q", "-b", "html", "-C", "-D", "extensions=breaks", ".", "made"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "docs/extensions")}
+    subprocess.run(command, check=True, cwd=tmp_path, env=environment)
+    made = (tmp_path / "made/index.html").read_text(encoding="utf-8")
+    assert "a_<wbr>long.<wbr>name" in made
+    assert made.count("whole") == 1 and re.search(r'class="whole">.*x.*</span>,</span> and', made)
 
 
 @pytest.mark.parametrize(
