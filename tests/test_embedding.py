@@ -105,6 +105,22 @@ def test_cmake(tmp_path, saved, way):
     check_prediction(build / "predict", saved)
 
 
+@pytest.mark.parametrize(
+    "threads, definition, linked",
+    [("OPENMP", "-fopenmp", ["-fopenmp", "-Wl,-z,nodelete"]), ("PTHREADS", "-DMLP_PTHREADS", ["-Wl,-z,nodelete"]),
+     ("NONE", "", [])],
+)
+def test_cmake_takes_each_kind_of_threads(tmp_path, threads, definition, linked):
+    if sys.platform != "linux":
+        linked = [flag for flag in linked if "nodelete" not in flag]
+    output(needs("cmake"), "-S", SOURCE, "-B", tmp_path, "-G", "Unix Makefiles", "-DCMAKE_C_COMPILER=gcc",
+           f"-DMLP_THREADS={threads}")
+    flags = tmp_path.joinpath("CMakeFiles/mlpfast.dir/flags.make").read_text()
+    assert definition in flags and ("OPENMP" == threads or "-fopenmp" not in flags)
+    libs = re.search("^Libs: (.*)$", tmp_path.joinpath("mlpfast.pc").read_text(), re.M)[1].split()
+    assert [flag for flag in libs if flag in ("-fopenmp", "-Wl,-z,nodelete")] == linked
+
+
 def test_pkg_config(tmp_path, saved):
     flags = output(needs("pkg-config"), "--cflags", "--libs", "mlpfast",
                    env={**os.environ, "PKG_CONFIG_PATH": f"{mlpfast.get_library_dir()}/pkgconfig"}).split()
