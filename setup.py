@@ -16,6 +16,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import sysconfig
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
@@ -126,6 +127,8 @@ class BuildModules(build_ext):
         """The core for C programs: header, static library, and how to link it, as CMakeLists.txt installs them."""
         library = os.path.basename(self.compiler.library_filename("mlpfast"))
         system = [*MATHS, *(flag for flag in threads if not flag.startswith("-D")), *(["-pthread"] if MATHS else [])]
+        if threads and MATHS and sys.platform != "darwin":
+            system += CORE["STAYS"].split()
         values = {"VERSION": VERSION, "INCLUDE": "include", "LIB": "lib", "LIBRARY": library,
                   "UP": "../../..", "UP_FROM_PC": "../..", "LINKS": " ".join(system)}
         folders = {"mlpfast.pc": "lib/pkgconfig", "mlpfast-config.cmake": "lib/cmake/mlpfast",

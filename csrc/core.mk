@@ -8,5 +8,7 @@ CORE_FLAGS = -std=c11 -O3 -ffp-contract=off -fno-math-errno -fvisibility=hidden
 # Where helper threads come from, one of these or neither; on Windows -DMLP_PTHREADS takes its own threads.
 OPENMP = -fopenmp
 PTHREADS = -pthread -DMLP_PTHREADS
+# Linking with helper threads, except on Windows and macOS: a plugin that is closed stays in memory, where they sleep.
+STAYS = -Wl,-z,nodelete
 
 CORE_WARNINGS = -Wall -Wextra -Wconversion -Werror

@@ -305,7 +305,8 @@ MLP_INIT(mlp_data)
 typedef int (*mlp_poll)(void *context);
 
 // Bytes of workspace for n rows on `threads` threads; 0 if the size overflows. Call mlp_predict and the others with the
-// same n and threads; memory from malloc is aligned well enough. Real-time safe for threads = 1.
+// same n and threads, or with threads = 1 also with fewer rows; memory from malloc is aligned well enough. Real-time
+// safe for threads = 1.
 MLP_API size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads);
 
 // out (n, n_out of the last layer) = a_L. Of data it uses X, x_type, x_scale, x_rows, n_x and n. threads <= 0: chosen

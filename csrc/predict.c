@@ -30,11 +30,21 @@ typedef struct {
 
 #define CACHE_LINE 64
 
-// With at most eight tiles per chunk the activations stay in the L2 cache and each packed panel of W is reused as often;
-// all threads get the same number of chunks.
+static int64_t rows_of_thread(int64_t n, int threads) {
+    return threads == 1 ? n : n / threads + (n % threads != 0);
+}
+
+// Rows that a thread's buffers hold. With at most eight tiles per chunk the activations stay in the L2 cache and each
+// packed panel of W is reused as often.
+static int64_t buffer_rows(const mlp_network *net, int64_t n, int threads) {
+    int64_t most = 8 * net->kernels->mr, each = rows_of_thread(n, threads);
+    return each < most ? each : most;
+}
+
+// All threads get the same number of chunks, at most of buffer_rows, which never falls as n grows, as this does.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
-    int64_t most = 8 * net->kernels->mr, each = threads == 1 ? n : n / threads + (n % threads != 0);
-    if (each <= most) return each;
+    int64_t most = buffer_rows(net, n, threads), each = rows_of_thread(n, threads);
+    if (each == most) return each;
     int64_t chunks = each / most + (each % most != 0);
     return each / chunks + (each % chunks != 0);
 }
@@ -86,9 +96,9 @@ size_t mlp_predict_workspace(const mlp_network *net, int64_t n, int threads) {
     if (n < 0) return 0;
     double flops;
     int most = most_threads(net, n, threads, &flops);
-    int64_t chunk = chunk_rows(net, n, most);
-    thread_buffers each = buffers_of(net, chunk);
-    size_t buffers, used = lay_out(&each, n, most, chunk, &buffers);
+    int64_t longest = buffer_rows(net, n, most);
+    thread_buffers each = buffers_of(net, longest);
+    size_t buffers, used = lay_out(&each, n, most, longest, &buffers);
     mlp_reserve(&used, 1, 1, CACHE_LINE);  // to align memory from malloc to a cache line
     return used == SIZE_MAX ? 0 : used;
 }
@@ -174,13 +184,14 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     double flops;
     int most = most_threads(net, n, threads, &flops), parts = most == 1 ? 1 : mlp_crew_size(threads, flops);
     size_t buffers;
+    int64_t longest = buffer_rows(net, n, most);
     j->chunk = chunk_rows(net, n, most);
-    j->at = buffers_of(net, j->chunk);
-    size_t bytes = lay_out(&j->at, n, most, j->chunk, &buffers);
+    j->at = buffers_of(net, longest);
+    size_t bytes = lay_out(&j->at, n, most, longest, &buffers);
     if (bytes == SIZE_MAX) return MLP_TOO_LARGE;
     workspace += (CACHE_LINE - (uintptr_t)workspace % CACHE_LINE) % CACHE_LINE;
     mlp_poison(workspace, bytes);
-    int64_t most_rows = slice_rows(n, most, j->chunk), slice = result ? most_rows : n;
+    int64_t most_rows = slice_rows(n, most, longest), slice = result ? most_rows : n;
     j->row_loss = (double *)(void *)workspace;
     j->row_correct = j->row_loss + most_rows;
     j->buffers = workspace + buffers;

@@ -105,6 +105,22 @@ def test_cmake(tmp_path, saved, way):
     check_prediction(build / "predict", saved)
 
 
+@pytest.mark.parametrize(
+    "threads, definition, linked",
+    [("OPENMP", "-fopenmp", ["-fopenmp", "-Wl,-z,nodelete"]), ("PTHREADS", "-DMLP_PTHREADS", ["-Wl,-z,nodelete"]),
+     ("NONE", "", [])],
+)
+def test_cmake_takes_each_kind_of_threads(tmp_path, threads, definition, linked):
+    if sys.platform != "linux":
+        linked = [flag for flag in linked if "nodelete" not in flag]
+    output(needs("cmake"), "-S", SOURCE, "-B", tmp_path, "-G", "Unix Makefiles", "-DCMAKE_C_COMPILER=gcc",
+           f"-DMLP_THREADS={threads}")
+    flags = tmp_path.joinpath("CMakeFiles/mlpfast.dir/flags.make").read_text()
+    assert definition in flags and ("OPENMP" == threads or "-fopenmp" not in flags)
+    libs = re.search("^Libs: (.*)$", tmp_path.joinpath("mlpfast.pc").read_text(), re.M)[1].split()
+    assert [flag for flag in libs if flag in ("-fopenmp", "-Wl,-z,nodelete")] == linked
+
+
 def test_pkg_config(tmp_path, saved):
     flags = output(needs("pkg-config"), "--cflags", "--libs", "mlpfast",
                    env={**os.environ, "PKG_CONFIG_PATH": f"{mlpfast.get_library_dir()}/pkgconfig"}).split()
@@ -122,6 +138,42 @@ def test_one_translation_unit(tmp_path, saved):
         output(needs("gcc"), "-O1", flag, "-I", SOURCE / "csrc", *sources, "-lm", "-pthread",
                "-o", tmp_path / "predict")
         check_prediction(tmp_path / "predict", saved)
+
+
+PLUGIN = """
+#include "mlpfast.h"
+void mlp_allow_oversubscription(int allowed);
+static float x[2000 * 200], y[2000 * 3];
+static char workspace[1 << 22];
+
+__attribute__((visibility("default"))) int predict(void) {
+    mlp_network *net;
+    mlp_layer_spec layers[2] = {mlp_layer_spec_init(), mlp_layer_spec_init()};
+    mlp_data data = mlp_data_init();
+    layers[0].n_in = 200, layers[0].n_out = layers[1].n_in = 300, layers[1].n_out = 3;
+    data.X = x, data.x_scale = 1, data.n = 2000;
+    mlp_allow_oversubscription(1);
+    if (mlp_network_create(&net, MLP_FLOAT32, layers, 2) != MLP_OK) return 1;
+    if (mlp_predict_workspace(net, 2000, 3) > sizeof workspace) return 2;
+    return mlp_predict(net, y, &data, workspace, 3, 0, 0);
+}
+"""
+HOST = """
+import _ctypes, ctypes, sys, time
+for _ in range(2):
+    plugin = ctypes.CDLL(sys.argv[1])
+    print(plugin.predict())
+    _ctypes.dlclose(plugin._handle)
+    time.sleep(0.1)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="dlclose of ELF")
+def test_a_plugin_can_be_closed_while_helpers_sleep(tmp_path):
+    tmp_path.joinpath("plugin.c").write_text(PLUGIN)
+    output(needs("gcc"), tmp_path / "plugin.c", "-fPIC", "-shared", *config("--cflags", "--libs"),
+           "-o", tmp_path / "plugin.so")
+    assert output(sys.executable, "-c", HOST, tmp_path / "plugin.so").split() == ["0", "0"]
 
 
 def test_where_things_are():

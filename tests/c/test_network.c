@@ -843,6 +843,24 @@ static void test_workspace_of_another_moment(void) {
     mlp_network_destroy(net);
 }
 
+static void test_workspace_of_more_rows(void) {
+    doing("a workspace of more rows");
+    static const mlp_layer_spec layers[] = {{LAYER, .n_in = 5, .n_out = 9, .activation = MLP_RELU},
+                                            {LAYER, .n_in = 9, .n_out = 3}};
+    static float X[300 * 5], out[300 * 3];
+    mlp_network *net = NULL;
+    CHECK(mlp_network_create(&net, MLP_FLOAT32, layers, 2) == MLP_OK);
+    size_t least = SIZE_MAX;
+    for (int n = 300; n > 0; n--) {
+        mlp_data data = {DATA, .X = X, .x_type = MLP_FLOAT32, .n = n};
+        size_t bytes = mlp_predict_workspace(net, n, 1);
+        if (bytes < least) least = bytes;
+        CHECK(mlp_predict(net, out, &data, guarded_place(&memory, least, AT_END), 1, NULL, NULL) == MLP_OK);
+        CHECK(guarded_intact(&memory, least, AT_END));
+    }
+    mlp_network_destroy(net);
+}
+
 // ---- Structs of other sizes: of programs compiled with an earlier or a later header ----
 
 static mlp_network *grown_network(void) {
@@ -935,6 +953,7 @@ int main(int argc, char **argv) {
     memory = guarded_create(1 << 24);
     test_bad_layers();
     test_workspace_of_another_moment();
+    test_workspace_of_more_rows();
     test_too_large();
     test_new_network();
     test_first_not_finite(MLP_FLOAT32);
