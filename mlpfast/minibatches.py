@@ -81,6 +81,15 @@ class TrainingRows(RowsOfEpochs):
     """The rows of data that minibatches are made of, and their order. Tells data its mean weight, mean_weight of fit or
     its own."""
 
+    data: Any
+    n: Any
+    accumulate: int
+    batch_rows: int
+    chunk_rows: Any
+    chosen: Array | None
+    shuffles: bool
+    batches: int
+
     def __init__(self, trainer: Trainer, data: Any, accumulate: int = 1, mean_weight: float | None = None) -> None:
         self.data, self.accumulate = data, accumulate
         self.chosen = _rows_with_weight(trainer, data, mean_weight)  # None: all

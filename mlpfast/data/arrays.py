@@ -97,7 +97,7 @@ class ArraySource(Closed):
                           "rows out")
         return number_array(f"X, column {name!r},", some)
 
-    def check(self):
+    def check(self) -> None:
         """TypeError or ValueError if a column holds what is no number: column by column."""
         for column in self.columns or ():
             if not isinstance(column, np.ndarray):
