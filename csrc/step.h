@@ -87,7 +87,10 @@ static inline int64_t mlp_line_or(const mlp_kernels *k, int64_t cols) {
     return cols > line ? cols : line;
 }
 
-// The longest part of n in `units` when cut among `parts`, as mlp_share does, as a fraction of n.
+// Columns are split in units of this many: vectors and cache lines, so that no two parts write to the same line of W.
+static inline int64_t mlp_column_unit(const mlp_kernels *k) { return mlp_line_or(k, k->nr / 2); }
+
+// The longest part of n, in units of that many, when cut among `parts`, as mlp_share does, as a fraction of n.
 static inline double mlp_longest_share(int parts, int64_t n, int64_t unit) {
     int64_t units = n / unit + (n % unit != 0), most = (units / parts + (units % parts != 0)) * unit;
     return most < n ? (double)most / (double)n : 1;
@@ -105,17 +108,16 @@ static inline int mlp_by_rows(const mlp_kernels *k, int parts, int64_t rows, int
     if (cols < parts * mlp_line_or(k, k->nr)) return 1;
     double sums = (double)rows * (double)cols, elsewhere = MLP_SHARED_READ * (1 - 1.0 / parts);
     double by_rows = sums * mlp_longest_share(parts, rows, 1) + elsewhere * (double)cols;
-    double by_cols = sums * mlp_longest_share(parts, cols, mlp_line_or(k, k->nr / 2)) + elsewhere * (double)rows;
+    double by_cols = sums * mlp_longest_share(parts, cols, mlp_column_unit(k)) + elsewhere * (double)rows;
     return by_rows < by_cols;
 }
 
-// A part's block of a (rows, cols) output. Columns are split at multiples of vectors and cache lines, so that no two
-// parts write to the same line of W.
+// A part's block of a (rows, cols) output.
 static inline mlp_block mlp_block_of(const mlp_kernels *k, mlp_part part, int by_rows, int64_t rows, int64_t row_unit,
                                      int64_t cols) {
     int64_t i0 = 0, i1 = rows, j0 = 0, j1 = cols;
     if (part.of > 1 && by_rows) mlp_share(part, rows, row_unit, &i0, &i1);
-    else if (part.of > 1) mlp_share(part, cols, mlp_line_or(k, k->nr / 2), &j0, &j1);
+    else if (part.of > 1) mlp_share(part, cols, mlp_column_unit(k), &j0, &j1);
     return (mlp_block){i0, i1, j0, j1};
 }
 

@@ -70,9 +70,9 @@ typedef struct {
 // has too few rows for that.
 static int by_rows(const mlp_step *s, int l, int parts) {
     const mlp_layer_spec *spec = &s->net->layers[l].spec;
-    int64_t line = mlp_line_or(s->kernels, s->kernels->nr / 2);
+    int64_t unit = mlp_column_unit(s->kernels);
     if (parts == 1 || !mlp_by_rows(s->kernels, parts, s->batch.rows, spec->n_out)) return 0;
-    return mlp_longest_share(parts, spec->n_in, UPDATE_ROWS) <= mlp_longest_share(parts, spec->n_out, line);
+    return mlp_longest_share(parts, spec->n_in, UPDATE_ROWS) <= mlp_longest_share(parts, spec->n_out, unit);
 }
 
 static mlp_block block_of(const mlp_step *s, int l, mlp_part part) {
