@@ -1,15 +1,13 @@
-// All systems but Windows and WASI: clock, threads and forks of POSIX.
+// All systems but Windows: the clock of POSIX; and but WASI, which has neither: its threads and forks.
 #include "../build.h"
 
-#if !defined(_WIN32) && !defined(__wasi__)
+#if !defined(_WIN32)
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
 #include "os.h"
 
-#include <pthread.h>
 #include <sched.h>
-#include <signal.h>
 #include <time.h>
 
 double mlp_seconds(void) {
@@ -23,6 +21,10 @@ void mlp_yield(void) { sched_yield(); }
 void mlp_nap(double seconds) {
     nanosleep(&(struct timespec){(time_t)seconds, (long)(1e9 * (seconds - (double)(time_t)seconds))}, NULL);
 }
+
+#if !defined(__wasi__)
+#include <pthread.h>
+#include <signal.h>
 
 const char *mlp_threads_of_system(void) { return "pthreads"; }
 
@@ -44,6 +46,7 @@ unsigned long mlp_this_thread(void) { return (unsigned long)pthread_self(); }
 void mlp_watch_forks(void (*before)(void), void (*after)(void), void (*in_child)(void)) {
     pthread_atfork(before, after, in_child);
 }
+#endif
 #else
 typedef int mlp_not_built;
 #endif

@@ -1,23 +1,9 @@
-// WASI: WebAssembly without threads, signals and forks.
+// WASI: WebAssembly without threads, signals and forks. Its clock is that of posix.c.
 #include "../build.h"
 
 #if defined(__wasi__)
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
 #include "os.h"
 
-#include <sched.h>
-#include <time.h>
-
-double mlp_seconds(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-void mlp_yield(void) { sched_yield(); }
-void mlp_nap(double seconds) { nanosleep(&(struct timespec){0, (long)(1e9 * seconds)}, NULL); }
 void mlp_sleep_while(atomic_uint *word, unsigned value) { (void)word, (void)value; }
 void mlp_wake(atomic_uint *word) { (void)word; }
 
