@@ -81,7 +81,7 @@ typedef enum {
     MLP_BAD_FILE = 10,        // the bytes are no file of a network, or a damaged one: mlp_file.problem
     MLP_NEEDS_PYTHON = 11,    // the file asks for a function of the program's that mlp_file.customs does not have, or
                               // for a schedule
-    MLP_NO_ROOM = 12          // the buffer is too small; nothing has been written
+    MLP_BUFFER_TOO_SMALL = 12  // nothing has been written
 } mlp_status;
 
 typedef enum { MLP_FLOAT32 = 0, MLP_FLOAT64 = 1, MLP_UINT8 = 2 } mlp_dtype;  // MLP_UINT8: only for X
@@ -270,8 +270,8 @@ MLP_INIT(mlp_file)
 MLP_API mlp_status mlp_network_load(mlp_network **out, const void *bytes, size_t n, mlp_file *file);
 
 // Writes the file, the bytes that Python's Network.save writes, and sets *n to its size. capacity: the size of `bytes`;
-// with 0, when bytes may be NULL, or if it is too small, MLP_NO_ROOM and *n. file: NULL for an input_scale of 1 and
-// zeros. MLP_BAD_ARGUMENT if an activation of the program's is not among its customs. Real-time safe.
+// with 0, when bytes may be NULL, or if it is too small, MLP_BUFFER_TOO_SMALL and *n. file: NULL for an input_scale of
+// 1 and zeros. MLP_BAD_ARGUMENT if an activation of the program's is not among its customs. Real-time safe.
 MLP_API mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t capacity, size_t *n,
                                     const mlp_file *file);
 

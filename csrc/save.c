@@ -242,7 +242,7 @@ mlp_status mlp_network_save(const mlp_network *net, void *bytes, size_t capacity
     writer w = {NULL, 0};
     size_t length = put_file(&w, net, file);
     *n = w.n;
-    mlp_status status = length > MLP_MOST_HEADER ? MLP_TOO_LARGE : w.n > capacity ? MLP_NO_ROOM : MLP_OK;
+    mlp_status status = length > MLP_MOST_HEADER ? MLP_TOO_LARGE : w.n > capacity ? MLP_BUFFER_TOO_SMALL : MLP_OK;
     if (!status) {
         w = (writer){bytes, 0};
         put_file(&w, net, file);

@@ -76,6 +76,16 @@ def test_a_callback_in_cpp(tmp_path):
     assert re.search(r"p99\.9 [0-9.]+ us", output(program, tmp_path / "net"))
 
 
+def test_declarations_for_cython_name_all_that_the_library_has():
+    declared = Path(mlpfast.__file__).with_name("mlpfast.pxd").read_text()
+    interface = (SOURCE / "tests/c/abi.txt").read_text()
+    functions = set(re.findall(r"^mlp_\w+$", interface, re.M))
+    assert {name for name in re.findall(r"\b(mlp_\w+)\(", declared) if not name.endswith("_init")} == functions
+    numbers = set(re.findall(r"^(MLP_\w+) \d+$", interface, re.M))
+    grow = {"MLP_VERSION", "MLP_ORDER_VERSION", "MLP_ACTIVATIONS", "MLP_LOSSES", "MLP_OPTIMIZERS"}
+    assert set(re.findall(r"\bMLP_\w+", declared)) == numbers | grow
+
+
 def test_a_cython_module(tmp_path, saved):
     pytest.importorskip("Cython", reason="needs Cython")
     pytest.importorskip("setuptools", reason="needs setuptools")

@@ -776,15 +776,34 @@ def test_what_is_no_source_is_told_of_them():
             call(Items(X, y))
     with pytest.raises(ValueError, match=r"y must be there .*: ArraySource\(X, y\)"):
         trainer().fit(data.ArraySource(X))
+
+
+def test_numbers_of_rows_that_are_wrong():
     for n, got in (("1203", "'1203'"), (1203.0, "1203.0")):
         wrong = Rows(X, y)
         wrong.n = n
         with pytest.raises(TypeError, match=f"n of X must be the number of its rows, or None, got {got}"):
             trainer().fit(wrong)
+    wrong = Blocks((X, y), 100)
+    wrong.block_rows[0] = 99
+    with pytest.raises(ValueError, match="block_rows of X must add up to n, 1203, got 1202"):
+        trainer().fit(wrong)
+    wrong = Rows(X, y)
+    wrong.n = None
+    with pytest.raises(ValueError, match="n of X must be a number for a source with `read`, got None"):
+        trainer().fit(wrong)
+
+
+def test_arguments_of_sources_are_checked():
     with pytest.raises(TypeError, match="by_array must be True or False"):
         data.BatchSource(Items(X, y), by_array="yes")
     with pytest.raises(TypeError, match="dataset must have __len__"):
         data.BatchSource(iter([]))
+    with pytest.raises(ValueError, match=r"X must have shape \(n, n_features\)"):
+        data.ArraySource(X[0])
+
+
+def test_arguments_of_fit_that_do_not_go_with_a_source():
     with pytest.raises(ValueError, match="batch_size must be a number for a source"):
         trainer(batch_size=None).fit(Rows(X, y))
     with pytest.raises(ValueError, match="y must be None with a source"):
@@ -797,18 +816,8 @@ def test_what_is_no_source_is_told_of_them():
         trainer("cox_ph", widths=(N_IN, 4, 1)).fit(Rows(X, np.ones((N, 2))))
     with pytest.raises(ValueError, match="at least one row, got a source without any"):
         trainer().fit(data.GeneratorSource(lambda: iter([]), n_features=N_IN))
-    wrong = Blocks((X, y), 100)
-    wrong.block_rows[0] = 99
-    with pytest.raises(ValueError, match="block_rows of X must add up to n, 1203, got 1202"):
-        trainer().fit(wrong)
-    wrong = Rows(X, y)
-    wrong.n = None
-    with pytest.raises(ValueError, match="n of X must be a number for a source with `read`, got None"):
-        trainer().fit(wrong)
     with pytest.raises(ValueError, match="lr must be"):  # before anything is read
         trainer(optimizer=SGD(-1.0)).fit(data.GeneratorSource(lambda: 1 / 0, n_features=N_IN))
-    with pytest.raises(ValueError, match=r"X must have shape \(n, n_features\)"):
-        data.ArraySource(X[0])
     with pytest.raises(ValueError, match="class_weight of several labels"):
         trainer("binary_cross_entropy").fit(Rows(X, (X[:, :K] > 0).astype(int)), class_weight="balanced")
 

@@ -58,20 +58,19 @@ static mlp_status train(mlp_network *net, const mlp_data *data) {
     return status;
 }
 
-static mlp_status save(const mlp_network *net, const char *path) {
+/* Whether all of the file has been written. */
+static int save(const mlp_network *net, const char *path) {
     size_t n = 0;
     void *bytes;
     FILE *file;
-    mlp_status status;
+    int saved;
     mlp_network_save(net, NULL, 0, &n, NULL); /* asks for the size */
     bytes = malloc(n);
-    if (!bytes) return MLP_NO_MEMORY;
-    status = mlp_network_save(net, bytes, n, &n, NULL);
     file = fopen(path, "wb");
-    if (!file || fwrite(bytes, 1, n, file) != n) status = MLP_NO_ROOM;
-    if (file && fclose(file) != 0) status = MLP_NO_ROOM;
+    saved = bytes && file && mlp_network_save(net, bytes, n, &n, NULL) == MLP_OK && fwrite(bytes, 1, n, file) == n;
+    if (file && fclose(file) != 0) saved = 0;
     free(bytes);
-    return status;
+    return saved;
 }
 
 int main(int argc, char **argv) {
@@ -87,7 +86,7 @@ int main(int argc, char **argv) {
         printf("%g xor %g: %.3f\n", (double)X[i][0], (double)X[i][1], (double)out[i]);
         right += (out[i] > 0.5f) == (y[i] > 0.5f);
     }
-    if (argc > 1 && save(net, argv[1]) != MLP_OK) right = 0;
+    if (argc > 1 && !save(net, argv[1])) right = 0;
     free(workspace);
     mlp_network_destroy(net);
     return right == 4 ? 0 : 1;

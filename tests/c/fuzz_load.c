@@ -25,7 +25,7 @@ static void predict(const mlp_network *net) {
 }
 
 static unsigned char *saved(const mlp_network *net, size_t *n, const mlp_file *file) {
-    if (mlp_network_save(net, NULL, 0, n, file) != MLP_NO_ROOM) abort();
+    if (mlp_network_save(net, NULL, 0, n, file) != MLP_BUFFER_TOO_SMALL) abort();
     unsigned char *bytes = allocate(*n);
     if (mlp_network_save(net, bytes, *n, n, file)) abort();
     return bytes;

@@ -83,10 +83,10 @@ static mlp_file settings(void) {
 // At the end of readable memory.
 static unsigned char *save(const mlp_network *net, const guarded *memory, size_t *n) {
     mlp_file file = settings();
-    CHECK(mlp_network_save(net, NULL, 0, n, &file) == MLP_NO_ROOM);
+    CHECK(mlp_network_save(net, NULL, 0, n, &file) == MLP_BUFFER_TOO_SMALL);
     unsigned char *bytes = guarded_place(memory, *n, AT_END);
     bytes[*n - 1] = 77;
-    CHECK(mlp_network_save(net, bytes, *n - 1, n, &file) == MLP_NO_ROOM && bytes[*n - 1] == 77);
+    CHECK(mlp_network_save(net, bytes, *n - 1, n, &file) == MLP_BUFFER_TOO_SMALL && bytes[*n - 1] == 77);
     asked = 0;
     CHECK(mlp_network_save(net, bytes, *n, n, &file) == MLP_OK && asked == 0);
     return bytes;

@@ -949,6 +949,12 @@ static void test_bad_data(void) {
         check_refused(s, &d.data, NULL);
         d.labels[s->n - 1] = kept;
     }
+    destroy_data(&d);
+}
+
+static void test_bad_order(void) {
+    const setting *s = &stoppable;
+    dataset d = make_data(s, MLP_FLOAT32);
     int64_t *order = allocate((size_t)s->n * sizeof *order);
     const int64_t bad_row[] = {-1, s->n, INT64_MAX, INT64_MIN};
     for (int i = 0; i < 4; i++) {
@@ -1017,6 +1023,7 @@ int main(int argc, char **argv) {
     test_bad_loss_without_weight();
     test_bad_settings();
     test_bad_data();
+    test_bad_order();
     test_no_rows();
     return check_end("test_training");
 }
