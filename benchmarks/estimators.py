@@ -14,7 +14,10 @@ import warnings
 
 import numpy as np
 
+from .timing import seconds_of
+
 ROUNDS = 5
+SECONDS = 0.2  # timed at least in a turn, after as much as other libraries' threads need to come to rest
 LIBRARIES = ("mlpfast", "sklearn")
 
 
@@ -103,18 +106,6 @@ def cases():
     return found
 
 
-def seconds_of(work):
-    """Of one call, the mean over enough calls for 0.2 s."""
-    start = time.perf_counter()
-    work()
-    once = time.perf_counter() - start
-    calls = max(1, int(0.2 / once))
-    start = time.perf_counter()
-    for _ in range(calls):
-        work()
-    return (time.perf_counter() - start) / calls
-
-
 # ---- Speed, in turns ----
 
 
@@ -139,7 +130,7 @@ def child(library, name):
     warnings.simplefilter("ignore")
     work = cases()[name][0](library)
     for _ in sys.stdin:
-        print(seconds_of(work), flush=True)
+        print(seconds_of(work, SECONDS), flush=True)
 
 
 def show(name, ours, theirs, least):
@@ -167,7 +158,7 @@ def together():
         if least is None:
             continue
         works = [case(library) for library in LIBRARIES]
-        rounds = [[seconds_of(work) for work in works] for _ in range(ROUNDS)]
+        rounds = [[seconds_of(work, SECONDS) for work in works] for _ in range(ROUNDS)]
         show(name, *np.array(rounds).T, least)
 
 
@@ -175,15 +166,17 @@ def together():
 
 
 def seconds_of_program(program):
+    # Where bytecode is not written, a package that pip has not compiled would be compiled each time.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     start = time.perf_counter()
-    subprocess.run([sys.executable, "-c", program], check=True)
+    subprocess.run([sys.executable, "-c", program], check=True, env=environment)
     return time.perf_counter() - start
 
 
 def imports():
     programs = "import mlpfast.estimators", "import sklearn.neural_network"
-    rounds = [[seconds_of_program(program) for program in programs] for _ in range(2 * ROUNDS)]
-    show("import", *np.array(rounds).T, 1)
+    rounds = [[seconds_of_program(program) for program in programs] for _ in range(1 + 2 * ROUNDS)]
+    show("import", *np.array(rounds[1:]).T, 1)  # the first writes the bytecode
 
 
 def peak_of_fit(library, early_stopping):

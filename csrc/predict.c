@@ -1,7 +1,7 @@
 // Prediction and evaluation: the forward pass only, without allocation, in a workspace provided by the caller.
 //
 // Rows are independent, so each part takes chunks of rows through all layers, and the result does not depend on how the
-// rows are split.
+// rows are split, nor on who takes which chunk.
 #include "build.h"
 #include <stdatomic.h>
 #include <stddef.h>
@@ -26,6 +26,7 @@ typedef struct {
     char *buffers;          // for all threads, at.bytes each
     thread_buffers at;
     int64_t chunk;          // rows per chunk
+    atomic_size_t next;     // the first chunk of the slice that nobody has taken: a helper that comes late takes fewer
 } job;
 
 #define CACHE_LINE 64
@@ -147,8 +148,9 @@ static void run(void *context, mlp_part part) {
     memset(&s, 0, offsetof(mlp_step, batch));
     s.pass = pass, s.net = pass->net, s.kernels = pass->net->kernels, s.space = &space, s.examples = &j->examples;
     s.number = j->sample, s.parts = 1, s.polls = part.number == 0, s.scratch = buffer + j->at.scratch;
-    int64_t stride = j->chunk * part.of;
-    for (int64_t first = j->begin + part.number * j->chunk; first < j->end; first += stride) {
+    for (;;) {
+        int64_t first = j->begin + (int64_t)atomic_fetch_add_explicit(&j->next, 1, memory_order_relaxed) * j->chunk;
+        if (first >= j->end) return;
         if (s.polls && first > 0 && pass->poll && pass->poll(pass->context)) mlp_stop(pass, MLP_INTERRUPTED);
         if (mlp_stopped(pass)) return;
         run_chunk(j, &s, &space, first, j->end - first < j->chunk ? j->end - first : j->chunk);
@@ -200,6 +202,7 @@ static mlp_status run_all(job *j, mlp_result *result, char *workspace, int threa
     mlp_call_begin(&call, has_custom(net) ? 1 : parts < most ? parts : most, flops);
     for (j->begin = 0; j->begin < n && !mlp_stopped(&j->pass); j->begin = j->end) {
         j->end = n - j->begin < slice ? n : j->begin + slice;
+        atomic_store_explicit(&j->next, 0, memory_order_relaxed);
         mlp_call_run(&call, run, j);
         if (result && !mlp_stopped(&j->pass)) add_up(result, j);
     }
