@@ -197,6 +197,7 @@ def _check_entries(state, *names):
 class EarlyStopping(Stateful):
     """Ends the training when `monitor` has not improved by more than min_delta for `patience` epochs in a row.
 
+    monitor: a name of the logs.
     restore_best: at the end of fit, unless by an exception, the parameters are restored to those after the best epoch.
         The optimizer's state is not.
     mode: "min" or "max", whichever is better. None: "min" for loss, objective, mae and mse, "max" for accuracy,
@@ -208,8 +209,6 @@ class EarlyStopping(Stateful):
     it restarts. A pickled copy keeps the results, and restarts with its next fit. After an exception or Ctrl-C,
     restore(trainer) sets the best parameters.
     Prechelt (1998), "Early stopping - but when?".
-
-    monitor: a name of the logs.
 
     ValueError or TypeError for a setting that does not fit, and in fit, before the first epoch, for a name that the
     logs will not have.
@@ -487,6 +486,7 @@ class Checkpoint(Stateful):
     """Saves the Trainer to a file after every `every` epochs and at the end, as Trainer.save does, so that
     fit(..., resume=path) goes on from there with the same bits after a crash.
 
+    path: of the file.
     every: a number of epochs, or None, with `seconds`.
     monitor, mode: as for EarlyStopping; then only epochs are saved after which it is the best so far. None: all.
     keep: how many files to keep: "run.safetensors" is the newest, "run.1.safetensors" the one before, and so on.
@@ -495,7 +495,7 @@ class Checkpoint(Stateful):
 
     It is always called after the other callbacks. A file that cannot be written raises OSError and leaves the old one.
 
-    path: of the file. ValueError or TypeError for a setting that does not fit.
+    ValueError or TypeError for a setting that does not fit.
 
     >>> import os
     >>> import mlpfast

@@ -35,11 +35,11 @@ class Layer(Closed):
         al. (2014). Not applied by predict and evaluate, and not allowed for the last layer.
     l1, l2: penalties of this W, in addition to the Trainer's.
     dropout and l2 may be schedules (mlpfast.schedules), whose rate is their value.
+    mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
+        zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
     lr_factor: the learning rate of W and slopes is lr_factor times that of the optimizer; that of b is lr_factor times
         bias_lr_factor times it. Each >= 0; weight decay takes the same rates. Of Rprop they scale the first step
         alone, and with 0 its parameters and their state stay as they are.
-    mask: a boolean matrix (n_in, n_out), or a scipy.sparse one. Where it is False, or has no entry, W is zero and stays
-        zero in training. (Layer.W = ... applies it; values written there by W[...] = ... are zero after a step.)
 
     W, b (and slopes, for a prelu) exist once the layer is part of a Network. They are NumPy views of parameters of the
     core: writing to them changes the network. b is None without a bias. Rows of W may be padded to whole cache lines

@@ -41,9 +41,10 @@ class Network(Closed):
 
     sizes_or_layers: widths [n_0, n_1, ..., n_L], or a list of Layer objects.
     activation, output: activations of the hidden layers and of the last one, with widths.
-    dtype: "float32" or "float64", for parameters and arithmetic.
     init, output_init, bias_init: names of mlpfast.initializers for W of all layers, for W of the last one (None: init),
         and for b. Layers with an init or bias_init other than "auto" use theirs.
+    dropout: of the hidden layers, with widths; see Layer.
+    dtype: "float32" or "float64", for parameters and arithmetic.
     seed: determines the initial parameters; None draws one, kept in .seed.
     input_scale: uint8 inputs (images) are multiplied by it as they are read, so that input_scale=1/255 needs no float
         copy of the images. Floats are not scaled; if it is not 1, other dtypes are a TypeError.
@@ -51,7 +52,6 @@ class Network(Closed):
         StandardScaler, or None. Each x of X becomes (x - mean) / scale as it is read, in float64, and uint8 after
         input_scale. scale > 0.
         It belongs to the network and its files; training does not change it.
-    dropout: of the hidden layers, with widths; see Layer.
     input_dropout, input_noise: in training, normal numbers of standard deviation input_noise are added to each input,
         then each input is zero with probability input_dropout, and divided by 1 - input_dropout otherwise.
     dropout and input_dropout may be schedules (mlpfast.schedules), whose rate is their value.
@@ -286,8 +286,6 @@ class Network(Closed):
 
         C-contiguous X of float32, float64 or uint8 is read in place; other numbers are converted first.
         X may be a source (mlpfast.data), which is read some rows at a time; its y is not needed.
-        squeeze: True returns (n,), only for networks of one output, so that y - yhat of a y (n,) is not broadcast to
-            (n, n).
         out: an array to write the result into and return: C-contiguous, of the network's dtype and the result's shape,
             (n, n_out) or with squeeze (n,), such as numpy.lib.format.open_memmap makes of a file. Or a function
             out(first_row, yhat), which is called with the predictions of some rows after the other; then it returns
@@ -297,6 +295,8 @@ class Network(Closed):
         dropout: True draws `samples` predictions with dropout as in training, and returns their mean and standard
             deviation, both (n, n_out), or with squeeze (n,), in float64: Monte Carlo dropout, Gal and Ghahramani
             (2016). seed determines the random numbers; None draws one. out must be None.
+        squeeze: True returns (n,), only for networks of one output, so that y - yhat of a y (n,) is not broadcast to
+            (n, n).
         Safe to call from many Python threads at once, unless another thread trains the network.
         Raises ValueError or TypeError if X, out or squeeze do not fit.
 

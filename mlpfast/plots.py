@@ -112,11 +112,10 @@ def decision_boundary(
     above threshold are 1; None: 1/2 for a sigmoid, 0 for other activations.
 
     net: a Network.
-    resolution: points of the grid along each side.
     ax: Axes to draw into.
+    resolution: points of the grid along each side.
 
-    ValueError for another number
-    of inputs, or classes that the network does not have; ImportError without matplotlib.
+    ValueError for another number of inputs, or classes that the network does not have; ImportError without matplotlib.
 
     >>> import mlpfast
     >>> X, y = [[0, 0], [0, 1], [1, 0], [1, 1]], [0, 1, 1, 0]

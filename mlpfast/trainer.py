@@ -52,21 +52,23 @@ COUNTS = {"epoch": (0, 2**56 - 2), "steps": (0, 2**53), "updates": (0, 2**53), "
 class Trainer(Closed):
     """Trains a network by minibatch gradient descent on J = L + (l2/2) sum W^2 + l1 sum |W|; biases are not penalised.
 
+    network: a Network, whose parameters training changes in place.
     loss: a name or an object of mlpfast.losses.
     optimizer: a name or an object of mlpfast.optimizers, such as "adam" or SGD(lr=0.1, momentum=0.9); "lbfgs" and
         "natural_gradient" with batch_size=None. Its lr may be a schedule (mlpfast.schedules).
     batch_size: rows of a minibatch; None takes all rows as one (gradient descent).
-    l2 may be a schedule (mlpfast.schedules), whose rate is its value, as may the dropout and the l2 of a Layer.
-    clip_value: the limit of the absolute value of each element of the gradient, penalties included; None for none.
-    clip_norm: the limit of the 2-norm of the whole gradient, over all parameters; a longer one is scaled down to it.
-        With clip_value as well, the norm is clipped first. Pascanu et al. (2013).
-    max_norm: the limit of the 2-norm of the weights into each unit, the columns of W, which are scaled down to it after
-        a step; Srebro et al. (2005).
     shuffle: whether each epoch takes the examples in a new order, which depends on seed, the epoch's number and the
         number of examples only. Ignored without minibatches.
     seed: of the order, of dropout and of noise; None draws one.
     threads: the number of threads, at most that of processors; None chooses by the amount of work. It does not change a
         bit of the result.
+    l1, l2: the factors of the penalties, which are added to those of the Layers. l1 sign(W) is in the gradient, and l2
+        W. l2 may be a schedule (mlpfast.schedules), whose rate is its value.
+    clip_value: the limit of the absolute value of each element of the gradient, penalties included; None for none.
+    clip_norm: the limit of the 2-norm of the whole gradient, over all parameters; a longer one is scaled down to it.
+        With clip_value as well, the norm is clipped first. Pascanu et al. (2013).
+    max_norm: the limit of the 2-norm of the weights into each unit, the columns of W, which are scaled down to it after
+        a step; Srebro et al. (2005).
     weighting: "data": a weight means the same in every minibatch. The gradient of B rows is divided by B wbar, with
         wbar the mean weight of the rows to train on, and rows of weight 0 are left out of minibatches. "minibatch", as
         in scikit-learn and PyTorch: it is divided by the sum of the minibatch's weights, so that the effect of a weight
@@ -79,10 +81,6 @@ class Trainer(Closed):
 
     The state (velocities, and .epoch and .steps, the numbers of those done) is kept between calls of fit, which
     continue from it.
-
-    network: a Network, whose parameters training changes in place.
-    l1: the factor of the penalty, the sum of the absolute values of W, in the gradient l1 sign(W); both l1 and l2 are
-        added to those of the Layers.
 
     ValueError or TypeError for a setting that does not fit, or a loss that does not go with the output activation.
 
@@ -385,15 +383,15 @@ class Trainer(Closed):
     ) -> History:
         """Train for that many epochs -> History, one entry per epoch.
 
-        X may be a source (mlpfast.data) in place of X, y and sample_weight, and so may validation_data.
-        epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         X (n, n_in): float32, float64 or uint8 is read in place when C-contiguous; other numbers are converted first,
             and so are tables of pandas and polars with numeric columns, those of more than 32 MB some rows at a time.
+            A source (mlpfast.data) takes the place of X, y and sample_weight, and may be the validation_data.
         y: for cross_entropy class numbers (n,), one-hot or probabilities (n, K); for binary_cross_entropy, hinge and
             the squared errors of several outputs class numbers (n,) or numbers (n, n_out); for a Custom loss numbers
             (n,) or (n, k) of any kind; else numbers (n,) if there is one output, or (n, n_out); of several quantiles,
-            gaussian_nll, cox_ph and PerOutput as they say. Custom losses and
-            metrics that are functions get y with the values and dtype given here.
+            gaussian_nll, cox_ph and PerOutput as they say. Custom losses and metrics that are functions get y with the
+            values and dtype given here.
+        epochs: None is 1; for LBFGS, whose iterations they are, its max_iterations, or until it has converged.
         validation_data: (X, y) or (X, y, sample_weight), evaluated after each epoch.
         validation_split: the fraction of the rows to hold out for validation instead, drawn once, by the seed alone;
             class_weight does not apply to them. stratify=True draws the same fraction of each class. X is not copied.

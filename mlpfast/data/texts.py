@@ -22,13 +22,11 @@ BYTES_AT_ONCE = 2**24
 def libsvm(path: PathLike, n_features: int, *, shuffle_rows: int | None = None) -> GeneratorSource:
     r"""A GeneratorSource of a text file of the LIBSVM format, which scikit-learn reads some 16 MB at a time.
 
-    n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0. y is the numbers at the
-        beginning of its lines. ImportError without scikit-learn.
-
-    path: of the file.
+    path: of the file. y is the numbers at the beginning of its lines.
+    n_features: the columns of X, counted from 1 in the file; what a row leaves out is 0.
     shuffle_rows: as for GeneratorSource.
 
-    SourceError when it is read, if it cannot be.
+    ImportError without scikit-learn; SourceError when it is read, if it cannot be.
 
     >>> import pathlib
     >>> import mlpfast
