@@ -24,6 +24,10 @@ static int claim(mlp_slot *slot, int part, unsigned long long phase) {
     return seen < phase && atomic_compare_exchange_strong(claimed, &seen, phase);
 }
 
+// A caller that falls asleep says so and then looks at `done`; who is done says so and then looks whether the caller
+// sleeps. One of them must see the other. Both write by atomic_exchange: a store would do on a processor, but qemu, which
+// emulates AArch64 for many tests and containers, lets loads overtake it.
+//
 // Returns whether the part was still to be claimed.
 static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
     if (!claim(slot, part, phase)) return 0;
@@ -31,7 +35,7 @@ static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
     slot->work(slot->context, (mlp_part){part, parts});
     delay();
     atomic_store_explicit(&slot->part[part].processor, mlp_processor(), memory_order_relaxed);
-    atomic_store(&slot->part[part].done, phase);
+    atomic_exchange(&slot->part[part].done, phase);  // before the look at caller_sleeps
     if (atomic_load(&slot->caller_sleeps)) {
         atomic_fetch_add(&slot->bell, 1);
         mlp_wake(&slot->bell);
@@ -73,7 +77,7 @@ double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase) {
         if (begin == 0) begin = now;
         if (now - begin < MLP_SPIN_SECONDS) continue;
         unsigned bell = atomic_load(&slot->bell);
-        atomic_store(&slot->caller_sleeps, 1);
+        atomic_exchange(&slot->caller_sleeps, 1);  // before the look at done
         if (atomic_load(done) < phase) mlp_sleep_while(&slot->bell, bell);
         atomic_store(&slot->caller_sleeps, 0);
     }
