@@ -7,10 +7,10 @@ import numpy as np
 from mlpfast import datasets
 
 from . import agreement, contenders
+from .calls import no_garbage_collection
 from .cases import Case, Problem
 from .numpy_mlp import predictor
 from .report import Section
-from .timing import no_garbage_collection
 
 GOAL, MOST_EPOCHS, LR = 0.975, 20, 0.4
 CASE = Case("MNIST to 97.5 %", (784, 128, 10), 64, 937)

@@ -14,10 +14,10 @@ import warnings
 
 import numpy as np
 
-from .timing import seconds_of
+from .calls import seconds_of
 
 ROUNDS = 5
-SECONDS = 0.2  # timed at least in a turn, after as much as other libraries' threads need to come to rest
+SECONDS = 0.2  # of timed work in a turn, at least
 LIBRARIES = ("mlpfast", "sklearn")
 
 

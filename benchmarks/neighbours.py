@@ -19,11 +19,11 @@ import numpy as np
 from mlpfast import SGD, Trainer, _core
 
 from . import report
+from .calls import no_garbage_collection
 from .cases import SEED, Case, Problem
 from .quota import Unavailable, quota
 from .settings import Settings
 from .threads import worker
-from .timing import no_garbage_collection
 
 # ---- The work: a function without arguments for each program ----
 

@@ -8,11 +8,12 @@ from mlpfast import SGD, Trainer, _core
 from mlpfast.benchmark import peak_gflops
 
 from . import contenders, extension
+from .calls import percentiles_of_calls, seconds_of
 from .cases import SEED, Case, Problem
 from .contenders.ours import Mlpfast
 from .report import Section
 from .settings import cores
-from .timing import in_turn, percentiles_of_calls, race, seconds_of
+from .timing import in_turn, race
 
 ONE_ROW = [Case("64-64-10", (64, 64, 10), 1, 1), Case("784-256-128-10", (784, 256, 128, 10), 1, 1)]
 MANY_ROWS = Case("10,000 rows", (784, 256, 128, 10), 10_000, 1)

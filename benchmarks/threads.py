@@ -8,11 +8,12 @@ import time
 import numpy as np
 
 from . import ROOT
+from .calls import no_garbage_collection
 from .cases import CASES, Problem
 from .contenders.ours import Mlpfast
 from .report import Section
 from .settings import cores
-from .timing import no_garbage_collection, race
+from .timing import race
 
 MANY = (4, 16)
 QUICK_CASES = ["tiny", "mnist", "keras"]

@@ -25,8 +25,8 @@ static int claim(mlp_slot *slot, int part, unsigned long long phase) {
 }
 
 // A caller that falls asleep says so and then looks at `done`; who is done says so and then looks whether the caller
-// sleeps. One of them must see the other. Both write by atomic_exchange: a store would do on a processor, but qemu, which
-// emulates AArch64 for many tests and containers, lets loads overtake it.
+// sleeps. One of them must see the other. Both write by atomic_exchange: a store would do on a processor, but qemu, by
+// which tests and containers for AArch64 often run on x86-64, lets the load overtake it.
 //
 // Returns whether the part was still to be claimed.
 static int take(mlp_slot *slot, int part, int parts, unsigned long long phase) {
@@ -65,6 +65,8 @@ unsigned long long mlp_slot_post(mlp_slot *slot, mlp_work *work, void *context, 
     return phase;
 }
 
+#define SPIN_SECONDS 25e-6  // then a caller that waits for a part sleeps
+
 double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase) {
     atomic_ullong *done = &slot->part[part].done;
     double begin = 0, now = 0;
@@ -75,7 +77,7 @@ double mlp_slot_wait(mlp_slot *slot, int part, unsigned long long phase) {
         }
         now = mlp_seconds();
         if (begin == 0) begin = now;
-        if (now - begin < MLP_SPIN_SECONDS) continue;
+        if (now - begin < SPIN_SECONDS) continue;
         unsigned bell = atomic_load(&slot->bell);
         atomic_exchange(&slot->caller_sleeps, 1);  // before the look at done
         if (atomic_load(done) < phase) mlp_sleep_while(&slot->bell, bell);

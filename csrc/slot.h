@@ -15,7 +15,6 @@
 #endif
 
 #define MLP_PAUSES 32           // per reading of the clock: 0.3 us on an Intel Xeon with AMX, 2 us on a Skylake server
-#define MLP_SPIN_SECONDS 25e-6  // then a caller that waits for a part sleeps
 
 typedef struct {
     _Alignas(64) atomic_ullong claimed;  // the newest phase whose part was claimed

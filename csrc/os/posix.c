@@ -1,4 +1,4 @@
-// All systems but Windows: the clock of POSIX; and but WASI, which has neither: its threads and forks.
+// The clock of all systems but Windows, and the threads and forks of all but Windows and WASI, which has none.
 #include "../build.h"
 
 #if !defined(_WIN32)
