@@ -42,7 +42,7 @@ static int64_t buffer_rows(const mlp_network *net, int64_t n, int threads) {
     return each < most ? each : most;
 }
 
-// Chunks of one size, a multiple of the threads in number. At most buffer_rows, which never falls as n grows: this does.
+// Chunks of one size, a multiple of the threads in number; at most buffer_rows, which never falls as n grows.
 static int64_t chunk_rows(const mlp_network *net, int64_t n, int threads) {
     int64_t most = buffer_rows(net, n, threads), each = rows_of_thread(n, threads);
     if (each == most) return each;
